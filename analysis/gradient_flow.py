@@ -1,0 +1,77 @@
+"""How a loss reaches back in time."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from models.cell import Array, Cell, Drive, Output, Params, State
+from models.recurrence import over
+
+Loss = Callable[[State, Output], Array]
+
+
+def state_gradients(
+    cell: Cell, params: Params, xs: Float[Array, "T *batch D"], loss: Loss, state: State | None = None
+) -> State:
+    """∂L/∂s_t for t = 0 … T−1: leaves `[T, *batch, ...]`, entry t for the state that step t + 1 starts from.
+
+    `loss` is a function of the final state and the outputs `[T, *batch, ...]`. The gradient is the total one, by
+    every way from s_t to the loss: an output y_t that was given out together with s_t isn't one of them. Integer
+    leaves have none; zeros stand for it.
+    """
+    batch_shape = xs.shape[1:-1]
+    if state is None:
+        state = cell.initial_state(params, batch_shape)
+    weights = cell.prepare(params, batch_shape=batch_shape)
+    drive = cell.drive(weights, xs)
+
+    def add(leaf: Array, change: Array) -> Array:
+        return leaf + change if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
+
+    def total(changes: State) -> Array:
+        def step(state: State, inputs: tuple[State, Drive]) -> tuple[State, Output]:
+            change, drive = inputs
+            return cell.step(weights, jax.tree.map(add, state, change), drive)
+
+        return loss(*jax.lax.scan(step, state, (changes, drive)))
+
+    def zeros(leaf: Array) -> Array:
+        inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
+        return jnp.zeros((xs.shape[0], *leaf.shape), leaf.dtype if inexact else jnp.result_type(float))
+
+    return jax.grad(total)(jax.tree.map(zeros, state))
+
+
+def gradient_by_lag(
+    cell: Cell, params: Params, xs: Float[Array, "T *batch D"], loss: Loss, state: State | None = None
+) -> Float[Array, "T *batch"]:
+    """‖∂L/∂s_{T−k}‖ for k = 1 … T steps back from the end: `[T, *batch]`, row i for lag i + 1.
+
+    The Euclidean norm over the whole state of each example. For the norm to be that of each example's own loss,
+    `loss` must be the *sum* over the batch. See `state_gradients`.
+    """
+    gradients = state_gradients(cell, params, xs, loss, state)
+    axes = xs.ndim - 1
+    # The largest entry is taken out before squaring: gradients of 1e-30 are what this is for.
+    flat = [jnp.abs(g).reshape(*g.shape[:axes], -1) for g in jax.tree.leaves(gradients)]
+    joined = jnp.concatenate(flat, axis=-1)
+    largest = jnp.max(joined, axis=-1, keepdims=True, initial=0.0)
+    scale = jnp.where(largest > 0, largest, 1.0)
+    norms = scale[..., 0] * jnp.sqrt(jnp.sum((joined / scale) ** 2, axis=-1))
+    return norms[::-1]
+
+
+def log_slope(norms: Float[Array, " K"]) -> Float[Array, ""]:
+    """The slope of ln ‖∂L/∂s‖ per step of lag: least squares over the lags whose norm is above zero.
+
+    −0.1 means that each step back keeps e^−0.1 = 90 % of the gradient. NaN with fewer than two such lags.
+    """
+    norms = jnp.asarray(norms)
+    used = (norms > 0) & jnp.isfinite(norms)
+    count = jnp.sum(used)
+    lags = jnp.arange(norms.shape[0], dtype=norms.dtype)
+    logs = jnp.log(jnp.where(used, norms, 1.0))
+    centred = jnp.where(used, lags - jnp.sum(jnp.where(used, lags, 0.0)) / count, 0.0)
+    return jnp.where(count >= 2, jnp.sum(centred * logs) / jnp.sum(centred**2), jnp.nan)

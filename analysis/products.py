@@ -1,0 +1,126 @@
+"""Singular values of long products of Jacobians, each to high relative accuracy.
+
+The product P_k = J_T J_{T−1} … J_{T−k+1} can't be formed: 0.5^5000 is no floating-point number, and long before
+that the small singular values drown in the rounding of the large ones. It is kept as Q · diag(eᵈ) · V instead, with
+Q orthogonal, d the scales in logarithms, largest first, and V well conditioned; multiplying by the next Jacobian is
+one QR factorisation. (Loh et al. 1989; columns ordered by their norm before it: Tomás et al. 2012.) The singular
+values of diag(eᵈ) V then come from a Jacobi SVD, which finds each to high relative accuracy because the scaling
+stands on one side (Demmel et al. 1999; LAPACK's dgejsv).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import lapack
+
+from models.cell import Array
+
+# A window of scales that float64 holds with room for squares, and the distance from its edges (both in natural
+# logarithms) at which a cut has no effect: the coupling across a gap g decays as e^−g.
+WINDOW, MARGIN = 600.0, 60.0
+
+
+def product_spectrum(
+    jacobians: Float[np.ndarray | Array, "T S S"], lags: Sequence[int] | None = None
+) -> Float[np.ndarray, "K S"]:
+    """Natural logarithms of the singular values of the products J_T … J_{T−k+1}, largest first: `[K, S]`.
+
+    Row i belongs to the i-th of `lags` k (by default all of them: 1 … T, so that row i is lag i + 1). In float64 on
+    the host, whatever the Jacobians' own type. Neither underflows nor overflows; −∞ stands for an exact zero (rows
+    or columns of zeros in a Jacobian: dead units). What lies below 1e-16 of the largest singular value *of one
+    step* is the rounding of that step's Jacobian and carries over as such.
+
+    Raises ValueError where the Jacobians aren't square and finite or a lag is outside 1 … T.
+    """
+    matrices = np.asarray(jacobians, np.float64)
+    if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2]:
+        raise ValueError(f"jacobians must be [T, S, S], but is {list(matrices.shape)}")
+    length, size, _ = matrices.shape
+    if not np.isfinite(matrices).all():
+        first = int(np.argmin(np.isfinite(matrices).all(axis=(1, 2))))
+        raise ValueError(f"the Jacobian of step {first} is not finite")
+    wanted = range(1, length + 1) if lags is None else lags
+    if any(not 1 <= lag <= length for lag in wanted):
+        raise ValueError(f"lags must lie in 1 … {length}, the number of Jacobians, but are {list(wanted)}")
+
+    spectra: dict[int, np.ndarray] = {}
+    q, d, v = np.eye(size), np.zeros(size), np.eye(size)
+    for lag in range(1, max(wanted, default=0) + 1):
+        q, d, v = multiply(matrices[length - lag].T, q, d, v)
+        if lag in wanted:
+            spectra[lag] = log_singular_values(d, v)
+    return np.array([spectra[lag] for lag in wanted]).reshape(len(wanted), size)
+
+
+def multiply(
+    a: np.ndarray, q: np.ndarray, d: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The form (Q, d, V) of A · Q diag(eᵈ) V."""
+    rank = min(np.count_nonzero(a.any(axis=0)), np.count_nonzero(a.any(axis=1)))
+    product = a @ q
+    order = np.argsort(-(log(np.linalg.norm(product, axis=0)) + d), kind="stable")
+    q, r = np.linalg.qr(product[:, order])
+    r[rank:] = 0.0
+    scales, triangle = split_scales(r, d[order])
+    return q, scales, triangle @ v[order]
+
+
+def split_scales(r: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R diag(eᵈ) for an upper triangle R as diag(eᵉ) U with |U_ii| = 1: returns e, U. Zero rows have e = −∞."""
+    diagonal = np.abs(np.diag(r))
+    scales = log(diagonal) + d
+    alive = np.isfinite(scales)
+    above = np.triu(np.ones(r.shape, bool))
+    with np.errstate(invalid="ignore", under="ignore"):
+        # Above the diagonal d_j − d_i is about zero or less, since d falls.
+        ratio = np.exp(np.where(above, d[None, :] - d[:, None], -np.inf))
+    u = np.zeros_like(r)
+    u[alive] = r[alive] / diagonal[alive, None] * ratio[alive]
+    return scales, u
+
+
+def log_singular_values(d: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Logarithms of the singular values of diag(eᵈ) V, largest first."""
+    order = np.argsort(-d, kind="stable")
+    alive = order[np.isfinite(d[order])]
+    result = np.full(len(d), -np.inf)
+    if len(alive):
+        # One more QR, of the transpose: what is left is graded, so that distant scales no longer touch.
+        r = np.linalg.qr(v[alive].T)[1]
+        scales, u = split_scales(r, d[alive])
+        result[: len(alive)] = windowed(scales, u)
+    return result
+
+
+def windowed(d: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """`log_singular_values` of diag(eᵈ) U for a graded upper triangle, window by window where eᵈ exceeds float64."""
+    size, start, pieces = len(d), 0, []
+    upper = np.maximum.accumulate(d[::-1])[::-1]  # d falls but for factors of order one; made to fall
+    while start < size:
+        low = int(np.argmax(upper <= upper[start] + MARGIN))
+        high = int(np.flatnonzero(upper >= upper[low] - WINDOW)[-1])
+        if high == size - 1 or upper[high] - upper[high + 1] > MARGIN:
+            stop = high + 1
+        else:
+            stop = int(np.argmax(upper < upper[high] + MARGIN))
+        shift = (upper[low] + upper[high]) / 2
+        block = np.exp(d[low : high + 1] - shift)[:, None] * u[low : high + 1, low : high + 1]
+        pieces.append((jacobi_svd(block.T) + shift)[start - low : stop - low])
+        start = stop
+    return np.concatenate(pieces)
+
+
+def jacobi_svd(a: np.ndarray) -> np.ndarray:
+    """Logarithms of the singular values of A = C diag(scales), C well conditioned, to high relative accuracy."""
+    # joba=0: A is column-scaled; jobu, jobv=3: no vectors; jobr=1: scales within the square root of the range.
+    values, _, _, work, _, info = lapack.dgejsv(np.asfortranarray(a), joba=0, jobu=3, jobv=3, jobr=1)
+    if info != 0:
+        raise ArithmeticError(f"the singular values did not converge (dgejsv returned {info})")
+    return log(np.sort(values)[::-1]) + np.log(work[0] / work[1])
+
+
+def log(x: np.ndarray) -> np.ndarray:
+    """Natural logarithm with log 0 = −∞, silently."""
+    with np.errstate(divide="ignore"):
+        return np.log(x)

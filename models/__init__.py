@@ -1,0 +1,28 @@
+"""What is computed: cells, their way through time, and models made of them."""
+
+from models.cell import Cell, ProductCell
+from models.cells import CELLS, GRU, LSTM, BasicGRU, Elman, LSTMState
+from models.classifier import SequenceClassifier, SequenceTagger
+from models.initializers import Gaussian, Glorot, Identity, Orthogonal
+from models.recurrence import Scan, unroll
+from models.recurrent import Recurrent
+
+__all__ = [
+    "CELLS",
+    "GRU",
+    "LSTM",
+    "BasicGRU",
+    "Cell",
+    "Elman",
+    "Gaussian",
+    "Glorot",
+    "Identity",
+    "LSTMState",
+    "Orthogonal",
+    "ProductCell",
+    "Recurrent",
+    "Scan",
+    "SequenceClassifier",
+    "SequenceTagger",
+    "unroll",
+]

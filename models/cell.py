@@ -1,0 +1,152 @@
+"""The cell: one step of a recurrent network as pure functions over pytrees.
+
+Axis legend, used by every docstring and annotation:
+
+    T  time            B  batch             D  input size
+    H  hidden size     G  gates packed side by side (G·H columns)
+    V  vocabulary      S  the whole state flattened
+
+Every leaf of a state, a drive and an output begins with the batch axes (`*batch`: any number, none for one
+example); what follows is the cell's own. Sequences are time-major: `xs: [T, *batch, D]`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+Array = jax.Array
+Key = jax.Array  # a key of jax.random
+Params = PyTree[Array]  # what the optimizer changes; real leaves
+Weights = PyTree[Array]  # what `prepare` makes of the parameters for one sequence
+State = PyTree[Array]  # real, complex or integer leaves [*batch, ...]
+Drive = PyTree[Array]  # what a step takes from its input [*batch, ...]
+Output = PyTree[Array]  # [*batch, ...]
+BatchShape = tuple[int, ...]
+Activation = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recurrent cell: hyperparameters as fields, one step of the recurrence as `step`.
+
+    A new cell is a frozen dataclass that derives from this class and writes `init`, `initial_state` and `step`;
+    the other methods have defaults. Being frozen, equal cells are one cell to `jax.jit`: they compile once.
+    """
+
+    def init(self, key: Key, input_size: int) -> Params:
+        """Parameters for inputs of size D = `input_size`; D = 0 is a map without input."""
+        raise NotImplementedError(f"{type(self).__name__} has no init(key, input_size)")
+
+    def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> State:
+        """The state before the first step; leaves `[*batch, ...]`."""
+        raise NotImplementedError(f"{type(self).__name__} has no initial_state(params, batch_shape)")
+
+    def prepare(
+        self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
+    ) -> Weights:
+        """What the steps use, made once a sequence: an orthogonal matrix from its parametrisation, say, or a
+        dropout mask that stays the same through time. The default: the parameters as they are."""
+        return params
+
+    def drive(self, weights: Weights, x: Array) -> Drive:
+        """What of a step does not need the state, for all steps at once: `x [..., D]`, leaves `[..., ...]`.
+        The default: the input as it is."""
+        return x
+
+    def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
+        """s_t, y_t = step(s_{t−1}, drive_t): the body of the scan."""
+        raise NotImplementedError(f"{type(self).__name__} has no step(weights, state, drive)")
+
+    def observe(self, weights: Weights, state: State, drive: Drive) -> dict[str, Array]:
+        """What is worth seeing of the step that starts from `state`: gates, heads, statistics `[*batch, ...]`."""
+        return {}
+
+
+@dataclass(frozen=True)
+class ProductCell(Cell):
+    """A cell whose step is one matrix product and then something local:
+
+        r = exposed(s_{t−1}) R        s_t, y_t = pointwise(s_{t−1}, drive_t, r)
+
+    Such a cell writes `recurrent_matrix`, `exposed` and `pointwise` in place of `step`. The drive and r stay
+    apart because some cells (a GRU that resets after the product) treat them differently.
+    """
+
+    def recurrent_matrix(self, weights: Weights) -> Array:
+        """R `[H, G·H]`."""
+        raise NotImplementedError(f"{type(self).__name__} has no recurrent_matrix(weights)")
+
+    def exposed(self, weights: Weights, state: State) -> Array:
+        """What of the state meets R: `[*batch, H]`. The default: the state itself."""
+        return state
+
+    def pointwise(self, weights: Weights, state: State, drive: Drive, r: Array) -> tuple[State, Output]:
+        """s_t, y_t from s_{t−1}, the drive and r = exposed(s_{t−1}) R `[*batch, G·H]`."""
+        raise NotImplementedError(f"{type(self).__name__} has no pointwise(weights, state, drive, r)")
+
+    def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
+        """The product, then the local part."""
+        return self.pointwise(weights, state, drive, self.product(weights, state))
+
+    def product(self, weights: Weights, state: State) -> Array:
+        """r = exposed(s_{t−1}) R `[*batch, G·H]`."""
+        return self.exposed(weights, state) @ self.recurrent_matrix(weights)
+
+
+def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
+    """x W + b for `x [..., D]`, W = `kernel [D, N]`, b = `bias [N]`: `[..., N]`.
+
+    Raises ValueError when the inputs' D is not the kernel's.
+    """
+    if x.ndim == 0 or x.shape[-1] != kernel.shape[0]:
+        size = x.shape[-1] if x.ndim else "no axis"
+        raise ValueError(
+            f"the input axis D is {size} in the inputs {list(x.shape)} but {kernel.shape[0]} in the parameters"
+        )
+    if kernel.shape[0] == 1:
+        # A product over one element is slower than broadcasting.
+        product = x * kernel.reshape((1,) * (x.ndim - 1) + kernel.shape[1:])
+    else:
+        # One two-dimensional product, whatever the number of leading axes.
+        rows = math.prod(x.shape[:-1])
+        product = (x.reshape(rows, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[1])
+    return product if bias is None else add_bias(product, bias)
+
+
+def add_bias(x: Array, bias: Array) -> Array:
+    """x + b over the last axis: `x [..., N]`, `bias [N]`. Spelt out, for implicit rank promotion hides errors."""
+    return x + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
+
+
+def at_least(least: int, **sizes: Any) -> None:
+    """Raises ValueError, naming the field, where a size is not an integer of at least `least`."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, but is {size!r}")
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "identity": lambda x: x,
+}
+
+
+def activation(name: str | Activation) -> Activation:
+    """The function of that name (tanh, relu, sigmoid, identity), or the function itself.
+
+    Raises ValueError for a name that isn't one of these.
+    """
+    if callable(name):
+        return name
+    if name not in ACTIVATIONS:
+        raise ValueError(
+            f"unknown activation {name!r}: choose one of {', '.join(ACTIVATIONS)} or give a function"
+        )
+    return ACTIVATIONS[name]

@@ -1,0 +1,65 @@
+"""The simple recurrent network."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from models.cell import (
+    Activation,
+    Array,
+    BatchShape,
+    Key,
+    Params,
+    ProductCell,
+    Weights,
+    activation,
+    affine,
+    at_least,
+)
+from models.initializers import Glorot, Initializer, Orthogonal
+
+
+@dataclass(frozen=True)
+class Elman(ProductCell):
+    """h_t = φ(x_t W + h_{t−1} R + b),   y_t = h_t.   Elman 1990.
+
+    φ is `activation`: tanh, relu, sigmoid, identity, or a function of an array.
+    Parameters: `kernel` W `[D, H]`, `recurrent` R `[H, H]`, `bias` b `[H]`. State and output: h `[*batch, H]`.
+    """
+
+    hidden_size: int
+    activation: str | Activation = "tanh"
+    kernel_init: Initializer = Glorot()
+    recurrent_init: Initializer = Orthogonal()
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden_size=self.hidden_size)
+        activation(self.activation)
+
+    def init(self, key: Key, input_size: int) -> Params:
+        at_least(0, input_size=input_size)
+        key_input, key_recurrent = jax.random.split(key)
+        return {
+            "kernel": self.kernel_init(key_input, (input_size, self.hidden_size)),
+            "recurrent": self.recurrent_init(key_recurrent, (self.hidden_size, self.hidden_size)),
+            "bias": jnp.zeros(self.hidden_size),
+        }
+
+    def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> Array:
+        return jnp.zeros((*batch_shape, self.hidden_size), params["recurrent"].dtype)
+
+    def drive(self, weights: Weights, x: Array) -> Array:
+        return affine(x, weights["kernel"], weights["bias"])
+
+    def recurrent_matrix(self, weights: Weights) -> Array:
+        return weights["recurrent"]
+
+    def pointwise(self, weights: Weights, state: Array, drive: Array, r: Array) -> tuple[Array, Array]:
+        h = activation(self.activation)(drive + r)
+        return h, h
+
+    def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
+        """`hidden`: the units after the step, for the share of saturated ones."""
+        h, _ = self.step(weights, state, drive)
+        return {"hidden": h}

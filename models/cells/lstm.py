@@ -1,0 +1,80 @@
+"""Long short-term memory."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.nn import sigmoid
+
+from models.cell import Array, BatchShape, Key, Params, ProductCell, Weights, affine, at_least
+from models.initializers import Glorot, Initializer, Orthogonal, gate_blocks
+
+
+class LSTMState(NamedTuple):
+    """h, what the net shows, and c, what it remembers: each `[*batch, H]`."""
+
+    h: Array
+    c: Array
+
+
+@dataclass(frozen=True)
+class LSTM(ProductCell):
+    """Long short-term memory with a forget gate:
+
+        i_t = σ(x_t W_i + h_{t−1} R_i + b_i)        input gate
+        f_t = σ(x_t W_f + h_{t−1} R_f + b_f)        forget gate
+        g_t = tanh(x_t W_g + h_{t−1} R_g + b_g)     candidate
+        o_t = σ(x_t W_o + h_{t−1} R_o + b_o)        output gate
+        c_t = f_t ∘ c_{t−1} + i_t ∘ g_t
+        h_t = o_t ∘ tanh(c_t),   y_t = h_t
+
+    Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000; its bias, 1 at the start so that
+    memory is kept until there is a reason to forget: Jozefowicz, Zaremba & Sutskever 2015.
+    Parameters, the gates packed i, f, g, o: `kernel [D, 4H]`, `recurrent [H, 4H]`, `bias [4H]`.
+    State: (h, c), each `[*batch, H]`. Output: h.
+    """
+
+    hidden_size: int
+    forget_bias: float = 1.0
+    kernel_init: Initializer = Glorot()
+    recurrent_init: Initializer = Orthogonal()
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden_size=self.hidden_size)
+
+    def init(self, key: Key, input_size: int) -> Params:
+        at_least(0, input_size=input_size)
+        key_input, key_recurrent = jax.random.split(key)
+        size = self.hidden_size
+        return {
+            "kernel": gate_blocks(self.kernel_init, key_input, input_size, size, gates=4),
+            "recurrent": gate_blocks(self.recurrent_init, key_recurrent, size, size, gates=4),
+            "bias": jnp.zeros(4 * size).at[size : 2 * size].set(self.forget_bias),
+        }
+
+    def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> LSTMState:
+        zeros = jnp.zeros((*batch_shape, self.hidden_size), params["recurrent"].dtype)
+        return LSTMState(h=zeros, c=zeros)
+
+    def drive(self, weights: Weights, x: Array) -> Array:
+        return affine(x, weights["kernel"], weights["bias"])
+
+    def recurrent_matrix(self, weights: Weights) -> Array:
+        return weights["recurrent"]
+
+    def exposed(self, weights: Weights, state: LSTMState) -> Array:
+        return state.h
+
+    def pointwise(
+        self, weights: Weights, state: LSTMState, drive: Array, r: Array
+    ) -> tuple[LSTMState, Array]:
+        i, f, g, o = jnp.split(drive + r, 4, axis=-1)
+        c = sigmoid(f) * state.c + sigmoid(i) * jnp.tanh(g)
+        h = sigmoid(o) * jnp.tanh(c)
+        return LSTMState(h, c), h
+
+    def observe(self, weights: Weights, state: LSTMState, drive: Array) -> dict[str, Array]:
+        """The gates: `input` i, `forget` f and `output` o."""
+        i, f, _, o = jnp.split(drive + self.product(weights, state), 4, axis=-1)
+        return {"input": sigmoid(i), "forget": sigmoid(f), "output": sigmoid(o)}

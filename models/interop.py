@@ -1,0 +1,112 @@
+"""Parameters from and to other libraries' layouts; exact, without importing them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from models.cell import Array, Cell, Params
+from models.cells import GRU, LSTM, Elman
+
+# PyTorch packs the gates of an LSTM i, f, g, o and of a GRU r, z, n: the order of ours.
+TORCH_GATES: dict[type[Cell], int] = {Elman: 1, GRU: 3, LSTM: 4}
+LINEN_GATES: dict[type[Cell], tuple[str, ...]] = {
+    Elman: ("",),
+    GRU: ("r", "z", "n"),
+    LSTM: ("i", "f", "g", "o"),
+}
+
+
+def from_torch(cell: Cell, state_dict: Mapping[str, Any], layer: int = 0) -> Params:
+    """Parameters of `cell` from the `state_dict` of `torch.nn.RNN`, `GRU` or `LSTM` (or a mapping of NumPy arrays
+    of the same names), of the given layer, forward direction. Biases may be absent (`bias=False`).
+
+    PyTorch keeps W and R transposed, `[G·H, D]` and `[G·H, H]`, and two biases; those of the input and the
+    recurrent product are summed, but for the candidate of the GRU, where the reset gate stands between them.
+
+    Raises ValueError for a cell without a counterpart there, a missing layer, or sizes that don't fit.
+    """
+    gates = torch_gates(cell)
+
+    def read(name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        full = f"{name}_l{layer}"
+        if full not in state_dict:
+            raise ValueError(f"the state_dict has no {full}: it holds {', '.join(state_dict) or 'nothing'}")
+        array = np.asarray(state_dict[full])
+        wanted = [size if size is not None else "D" for size in shape]
+        if len(array.shape) != len(shape) or any(
+            w not in (None, n) for w, n in zip(shape, array.shape, strict=True)
+        ):
+            raise ValueError(f"{full} is {list(array.shape)}, but {cell} takes {wanted}")
+        return array
+
+    size: int = cell.hidden_size  # pyright: ignore[reportAttributeAccessIssue]
+    rows = gates * size
+    kernel, recurrent = read("weight_ih", (rows, None)), read("weight_hh", (rows, size))
+    if f"bias_ih_l{layer}" in state_dict:
+        bias_input, bias_recurrent = read("bias_ih", (rows,)), read("bias_hh", (rows,))
+    else:
+        bias_input = bias_recurrent = np.zeros(rows, kernel.dtype)
+    params = {"kernel": jnp.asarray(kernel.T), "recurrent": jnp.asarray(recurrent.T)}
+    if isinstance(cell, GRU):
+        merged = np.concatenate([bias_recurrent[: 2 * size], np.zeros(size, kernel.dtype)])
+        return params | {
+            "bias": jnp.asarray(bias_input + merged),
+            "recurrent_bias": jnp.asarray(bias_recurrent[2 * size :]),
+        }
+    return params | {"bias": jnp.asarray(bias_input + bias_recurrent)}
+
+
+def to_torch(cell: Cell, params: Params, layer: int = 0) -> dict[str, np.ndarray]:
+    """The inverse of `from_torch`, as NumPy arrays under PyTorch's names:
+    `module.load_state_dict({k: torch.from_numpy(v) for k, v in to_torch(cell, params).items()})`.
+
+    Raises ValueError for a cell without a counterpart there.
+    """
+    torch_gates(cell)
+    kernel, recurrent, bias = (np.array(params[name]) for name in ("kernel", "recurrent", "bias"))
+    bias_recurrent = np.zeros_like(bias)
+    if isinstance(cell, GRU):
+        bias_recurrent[2 * cell.hidden_size :] = np.asarray(params["recurrent_bias"])
+    arrays = {"weight_ih": kernel.T, "weight_hh": recurrent.T, "bias_ih": bias, "bias_hh": bias_recurrent}
+    return {f"{name}_l{layer}": np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def torch_gates(cell: Cell) -> int:
+    """How many gates PyTorch packs for this cell; ValueError where it has no such cell."""
+    gates = TORCH_GATES.get(type(cell))
+    if gates is None or (isinstance(cell, GRU) and cell.reset == "before"):
+        raise ValueError(f"PyTorch has no counterpart of {cell}: it has Elman, GRU(reset='after') and LSTM")
+    if isinstance(cell, Elman) and cell.activation not in ("tanh", "relu"):
+        raise ValueError(f"PyTorch's RNN knows tanh and relu, not {cell.activation!r}")
+    return gates
+
+
+def from_linen(cell: Cell, params: Mapping[str, Any]) -> Params:
+    """Parameters of `cell` from those of Flax Linen's `SimpleCell`, `GRUCell`, `LSTMCell` or `OptimizedLSTMCell`
+    (what stands under "params" for the cell itself: `{"ii": {"kernel": …}, "hi": {…}, …}`).
+
+    Raises ValueError for a cell without a counterpart there or a missing entry.
+    """
+    gates = LINEN_GATES.get(type(cell))
+    if gates is None or (isinstance(cell, GRU) and cell.reset == "before"):
+        raise ValueError(f"Flax has no counterpart of {cell}: it has Elman, GRU(reset='after') and LSTM")
+    missing = [side + gate for side in "ih" for gate in gates if side + gate not in params]
+    if missing:
+        raise ValueError(
+            f"these Linen parameters have no {', '.join(missing)}: they hold {', '.join(params)}"
+        )
+
+    def packed(side: str, entry: str) -> Array:
+        blocks = [params[side + gate].get(entry) for gate in gates]
+        zeros = np.zeros(params["h" + gates[0]]["kernel"].shape[-1], params["h" + gates[0]]["kernel"].dtype)
+        return jnp.concatenate([jnp.asarray(zeros if block is None else block) for block in blocks], axis=-1)
+
+    weights = {"kernel": packed("i", "kernel"), "recurrent": packed("h", "kernel")}
+    bias, recurrent_bias = packed("i", "bias"), packed("h", "bias")
+    if isinstance(cell, GRU):
+        split = 2 * cell.hidden_size
+        kept = jnp.concatenate([recurrent_bias[:split], jnp.zeros_like(recurrent_bias[split:])])
+        return weights | {"bias": bias + kept, "recurrent_bias": recurrent_bias[split:]}
+    return weights | {"bias": bias + recurrent_bias}

@@ -1,0 +1,46 @@
+"""A state as one real vector, and back."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from models.cell import Array, State
+
+
+def ravel_state(state: State) -> tuple[Array, Callable[[Array], State]]:
+    """The state of one example as a real vector `[S]`, and the function that makes a state of such a vector.
+
+    Real leaves count once in S, complex ones twice (real parts, then imaginary parts); integer and boolean leaves
+    (a step counter, the last token) are not part of the vector and come back as they were.
+    """
+    leaves, structure = jax.tree.flatten(state)
+    pieces = [as_real(leaf) for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    vector = jnp.concatenate(pieces) if pieces else jnp.zeros(0)
+
+    def restore(vector: Array) -> State:
+        restored, start = [], 0
+        for leaf in leaves:
+            if jnp.issubdtype(leaf.dtype, jnp.inexact):
+                stop = start + leaf.size * (2 if jnp.iscomplexobj(leaf) else 1)
+                restored.append(from_real(vector[start:stop], leaf))
+                start = stop
+            else:
+                restored.append(leaf)
+        return jax.tree.unflatten(structure, restored)
+
+    return vector, restore
+
+
+def as_real(leaf: Array) -> Array:
+    """A real or complex array as a real vector."""
+    flat = leaf.ravel()
+    return jnp.concatenate([flat.real, flat.imag]) if jnp.iscomplexobj(leaf) else flat
+
+
+def from_real(vector: Array, like: Array) -> Array:
+    """The inverse of `as_real` for an array of the shape and type of `like`."""
+    if jnp.iscomplexobj(like):
+        real, imaginary = jnp.split(vector, 2)
+        return jax.lax.complex(real, imaginary).reshape(like.shape).astype(like.dtype)
+    return vector.reshape(like.shape).astype(like.dtype)

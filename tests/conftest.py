@@ -1,0 +1,27 @@
+"""Strict settings for the whole suite: shapes in annotations are checked, silent broadcasting is an error."""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import jax
+import pytest
+from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
+
+# Before anything of ours is imported: every annotated array is then checked at every call.
+install_import_hook(["models", "analysis", "train", "data", "experiments"], "beartype.beartype")
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Compilation makes first examples slow, and a timed test is no test.
+settings.register_profile("unroll", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unroll")
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,257 @@
+"""What every cell must pass, built-in or not.
+
+    python -m tests.contract lstm "gru(reset=before)" path/to/mine.py:MyCell
+
+Each check takes a cell and raises AssertionError with one sentence that says what is wrong. All run in double
+precision, so that agreement means agreement to 1e-9.
+"""
+
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from analysis import step_jacobians
+from models import Cell, unroll
+from models.cell import Array, Output, Params, State
+from models.recurrence import first_difference
+from models.state import ravel_state
+
+T, B, D = 5, 3, 2
+
+
+def example(cell: Cell, batch_shape: tuple[int, ...] = (B,), length: int = T) -> tuple[Params, Array, State]:
+    """Parameters, inputs `[T, *batch, D]` and a state that is not the initial one."""
+    params_key, inputs_key, state_key = jax.random.split(jax.random.key(7), 3)
+    params = initialise(cell, params_key)
+    xs = jax.random.normal(inputs_key, (length, *batch_shape, D))
+    # A state that can occur: where two steps lead from the initial one.
+    warm = jax.random.normal(state_key, (2, *batch_shape, D))
+    return params, xs, run_whole(cell, params, warm)[0]
+
+
+initialise = jax.jit(lambda cell, key: cell.init(key, D), static_argnums=0)
+run_whole = jax.jit(lambda *given, **options: unroll(*given, **options), static_argnums=0, static_argnames="reverse")
+
+
+def weigh(tree: Output) -> Array:
+    """A scalar in which every entry of a pytree has its own weight, so that no gradient can hide."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return sum(
+        (jnp.sum(jnp.sin(1.0 + jnp.arange(v.size)) * v.reshape(-1)) for v in map(real, leaves)), jnp.zeros(())
+    )
+
+
+def real(leaf: Array) -> Array:
+    """A complex array as a real one of two parts."""
+    return jnp.stack([leaf.real, leaf.imag]) if jnp.iscomplexobj(leaf) else leaf
+
+
+def assert_close(found: Output, expected: Output, message: str, tolerance: float = 1e-9) -> None:
+    """Two pytrees agree in structure and, to a relative tolerance, in value."""
+    difference = first_difference(expected, found, dtypes=True)
+    assert not difference, f"{message}: {difference}"
+    for (path, a), b in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        error = np.max(np.abs(a - b), initial=0.0)
+        scale = max(float(np.max(np.abs(b), initial=0.0)), 1.0)
+        name = jax.tree_util.keystr(path)
+        assert np.isfinite(a).all(), f"{message}: {name or 'a value'} is not finite"
+        assert error <= tolerance * scale, f"{message}: {name or 'a value'} differs by {error:.2g}"
+
+
+def check_protocol(cell: Cell) -> None:
+    """Frozen and hashable; real parameters; state leaves that begin with the batch axes."""
+    assert hash(cell) == hash(dataclasses.replace(cell)), "equal cells must have equal hashes"
+    params = initialise(cell, jax.random.key(0))
+    for path, leaf in jax.tree.leaves_with_path(params):
+        ok = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
+        assert ok, f"init: parameter {jax.tree_util.keystr(path)} must be an array of real numbers"
+    for batch in ((), (B,), (2, B)):
+        for path, leaf in jax.tree.leaves_with_path(cell.initial_state(params, batch)):
+            begins = jnp.shape(leaf)[: len(batch)] == batch
+            name = jax.tree_util.keystr(path) or "h"
+            assert begins, f"initial_state: leaf {name} is {list(jnp.shape(leaf))}; it must begin with {list(batch)}"
+
+
+def check_no_input(cell: Cell) -> None:
+    """D = 0 is lawful: a map without input."""
+    params = cell.init(jax.random.key(0), 0)
+    state, ys = run_whole(cell, params, jnp.zeros((T, B, 0)))
+    assert bool(jnp.isfinite(weigh((state, ys)))), "unroll: not finite with inputs of size 0"
+
+
+def check_stepping(cell: Cell) -> None:
+    """One step at a time = the whole sequence, in outputs, final state and gradients."""
+
+    def step_by_step(params: Params, xs: Array, state: State) -> tuple[State, Output]:
+        weights, ys = cell.prepare(params, batch_shape=xs.shape[1:-1]), []
+        for x in xs:
+            state, y = cell.step(weights, state, cell.drive(weights, x))
+            ys.append(y)
+        return state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
+
+    params, xs, state = example(cell)
+    whole, by_hand = partial(run_whole, cell), jax.jit(step_by_step)
+    assert_close(whole(params, xs, state), by_hand(params, xs, state), "unroll is not step after step")
+    assert_close(
+        gradients(whole, params, xs, state),
+        gradients(by_hand, params, xs, state),
+        "the gradient of unroll is not that of step after step",
+    )
+
+
+def gradients(function: Callable[..., Output], params: Params, xs: Array, state: State) -> Output:
+    """∂ of a weighted sum of everything the function returns, in parameters, inputs and initial state."""
+    floating, structure = jax.tree.flatten(state)
+    kept = [leaf for leaf in floating if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+    def scalar(params: Params, xs: Array, leaves: list[Array]) -> Array:
+        fresh = iter(leaves)
+        full = [next(fresh) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf for leaf in floating]
+        return weigh(function(params, xs, jax.tree.unflatten(structure, full)))
+
+    return jax.jit(jax.grad(scalar, argnums=(0, 1, 2)))(params, xs, kept)
+
+
+def check_batch(cell: Cell) -> None:
+    """A batch = its examples one by one, with any number of batch axes."""
+    params, xs, state = example(cell)
+    singles = [
+        run_whole(cell, params, xs[:, b], jax.tree.map(lambda leaf, b=b: leaf[b], state)) for b in range(B)
+    ]
+    final = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[single[0] for single in singles])
+    ys = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *[single[1] for single in singles])
+    assert_close(run_whole(cell, params, xs, state), (final, ys), "a batch is not its examples one by one")
+
+    params, xs, _ = example(cell, batch_shape=(2, B))
+    flat_state, flat_ys = run_whole(cell, params, xs.reshape(T, 2 * B, D))
+    state, ys = run_whole(cell, params, xs)
+    shaped = jax.tree.map(lambda leaf: leaf.reshape(2, B, *leaf.shape[1:]), flat_state)
+    assert_close(state, shaped, "two batch axes are not one long one")
+    shaped = jax.tree.map(lambda leaf: leaf.reshape(T, 2, B, *leaf.shape[2:]), flat_ys)
+    assert_close(ys, shaped, "two batch axes are not one long one")
+
+
+def check_mask(cell: Cell) -> None:
+    """Padding, NaN included, reaches no value and no gradient, before, within or after the sequence."""
+    params, xs, state = example(cell)
+    valid = jnp.array([0, 2, 3])  # the steps that are real; the others hold NaN
+    mask = jnp.zeros((T, B), bool).at[valid].set(True)
+    padded = jnp.where(mask[..., None], xs, jnp.nan)
+
+    def masked(params: Params, xs: Array, state: State) -> tuple[State, Output]:
+        return run_whole(cell, params, xs, state, mask=mask)
+
+    final, ys = masked(params, padded, state)
+    short_final, short_ys = run_whole(cell, params, xs[valid], state)
+    assert_close(final, short_final, "the state after padding is not that after the last valid step")
+    assert_close(
+        jax.tree.map(lambda leaf: leaf[valid], ys), short_ys, "outputs beside padding are not those without it"
+    )
+    rest = jnp.array([1, 4])
+    zeros = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[rest]), ys)
+    assert_close(jax.tree.map(lambda leaf: leaf[rest], ys), zeros, "outputs of padding must be zero", tolerance=0)
+
+    found = gradients(masked, params, padded, state)
+    short = gradients(masked, params, xs, state)
+    assert_close(found, short, "NaN in the padding reaches a gradient")
+    assert not np.any(found[1][rest]), "the gradient of padding must be zero"
+    everything_padded = run_whole(cell, params, padded, state, mask=jnp.zeros((T, B), bool))[0]
+    assert_close(everything_padded, state, "a sequence of padding alone must leave the state", tolerance=0)
+
+
+def check_reverse(cell: Cell) -> None:
+    """In reverse = the sequence turned round, and its outputs turned back; with a mask too."""
+    params, xs, state = example(cell)
+    mask = jnp.ones((T, B), bool).at[3:, 1].set(False)
+    for valid in (None, mask):
+        turned = None if valid is None else valid[::-1]
+        final, ys = run_whole(cell, params, xs[::-1], state, mask=turned)
+        expected = (final, jax.tree.map(lambda leaf: leaf[::-1], ys))
+        found = run_whole(cell, params, xs, state, mask=valid, reverse=True)
+        assert_close(found, expected, "in reverse is not the sequence turned round")
+
+
+def check_compiles_once(cell: Cell) -> None:
+    """Two equal cells built apart share one compilation."""
+    params, xs, _ = example(cell)
+    run = jax.jit(lambda cell, params, xs: unroll(cell, params, xs), static_argnums=0)
+    run(cell, params, xs)
+    run(dataclasses.replace(cell), params, xs)
+    assert run._cache_size() == 1, "equal cells built twice compile twice: is a field compared by identity?"
+
+
+def check_jacobian(cell: Cell) -> None:
+    """The step Jacobian agrees with central differences."""
+    params, xs, state = example(cell, batch_shape=())
+    exact = np.asarray(step_jacobians(cell, params, xs[:1], state)[0])
+    weights = cell.prepare(params)
+    vector, restore = ravel_state(state)
+    drive = cell.drive(weights, xs[0])
+    step = jax.jit(lambda v: ravel_state(cell.step(weights, restore(v), drive)[0])[0])
+    h = 1e-6
+    columns = [(step(vector + h * e) - step(vector - h * e)) / (2 * h) for e in jnp.eye(vector.size)]
+    differences = np.asarray(jnp.stack(columns, axis=-1)) if columns else np.zeros_like(exact)
+    error = np.max(np.abs(exact - differences), initial=0.0)
+    assert error < 1e-6, f"the Jacobian differs from finite differences by {error:.2g}"
+
+
+def check_checkpoint(cell: Cell) -> None:
+    """Parameters and state survive Orbax bit for bit."""
+    # In single precision: Orbax reads in threads of its own, where the context of double precision isn't known.
+    with jax.enable_x64(False):
+        params, _, state = example(cell)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = {"params": params, "state": state}
+        ocp.save(Path(folder) / "it", saved)
+        loaded = ocp.load(Path(folder) / "it", saved)
+    assert_close(loaded, saved, "parameters or state changed in a checkpoint", tolerance=0)
+
+
+CHECKS: dict[str, Callable[[Cell], None]] = {
+    name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")
+}
+
+
+def run(check: Callable[[Cell], None], cell: Cell) -> None:
+    """One check, in double precision."""
+    with jax.enable_x64(True):
+        check(cell)
+
+
+def main(expressions: list[str]) -> int:
+    """Runs every check on every cell named; prints a line each; 0 where all pass, 1 where one fails."""
+    from experiments.cells import parse_cell  # here, for the other users of this file need no experiments
+
+    if not expressions:
+        print("usage: python -m tests.contract CELL …   (lstm, or path/to/mine.py:MyCell)", file=sys.stderr)
+        return 2
+    failures = 0
+    for expression in expressions:
+        try:
+            cell = parse_cell(expression, hidden_size=4)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        print(cell)
+        for name, check in CHECKS.items():
+            try:
+                run(check, cell)
+                print(f"  ok      {name.replace('_', ' ')}")
+            except Exception as error:  # whatever the cell raises is the cell's failure, to be shown as such
+                failures += 1
+                print(f"  FAILED  {name.replace('_', ' ')}: {type(error).__name__}: {error}")
+    print(f"{failures} failed" if failures else "all passed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""Every built-in cell passes the contract, and the contract fails cells that are wrong."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import pytest
+
+from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian
+from models.cell import Array, Params
+from tests import contract
+
+BUILT_IN = [
+    Elman(4),
+    Elman(3, activation="relu"),
+    Elman(3, activation="identity", recurrent_init=Gaussian(0.8)),
+    Elman(1, activation=jnp.sin),
+    BasicGRU(4),
+    GRU(4),
+    GRU(3, reset="before"),
+    LSTM(4),
+    LSTM(1, forget_bias=0.0),
+]
+
+
+@pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
+@pytest.mark.parametrize("cell", BUILT_IN, ids=str)
+def test_built_in(cell: Cell, check: Callable[[Cell], None]) -> None:
+    contract.run(check, cell)
+
+
+@dataclass(frozen=True)
+class WrongBatch(Elman):
+    """Mixes the examples of a batch."""
+
+    def pointwise(self, weights: Params, state: Array, drive: Array, r: Array) -> tuple[Array, Array]:
+        h = jnp.tanh(drive + r - jnp.mean(drive, axis=tuple(range(drive.ndim - 1)), keepdims=True))
+        return h, h
+
+
+@dataclass(frozen=True)
+class WrongDrive(Elman):
+    """Looks at the whole sequence when it prepares the drive."""
+
+    def drive(self, weights: Params, x: Array) -> Array:
+        return super().drive(weights, x - jnp.sum(x) / 100)
+
+
+@dataclass(frozen=True)
+class StopsGradient(Elman):
+    """The state's gradient is cut, so its Jacobian is wrong."""
+
+    def pointwise(self, weights: Params, state: Array, drive: Array, r: Array) -> tuple[Array, Array]:
+        from jax.lax import stop_gradient
+
+        h = jnp.tanh(drive + stop_gradient(r))
+        return h, h
+
+
+@dataclass(frozen=True, eq=False)
+class ByIdentity(Elman):
+    """Equal only to itself."""
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@dataclass(frozen=True)
+class Logarithm(Elman):
+    """Has an infinite drive at an input of zero, which is what padding is replaced by."""
+
+    def drive(self, weights: Params, x: Array) -> Array:
+        return super().drive(weights, jnp.log(jnp.abs(x)))
+
+
+@pytest.mark.parametrize(
+    ("cell", "caught_by"),
+    [
+        (WrongBatch(3), "batch"),
+        (WrongDrive(3), "stepping"),
+        (StopsGradient(3), "jacobian"),
+        (ByIdentity(3), "compiles_once"),
+        (Logarithm(3), "mask"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Cell) else value,
+)
+def test_catches_what_is_wrong(cell: Cell, caught_by: str) -> None:
+    with pytest.raises(AssertionError):
+        contract.run(contract.CHECKS[caught_by], cell)
