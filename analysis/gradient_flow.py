@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from models.cell import Array, Cell, Drive, Output, Params, State
-from models.recurrence import over
 
 Loss = Callable[[State, Output], Array]
 
@@ -63,15 +63,13 @@ def gradient_by_lag(
     return norms[::-1]
 
 
-def log_slope(norms: Float[Array, " K"]) -> Float[Array, ""]:
+def log_slope(norms: Float[np.ndarray | Array, " K"]) -> float:
     """The slope of ln ‖∂L/∂s‖ per step of lag: least squares over the lags whose norm is above zero.
 
     −0.1 means that each step back keeps e^−0.1 = 90 % of the gradient. NaN with fewer than two such lags.
     """
-    norms = jnp.asarray(norms)
-    used = (norms > 0) & jnp.isfinite(norms)
-    count = jnp.sum(used)
-    lags = jnp.arange(norms.shape[0], dtype=norms.dtype)
-    logs = jnp.log(jnp.where(used, norms, 1.0))
-    centred = jnp.where(used, lags - jnp.sum(jnp.where(used, lags, 0.0)) / count, 0.0)
-    return jnp.where(count >= 2, jnp.sum(centred * logs) / jnp.sum(centred**2), jnp.nan)
+    norms = np.asarray(norms, np.float64)
+    lags = np.flatnonzero((norms > 0) & np.isfinite(norms))
+    if len(lags) < 2:
+        return float("nan")
+    return float(np.polynomial.Polynomial.fit(lags, np.log(norms[lags]), 1).convert().coef[1])

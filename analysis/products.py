@@ -94,7 +94,7 @@ def log_singular_values(d: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def windowed(d: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """`log_singular_values` of diag(eᵈ) U for a graded upper triangle, window by window where eᵈ exceeds float64."""
+    """`log_singular_values` of diag(eᵈ) U for a graded upper triangle, by windows that fit in float64."""
     size, start, pieces = len(d), 0, []
     upper = np.maximum.accumulate(d[::-1])[::-1]  # d falls but for factors of order one; made to fall
     while start < size:
@@ -114,7 +114,9 @@ def windowed(d: np.ndarray, u: np.ndarray) -> np.ndarray:
 def jacobi_svd(a: np.ndarray) -> np.ndarray:
     """Logarithms of the singular values of A = C diag(scales), C well conditioned, to high relative accuracy."""
     # joba=0: A is column-scaled; jobu, jobv=3: no vectors; jobr=1: scales within the square root of the range.
-    values, _, _, work, _, info = lapack.dgejsv(np.asfortranarray(a), joba=0, jobu=3, jobv=3, jobr=1)
+    values, _, _, work, _, info = lapack.dgejsv(  # pyright: ignore[reportAttributeAccessIssue]
+        np.asfortranarray(a), joba=0, jobu=3, jobv=3, jobr=1
+    )
     if info != 0:
         raise ArithmeticError(f"the singular values did not converge (dgejsv returned {info})")
     return log(np.sort(values)[::-1]) + np.log(work[0] / work[1])

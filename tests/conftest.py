@@ -16,7 +16,9 @@ install_import_hook(["models", "analysis", "train", "data", "experiments"], "bea
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Compilation makes first examples slow, and a timed test is no test.
-settings.register_profile("unroll", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "unroll", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("unroll")
 
 

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +37,9 @@ def example(cell: Cell, batch_shape: tuple[int, ...] = (B,), length: int = T) ->
 
 
 initialise = jax.jit(lambda cell, key: cell.init(key, D), static_argnums=0)
-run_whole = jax.jit(lambda *given, **options: unroll(*given, **options), static_argnums=0, static_argnames="reverse")
+run_whole = jax.jit(
+    lambda *given, **options: unroll(*given, **options), static_argnums=0, static_argnames="reverse"
+)
 
 
 def weigh(tree: Output) -> Array:
@@ -78,7 +79,9 @@ def check_protocol(cell: Cell) -> None:
         for path, leaf in jax.tree.leaves_with_path(cell.initial_state(params, batch)):
             begins = jnp.shape(leaf)[: len(batch)] == batch
             name = jax.tree_util.keystr(path) or "h"
-            assert begins, f"initial_state: leaf {name} is {list(jnp.shape(leaf))}; it must begin with {list(batch)}"
+            assert begins, (
+                f"initial_state: leaf {name} is {list(jnp.shape(leaf))}; it must begin with {list(batch)}"
+            )
 
 
 def check_no_input(cell: Cell) -> None:
@@ -154,11 +157,15 @@ def check_mask(cell: Cell) -> None:
     short_final, short_ys = run_whole(cell, params, xs[valid], state)
     assert_close(final, short_final, "the state after padding is not that after the last valid step")
     assert_close(
-        jax.tree.map(lambda leaf: leaf[valid], ys), short_ys, "outputs beside padding are not those without it"
+        jax.tree.map(lambda leaf: leaf[valid], ys),
+        short_ys,
+        "outputs beside padding are not those without it",
     )
     rest = jnp.array([1, 4])
     zeros = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[rest]), ys)
-    assert_close(jax.tree.map(lambda leaf: leaf[rest], ys), zeros, "outputs of padding must be zero", tolerance=0)
+    assert_close(
+        jax.tree.map(lambda leaf: leaf[rest], ys), zeros, "outputs of padding must be zero", tolerance=0
+    )
 
     found = gradients(masked, params, padded, state)
     short = gradients(masked, params, xs, state)
@@ -183,10 +190,16 @@ def check_reverse(cell: Cell) -> None:
 def check_compiles_once(cell: Cell) -> None:
     """Two equal cells built apart share one compilation."""
     params, xs, _ = example(cell)
-    run = jax.jit(lambda cell, params, xs: unroll(cell, params, xs), static_argnums=0)
+    traced = []
+
+    @partial(jax.jit, static_argnums=0)
+    def run(cell: Cell, params: Params, xs: Array) -> tuple[State, Output]:
+        traced.append(cell)
+        return unroll(cell, params, xs)
+
     run(cell, params, xs)
     run(dataclasses.replace(cell), params, xs)
-    assert run._cache_size() == 1, "equal cells built twice compile twice: is a field compared by identity?"
+    assert len(traced) == 1, "equal cells built twice compile twice: is a field compared by identity?"
 
 
 def check_jacobian(cell: Cell) -> None:
@@ -211,8 +224,8 @@ def check_checkpoint(cell: Cell) -> None:
         params, _, state = example(cell)
     with tempfile.TemporaryDirectory() as folder:
         saved = {"params": params, "state": state}
-        ocp.save(Path(folder) / "it", saved)
-        loaded = ocp.load(Path(folder) / "it", saved)
+        ocp.save(f"{folder}/it", saved)
+        loaded = ocp.load(f"{folder}/it", saved)
     assert_close(loaded, saved, "parameters or state changed in a checkpoint", tolerance=0)
 
 

@@ -1,0 +1,37 @@
+"""What a training step is fed, and where it comes from. Axes: T time, B batch, D input."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+
+
+class Batch(NamedTuple):
+    """One time-major batch.
+
+    A step whose mask is False holds zeros and means nothing. An example whose steps are all False is no
+    example at all: it only fills the batch up, so `mask.any(axis=0)`, [B], tells which examples are real.
+    """
+
+    inputs: Array  # [T, B, D] float32, or token ids [T, B] int32
+    targets: Array  # [B], [T, B] or [T, B, ...]: what is to be predicted
+    mask: Array  # [T, B] bool, True where the step is valid
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """An endless sequence of batches with a position in it that can be saved."""
+
+    def take(self, count: int) -> Batch:
+        """The next `count` batches stacked: every leaf has a leading axis of size `count`."""
+        ...
+
+    def get_state(self) -> bytes:
+        """The position as JSON text. After `set_state` with it, `take` goes on with the same next batch."""
+        ...
+
+    def set_state(self, state: bytes) -> None:
+        """Goes to a position that `get_state` gave; ValueError where it can't be one of these batches."""
+        ...

@@ -1,0 +1,157 @@
+"""Single examples, each of its own length, and how several become one batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
+
+import numpy as np
+
+from data.batch import Batch
+
+
+class Example(NamedTuple):
+    """One sequence and what is to be predicted of it."""
+
+    inputs: np.ndarray  # [T, ...]: features [T, D], or token ids [T]
+    target: np.ndarray | np.generic | int | float  # one number, or [T, ...] with one entry a step
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Anything that gives an example by its number: a list, `ArrayExamples`, a `grain.MapDataset`.
+
+    Raw records become examples by `grain.MapDataset.source(records).map(make_example)`, read only when asked
+    for.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...  # an Example: whether it is one is looked at on reading
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayExamples(Sequence[Example]):
+    """N examples of one length T in memory: a source that a batch is gathered from at once.
+
+    inputs [N, T, ...], targets [N] or [N, T, ...]. An index gives an `Example`; an array of them, or a slice,
+    gives `ArrayExamples` again. Raises ValueError where the sizes of N or T disagree.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.inputs.ndim < 2:
+            raise ValueError(
+                f"inputs have shape {self.inputs.shape}: they need an example and a time axis, [N, T, ...]."
+            )
+        axes = min(self.targets.ndim, 2)
+        if axes == 0 or self.targets.shape[:axes] != self.inputs.shape[:axes]:
+            raise ValueError(
+                f"targets have shape {self.targets.shape}, inputs {self.inputs.shape}: "
+                "targets must be [N] or [N, T, ...] with the N and T of the inputs."
+            )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice | np.ndarray) -> "ArrayExamples": ...
+    def __getitem__(self, index: int | slice | np.ndarray) -> "Example | ArrayExamples":
+        if isinstance(index, slice | np.ndarray):
+            return ArrayExamples(self.inputs[index], self.targets[index])
+        return Example(self.inputs[index], self.targets[index])
+
+
+def nothing_like(example: Example) -> Example:
+    """An example of no steps and the shapes of `example`: collated, it is all zeros with a mask all False."""
+    target = np.asarray(example.target)
+    return Example(np.asarray(example.inputs)[:0], target[:0] if target.ndim else np.zeros_like(target))
+
+
+def collate(examples: Sequence[Example], length: int) -> Batch:
+    """Several examples as one batch of T = `length` steps, zeros and a False mask after the end of each.
+
+    A target of one number a sequence gives targets [B]; targets with axes have one entry a step and give
+    [T, B, ...]. Floating-point numbers and booleans become float32, integers int32. For targets of another kind
+    (a sequence of a length of its own) write another function like this one: the pipeline takes it.
+
+    Raises ValueError, naming the example by its place, where one is longer than `length`, or its shape is not
+    that of the first, or its target has not as many steps as its inputs.
+    """
+    if not len(examples):
+        raise ValueError("there are no examples to make a batch of: give at least one.")
+    if isinstance(examples, ArrayExamples) and examples.inputs.shape[1] == length:
+        return _transpose(examples)
+    inputs = [np.asarray(example.inputs) for example in examples]
+    targets = [np.asarray(example.target) for example in examples]
+    for place, (steps, target) in enumerate(zip(inputs, targets, strict=True)):
+        _check(place, steps, target, inputs[0], targets[0], length)
+    mask = np.arange(length)[:, None] < np.array([len(steps) for steps in inputs])[None]
+    if targets[0].ndim == 0:
+        return Batch(_pad(inputs, length, "inputs"), _to_32_bits(np.stack(targets), "targets"), mask)
+    return Batch(_pad(inputs, length, "inputs"), _pad(targets, length, "targets"), mask)
+
+
+def _transpose(examples: ArrayExamples) -> Batch:
+    inputs = _to_32_bits(np.ascontiguousarray(examples.inputs.swapaxes(0, 1)), "inputs")
+    targets = examples.targets if examples.targets.ndim == 1 else examples.targets.swapaxes(0, 1)
+    mask = np.ones(inputs.shape[:2], bool)
+    return Batch(inputs, _to_32_bits(np.ascontiguousarray(targets), "targets"), mask)
+
+
+def _pad(sequences: list[np.ndarray], length: int, what: str) -> np.ndarray:
+    """[T_b, ...] for each b → [T, B, ...]."""
+    shape = (length, len(sequences), *sequences[0].shape[1:])
+    padded = np.zeros(shape, np.result_type(*{sequence.dtype for sequence in sequences}))
+    for place, sequence in enumerate(sequences):
+        padded[: len(sequence), place] = sequence
+    return _to_32_bits(padded, what)
+
+
+def _to_32_bits(values: np.ndarray, what: str) -> np.ndarray:
+    if values.dtype.kind in "fb":
+        return values.astype(np.float32, copy=False)
+    if values.dtype.kind not in "iu":
+        raise ValueError(f"{what} are of type {values.dtype}: give numbers or booleans.")
+    limits = np.iinfo(np.int32)
+    if (
+        not np.can_cast(values.dtype, np.int32)
+        and values.size
+        and not limits.min <= values.min() <= values.max() <= limits.max
+    ):
+        raise ValueError(f"{what} hold an integer beyond 32 bits: number the tokens or classes from 0.")
+    return values.astype(np.int32, copy=False)
+
+
+def _check(
+    place: int,
+    steps: np.ndarray,
+    target: np.ndarray,
+    first: np.ndarray,
+    first_target: np.ndarray,
+    length: int,
+) -> None:
+    where = f"example {place} of the batch"
+    if steps.ndim == 0:
+        raise ValueError(f"{where} has inputs without an axis: they need one for time, [T, ...].")
+    if len(steps) > length:
+        raise ValueError(
+            f"{where} has {len(steps)} steps, more than length {length}: raise length or cut the example."
+        )
+    if (
+        steps.shape[1:] != first.shape[1:]
+        or target.shape[1:] != first_target.shape[1:]
+        or target.ndim != first_target.ndim
+    ):
+        raise ValueError(
+            f"{where} has inputs {steps.shape} and target {target.shape}, the first {first.shape} and "
+            f"{first_target.shape}: all axes but time must agree."
+        )
+    if target.ndim and len(target) != len(steps):
+        raise ValueError(
+            f"{where} has a target of {len(target)} steps for inputs of {len(steps)}: give one entry a step, "
+            "or collate by a function of your own."
+        )

@@ -1,0 +1,150 @@
+"""Tasks made from a key: what a recurrent network must remember, and for how long.
+
+Each task is a pure function of a key, jittable with its sizes static. The same threefry key
+(`jax.random.key(seed, impl="threefry2x32")`) gives the same bytes on every machine and JAX version, as long as
+`jax_threefry_partitionable` stays on: only the generator's raw bits are used, and every floating-point
+operation on them is exact or rounds once.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from data.batch import Batch
+
+COPY_LENGTH = 10  # symbols to be remembered
+COPY_SYMBOLS = 8  # the symbols 0 … 7
+COPY_BLANK = 8
+COPY_DELIMITER = 9
+COPY_CATEGORIES = 10
+
+# Temporal order: X and Y come first, so that a symbol's number is its bit in the class.
+ORDER_X, ORDER_Y, ORDER_DISTRACTORS, ORDER_START, ORDER_END = 0, 1, (2, 3, 4, 5), 6, 7
+ORDER_SYMBOLS = 8
+
+
+def adding(key: jax.Array, batch_size: int, length: int) -> Batch:
+    """The adding problem: y = v_i + v_j for the two marked steps i < T/2 ≤ j.
+
+    inputs [T, B, 2]: a value uniform in [0, 1) and a marker, which is 1 at one step drawn from the first half
+    (0 … ⌊T/2⌋−1), at one drawn from the second, and 0 elsewhere. targets [B] float32.
+    Raises ValueError for length < 2. Hochreiter & Schmidhuber 1997, as in Arjovsky, Shah & Bengio 2016.
+    """
+    _check_sizes(batch_size, "length", length, 2, "one marker needs a step in each half")
+    half = length // 2
+    value_key, first_key, second_key = jax.random.split(key, 3)
+    values = _uniform(value_key, (length, batch_size))
+    first = _integers(first_key, (batch_size,), 0, half)
+    second = _integers(second_key, (batch_size,), half, length)
+
+    steps = jnp.arange(length, dtype=jnp.int32)[:, None]
+    markers = (steps == first[None]) | (steps == second[None])
+    # Picked and added, not summed over time: one rounding, whatever order a device sums in.
+    targets = _pick(values, first) + _pick(values, second)
+    inputs = jnp.stack([values, markers.astype(jnp.float32)], axis=-1)
+    return Batch(inputs, targets, _all_valid(length, batch_size))
+
+
+def adding_baseline() -> float:
+    """Mean square error of always answering 1: the variance of the sum of two uniform values, 2 · 1/12."""
+    return 1 / 6
+
+
+def copy_memory(key: jax.Array, batch_size: int, blanks: int) -> Batch:
+    """The copy memory problem: ten symbols, a long silence, then the ten symbols from memory.
+
+    With `blanks` = T of the paper, a sequence has T + 20 steps over ten categories, 0 … 7 the symbols, 8 the
+    blank, 9 the delimiter:
+
+        inputs   10 symbols   T−1 blanks   delimiter   10 blanks
+        targets  T+10 blanks                           the 10 symbols
+
+    inputs [T+20, B, 10] float32 one-hot, targets [T+20, B] int32. Raises ValueError for blanks < 1.
+    Arjovsky, Shah & Bengio 2016.
+    """
+    _check_sizes(batch_size, "blanks", blanks, 1, "the last of them is the delimiter")
+    symbols = _integers(key, (COPY_LENGTH, batch_size), 0, COPY_SYMBOLS)
+
+    def constant(steps: int, category: int) -> jax.Array:
+        return jnp.full((steps, batch_size), category, jnp.int32)
+
+    blank_tail = constant(COPY_LENGTH, COPY_BLANK)
+    silence = [constant(blanks - 1, COPY_BLANK), constant(1, COPY_DELIMITER)]
+    inputs = jnp.concatenate([symbols, *silence, blank_tail])
+    targets = jnp.concatenate([constant(blanks + COPY_LENGTH, COPY_BLANK), symbols])
+    one_hot = jax.nn.one_hot(inputs, COPY_CATEGORIES, dtype=jnp.float32)
+    return Batch(one_hot, targets, _all_valid(blanks + 2 * COPY_LENGTH, batch_size))
+
+
+def copy_baseline(blanks: int) -> float:
+    """Cross entropy, nats a step, of blanks for sure and then a uniform guess: 10 ln 8 / (T + 20)."""
+    return COPY_LENGTH * math.log(COPY_SYMBOLS) / (blanks + 2 * COPY_LENGTH)
+
+
+def temporal_order(key: jax.Array, batch_size: int, length: int) -> Batch:
+    """The temporal order problem: which of X and Y stood first, and which second, among distractors?
+
+    Step 0 shows the start symbol E, step T−1 the end symbol B, all between a distractor a, b, c or d, but for
+    one step in T/10 … 2T/10 and one in 5T/10 … 6T/10 (rounded down, ends included), each X or Y. The classes
+    are XX, XY, YX, YY = 0, 1, 2, 3. inputs [T, B, 8] float32, one-hot over X, Y, a, b, c, d, E, B; targets
+    [B] int32.
+
+    Raises ValueError for length < 4; below 10 the first range would reach the start symbol, so it begins at
+    step 1. Hochreiter & Schmidhuber 1997, task 6a (there T is 100 to 110), for any one length as in Martens &
+    Sutskever 2011 and Pascanu, Mikolov & Bengio 2013.
+    """
+    _check_sizes(batch_size, "length", length, 4, "the start, two symbols and the end take four steps")
+    first_low = max(1, length // 10)
+    first_high = max(first_low, 2 * length // 10)
+    second_low, second_high = 5 * length // 10, 6 * length // 10
+
+    noise_key, place_key, class_key = jax.random.split(key, 3)
+    distractors = _integers(noise_key, (length, batch_size), ORDER_DISTRACTORS[0], ORDER_DISTRACTORS[-1] + 1)
+    first_place_key, second_place_key = jax.random.split(place_key)
+    first_place = _integers(first_place_key, (batch_size,), first_low, first_high + 1)
+    second_place = _integers(second_place_key, (batch_size,), second_low, second_high + 1)
+    first, second = _integers(class_key, (2, batch_size), ORDER_X, ORDER_Y + 1)
+
+    steps = jnp.arange(length, dtype=jnp.int32)[:, None]
+    symbols = jnp.where(steps == first_place[None], first[None], distractors)
+    symbols = jnp.where(steps == second_place[None], second[None], symbols)
+    symbols = symbols.at[0].set(ORDER_START).at[length - 1].set(ORDER_END)
+    inputs = jax.nn.one_hot(symbols, ORDER_SYMBOLS, dtype=jnp.float32)
+    return Batch(inputs, 2 * first + second, _all_valid(length, batch_size))
+
+
+def temporal_order_baseline() -> float:
+    """Accuracy of a guess among the four equally likely classes."""
+    return 1 / 4
+
+
+def _uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Multiples of 2⁻²⁴ uniform in [0, 1): 24 bits fit a float32's significand, so nothing is rounded."""
+    bits = jax.random.bits(key, shape, jnp.uint32)
+    return (bits >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2**-24)
+
+
+def _integers(key: jax.Array, shape: tuple[int, ...], low: int, high: int) -> jax.Array:
+    """int32 in low … high−1: exactly uniform for a power of two, else off by at most (high − low)/2³² of it.
+
+    Not `jax.random.randint`, whose way from bits to integers no one promises to keep.
+    """
+    bits = jax.random.bits(key, shape, jnp.uint32)
+    return (bits % jnp.uint32(high - low)).astype(jnp.int32) + jnp.int32(low)
+
+
+def _pick(values: jax.Array, steps: jax.Array) -> jax.Array:
+    """values[steps[b], b] for each b: [T, B], [B] → [B]."""
+    return jnp.take_along_axis(values, steps[None], axis=0)[0]
+
+
+def _all_valid(length: int, batch_size: int) -> jax.Array:
+    return jnp.ones((length, batch_size), bool)
+
+
+def _check_sizes(batch_size: int, name: str, size: int, least: int, reason: str) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: a batch holds at least 1 example.")
+    if size < least:
+        raise ValueError(f"{name} is {size}: this task needs at least {least}, since {reason}.")

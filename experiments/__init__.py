@@ -1,0 +1,1 @@
+"""The scripts: each a frozen config and a main; `python -m experiments --help` lists them."""

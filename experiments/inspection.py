@@ -1,0 +1,39 @@
+"""What a run's folder says of itself."""
+
+import importlib
+import json
+from pathlib import Path
+
+from experiments.run import flat, option_name, read_run, shown
+from train import read_metrics
+
+
+def inspect_run(folder: Path) -> str:
+    """A run's config, when and where it ran, its last metrics and results; redraws its figures if it is finished.
+
+    Raises ValueError where the folder isn't a run's.
+    """
+    described = read_run(folder)
+    lines = [f"{described['experiment']}: {folder}", ""]
+    lines += [f"  {option_name(key):<28}{shown(value)}" for key, value in flat(described["config"]).items()]
+    environment = json.loads((folder / "environment.json").read_text())
+    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+    lines += ["", f"begun {environment['started']} on {', '.join(environment['devices'])}", packages]
+    for path in sorted(folder.rglob("metrics.jsonl")):
+        lines += ["", f"last metrics in {path.relative_to(folder)}"]
+        last = {record["split"]: record for record in read_metrics(path)}
+        for split, record in last.items():
+            values = ", ".join(f"{k} {v:.5g}" for k, v in record.items() if k not in ("split", "step"))
+            lines.append(f"  {split}, step {record['step']}: {values}")
+    if not (folder / "results.json").exists():
+        return "\n".join([*lines, "", "not finished: go on with the same command and --resume"])
+    table = folder / "table.txt"
+    results = flat(json.loads((folder / "results.json").read_text()))
+    lines += ["", "results"]
+    lines += (
+        [table.read_text()]
+        if table.exists()
+        else [f"  {name:<36}{value:.6g}" for name, value in results.items()]
+    )
+    drawn = importlib.import_module(f"experiments.{described['experiment']}").draw(folder)
+    return "\n".join([*lines, "", "drawn from the run's arrays:", *(f"  {path}" for path in drawn)])

@@ -1,0 +1,202 @@
+"""A run's folder: what a run leaves, and how a later command finds it."""
+
+import dataclasses
+import difflib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from train import LoopConfig
+
+RUNS = Path("runs")
+NEWEST = "newest"  # what --resume without a value stands for
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "scikit-learn")
+# What may differ on resuming: how long, and what is logged when. Nothing of it changes a parameter.
+FREE = frozenset(field.name for field in dataclasses.fields(LoopConfig))
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where a run stands, apart from what it computes."""
+
+    run_dir: Path | None = None
+    """Folder of this run; runs/NAME/TIME-HASH by default."""
+    resume: str | None = None
+    """Go on with a run that was stopped: the newest unfinished one, or the one named."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, and whether it is being gone on with."""
+
+    folder: Path
+    resumed: bool = False
+
+    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """`arrays/name.npz`, in one move: a kill leaves the old file or the new one."""
+        path = self.folder / "arrays" / f"{name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp.npz")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
+        temporary.replace(path)
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        """`results.json`: its presence says that the run is complete."""
+        write_json(self.folder / "results.json", results)
+
+
+def open_run(name: str, config: Any, launch: Launch) -> Run:
+    """The folder for this command: a new one, or the one to go on with.
+
+    Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
+    """
+    described = describe(name, config)
+    if launch.resume is None:
+        folder = launch.run_dir or RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described)}"
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ValueError(
+                f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "config.json", described)
+        write_json(folder / "environment.json", environment())
+        return Run(folder)
+    if launch.run_dir is not None and launch.resume not in (NEWEST, str(launch.run_dir)):
+        raise ValueError("give --resume RUN or --run-dir, not both")
+    if launch.run_dir is not None:
+        folder = launch.run_dir
+    else:
+        folder = newest_unfinished(name) if launch.resume == NEWEST else Path(launch.resume)
+    check_same(read_run(folder), described, folder)
+    write_json(folder / "config.json", described)
+    (folder / "results.json").unlink(missing_ok=True)
+    return Run(folder, resumed=True)
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The config of a run. Raises ValueError where the folder isn't a run's."""
+    path = folder / "config.json"
+    if not path.is_file():
+        runs = sorted(str(p.parent) for p in RUNS.glob("*/*/config.json"))
+        near = difflib.get_close_matches(str(folder), runs, n=1)
+        hint = f"did you mean {near[0]}?" if near else "name a folder that an experiment has written."
+        raise ValueError(f"{folder} is not a run folder (it has no config.json): {hint}")
+    try:
+        described = json.loads(path.read_text())
+        if not isinstance(described["experiment"], str) or not isinstance(described["config"], dict):
+            raise TypeError
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is damaged: it isn't the config that a run writes") from None
+    return described
+
+
+def newest_unfinished(name: str) -> Path:
+    """The run of this experiment begun last that has no results yet."""
+    runs = [path.parent for path in (RUNS / name).glob("*/config.json")]
+    unfinished = [run for run in runs if not (run / "results.json").exists()]
+    if not unfinished:
+        raise ValueError(
+            f"there is no unfinished run of {name} in {RUNS / name}: leave --resume out to begin one"
+        )
+    return max(unfinished, key=lambda run: run.name)
+
+
+def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    """Raises ValueError, naming the option, where a resumed run would compute something else."""
+    if before["experiment"] != now["experiment"]:
+        raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
+    old, new = flat(before["config"]), flat(now["config"])
+    for option in old | new:
+        if option.removeprefix("loop.") in FREE and option.startswith("loop."):
+            continue
+        if old.get(option) != new.get(option):
+            raise ValueError(
+                f"{folder} was begun with {option_name(option)} {shown(old.get(option))}, not "
+                f"{shown(new.get(option))}: resume with the same, or begin a new run"
+            )
+
+
+def option_name(path: str) -> str:
+    """`loop.log_every` → `--log-every`: a field of the config as the command line spells it."""
+    return "--" + path.removeprefix("loop.").replace("_", "-")
+
+
+def shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} → {"a.b": 1}."""
+    pairs: dict[str, Any] = {}
+    for key, value in tree.items():
+        pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return pairs
+
+
+def describe(name: str, config: Any) -> dict[str, Any]:
+    """What config.json holds: the experiment's name and its config, every default resolved."""
+    return {"experiment": name, "config": json.loads(json.dumps(dataclasses.asdict(config), default=str))}
+
+
+def digest(described: dict[str, Any]) -> str:
+    """Six hexadecimal digits of a config: runs with equal options end in the same ones."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def environment() -> dict[str, Any]:
+    """Versions, devices, commit and command of this process."""
+    return {
+        "command": ["python", "-m", "experiments", *sys.argv[1:]],
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "devices": [f"{device.platform}: {device.device_kind}" for device in jax.devices()],
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "commit": git_commit(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of the code, with + where it was changed since; None outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        here = Path(__file__).parent
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Written in one move."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """What `write_arrays` wrote. Raises ValueError where it isn't there."""
+    path = folder / "arrays" / f"{name}.npz"
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} has no arrays/{name}.npz: the run is not finished; go on with it by --resume"
+        )
+    with np.load(path) as arrays:
+        return dict(arrays)

@@ -1,0 +1,223 @@
+"""What the experiments that train one model share: options, objectives, the run from first to last step."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from flax import linen as nn
+
+from analysis import figures
+from data import Batch, TaskBatches, split_key
+from data.batch import Batches
+from data.task_batches import Task
+from experiments.cells import parse_cell
+from experiments.run import Run, read_arrays
+from models.cell import Array, Params, at_least
+from train import (
+    LoopConfig,
+    OptimizerConfig,
+    SumCount,
+    accuracy,
+    create_state,
+    cross_entropy,
+    evaluate,
+    fit,
+    mean,
+    read_metrics,
+    square_error,
+    stop_on_signals,
+)
+
+CELL_HELP = (
+    'elman, basic_gru, gru, lstm; with options as in "gru(reset=before)"; '
+    'or your own, "path/to/file.py:MyCell(alpha=0.3)"'
+)
+Flat = tyro.conf.arg(name="")  # the fields of a nested config without its name in front
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The options of every experiment that trains one cell on one task."""
+
+    cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "lstm"
+    hidden_size: int = 64
+    """Units of the cell, H."""
+    batch_size: int = 50
+    """Sequences a step, B."""
+    seed: int = 0
+    """Of parameters and training data; held-out data don't depend on it."""
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=3000, eval_every=250))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        at_least(0, seed=self.seed)
+
+    def check(self) -> None:
+        """Raises ValueError for a cell that can't be had, before a folder is made for the run."""
+        parse_cell(self.cell, self.hidden_size)
+
+
+Measure = Callable[[Array, Batch], dict[str, SumCount]]
+"""`(model's answer, batch) → {name: (sum, count)}`; the first is what training makes small."""
+
+
+def regression(outputs: Array, batch: Batch) -> dict[str, SumCount]:
+    """One number a sequence: `outputs [B, 1]`, targets `[B]`."""
+    real = jnp.any(batch.mask, axis=0)
+    return {"mean_square_error": square_error(outputs[..., 0], jnp.asarray(batch.targets), real)}
+
+
+def classification(logits: Array, batch: Batch) -> dict[str, SumCount]:
+    """One class a sequence: `logits [B, classes]`, targets `[B]`."""
+    real, targets = jnp.any(batch.mask, axis=0), jnp.asarray(batch.targets)
+    return {
+        "cross_entropy": cross_entropy(logits, targets, real),
+        "accuracy": accuracy(logits, targets, real),
+    }
+
+
+def tagging(logits: Array, batch: Batch) -> dict[str, SumCount]:
+    """One class a step: `logits [T, B, classes]`, targets `[T, B]`."""
+    mask, targets = jnp.asarray(batch.mask), jnp.asarray(batch.targets)
+    return {
+        "cross_entropy": cross_entropy(logits, targets, mask),
+        "accuracy": accuracy(logits, targets, mask),
+    }
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The first measure's mean as the loss, the others as metrics; equal for equal models, so compiled once."""
+
+    model: nn.Module
+    measure: Measure
+
+    def __call__(
+        self, params: Params, carry: Any, batch: Batch, key: Array
+    ) -> tuple[Array, tuple[Any, dict]]:
+        rngs = {"recurrent": key}
+        outputs = self.model.apply(params, batch.inputs, mask=batch.mask, train=True, rngs=rngs)
+        (_, loss), *others = self.measure(jnp.asarray(outputs), batch).items()
+        return mean(loss), (carry, {name: mean(value) for name, value in others})
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Every measure of a model on a batch."""
+
+    model: nn.Module
+    measure: Measure
+
+    def __call__(self, params: Params, batch: Batch) -> dict[str, SumCount]:
+        return self.measure(jnp.asarray(self.model.apply(params, batch.inputs, mask=batch.mask)), batch)
+
+
+class Stopped(Exception):
+    """The run was asked to stop and has saved itself."""
+
+    def __init__(self, folder: Path, step: int, signal: int) -> None:
+        super().__init__(f"stopped at step {step}; go on with the same command and --resume {folder}")
+        self.signal = signal
+
+
+def train_model(
+    folder: Path,
+    *,
+    run: Run,
+    model: nn.Module,
+    measure: Measure,
+    config: Any,
+    batches: Batches,
+    validation: Sequence[Batch],
+    label: str,
+) -> Params:
+    """Trains a fresh model, or goes on with the one in the folder; returns its parameters.
+
+    `config` has `seed`, `loop` and `optimizer`. Raises Stopped where a signal asked to stop.
+    """
+    params = initial_params(model, config.seed, validation[0])
+    state = create_state(params, config.optimizer, jax.random.key(config.seed))
+    with stop_on_signals() as stop:
+        result = fit(
+            state,
+            loss_fn=Loss(model, measure),
+            eval_fn=Evaluation(model, measure),
+            optimizer=config.optimizer,
+            batches=batches,
+            validation=validation,
+            config=config.loop,
+            folder=folder,
+            resume=run.resumed,
+            stop=stop,
+            label=label,
+        )
+    if not result.finished:
+        raise Stopped(run.folder, result.step, stop.signal)
+    return result.state.params
+
+
+def initial_params(model: nn.Module, seed: int, batch: Batch) -> Params:
+    """Fresh parameters; the same seed gives the same ones on every machine."""
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    return jax.jit(model.init)(key, batch.inputs, mask=batch.mask)
+
+
+def task_batches(task: Task, config: TrainingConfig) -> TaskBatches:
+    """Endless training batches of a task made from a key."""
+    return TaskBatches(
+        task, split_key(jax.random.key(config.seed, impl="threefry2x32"), "train"), config.batch_size
+    )
+
+
+def held_out(task: Task, split: Any, count: int, batch_size: int = 100) -> list[Batch]:
+    """`count` fixed batches of a task, the same for every seed and never those of training."""
+    key = split_key(jax.random.key(0, impl="threefry2x32"), split)
+    stacked = TaskBatches(task, key, batch_size).take(count)
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(count)]
+
+
+def train_on_task(
+    run: Run, config: TrainingConfig, *, model: nn.Module, measure: Measure, task: Task, label: str
+) -> dict[str, float]:
+    """Trains on a task made from a key; writes the curves; the measures on 1,000 held-out sequences."""
+    params = train_model(
+        run.folder,
+        run=run,
+        model=model,
+        measure=measure,
+        config=config,
+        batches=task_batches(task, config),
+        validation=held_out(task, "validation", 3),
+        label=label,
+    )
+    run.write_arrays("curves", training_record(run.folder))
+    return evaluate(Evaluation(model, measure), params, held_out(task, "test", 10))
+
+
+def training_record(folder: Path) -> dict[str, np.ndarray]:
+    """`metrics.jsonl` as arrays: `train/loss`, `validation/accuracy`, …, each with its `…/step`."""
+    columns: dict[str, list[float]] = {}
+    for record in read_metrics(folder):
+        split = record["split"]
+        for name, value in record.items():
+            if name not in ("split", "step"):
+                columns.setdefault(f"{split}/{name}", []).append(value)
+                columns.setdefault(f"{split}/{name}/step", []).append(record["step"])
+    return {name: np.asarray(values) for name, values in columns.items()}
+
+
+def draw_training(
+    folder: Path, *, metric: str, y_label: str, name: str, baseline: float, baseline_label: str
+) -> list[Path]:
+    """The held-out metric against the step, beside what the trivial answer reaches."""
+    record = read_arrays(folder, "curves")
+    curve = {"step": record[f"validation/{metric}/step"], "value": record[f"validation/{metric}"]}
+    draw = figures.training_curves if metric == "accuracy" else figures.loss_curves
+    figure = draw({name: curve}, y_label=y_label, baseline=baseline, baseline_label=baseline_label)
+    return figures.save(figure, folder / "figures", "training")

@@ -1,0 +1,173 @@
+"""Checkpoints: bit for bit back, never of another model, never damaged without saying so."""
+
+import os
+import re
+import shutil
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.train.toy import ADAM, bits, toy_state
+from train import Checkpoints, DamagedCheckpoint, TrainState, create_state
+
+
+def all_sorts() -> TrainState:
+    """Leaves of every kind a state may hold, one of them without entries (a map without input)."""
+    params = {
+        "cell": {"recurrent": jnp.array([[1.5, -0.0], [jnp.nan, jnp.inf]]), "input": jnp.zeros((0, 2))},
+        "half": jnp.arange(3, dtype=jnp.bfloat16),
+    }
+    carry = (jnp.array([1 + 2j]), jnp.array([True, False]), jnp.arange(3), jax.random.PRNGKey(5))
+    return create_state(params, ADAM, jax.random.key(7, impl="rbg"), carry)
+
+
+def test_back_bit_for_bit(tmp_path):
+    checkpoints, state = Checkpoints(tmp_path / "c"), all_sorts()
+    extras = {"seconds": 0.1, "evaluation": {"error": float("inf")}}
+    checkpoints.save(3, state, b"\x00position\xff", extras)
+    blank = jax.tree.map(lambda leaf: leaf, all_sorts())
+    restored = Checkpoints(tmp_path / "c").restore_latest(blank)
+    assert restored is not None
+    assert (restored.step, restored.position, restored.extras) == (3, b"\x00position\xff", extras)
+    assert bits(restored.state) == bits(state)
+    assert jax.tree.structure(restored.state) == jax.tree.structure(state)
+    assert [leaf.dtype for leaf in jax.tree.leaves(restored.state)] == [
+        leaf.dtype for leaf in jax.tree.leaves(state)
+    ]
+    assert jax.random.uniform(restored.state.key) == jax.random.uniform(state.key)
+
+
+def test_newest_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "none" / "yet", keep=2)
+    assert checkpoints.steps() == []
+    assert checkpoints.restore_latest(toy_state()) is None
+    assert not (tmp_path / "none").exists()
+    for step in (5, 10, 15):
+        checkpoints.save(step, toy_state())
+    assert checkpoints.steps() == [10, 15]
+    checkpoints.save(12, toy_state())
+    assert checkpoints.steps() == [10, 12]
+    checkpoints.close()
+    checkpoints.save(12, toy_state())
+    assert Checkpoints(tmp_path / "none" / "yet").steps() == [10, 12]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p | {"w": jnp.zeros((4, 9))}, r"params/w is float32\[4,6\] there and float32\[4,9\] here"),
+        (
+            lambda p: p | {"w": jnp.zeros((4, 6), jnp.bfloat16)},
+            r"params/w is float32\[4,6\] there and bfloat16",
+        ),
+        (lambda p: p | {"b": jnp.zeros(2)}, r"params/b is absent there and float32\[2\] here"),
+        (lambda p: {"w": p["w"]}, r"params/v is float32\[6,2\] there and absent here"),
+    ],
+)
+def test_another_model(tmp_path, change, message):
+    state = toy_state()
+    Checkpoints(tmp_path).save(1, state)
+    other = create_state(change(state.params), ADAM, jax.random.key(0), jnp.zeros((1, 1)))
+    with pytest.raises(ValueError, match="is a checkpoint of another model: " + message) as caught:
+        Checkpoints(tmp_path).restore_latest(other)
+    assert not isinstance(caught.value, DamagedCheckpoint)
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [
+        path.relative_to(folder)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.stat().st_size
+    ]
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Two good checkpoints; the weights don't compress, so that most bytes of the files are theirs."""
+    folder = tmp_path_factory.mktemp("saved")
+    random = np.random.default_rng(0)
+    states = [
+        create_state({"w": random.normal(size=(40, 50)).astype("float32")}, ADAM, jax.random.key(i))
+        for i in (1, 2)
+    ]
+    checkpoints = Checkpoints(folder)
+    for step, state in zip((10, 20), states, strict=True):
+        checkpoints.save(step, state)
+    checkpoints.close()
+    return folder, states
+
+
+@pytest.mark.parametrize("harm", [truncate, flip, Path.unlink])
+def test_damage_is_found_whatever_the_file(saved, tmp_path, harm, capfd):
+    """The older checkpoint is used and a warning says so; but one without a manifest was never finished."""
+    source, (older, newer) = saved
+    for name in files_of(source / "20"):
+        folder = tmp_path / "copy"
+        shutil.copytree(source, folder)
+        harm(folder / "20" / name)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            restored = Checkpoints(folder).restore_latest(newer)
+        assert restored is not None
+        assert restored.step == 10
+        assert bits(restored.state) == bits(older)
+        if harm is not Path.unlink or name.name != "manifest.json":
+            (warning,) = said
+            what = "missing" if harm is Path.unlink else "been altered"
+            assert re.fullmatch(
+                rf"the checkpoint {folder}/20 is damaged \({name} (is|has) {what}\); going on from step 10 instead",
+                str(warning.message),
+            )
+        shutil.rmtree(folder)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_all_damaged(saved, tmp_path):
+    source, (state, _) = saved
+    folder = tmp_path / "copy"
+    shutil.copytree(source, folder)
+    for step in ("10", "20"):
+        shutil.rmtree(folder / step / "state")
+    with pytest.raises(DamagedCheckpoint, match=r"copy/20 is damaged \(.*no older checkpoint is whole"):
+        Checkpoints(folder).restore_latest(state)
+
+
+def test_damaged_checkpoint_gives_way(saved, tmp_path):
+    """After falling back to step 10 the run saves step 15; the damaged 20 must not be the newest any more."""
+    source, (state, _) = saved
+    folder = tmp_path / "copy"
+    shutil.copytree(source, folder)
+    shutil.rmtree(folder / "20" / "state")
+    Checkpoints(folder).save(15, state)
+    assert Checkpoints(folder).steps() == [10, 15]
+    restored = Checkpoints(folder).restore_latest(state)
+    assert restored is not None
+    assert restored.step == 15
+
+
+def test_nothing_is_printed(saved, capfd):
+    folder, (state, _) = saved
+    Checkpoints(folder).restore_latest(state)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(ValueError, match="keep is 0"):
+        Checkpoints(tmp_path, keep=0)
+    twice = create_state({"a/b": jnp.ones(1), "a": {"b": jnp.ones(1)}}, ADAM, jax.random.key(0))
+    with pytest.raises(ValueError, match="same name"):
+        Checkpoints(tmp_path).save(1, twice)

@@ -1,0 +1,279 @@
+"""The loop: what it computes, logs, saves and refuses; a stopped and resumed run in one process."""
+
+import io
+import os
+import signal
+import threading
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.train.toy import ADAM, LOOP, ToyBatches, bits, eval_fn, loss_fn, toy_batch, toy_state, train_toy
+from train import (
+    Checkpoints,
+    LoopConfig,
+    NonFinite,
+    OptimizerConfig,
+    StopRequest,
+    create_state,
+    fit,
+    mean,
+    next_boundary,
+    read_metrics,
+    square_error,
+    stop_on_signals,
+)
+
+
+def untimed(folder):
+    return [
+        {name: value for name, value in record.items() if name != "seconds"}
+        for record in read_metrics(folder)
+    ]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    return folder, train_toy(folder)
+
+
+def test_linear_regression_is_solved(tmp_path):
+    """Full-batch gradient descent comes to the solution of the normal equations."""
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(30, 3)).astype("float32"), random.normal(size=(30, 1)).astype("float32")
+
+    class Same(ToyBatches):
+        def take(self, count):
+            super().take(count)
+            return np.stack([x] * count), np.stack([y] * count)
+
+    def loss(params, carry, batch, key):
+        return mean(square_error(batch[0] @ params, batch[1])), (carry, {})
+
+    optimizer = OptimizerConfig("sgd", 0.2, clip="none")
+    state = create_state(jnp.zeros((3, 1)), optimizer, jax.random.key(0))
+    config = LoopConfig(steps=300, eval_every=1000, save_every=1000)
+    result = fit(state, loss_fn=loss, optimizer=optimizer, batches=Same(), config=config, folder=tmp_path)
+    np.testing.assert_allclose(result.state.params, np.linalg.lstsq(x, y)[0], atol=1e-5)
+    assert (result.step, result.finished, result.evaluation) == (300, True, {})
+    assert not state.params.is_deleted()
+
+
+def test_records(unbroken):
+    folder, result = unbroken
+    records = read_metrics(folder)
+    train = [record for record in records if record["split"] == "train"]
+    assert [record["step"] for record in train] == [*range(7, 90, 7), 90]
+    assert all(record["clipped_norm"] <= min(record["grad_norm"], 1) + 1e-6 for record in train)
+    assert all(train[i]["seconds"] <= train[i + 1]["seconds"] for i in range(len(train) - 1))
+    assert {"loss", "learning_rate", "update_norm", "param_norm", "size", "seconds"} < train[0].keys()
+    validation = [record for record in records if record["split"] == "validation"]
+    assert [record["step"] for record in validation] == [30, 60, 90]
+
+    params = jax.tree.map(np.asarray, result.state.params)
+    batches = [toy_batch(10_000 + i) for i in range(3)]
+    error = np.mean([(np.tanh(x @ params["w"]) @ params["v"] - y) ** 2 for x, y in batches])
+    assert result.evaluation["error"] == validation[-1]["error"] == pytest.approx(error, rel=1e-5)
+    assert validation[-1]["error"] < validation[0]["error"]
+    assert Checkpoints(folder / "checkpoints").steps() == [80, 90]
+    assert list((folder / "tensorboard").glob("events*"))
+
+
+@pytest.mark.parametrize("at", [7, 21, 56, 84])
+def test_stopped_and_resumed(unbroken, tmp_path, at):
+    """The hook cuts the chunks otherwise than in the unbroken run; the bits must not show it."""
+    stop, batches = StopRequest(), ToyBatches()
+
+    def hook(step, state):
+        assert step == state.step
+        stop.requested = step == at
+        return {}
+
+    first = train_toy(tmp_path, on_log=hook, stop=stop, batches=batches)
+    assert (first.step, first.finished) == (at, False)
+    assert batches.index == at
+    assert max(Checkpoints(tmp_path / "checkpoints").steps()) == at
+    second = train_toy(tmp_path, resume=True)
+    folder, result = unbroken
+    assert bits(second.state) == bits(result.state)
+    assert second.evaluation == result.evaluation
+    assert second.seconds > first.seconds
+    assert untimed(tmp_path) == untimed(folder)
+
+
+def test_more_steps(unbroken, tmp_path):
+    train_toy(tmp_path, replace(LOOP, steps=33))
+    with pytest.raises(ValueError, match="trained for 33 steps, more than the 20 asked for"):
+        train_toy(tmp_path, replace(LOOP, steps=20), resume=True)
+    again = train_toy(tmp_path, replace(LOOP, steps=33), resume=True)
+    assert (again.step, again.finished) == (33, True)
+    assert again.evaluation
+    longer = train_toy(tmp_path, replace(LOOP, log_every=1), resume=True)
+    assert bits(longer.state) == bits(unbroken[1].state)
+
+
+def test_resume_with_nothing_to_resume(unbroken, tmp_path):
+    """A run killed before its first checkpoint begins anew; what it logged goes."""
+    (tmp_path / "metrics.jsonl").write_text('{"step": 7, "split": "train", "loss": 9}\n{"ste')
+    result = train_toy(tmp_path, resume=True)
+    assert bits(result.state) == bits(unbroken[1].state)
+    assert untimed(tmp_path) == untimed(unbroken[0])
+
+
+def test_hook_figures_are_logged(tmp_path):
+    config = replace(LOOP, steps=20)
+    train_toy(tmp_path, config, on_log=lambda step, state: {"twice": 2 * step})
+    assert [r["twice"] for r in read_metrics(tmp_path) if r["split"] == "train"] == [14, 28, 40]
+
+
+@pytest.mark.parametrize(("broken", "last"), [(0, 0), (10, 10), (47, 47)])
+def test_nan_stops_with_the_last_good_state(unbroken, tmp_path, broken, last):
+    batches = ToyBatches(broken=broken)
+    with pytest.raises(NonFinite) as caught:
+        train_toy(tmp_path, batches=batches)
+    error = caught.value
+    assert (error.step, error.parameters) == (last + 1, {"params/v": "nan", "params/w": "nan"})
+    assert np.isnan(error.loss)
+    assert error.checkpoint == tmp_path / "checkpoints" / str(last)
+    assert str(error).startswith(
+        f"step {last + 1}: the loss is nan and the norm of its gradient nan in params/v (nan)"
+    )
+    assert batches.index == last
+    record = read_metrics(tmp_path)[-1]
+    assert record["step"] == last + 1
+    assert np.isnan(record["loss"])
+
+    restored = Checkpoints(tmp_path / "checkpoints").restore_latest(toy_state())
+    assert restored is not None
+    assert restored.step == last
+    # With sound data the run goes on from there as if nothing had been.
+    result = train_toy(tmp_path, resume=True)
+    assert bits(result.state) == bits(unbroken[1].state)
+    assert untimed(tmp_path) == untimed(unbroken[0])
+
+
+def root_loss(params, carry, batch, key):
+    """Its gradient in `scale` is 0 · ∞ where the batch is zero; the loss itself is finite."""
+    return jnp.sum(params["w"] ** 2) + jnp.sqrt(jnp.sum(params["scale"] * batch)), (carry, {})
+
+
+def large_loss(params, carry, batch, key):
+    """A gradient whose entries are finite and whose norm overflows."""
+    return jnp.sum(params["w"]) * jnp.where(jnp.sum(batch) == 0, 1e30, 1.0) + 0 * jnp.sum(params["scale"]), (
+        carry,
+        {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("loss", "fault"), [(root_loss, {"params/scale": "nan"}), (large_loss, {"params/w": "too large"})]
+)
+def test_the_culprit_is_named(tmp_path, loss, fault):
+    class Flags(ToyBatches):
+        def take(self, count):
+            first = self.index
+            super().take(count)
+            return np.array([float(first + i != 5) for i in range(count)], np.float32)
+
+    state = create_state({"w": jnp.ones(3), "scale": jnp.ones(())}, ADAM, jax.random.key(0))
+    with pytest.raises(NonFinite) as caught:
+        fit(state, loss_fn=loss, optimizer=ADAM, batches=Flags(), config=LOOP, folder=tmp_path)
+    assert caught.value.step == 6
+    assert np.isfinite(caught.value.loss)
+    assert caught.value.parameters == fault
+
+
+def test_refusals(unbroken, tmp_path):
+    folder, _ = unbroken
+    with pytest.raises(ValueError, match=f"{folder} holds a run of 90 steps already"):
+        train_toy(folder)
+    with pytest.raises(ValueError, match="no validation batch"):
+        train_toy(tmp_path, validation=[])
+    with pytest.raises(ValueError, match=r"loop.chunk is 0; it must be 1 or more"):
+        LoopConfig(chunk=0)
+    other = toy_state(width=9)
+    with pytest.raises(
+        ValueError, match=r"another model: params/v is float32\[6,2\] there and float32\[9,2\] here"
+    ):
+        fit(
+            other,
+            loss_fn=loss_fn,
+            optimizer=ADAM,
+            batches=ToyBatches(),
+            config=LOOP,
+            folder=folder,
+            resume=True,
+        )
+
+    class Short(ToyBatches):
+        def take(self, count):
+            return super().take(count - 1)
+
+    with pytest.raises(
+        ValueError, match=r"take\(10\) .* first axis is 10, but the first axes are \[\(9,\)\]"
+    ):
+        train_toy(tmp_path, batches=Short())
+
+
+def test_boundaries():
+    config = LoopConfig(steps=130, chunk=25, eval_every=40, save_every=60, log_every=7)
+    stops, step = [], 0
+    while step < 130:
+        step = next_boundary(step, config)
+        stops.append(step)
+    assert stops == [25, 40, 50, 60, 75, 80, 100, 120, 125, 130]
+    assert next_boundary(31, config) == 40
+    assert next_boundary(31, config, lambda step, state: {}) == 35
+
+
+def test_progress_is_shown(tmp_path):
+    stream = io.StringIO()
+    train_toy(tmp_path, label="toy", stream=stream)
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("toy  step 10/90  loss ")
+    assert "validation error" in lines[-1]
+    assert lines[-1].startswith("toy  step 90/90  ")
+
+
+def test_signals_ask_to_stop(capfd):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with stop_on_signals() as stop:
+        assert not stop.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+        # A second signal does what it always did.
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    assert "once more stops at once" in capfd.readouterr().err
+
+
+def test_no_signals_outside_the_main_thread():
+    def enter():
+        with stop_on_signals() as stop:
+            stops.append(stop)
+
+    stops = []
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert not stops[0].requested
+
+
+def test_stopped_before_it_began(tmp_path):
+    result = train_toy(tmp_path, stop=StopRequest(requested=True))
+    assert (result.step, result.finished) == (0, False)
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [0]
+
+
+def test_evaluation_needs_no_gradient_step(tmp_path):
+    """Resuming a finished run trains nothing and still tells its last evaluation."""
+    config = replace(LOOP, steps=10)
+    first = train_toy(tmp_path, config)
+    again = train_toy(tmp_path, config, resume=True, eval_fn=eval_fn)
+    assert again.evaluation == first.evaluation
+    assert untimed(tmp_path)[-1]["split"] == "validation"

@@ -1,0 +1,87 @@
+"""Masked losses against NumPy, with NaN and nonsense at the masked places."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from train import accuracy, cross_entropy, mean, square_error
+
+
+def case(shape):
+    random = np.random.default_rng(4)
+    mask = random.random(shape) < 0.6
+    return random, mask
+
+
+shapes = pytest.mark.parametrize("shape", [(1,), (6,), (4, 3), (2, 1)])
+
+
+@shapes
+def test_square_error(shape):
+    random, mask = case(shape)
+    y, t = random.normal(size=(2, *shape, 3)).astype("float32")
+    expected = sum(((y[i] - t[i]) ** 2).sum() for i in np.ndindex(*shape) if mask[i])
+    y[~mask], t[~mask] = np.nan, np.inf
+    total, count = square_error(y, t, mask)
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+    assert count == 3 * mask.sum()
+
+    gradient = jax.grad(lambda y: mean(square_error(y, t, mask)))(jnp.asarray(y))
+    assert np.isfinite(gradient).all()
+    assert not np.asarray(gradient)[~mask].any()
+
+
+@shapes
+def test_cross_entropy_and_accuracy(shape):
+    random, mask = case(shape)
+    logits = random.normal(size=(*shape, 5)).astype("float32")
+    targets = random.integers(0, 5, shape)
+    probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    places = [i for i in np.ndindex(*shape) if mask[i]]
+    expected = -sum(np.log(probabilities[i][targets[i]]) for i in places)
+    right = sum(logits[i].argmax() == targets[i] for i in places)
+    logits[~mask], targets[~mask] = np.nan, -7
+
+    total, count = cross_entropy(logits, targets, mask)
+    np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-6)
+    assert count == mask.sum()
+    assert tuple(map(float, accuracy(logits, targets, mask))) == (right, mask.sum())
+
+    gradient = np.asarray(jax.grad(lambda x: mean(cross_entropy(x, targets, mask)))(jnp.asarray(logits)))
+    assert np.isfinite(gradient).all()
+    assert not gradient[~mask].any()
+    for i in places:
+        one_hot = np.eye(5)[targets[i]]
+        np.testing.assert_allclose(gradient[i], (probabilities[i] - one_hot) / len(places), atol=1e-6)
+
+
+def test_no_mask_is_all_true():
+    y, t = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    np.testing.assert_allclose(mean(square_error(y, t)), ((y - t) ** 2).mean(), rtol=1e-6)
+
+
+def test_half_precision_is_summed_in_float32():
+    ones = jnp.ones((5000,), jnp.bfloat16)
+    assert square_error(ones, 0 * ones)[0] == 5000
+
+
+def test_nothing_valid():
+    pair = square_error(jnp.full((2, 3), jnp.nan), jnp.zeros((2, 3)), jnp.zeros(2, bool))
+    assert mean(pair) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: square_error(jnp.zeros((2, 3)), jnp.zeros((2, 4))), r"\(2, 3\) and targets \(2, 4\)"),
+        (lambda: square_error(jnp.zeros((2, 3)), jnp.zeros((2, 3)), jnp.ones(3, bool)), "mask has shape"),
+        (lambda: square_error(jnp.zeros(2), jnp.zeros(2), jnp.ones((2, 3), bool)), "mask has shape"),
+        (lambda: cross_entropy(jnp.zeros((2, 5)), jnp.zeros((3,), int)), r"need targets of shape \(2,\)"),
+        (lambda: cross_entropy(jnp.zeros((2, 5)), jnp.zeros((2,))), "must be integers"),
+        (lambda: accuracy(jnp.zeros((2, 5)), jnp.zeros(2, int), jnp.ones(2)), "must be boolean"),
+    ],
+)
+def test_misfits(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,178 @@
+"""The train step against a least-squares gradient written out; the chunk against single steps."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.train.toy import ADAM, ToyBatches, bits, loss_fn, toy_batch, toy_state
+from train import OptimizerConfig, create_state, evaluate, mean, square_error, train_chunk, train_step
+from train.state import copied
+
+SGD = OptimizerConfig("sgd", 0.1, clip_at=0.5)
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """The mean of |xW − y|ᵖ; it notes when it is traced."""
+
+    power: int = 2
+    traced: ClassVar[list[int]] = []
+
+    def __call__(self, params, carry, batch, key):
+        self.traced.append(self.power)
+        x, y = batch
+        return jnp.mean(jnp.abs(x @ params["w"] - y) ** self.power), (carry, {})
+
+
+def regression():
+    random = np.random.default_rng(1)
+    return random.normal(size=(20, 3)), random.normal(size=(20, 2)), random.normal(size=(3, 2))
+
+
+def test_step_is_the_gradient_step():
+    x, y, w = regression()
+    gradient = 2 * x.T @ (x @ w - y) / y.size
+    norm = np.linalg.norm(gradient)
+    assert norm > 0.5
+    state = create_state({"w": w.astype("float32")}, SGD, jax.random.key(0))
+    new, metrics = train_step(
+        state, (x.astype("float32"), y.astype("float32")), loss_fn=LeastSquares(), optimizer=SGD
+    )
+    expected = w - 0.1 * gradient * 0.5 / norm
+    np.testing.assert_allclose(new.params["w"], expected, rtol=1e-5)
+    assert new.step == 1
+    figures = {name: float(value) for name, value in metrics.items()}
+    assert figures == pytest.approx(
+        {
+            "loss": ((x @ w - y) ** 2).mean(),
+            "grad_norm": norm,
+            "clipped_norm": 0.5,
+            "update_norm": 0.05,
+            "param_norm": np.linalg.norm(expected),
+            "learning_rate": 0.1,
+            "finite": 1.0,
+        },
+        rel=1e-5,
+    )
+
+
+def test_chunk_is_its_steps():
+    batches = ToyBatches().take(7)
+    chunked, metrics = train_chunk(toy_state(), batches, 5, loss_fn=loss_fn, optimizer=ADAM)
+    state, step = toy_state(), jax.jit(partial(train_step, loss_fn=loss_fn, optimizer=ADAM))
+    for i in range(5):
+        state, one = step(state, toy_batch(i))
+        for name, value in one.items():
+            np.testing.assert_allclose(metrics[name][i], value, rtol=1e-5)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), chunked.params, state.params)
+    assert chunked.step == 5
+    assert not metrics["loss"][5:].any()
+
+
+def test_bits_do_not_depend_on_the_cutting():
+    whole, _ = train_chunk(toy_state(), ToyBatches().take(8), 8, loss_fn=loss_fn, optimizer=ADAM)
+    first = ToyBatches().take(8)
+    rest = jax.tree.map(lambda x: np.concatenate([x[3:], np.full_like(x[:3], np.nan)]), first)
+    state, _ = train_chunk(toy_state(), first, 3, loss_fn=loss_fn, optimizer=ADAM)
+    state, _ = train_chunk(state, rest, 5, loss_fn=loss_fn, optimizer=ADAM)
+    assert bits(whole) == bits(state)
+
+
+def test_state_is_donated_and_parameters_are_not():
+    params = {"w": jnp.ones((3, 2))}
+    state = create_state(params, SGD, jax.random.key(0))
+    train_chunk(state, (jnp.ones((1, 4, 3)), jnp.ones((1, 4, 2))), 1, loss_fn=LeastSquares(), optimizer=SGD)
+    assert state.params["w"].is_deleted()
+    assert not params["w"].is_deleted()
+
+
+def test_equal_configs_compile_once():
+    batches = (jnp.ones((2, 4, 3)), jnp.ones((2, 4, 2)))
+
+    def run(power, rate, count):
+        optimizer = OptimizerConfig("sgd", rate)
+        state = create_state({"w": jnp.ones((3, 2))}, optimizer, jax.random.key(0))
+        for _ in range(2):
+            state, _ = train_chunk(state, batches, count, loss_fn=LeastSquares(power), optimizer=optimizer)
+
+    def traces(*call):
+        before = len(LeastSquares.traced)
+        run(*call)
+        return len(LeastSquares.traced) - before
+
+    first = traces(2, 0.123, 1)
+    assert first > 0
+    assert traces(2, 0.123, 2) == 0
+    assert traces(4, 0.123, 1) == traces(2, 0.321, 1) == first
+
+
+def test_not_finite_keeps_the_state():
+    batches = ToyBatches(broken=3).take(6)
+    good, _ = train_chunk(toy_state(), batches, 3, loss_fn=loss_fn, optimizer=ADAM)
+    state, metrics = train_chunk(toy_state(), batches, 6, loss_fn=loss_fn, optimizer=ADAM)
+    assert bits(state) == bits(good)
+    assert metrics["finite"].tolist() == [True, True, True, False, False, False]
+    assert np.isnan(metrics["loss"][3])
+
+
+def test_carry_and_randomness_move():
+    state, batch = toy_state(), toy_batch(0)
+    new, metrics = train_step(state, batch, loss_fn=loss_fn, optimizer=ADAM)
+    assert (new.carry != state.carry).all()
+    assert bits(new.key) == bits(state.key)
+    again, _ = train_step(state, batch, loss_fn=loss_fn, optimizer=ADAM)
+    assert bits(new) == bits(again)
+    later = toy_state()
+    later = type(later)(later.step + 1, later.params, later.opt_state, later.carry, later.key)
+    assert train_step(later, batch, loss_fn=loss_fn, optimizer=ADAM)[1]["loss"] != metrics["loss"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        (lambda carry: (carry, {"loss": jnp.zeros(())}), "'loss' has a name of the train step's own"),
+        (lambda carry: (carry, {"odd": jnp.zeros(3)}), r"'odd' has shape \(3,\)"),
+        (lambda carry: ({"h": carry["h"][:1]}, {}), r"leaf h is float32\[2\] before .* float32\[1\] after"),
+        (lambda carry: ((), {}), "return what it was given"),
+    ],
+)
+def test_bad_loss_functions(outcome, message):
+    def loss(params, carry, batch, key):
+        return jnp.sum(params["w"] ** 2), outcome(carry)
+
+    state = create_state({"w": jnp.ones(2)}, SGD, jax.random.key(0), {"h": jnp.zeros(2)})
+    with pytest.raises(ValueError, match=message):
+        train_step(state, (), loss_fn=loss, optimizer=SGD)
+
+
+def test_weak_types_compile_once():
+    state = copied({"a": jnp.asarray(1.0), "b": 2.0, "c": np.float32(3)})
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(state))
+
+
+def test_evaluate_weighs_uneven_batches():
+    random = np.random.default_rng(0)
+    batches = [random.normal(size=(2, n)).astype("float32") for n in (5, 1, 8)]
+
+    def eval_fn(params, batch):
+        return {"error": square_error(params * batch[0], batch[1])}
+
+    everything = np.concatenate(batches, axis=1)
+    means = evaluate(eval_fn, jnp.float32(2), batches)
+    assert means == pytest.approx({"error": ((2 * everything[0] - everything[1]) ** 2).mean()})
+    with pytest.raises(ValueError, match="list of batches is empty"):
+        evaluate(eval_fn, jnp.float32(2), [])
+
+
+def test_evaluate_nothing_valid():
+    def eval_fn(params, batch):
+        return {"error": square_error(batch, batch, jnp.zeros(3, bool))}
+
+    with pytest.raises(ValueError, match="nothing to evaluate 'error' on"):
+        evaluate(eval_fn, (), [jnp.ones(3)])
+    assert mean(eval_fn((), jnp.ones(3))["error"]) == 0

@@ -1,0 +1,82 @@
+"""The metrics file and the TensorBoard events, read back by other means."""
+
+import json
+import math
+import struct
+
+import pytest
+from tensorboardX.proto import event_pb2
+
+from train import Tracker, read_metrics
+
+
+def events(folder):
+    """Every event of a folder, by the TFRecord framing: length, its checksum, bytes, their checksum."""
+    for path in sorted(folder.glob("events*")):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            yield event_pb2.Event.FromString(content[12 : 12 + length])  # pyright: ignore
+            content = content[16 + length :]
+
+
+def test_lines_and_events(tmp_path):
+    tracker = Tracker(tmp_path / "run")
+    tracker.log(10, "train", {"loss": 0.5, "norm": math.inf})
+    tracker.log(10, "validation", {"loss": math.nan})
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    tracker.close()
+
+    def no_constants(text):
+        raise AssertionError(f"{text} is not JSON")
+
+    assert [json.loads(line, parse_constant=no_constants) for line in lines] == [
+        {"step": 10, "split": "train", "loss": 0.5, "norm": None, "nonfinite": {"norm": "inf"}},
+        {"step": 10, "split": "validation", "loss": None, "nonfinite": {"loss": "nan"}},
+    ]
+    first, second = read_metrics(tmp_path / "run")
+    assert first == {"step": 10, "split": "train", "loss": 0.5, "norm": math.inf}
+    assert math.isnan(second["loss"])
+
+    written = [
+        (e.step, v.tag, v.simple_value)
+        for e in events(tmp_path / "run" / "tensorboard")
+        for v in e.summary.value
+    ]
+    assert written[:2] == [(10, "train/loss", 0.5), (10, "train/norm", math.inf)]
+    assert written[2][:2] == (10, "validation/loss")
+
+
+def test_cut_back(tmp_path):
+    tracker = Tracker(tmp_path)
+    for step in range(1, 6):
+        tracker.log(step, "train", {"loss": step})
+    tracker.close()
+    path = tmp_path / "metrics.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + '{"step": 6, "spl')
+    assert len(read_metrics(path)) == 5
+
+    tracker = Tracker(tmp_path)
+    tracker.cut_back(3)
+    assert path.read_text().splitlines() == whole.splitlines()[:3]
+    tracker.log(4, "train", {"loss": 4})
+    tracker.close()
+    assert path.read_text().splitlines() == whole.splitlines()[:4]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["metrics.jsonl", "tensorboard"]
+    assert any(e.step == 4 and e.session_log.status == 1 for e in events(tmp_path / "tensorboard"))
+
+
+def test_cut_back_of_nothing(tmp_path):
+    Tracker(tmp_path / "new").cut_back(0)
+    assert not (tmp_path / "new").exists()
+
+
+def test_not_json(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"step": 1, "split": "train"}\nhello\n{"step": 2, "split": "train"}\n'
+    )
+    with pytest.raises(ValueError, match="holds a line that isn't JSON: 'hello'"):
+        read_metrics(tmp_path)
+    with pytest.raises(ValueError, match="holds a line that isn't JSON: 'hello'"):
+        Tracker(tmp_path).cut_back(1)

@@ -1,0 +1,49 @@
+"""How parameters change: state, step, loop, optimizer, losses, metrics, checkpoints, tracking."""
+
+from train.checkpoint import Checkpoints, DamagedCheckpoint, Restored
+from train.evaluate import EvalFn, evaluate
+from train.feed import Batches
+from train.loop import Hook, LoopConfig, Result, fit, next_boundary
+from train.losses import cross_entropy, square_error
+from train.metrics import SumCount, accuracy, mean
+from train.nonfinite import NonFinite
+from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, make_schedule
+from train.progress import Progress
+from train.state import TrainState, create_state
+from train.step import LossFn, train_chunk, train_step
+from train.stop import StopRequest, stop_on_signals
+from train.tracking import Tracker, read_metrics
+
+__all__ = [
+    "Batches",
+    "Checkpoints",
+    "DamagedCheckpoint",
+    "EvalFn",
+    "Hook",
+    "LoopConfig",
+    "LossFn",
+    "NonFinite",
+    "OptimizerConfig",
+    "Progress",
+    "Restored",
+    "Result",
+    "StopRequest",
+    "SumCount",
+    "Tracker",
+    "TrainState",
+    "accuracy",
+    "create_state",
+    "cross_entropy",
+    "evaluate",
+    "fit",
+    "make_clipping",
+    "make_optimizer",
+    "make_schedule",
+    "mean",
+    "next_boundary",
+    "read_metrics",
+    "square_error",
+    "stop_on_signals",
+    "train_chunk",
+    "train_step",
+]

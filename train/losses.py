@@ -1,0 +1,53 @@
+"""Losses over the valid places of a batch, as sum and count; `mean` of one is the loss to train on.
+
+What stands at a masked place, NaN included, reaches neither the loss nor a gradient. `where` on the result
+isn't enough for that (0 · NaN is NaN on the way back), so the inputs are replaced too.
+"""
+
+import jax.numpy as jnp
+import optax
+
+from train.metrics import Array, SumCount, check_targets, full_mask, masked_sum
+
+
+def square_error(predictions: Array, targets: Array, mask: Array | None = None) -> SumCount:
+    """Σ (y − t)² over the entries of the valid places, and the number of those entries.
+
+    Args:
+        predictions: real, any shape: `[B]`, `[B, D]`, `[T, B, D]`, …
+        targets: the same shape.
+        mask: booleans over the leading axes, `[B]` or `[T, B]`, True where a place counts; all by default.
+
+    Raises:
+        ValueError: the shapes don't fit.
+    """
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"predictions have shape {predictions.shape} and targets {targets.shape}; they must be equal"
+        )
+    leading = predictions.shape if mask is None else predictions.shape[: mask.ndim]
+    mask = full_mask(mask, leading)
+    mask = jnp.broadcast_to(
+        mask.reshape(leading + (1,) * (predictions.ndim - len(leading))), predictions.shape
+    )
+    error = jnp.where(mask, predictions, 0) - jnp.where(mask, targets, 0)
+    return masked_sum(jnp.square(error), mask)
+
+
+def cross_entropy(logits: Array, targets: Array, mask: Array | None = None) -> SumCount:
+    """Σ −log softmax(logits)[target] over the valid places, in nats, and their number.
+
+    Args:
+        logits: `[B, V]` or `[T, B, V]`.
+        targets: class numbers `[B]` or `[T, B]`; one outside 0 … V−1 at a valid place gives NaN.
+        mask: booleans of the targets' shape, True where a place counts; all of them by default.
+
+    Raises:
+        ValueError: the shapes don't fit.
+    """
+    check_targets(logits, targets)
+    mask = full_mask(mask, targets.shape)
+    logits = jnp.where(mask[..., None], logits, 0)
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    targets = jnp.where(mask, targets, 0)
+    return masked_sum(optax.softmax_cross_entropy_with_integer_labels(logits, targets), mask)

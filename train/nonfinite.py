@@ -1,0 +1,64 @@
+"""When a loss or gradient is NaN or infinite: which parameter, and how to say so."""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from train.state import PyTree, TrainState, leaf_name
+from train.step import LossFn
+
+
+class NonFinite(FloatingPointError):
+    """Training met a loss, gradient or update that isn't finite, and stopped before it.
+
+    Attributes:
+        step: the update that couldn't be made; the last good state has done `step - 1`.
+        loss: the loss at that step.
+        grad_norm: the gradient's norm at that step.
+        parameters: what is wrong with the gradient, by parameter name: "nan", "inf", or "too large" where it
+            is finite but its norm is not. Empty if the gradient is in order.
+        checkpoint: where the last good state is saved.
+    """
+
+    def __init__(
+        self, step: int, loss: float, grad_norm: float, parameters: dict[str, str], checkpoint: Path
+    ) -> None:
+        self.step, self.loss, self.grad_norm = step, loss, grad_norm
+        self.parameters, self.checkpoint = parameters, checkpoint
+        shown = [f"{name} ({fault})" for name, fault in list(parameters.items())[:5]]
+        if len(parameters) > len(shown):
+            shown.append(f"{len(parameters) - len(shown)} more")
+        culprits = f" in {', '.join(shown)}" if shown else ""
+        super().__init__(
+            f"step {step}: the loss is {loss:.6g} and the norm of its gradient {grad_norm:.6g}{culprits}; "
+            f"training stopped and the state before it is saved in {checkpoint}; "
+            "lower the learning rate or clip the gradient"
+        )
+
+
+def faulty_parameters(state: TrainState, batch: PyTree, *, loss_fn: LossFn) -> dict[str, str]:
+    """What is wrong with the gradient of `batch` at `state`, by parameter name.
+
+    It is computed once more here, so that the train step need not look at every array of every step.
+    """
+    return {
+        leaf_name(path): _fault(leaf)
+        for path, leaf in jax.tree.leaves_with_path(_gradient(state, batch, loss_fn=loss_fn))
+        if _fault(leaf)
+    }
+
+
+@partial(jax.jit, static_argnames="loss_fn")
+def _gradient(state: TrainState, batch: PyTree, *, loss_fn: LossFn) -> PyTree:
+    key = jax.random.fold_in(state.key, state.step)
+    return {"params": jax.grad(loss_fn, has_aux=True)(state.params, state.carry, batch, key)[0]}
+
+
+def _fault(gradient: jax.Array) -> str:
+    if jnp.isnan(gradient).any():
+        return "nan"
+    if jnp.isinf(gradient).any():
+        return "inf"
+    return "" if jnp.isfinite(jnp.sum(jnp.square(gradient))) else "too large"

@@ -1,0 +1,130 @@
+"""Optimizers, clipping and learning-rate schedules: one page of options, all of it Optax."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import optax
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How a gradient becomes an update. Equal configs are equal to `jit`: building one twice compiles once.
+
+    Raises:
+        ValueError: a number is outside its range.
+    """
+
+    name: Literal["sgd", "momentum", "adam", "rmsprop"] = "adam"
+    """sgd; momentum (Polyak 1964); adam (Kingma & Ba 2015); rmsprop (Tieleman & Hinton 2012)."""
+    learning_rate: float = 1e-3
+    """The rate, or the highest rate of a schedule."""
+    schedule: Literal["constant", "cosine", "exponential", "warmup_cosine"] = "constant"
+    """How the rate changes; warmup_cosine rises from 0 in a straight line first: its first update is nil."""
+    decay_steps: int = 0
+    """cosine: steps until the end rate, warm-up included; exponential: steps for one factor decay_rate."""
+    decay_rate: float = 0.5
+    """exponential: the factor by which the rate falls in decay_steps steps."""
+    warmup_steps: int = 0
+    """warmup_cosine: steps until the highest rate."""
+    end_fraction: float = 0.0
+    """cosine: the end rate as a fraction of the highest."""
+    momentum: float = 0.9
+    """momentum: the share of the last update kept."""
+    beta1: float = 0.9
+    """adam: decay of the mean of the gradients."""
+    beta2: float = 0.999
+    """adam: decay of the mean of their squares."""
+    rms_decay: float = 0.9
+    """rmsprop: decay of the mean of the squared gradients."""
+    epsilon: float = 1e-8
+    """adam, rmsprop: keeps the division finite."""
+    clip: Literal["none", "value", "block_rms", "global_norm"] = "global_norm"
+    """Bound each entry, each array's root mean square (not its norm), or the norm of all arrays together."""
+    clip_at: float = 1.0
+    """The bound."""
+
+    def __post_init__(self) -> None:
+        require_choice("name", self.name, ("sgd", "momentum", "adam", "rmsprop"))
+        require_choice("schedule", self.schedule, ("constant", "cosine", "exponential", "warmup_cosine"))
+        require_choice("clip", self.clip, ("none", "value", "block_rms", "global_norm"))
+        require_positive("learning_rate", self.learning_rate)
+        require_positive("epsilon", self.epsilon)
+        require_positive("clip_at", self.clip_at)
+        for field in ("momentum", "beta1", "beta2", "rms_decay"):
+            value = getattr(self, field)
+            if not 0 <= value < 1:
+                raise ValueError(f"optimizer.{field} is {value}; it must lie in [0, 1)")
+        if not 0 <= self.end_fraction <= 1:
+            raise ValueError(f"optimizer.end_fraction is {self.end_fraction}; it must lie in [0, 1]")
+        if self.schedule == "exponential":
+            require_positive("decay_rate", self.decay_rate)
+        if self.schedule != "constant" and self.decay_steps <= 0:
+            raise ValueError(
+                f"optimizer.decay_steps is {self.decay_steps}; "
+                f"for the schedule {self.schedule} it must be above 0"
+            )
+        if self.schedule == "warmup_cosine" and not 0 < self.warmup_steps < self.decay_steps:
+            raise ValueError(
+                f"optimizer.warmup_steps is {self.warmup_steps}; for warmup_cosine it must lie "
+                f"between 0 and decay_steps, which is {self.decay_steps}"
+            )
+
+
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """From clipped gradients to updates; clipping stands apart, so that both norms can be logged.
+
+    With gradient g, rate η:  sgd −ηg;  momentum v ← μv + g, −ηv;
+    adam m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², −η m̂/(√v̂ + ε) with m̂, v̂ the bias-corrected means;
+    rmsprop v ← ρv + (1−ρ)g², −η g/√(v + ε).
+    """
+    rate = make_schedule(config)
+    match config.name:
+        case "sgd":
+            return optax.sgd(rate)
+        case "momentum":
+            return optax.sgd(rate, momentum=config.momentum)
+        case "adam":
+            return optax.adam(rate, b1=config.beta1, b2=config.beta2, eps=config.epsilon)
+        case "rmsprop":
+            return optax.rmsprop(rate, decay=config.rms_decay, eps=config.epsilon)
+
+
+def make_clipping(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Bounds gradients at c = `clip_at`; it remembers nothing from step to step.
+
+    value: each entry into [−c, c];  block_rms: each array g / max(1, rms(g)/c), rms(g) = √(mean g²);
+    global_norm: all of them g · min(1, c/‖g‖), ‖g‖ over every entry of every array (Pascanu et al. 2013).
+    """
+    match config.clip:
+        case "none":
+            return optax.identity()
+        case "value":
+            return optax.clip(config.clip_at)
+        case "block_rms":
+            return optax.clip_by_block_rms(config.clip_at)
+        case "global_norm":
+            return optax.clip_by_global_norm(config.clip_at)
+
+
+def make_schedule(config: OptimizerConfig) -> optax.Schedule:
+    """The learning rate as a function of the number of updates done."""
+    peak, end = config.learning_rate, config.learning_rate * config.end_fraction
+    match config.schedule:
+        case "constant":
+            return optax.constant_schedule(peak)
+        case "cosine":
+            return optax.cosine_decay_schedule(peak, config.decay_steps, alpha=config.end_fraction)
+        case "exponential":
+            return optax.exponential_decay(peak, config.decay_steps, config.decay_rate)
+        case "warmup_cosine":
+            return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup_steps, config.decay_steps, end)
+
+
+def require_positive(field: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise ValueError(f"optimizer.{field} is {value}; it must be above 0 and finite")
+
+
+def require_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"optimizer.{field} is {value!r}; it must be one of {', '.join(choices)}")

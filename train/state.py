@@ -1,0 +1,64 @@
+"""What training changes, as one pytree."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from train.optimizer import OptimizerConfig, make_optimizer
+
+PyTree = Any
+Leaf = Any
+"""An array; inside JAX's transformations, whatever stands for one."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """Everything one step hands to the next: this saved, and the data's position, is the run saved.
+
+    Attributes:
+        step: int32 `[]`, the number of updates done so far.
+        params: the parameters, real arrays.
+        opt_state: what Optax remembers of earlier gradients.
+        carry: what else goes from step to step without a gradient: the hidden state `[B, …]` of truncated
+            backpropagation, running averages; `()` when there is nothing. Its shapes never change.
+        key: the run's random key. Step `n` draws from `fold_in(key, n)`, resumed or not.
+    """
+
+    step: Leaf
+    params: PyTree
+    opt_state: PyTree
+    carry: PyTree
+    key: Leaf
+
+
+def create_state(
+    params: PyTree, optimizer: OptimizerConfig, key: jax.Array, carry: PyTree = ()
+) -> TrainState:
+    """The state before the first update, in memory of its own: `params` stay usable after training."""
+    params = copied(params)
+    opt_state = copied(make_optimizer(optimizer).init(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, copied(carry), copied(key))
+
+
+def copied(tree: PyTree) -> PyTree:
+    """The same leaves in memory of their own: a train step gives its input's memory away (donation)."""
+
+    def copy(leaf: Any) -> jax.Array:
+        leaf = jnp.asarray(leaf)
+        # Naming the dtype drops JAX's "weak type", which would compile the first step twice.
+        return jnp.copy(leaf) if is_key(leaf) else jnp.array(leaf, dtype=leaf.dtype, copy=True)
+
+    return jax.tree.map(copy, tree)
+
+
+def is_key(leaf: jax.Array) -> bool:
+    """Whether a leaf is a typed random key (`jax.random.key`), whose bits have to be asked for."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def leaf_name(path: tuple[Any, ...]) -> str:
+    """`params/cell/recurrent`: how messages and checkpoints name a leaf."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")

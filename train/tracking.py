@@ -1,0 +1,117 @@
+"""What is written while training: `metrics.jsonl` for programs, TensorBoard events for eyes."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+from tensorboardX import SummaryWriter
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
+METRICS_FILE = "metrics.jsonl"
+EVENTS_FOLDER = "tensorboard"
+
+
+class Tracker:
+    """Appends figures to `folder/metrics.jsonl`, one JSON object a line, and to `folder/tensorboard/`.
+
+    A line is `{"step": 20, "split": "train", "loss": 0.5, …}`. JSON knows no NaN or infinity: such a value is
+    written as null, and `"nonfinite": {"loss": "nan"}` says which it was. A line is with the operating system
+    when `log` returns, so a kill of the process loses none.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        """Touches nothing until something is logged or cut back."""
+        self.folder = Path(folder)
+        self._purge_step: int | None = None
+        self._file: Any = None
+        self._events: Any = None
+
+    def cut_back(self, step: int) -> None:
+        """Removes what was written after `step`, and a last line that a kill left half written.
+
+        The file is replaced in one move. TensorBoard is told to hide its events after `step`. Call it first.
+
+        Raises:
+            ValueError: a line before the last isn't JSON.
+        """
+        path = self.folder / METRICS_FILE
+        if not path.exists():
+            return
+        self._purge_step = step + 1
+        kept = [line for line in _whole_lines(path) if _parse(path, line)["step"] <= step]
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(kept)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    def log(self, step: int, split: str, metrics: Mapping[str, SupportsFloat]) -> None:
+        """Writes one record; `split` is "train", "validation", …"""
+        self._open()
+        values = {name: float(value) for name, value in metrics.items()}
+        odd = {name: str(value) for name, value in values.items() if not math.isfinite(value)}
+        record: dict[str, Any] = {"step": step, "split": split}
+        record |= {name: None if name in odd else value for name, value in values.items()}
+        if odd:
+            record["nonfinite"] = odd
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
+        self._file.flush()
+        # One event for all figures: tensorboardX pickles every event through a queue, which took longer
+        # than a small train step when each figure went alone.
+        scalars = [Summary.Value(tag=f"{split}/{name}", simple_value=value) for name, value in values.items()]
+        self._events.file_writer.add_summary(Summary(value=scalars), step)
+
+    def flush(self) -> None:
+        """Sends buffered TensorBoard events to their file."""
+        if self._events is not None:
+            self._events.flush()
+
+    def close(self) -> None:
+        """Closes both files; logging again opens them again."""
+        if self._file is not None:
+            self._file.close()
+            self._events.close()
+            self._file = self._events = None
+
+    def _open(self) -> None:
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / METRICS_FILE).open("a", encoding="utf-8")
+            self._events = SummaryWriter(
+                str(self.folder / EVENTS_FOLDER), purge_step=self._purge_step, max_queue=1000
+            )
+
+
+def read_metrics(path: Path | str) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl` (or of the one in a folder), NaN and infinities put back.
+
+    A half-written last line is passed over.
+
+    Raises:
+        ValueError: a line before the last isn't JSON.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / METRICS_FILE
+    records = [_parse(path, line) for line in _whole_lines(path)]
+    for record in records:
+        record |= {name: float(value) for name, value in record.pop("nonfinite", {}).items()}
+    return records
+
+
+def _whole_lines(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    return lines[:-1] if lines and not lines[-1].endswith("\n") else lines
+
+
+def _parse(path: Path, line: str) -> dict[str, Any]:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        raise ValueError(
+            f"{path} holds a line that isn't JSON: {line.strip()[:60]!r}; mend or remove it"
+        ) from None
