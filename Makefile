@@ -1,60 +1,84 @@
 # Each target sets up .venv by itself; a second call installs nothing.
 #   make gradients                       the main job: how gradients vanish, and what holds them
 #   make gradients ARGS="--steps 500"    the same with options (python -m experiments gradients --help)
-#   make PYTHON=python3.12 gradients     another interpreter (3.11 or later)
+#   make PYTHON=python3.12 gradients     with another interpreter, 3.11 or later
+#   make test, make lint                 the suite; ruff and pyright
+#   make test-slow, make test-peers      the slow tests; those that need PyTorch and Equinox
+#   make format, make lock, make clean
 .DEFAULT_GOAL := help
-.PHONY: help gradients test test-slow test-peers lint format lock clean FORCE
+.PHONY: help gradients test test-slow test-peers lint format lock clean
 
 PYTHON ?= python3
-VENV := .venv
-RUN := $(VENV)/bin/python
 ARGS ?=
-# Linear algebra of NumPy and SciPy beside XLA: two thread pools on the same cores are many times slower.
+VENV := .venv
+BIN := $(VENV)/bin
+# Two thread pools on the same cores, XLA's and that of NumPy's linear algebra, are many times slower than one.
 export OPENBLAS_NUM_THREADS ?= 1
 
 help:
-	@sed -n '2,4p' Makefile | cut -c3-
-	@echo "  make test | test-slow | test-peers | lint | format | lock | clean"
+	@sed -n 's/^#   //p' Makefile
 
 gradients: $(VENV)/.run
-	$(RUN) -m experiments gradients $(ARGS)
+	@$(BIN)/python -m experiments gradients $(ARGS)
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not peers" $(ARGS)
 
 test-slow: $(VENV)/.dev
-	$(RUN) -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not peers" $(ARGS)
 
 test-peers: $(VENV)/.peers
-	$(RUN) -m pytest -m peers $(ARGS)
+	$(BIN)/python -m pytest -m peers $(ARGS)
 
 lint: $(VENV)/.dev
-	$(RUN) -m ruff format --check .
-	$(RUN) -m ruff check .
-	$(RUN) -m pyright
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pyright
 
 format: $(VENV)/.dev
-	$(RUN) -m ruff format .
-	$(RUN) -m ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
-# The environment. `.python` changes only when another interpreter is asked for; what follows is then made anew.
-$(VENV)/.python: FORCE
-	@$(SHELL) tools/venv.sh "$(PYTHON)" "$(VENV)" "$(origin PYTHON)"
-
-$(VENV)/.run: $(VENV)/.python requirements.lock pyproject.toml
-	@$(SHELL) tools/install.sh "$(VENV)" requirements.lock
+# What `install` does, with the lock file as its argument: uv where there is one, pip otherwise.
+define install
+	@echo "installing $(1) into $(VENV) (once)"
+	@if command -v uv >/dev/null; then \
+	  uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) && \
+	  uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . ; \
+	else \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ; \
+	fi
 	@touch $@
+endef
 
-$(VENV)/.dev: $(VENV)/.python requirements-dev.lock pyproject.toml
-	@$(SHELL) tools/install.sh "$(VENV)" requirements-dev.lock
-	@touch $@ $(VENV)/.run
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+	$(call install,requirements.lock)
 
-# Rivals and oracles, outside the hashed lock: the tests and benchmarks that need them skip without.
+# The larger set serves both.
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(call install,requirements-dev.lock)
+	@touch $(VENV)/.run
+
+# Oracles and rivals, outside the lock: nothing of ours needs them, and their tests skip without.
 $(VENV)/.peers: $(VENV)/.dev
-	$(RUN) -m pip install --quiet "torch==2.13.0" equinox
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" equinox
 	@touch $@
 
-# Needs uv. No index address may stand in a lock.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or later is needed, and $(PYTHON) is not: try make PYTHON=python3.12 …" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
+
+# Another interpreter, asked for by name, means another .venv; looked at before make looks at the files in it.
+ifeq ($(origin PYTHON),command line)
+VERSION := import sys; print(sys.version)
+ifneq ($(shell $(PYTHON) -c '$(VERSION)'),$(shell $(BIN)/python -c '$(VERSION)' 2>/dev/null))
+$(shell rm -rf $(VENV))
+endif
+endif
+
+# Needs uv. The locks hold hashes and no address.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock:
 	$(COMPILE) --extra build pyproject.toml -o requirements.lock
@@ -62,4 +86,4 @@ lock:
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
-	find . -name __pycache__ -type d -not -path './runs/*' -exec rm -rf {} +
+	find . -name __pycache__ -type d -not -path './runs/*' -prune -exec rm -rf {} +
