@@ -56,46 +56,51 @@ def product_spectrum(
 def multiply(
     a: np.ndarray, q: np.ndarray, d: np.ndarray, v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The form (Q, d, V) of A · Q diag(eᵈ) V."""
-    rank = min(np.count_nonzero(a.any(axis=0)), np.count_nonzero(a.any(axis=1)))
-    product = a @ q
-    order = np.argsort(-(log(np.linalg.norm(product, axis=0)) + d), kind="stable")
-    q, r = np.linalg.qr(product[:, order])
-    r[rank:] = 0.0
-    scales, triangle = split_scales(r, d[order])
-    return q, scales, triangle @ v[order]
+    """The form (Q, d, V) of A · Q diag(eᵈ) V. Fewer columns of Q than before where A has zero rows or columns."""
+    rows, columns = a.any(axis=1), a.any(axis=0)
+    if not columns.all():
+        # What they remove goes by itself first: within the product it would leave rounding in place of zeros.
+        q, d, v = factor(q[columns], d, v)
+    nonzero, d, v = factor(a[rows][:, columns] @ q, d, v)
+    q = np.zeros((len(a), len(d)))
+    q[rows] = nonzero
+    return q, d, v
+
+
+def factor(b: np.ndarray, d: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The form (Q, e, U) of B diag(eᵈ) V: U has rows of length one, and none for an exact zero."""
+    order = np.argsort(-(log(np.linalg.norm(b, axis=0)) + d), kind="stable")
+    q, r = np.linalg.qr(b[:, order])
+    scales, u = split_scales(r, d[order])
+    u = u @ v[order]
+    lengths = np.linalg.norm(u, axis=1)
+    alive = lengths > 0
+    return q[:, alive], scales[alive] + np.log(lengths[alive]), u[alive] / lengths[alive, None]
 
 
 def split_scales(r: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """R diag(eᵈ) for an upper triangle R as diag(eᵉ) U with |U_ii| = 1: returns e, U. Zero rows have e = −∞."""
-    diagonal = np.abs(np.diag(r))
-    scales = log(diagonal) + d
-    alive = np.isfinite(scales)
-    above = np.triu(np.ones(r.shape, bool))
-    with np.errstate(invalid="ignore", under="ignore"):
-        # Above the diagonal d_j − d_i is about zero or less, since d falls.
-        ratio = np.exp(np.where(above, d[None, :] - d[:, None], -np.inf))
-    u = np.zeros_like(r)
-    u[alive] = r[alive] / diagonal[alive, None] * ratio[alive]
-    return scales, u
+    """R diag(eᵈ) as diag(eᵉ) U, where the largest entry of each row of U is ±1: returns e, U. A row of zeros has
+    e = −∞ and stays one. By the largest entry, not that on the diagonal: it is zero where columns are parallel."""
+    logs = log(np.abs(r)) + d
+    scales = np.max(logs, axis=1, initial=-np.inf)
+    finite = np.where(np.isfinite(scales), scales, 0.0)
+    return scales, np.sign(r) * np.exp(logs - finite[:, None])
 
 
 def log_singular_values(d: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Logarithms of the singular values of diag(eᵈ) V, largest first."""
+    """Logarithms of the singular values of diag(eᵈ) V `[K, S]`, largest first; −∞ for the S − K missing ones."""
     order = np.argsort(-d, kind="stable")
-    alive = order[np.isfinite(d[order])]
-    result = np.full(len(d), -np.inf)
-    if len(alive):
-        # One more QR, of the transpose: what is left is graded, so that distant scales no longer touch.
-        r = np.linalg.qr(v[alive].T)[1]
-        scales, u = split_scales(r, d[alive])
-        result[: len(alive)] = windowed(scales, u)
-    return result
+    # One more QR, of the transpose: what is left is graded, so that distant scales no longer touch.
+    r = np.linalg.qr(v[order].T)[1]
+    scales, u = split_scales(r, d[order])
+    alive = np.isfinite(scales)
+    spectrum = windowed(scales, u) if alive.all() else log_singular_values(scales[alive], u[alive])
+    return np.concatenate([spectrum, np.full(v.shape[1] - len(spectrum), -np.inf)])
 
 
 def windowed(d: np.ndarray, u: np.ndarray) -> np.ndarray:
     """`log_singular_values` of diag(eᵈ) U for a graded upper triangle, by windows that fit in float64."""
-    size, start, pieces = len(d), 0, []
+    size, start, pieces = len(d), 0, [np.zeros(0)]
     upper = np.maximum.accumulate(d[::-1])[::-1]  # d falls but for factors of order one; made to fall
     while start < size:
         low = int(np.argmax(upper <= upper[start] + MARGIN))

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import importlib
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -65,6 +66,9 @@ def run(name: str, arguments: list[str]) -> int:
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return 128 + stopped.signal
+    except KeyboardInterrupt:  # outside training, or the second one
+        print(f"interrupted; go on with the same command and --resume {here.folder}", file=sys.stderr)
+        return 128 + signal.SIGINT
     except NonFinite as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

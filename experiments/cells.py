@@ -36,8 +36,9 @@ def parse_cell(expression: str, hidden_size: int) -> Cell:
         options["hidden_size"] = hidden_size
     try:
         cell = kind(**options)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the cell {expression} can't be made: {error}") from None
+    except Exception as error:  # a user's __post_init__ may raise anything
+        text = str(error) or type(error).__name__
+        raise ValueError(f"the cell {expression} can't be made: {text}") from error
     check_cell(expression, cell)
     return cell
 
@@ -110,7 +111,7 @@ def load_module(path: Path) -> ModuleType:
         sys.modules[name] = module  # dataclasses look themselves up here while they are defined
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
             raise ValueError(f"{path}{line} can't be loaded: {type(error).__name__}: {error}") from error
@@ -119,7 +120,10 @@ def load_module(path: Path) -> ModuleType:
 
 def field_types(kind: type[Cell]) -> dict[str, Any]:
     """The options of a cell and their annotated types."""
-    hints = typing.get_type_hints(kind)
+    try:
+        hints = typing.get_type_hints(kind)
+    except Exception as error:  # a name that only a type checker knows, say
+        raise ValueError(f"the annotations of {kind.__name__}'s fields can't be read: {error}") from None
     return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
 
 
@@ -132,13 +136,15 @@ def bind(
         raise ValueError(
             f"the cell {expression} has {len(positional)} values, but {kind.__name__} takes {len(types)}"
         )
-    given = dict(zip(types, positional, strict=False)) | keywords
+    given = dict(zip(types, positional, strict=False))
     for name in keywords:
+        if name in given:
+            raise ValueError(f"the cell {expression} gives {name} twice: by its place and by its name")
         if name not in types:
             near = difflib.get_close_matches(name, types, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(types) or 'none'}."
             raise ValueError(f"{kind.__name__} has no option {name!r}: {hint}")
-    return {name: read_value(kind, name, types[name], node) for name, node in given.items()}
+    return {name: read_value(kind, name, types[name], node) for name, node in (given | keywords).items()}
 
 
 def read_value(kind: type[Cell], name: str, wanted: Any, node: ast.expr) -> Any:
@@ -166,7 +172,7 @@ def read_literal(node: ast.expr) -> Any:
         return node.id
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
         raise ValueError(
             f"can't read the value {ast.unparse(node)!r}: write a number, a word or a quoted text"
         ) from None
@@ -221,8 +227,9 @@ def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:
 
 
 def label(expression: str) -> str:
-    """An expression as figures and tables name it: without folders and brackets, `elman recurrent_init=glorot`."""
+    """An expression as figures and tables name it: without folders and brackets, `elman recurrent=glorot`."""
     path, call = split_path(expression)
     name, positional, keywords = parse_call(expression, call)
-    values = [ast.unparse(v) for v in positional] + [f"{k}={ast.unparse(v)}" for k, v in keywords.items()]
+    values = [ast.unparse(v) for v in positional]
+    values += [f"{k.removesuffix('_init')}={ast.unparse(v)}" for k, v in keywords.items()]
     return " ".join([f"{path.name}:{name}" if path else name, ", ".join(values)]).strip()

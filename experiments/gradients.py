@@ -80,8 +80,10 @@ class Config:
             raise ValueError(f"--input-gain must be above 0 and finite, but is {self.input_gain}")
         if not self.cells:
             raise ValueError("--cells names no cell: give at least one")
-        if len({label(cell) for cell in self.cells}) < len(self.cells):
-            raise ValueError(f"--cells names a cell twice: {' '.join(self.cells)}")
+        if len({folder_name(label(cell)) for cell in self.cells}) < len(self.cells):
+            raise ValueError(
+                f"--cells names a cell twice, or two that would share a name: {' '.join(self.cells)}"
+            )
 
     def check(self) -> None:
         """Raises ValueError for a cell that can't be had, before a folder is made for the run."""

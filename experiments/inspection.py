@@ -1,10 +1,9 @@
 """What a run's folder says of itself."""
 
 import importlib
-import json
 from pathlib import Path
 
-from experiments.run import flat, option_name, read_run, shown
+from experiments.run import flat, option_name, read_json, read_run, shown
 from train import read_metrics
 
 
@@ -16,7 +15,7 @@ def inspect_run(folder: Path) -> str:
     described = read_run(folder)
     lines = [f"{described['experiment']}: {folder}", ""]
     lines += [f"  {option_name(key):<28}{shown(value)}" for key, value in flat(described["config"]).items()]
-    environment = json.loads((folder / "environment.json").read_text())
+    environment = read_json(folder / "environment.json")
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     lines += ["", f"begun {environment['started']} on {', '.join(environment['devices'])}", packages]
     for path in sorted(folder.rglob("metrics.jsonl")):
@@ -28,7 +27,7 @@ def inspect_run(folder: Path) -> str:
     if not (folder / "results.json").exists():
         return "\n".join([*lines, "", "not finished: go on with the same command and --resume"])
     table = folder / "table.txt"
-    results = flat(json.loads((folder / "results.json").read_text()))
+    results = flat(read_json(folder / "results.json"))
     lines += ["", "results"]
     lines += (
         [table.read_text()]

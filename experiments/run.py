@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from train import LoopConfig
+from train import Checkpoints, LoopConfig
 
 RUNS = Path("runs")
 NEWEST = "newest"  # what --resume without a value stands for
@@ -127,6 +128,12 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> Non
                 f"{folder} was begun with {option_name(option)} {shown(old.get(option))}, not "
                 f"{shown(new.get(option))}: resume with the same, or begin a new run"
             )
+    saved = [step for path in folder.rglob("checkpoints") for step in Checkpoints(path).steps()]
+    done = max(saved, default=0)
+    if done > now["config"]["loop"]["steps"]:
+        raise ValueError(
+            f"{folder} has been trained for {done} steps already: resume with --steps {done} or more"
+        )
 
 
 def option_name(path: str) -> str:
@@ -191,6 +198,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     temporary.replace(path)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote. Raises ValueError where it isn't JSON any more."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        raise ValueError(f"{path} is damaged: it isn't JSON") from None
+
+
 def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
     """What `write_arrays` wrote. Raises ValueError where it isn't there."""
     path = folder / "arrays" / f"{name}.npz"
@@ -198,5 +213,8 @@ def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{folder} has no arrays/{name}.npz: the run is not finished; go on with it by --resume"
         )
-    with np.load(path) as arrays:
-        return dict(arrays)
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise ValueError(f"{path} is damaged: write it anew by resuming the run, --resume {folder}") from None

@@ -157,7 +157,7 @@ def train_model(
             stop=stop,
             label=label,
         )
-    if not result.finished:
+    if stop.requested:  # after the last step too: what comes next may be another training
         raise Stopped(run.folder, result.step, stop.signal)
     return result.state.params
 

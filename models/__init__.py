@@ -1,6 +1,6 @@
 """What is computed: cells, their way through time, and models made of them."""
 
-from models.cell import Cell, ProductCell
+from models.cell import Cell, LinearCell, ProductCell
 from models.cells import CELLS, GRU, LSTM, BasicGRU, Elman, LSTMState
 from models.classifier import SequenceClassifier, SequenceTagger
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
@@ -18,6 +18,7 @@ __all__ = [
     "Glorot",
     "Identity",
     "LSTMState",
+    "LinearCell",
     "Orthogonal",
     "ProductCell",
     "Recurrent",

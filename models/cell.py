@@ -13,7 +13,7 @@ example); what follows is the cell's own. Sequences are time-major: `xs: [T, *ba
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -74,11 +74,20 @@ class ProductCell(Cell):
         r = exposed(s_{t−1}) R        s_t, y_t = pointwise(s_{t−1}, drive_t, r)
 
     Such a cell writes `recurrent_matrix`, `exposed` and `pointwise` in place of `step`. The drive and r stay
-    apart because some cells (a GRU that resets after the product) treat them differently.
+    apart because some cells (a GRU that resets after the product) treat them differently; a cell that only ever
+    takes their sum says so by `additive = True`, and half as much needs to be kept for the way back.
+    `elementwise = True` says that the local part mixes no units (layer norm does).
     """
 
+    additive: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = True
+
+    def has_product_form(self) -> bool:
+        """Whether `step` is of this form with the options chosen; those of its cells that aren't write `step`."""
+        return True
+
     def recurrent_matrix(self, weights: Weights) -> Array:
-        """R `[H, G·H]`."""
+        """R: `[H, G·H]`, or block-diagonal in N blocks `[N, H/N, G·H/N]`."""
         raise NotImplementedError(f"{type(self).__name__} has no recurrent_matrix(weights)")
 
     def exposed(self, weights: Weights, state: State) -> Array:
@@ -95,7 +104,41 @@ class ProductCell(Cell):
 
     def product(self, weights: Weights, state: State) -> Array:
         """r = exposed(s_{t−1}) R `[*batch, G·H]`."""
-        return self.exposed(weights, state) @ self.recurrent_matrix(weights)
+        return times(self.exposed(weights, state), self.recurrent_matrix(weights))
+
+
+@dataclass(frozen=True)
+class LinearCell(Cell):
+    """A cell that is linear in its state, unit by unit:
+
+        s_t = a_t ∘ s_{t−1} + b_t        y_t = readout(s_t, drive_t)
+
+    Such a cell writes `coefficients` and `readout` in place of `step`, and can be run in parallel over time.
+    """
+
+    def coefficients(self, weights: Weights, drive: Drive) -> tuple[State, State]:
+        """a_t and b_t, each of the form of the state; for one step or, with a time axis in front, for all."""
+        raise NotImplementedError(f"{type(self).__name__} has no coefficients(weights, drive)")
+
+    def readout(self, weights: Weights, state: State, drive: Drive) -> Output:
+        """y_t from s_t; for one step or, with a time axis in front, for all. The default: the state."""
+        return state
+
+    def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
+        """s_t and what is read out of it."""
+        a, b = self.coefficients(weights, drive)
+        state = jax.tree.map(lambda a, s, b: a * s + b, a, state, b)
+        return state, self.readout(weights, state, drive)
+
+
+def times(x: Array, matrix: Array) -> Array:
+    """x R for `x [..., H]` and R `[H, M]`, or block-diagonal `[N, H/N, M/N]`, whose blocks take and give one
+    stretch of H/N and M/N numbers each."""
+    if matrix.ndim == 2:
+        return x @ matrix
+    blocks, rows, columns = matrix.shape
+    y = jnp.einsum("...nh,nhm->...nm", x.reshape(*x.shape[:-1], blocks, rows), matrix)
+    return y.reshape(*x.shape[:-1], blocks * columns)
 
 
 def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:

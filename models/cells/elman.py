@@ -1,6 +1,7 @@
 """The simple recurrent network."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ class Elman(ProductCell):
     Parameters: `kernel` W `[D, H]`, `recurrent` R `[H, H]`, `bias` b `[H]`. State and output: h `[*batch, H]`.
     """
 
+    additive: ClassVar[bool] = True
     hidden_size: int
     activation: str | Activation = "tanh"
     kernel_init: Initializer = Glorot()

@@ -1,7 +1,7 @@
 """Gated recurrent units: with one gate, and with two."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ class BasicGRU(ProductCell):
     State and output: h `[*batch, H]`. This is the GRU of Cho et al. 2014 with its reset gate held open.
     """
 
+    additive: ClassVar[bool] = True
     hidden_size: int
     kernel_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
@@ -114,6 +115,10 @@ class GRU(ProductCell):
 
     def drive(self, weights: Weights, x: Array) -> Array:
         return affine(x, weights["kernel"], weights["bias"])
+
+    def has_product_form(self) -> bool:
+        """Only with the reset after the product."""
+        return self.reset == "after"
 
     def recurrent_matrix(self, weights: Weights) -> Array:
         return weights["recurrent"]

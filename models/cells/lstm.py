@@ -1,7 +1,7 @@
 """Long short-term memory."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ class LSTM(ProductCell):
     State: (h, c), each `[*batch, H]`. Output: h.
     """
 
+    additive: ClassVar[bool] = True
     hidden_size: int
     forget_bias: float = 1.0
     kernel_init: Initializer = Glorot()

@@ -1,0 +1,187 @@
+"""How figures look: palette, settings, and the parts that they are put together from."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+Numbers = NDArray[np.float64]
+Values = TypeVar("Values", bound=NDArray[Any])
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+ON_OFF = ((5, 1.5), (5, 1.5, 1, 1.5), (10, 2), (5, 1.5, 1, 1.5, 1, 1.5), (2.5, 1.2), (1, 1), (10, 2, 2.5, 2))
+DASHES: tuple[Any, ...] = (
+    "-",
+    *((0, lengths) for lengths in ON_OFF),
+)  # lengths in line widths, from offset 0
+GREY = "#4d4d4d"
+PAGE, COLUMN = 6.75, 3.35  # inches: widths of a printed page and of one of its two columns
+STEPS = [1, 2, 5, 10]  # ticks are these apart, times a power of ten
+HUGE = 1e300  # stands for infinity while quantiles are interpolated, where inf − inf would be NaN
+SETTINGS = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "legend.handlelength": 3,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 2.5,
+    "pdf.fonttype": 42,  # TrueType: text stays text in the PDF
+}
+
+
+def demand_names(mapping: Mapping[str, object], what: str) -> None:
+    """Raises ValueError for an empty mapping."""
+    if not mapping:
+        raise ValueError(f"no {what} to draw: the mapping is empty")
+
+
+def checked(what: str, values: Values, *shapes: str) -> Values:
+    """The values, if they have as many axes as one of the shapes and are not empty."""
+    if values.ndim not in [shape.count(",") + 1 for shape in shapes]:
+        raise ValueError(f"{what} have shape {list(values.shape)}; expected {' or '.join(shapes)}")
+    if values.size == 0:
+        raise ValueError(f"{what} have shape {list(values.shape)}: there is nothing to draw")
+    return values
+
+
+def logged_column(name: str, curve: Mapping[str, ArrayLike], key: str) -> Numbers:
+    """One column of a logged curve, `[n]`."""
+    if key not in curve:
+        raise ValueError(f"curve {name!r} has {sorted(curve)}; expected 'step' and 'value'")
+    return checked(f"{key}s of curve {name!r}", np.asarray(curve[key], np.float64), "[n]")
+
+
+def quantiles(values: Numbers, fractions: list[float], axis: int) -> Numbers:
+    """Quantiles along an axis, first in the result. One that leans on ±inf is ±inf, one on NaN is NaN."""
+    quantiles = np.quantile(np.clip(values, -HUGE, HUGE), fractions, axis=axis)
+    return np.where(np.abs(quantiles) > HUGE / 1e10, np.copysign(np.inf, quantiles), quantiles)
+
+
+def quartiles(what: str, norms: ArrayLike) -> Numbers:
+    """`[K]` or `[K, N]` -> lower quartile, median, upper quartile, `[3, K]`."""
+    values = checked(what, np.asarray(norms, np.float64), "[K]", "[K, N]")
+    return quantiles(values.reshape(len(values), -1), [0.25, 0.5, 0.75], axis=1)
+
+
+def spectrum_rows(name: str, logs: ArrayLike) -> Numbers:
+    """`[K, S]` or `[N, K, S]` -> smallest, lower quartile, median, upper quartile, largest, `[5, K]`."""
+    values = checked(f"log singular values of {name!r}", np.asarray(logs, np.float64), "[K, S]", "[N, K, S]")
+    rows = quantiles(values, [0.0, 0.25, 0.5, 0.75, 1.0], axis=-1)
+    return rows if values.ndim == 2 else quantiles(rows, [0.5], axis=1)[0]
+
+
+def decades(logs: Numbers) -> Numbers:
+    """Limits of an axis that shows these decimal logarithms: a margin, and one whole decade at least."""
+    finite = logs[np.isfinite(logs)]
+    low, high = (finite.min(), finite.max()) if finite.size else (-1.0, 0.0)
+    if high - low < 1:
+        low, high = math.floor(low), max(math.ceil(high), math.floor(low) + 1)
+    margin = 0.04 * (high - low)
+    return np.array([low - margin, high + margin])
+
+
+def styles_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour and dashes of each name, by its place; after eight, the colours meet other dashes."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return {
+        name: {"color": COLOURS[i % 8], "linestyle": DASHES[(i + i // 8) % 8]} for name, i in places.items()
+    }
+
+
+def entries(styles: Mapping[str, dict[str, Any]]) -> list[Artist]:
+    """A legend's entry for every name."""
+    return [Line2D([], [], label=name, **appearance) for name, appearance in styles.items()]
+
+
+def draw_band(
+    ax: Axes, x: NDArray[Any], low: Numbers, high: Numbers, colour: str, alpha: float = 0.25
+) -> None:
+    """A band inside the limits the panel has; one that reaches down to zero goes on to the lower limit."""
+    bottom, top = ax.get_ylim()
+    high = np.where(high < bottom, np.nan, np.minimum(high, top))
+    if np.any(low < high):
+        ax.fill_between(x, np.clip(low, bottom, top), high, color=colour, alpha=alpha, linewidth=0)
+
+
+def draw_line(ax: Axes, x: NDArray[Any], y: Numbers, *, label: str, **appearance: Any) -> None:
+    """A line with gaps where y isn't finite; a point between two gaps gets a dot, or it would not be seen."""
+    shown = np.isfinite(y)
+    beside = np.convolve(shown, [1, 0, 1])[1:-1] > 0
+    alone = np.flatnonzero(shown & ~beside).tolist()
+    ax.plot(x, np.where(shown, y, np.nan), label=label, marker="o", markevery=alone, **appearance)
+
+
+def count_along(ax: Axes, first: float | int, last: float | int, ticks: int) -> None:
+    """An x axis of whole numbers, from the first to the last also where every line has a gap."""
+    margin = 0.02 * (last - first) or 1.0
+    ax.set_xlim(first - margin, last + margin)
+    ax.xaxis.set_major_locator(MaxNLocator(ticks, steps=STEPS, integer=True))
+
+
+def arrangement(count: int) -> tuple[int, int, float]:
+    """Rows, columns and width in inches of a figure of so many panels, at most four in a row."""
+    rows = math.ceil(count / 4)
+    columns = math.ceil(count / rows)
+    return rows, columns, {1: COLUMN, 2: 0.75 * PAGE}.get(columns, PAGE)
+
+
+def panel_grid(
+    names: Mapping[str, object], row_height: float, x_label: str, y_label: str
+) -> tuple[Figure, list[Axes]]:
+    """One titled panel a name, sharing axes; they are named at the left and at each column's foot."""
+    rows, columns, width = arrangement(len(names))
+    titles = [wrapped(name, round(12 * width / columns)) for name in names]
+    breaks = [
+        max(title.count("\n") for title in titles[i : i + columns]) for i in range(0, len(titles), columns)
+    ]
+    figure = Figure(figsize=(width, rows * row_height + 0.13 * sum(breaks)), layout="compressed")
+    cells = figure.add_gridspec(rows, columns)
+    axes: list[Axes] = []
+    for i, title in enumerate(titles):
+        left, foot = i % columns == 0, i + columns >= len(titles)
+        shared = axes[0] if axes else None
+        ax = figure.add_subplot(cells[divmod(i, columns)], sharex=shared, sharey=shared, title=title)
+        ax.set(xlabel=x_label if foot else "", ylabel=y_label if left else "")
+        ax.tick_params(labelbottom=foot, labelleft=left)
+        axes.append(ax)
+    return figure, axes
+
+
+def wrapped(name: str, width: int) -> str:
+    """A name in lines of at most so many characters, broken at its marks; a dollar sign stays one."""
+    lines = [""]
+    for word in re.findall(r"\(?[^ /:,(=]*[ /:,=]?", name):
+        for piece in (word[i : i + width] for i in range(0, len(word), width)):
+            if lines[-1] and len(lines[-1] + piece.rstrip()) > width:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines).replace("$", r"\$")
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """One legend above the panels, in as many columns as fit; the figure grows by its height."""
+    labels = [wrapped(str(handle.get_label()), 46) for handle in handles]  # letters that fit a column's width
+    for columns in range(len(labels), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+        extent = legend.get_window_extent()
+        if extent.width <= 0.95 * figure.bbox.width or columns == 1:
+            figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
+            return
+        legend.remove()
