@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from models.cell import Array, Cell, Drive, Params, State
-from models.recurrence import states_before
+from models.scan import states_before
 from models.state import ravel_state
 
 
@@ -49,4 +49,4 @@ def jacobian_eigenvalues(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Comp
 
 def spectral_radius(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Float[np.ndarray, "*T"]:
     """The largest modulus of each step Jacobian's eigenvalues."""
-    return np.abs(jacobian_eigenvalues(jacobians)[..., 0])
+    return np.abs(jacobian_eigenvalues(jacobians))[..., 0]

@@ -57,7 +57,8 @@ def multiply(
     a: np.ndarray, q: np.ndarray, d: np.ndarray, v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The form (Q, d, V) of A · Q diag(eᵈ) V. Fewer columns of Q than before where A has zero rows or columns."""
-    rows, columns = a.any(axis=1), a.any(axis=0)
+    columns = a.any(axis=0) & q.any(axis=1)
+    rows = a[:, columns].any(axis=1)
     if not columns.all():
         # What they remove goes by itself first: within the product it would leave rounding in place of zeros.
         q, d, v = factor(q[columns], d, v)

@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from models import CELLS, Cell, unroll
+from models.cell import Array, Drive, Params
 from models.initializers import INITIALIZERS, Initializer
 
 PROTOCOL = ("init", "initial_state", "step")
+Kind = type[Cell] | type[Initializer]  # what an expression may call
 
 
 def parse_cell(expression: str, hidden_size: int) -> Cell:
@@ -118,8 +120,8 @@ def load_module(path: Path) -> ModuleType:
     return sys.modules[name]
 
 
-def field_types(kind: type[Cell]) -> dict[str, Any]:
-    """The options of a cell and their annotated types."""
+def field_types(kind: Kind) -> dict[str, Any]:
+    """The options of a cell or initialiser and their annotated types."""
     try:
         hints = typing.get_type_hints(kind)
     except Exception as error:  # a name that only a type checker knows, say
@@ -128,18 +130,16 @@ def field_types(kind: type[Cell]) -> dict[str, Any]:
 
 
 def bind(
-    expression: str, kind: type[Cell], positional: list[ast.expr], keywords: dict[str, ast.expr]
+    expression: str, kind: Kind, positional: list[ast.expr], keywords: dict[str, ast.expr]
 ) -> dict[str, Any]:
     """The options by name, their values read and checked against the annotations."""
     types = field_types(kind)
     if len(positional) > len(types):
-        raise ValueError(
-            f"the cell {expression} has {len(positional)} values, but {kind.__name__} takes {len(types)}"
-        )
+        raise ValueError(f"{expression} has {len(positional)} values, but {kind.__name__} takes {len(types)}")
     given = dict(zip(types, positional, strict=False))
     for name in keywords:
         if name in given:
-            raise ValueError(f"the cell {expression} gives {name} twice: by its place and by its name")
+            raise ValueError(f"{expression} gives {name} twice: by its place and by its name")
         if name not in types:
             near = difflib.get_close_matches(name, types, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(types) or 'none'}."
@@ -147,7 +147,7 @@ def bind(
     return {name: read_value(kind, name, types[name], node) for name, node in (given | keywords).items()}
 
 
-def read_value(kind: type[Cell], name: str, wanted: Any, node: ast.expr) -> Any:
+def read_value(kind: Kind, name: str, wanted: Any, node: ast.expr) -> Any:
     """One value, of the annotated type where that is a plain one."""
     value: Any = read_initializer(node) if is_initializer(wanted) else read_literal(node)
     plain = {int: int, float: (int, float), bool: bool, str: str}.get(wanted)
@@ -180,14 +180,12 @@ def read_literal(node: ast.expr) -> Any:
 
 def read_initializer(node: ast.expr) -> Initializer:
     """`orthogonal`, or with options `gaussian(gain=1.5)`."""
-    name, positional, keywords = parse_call(ast.unparse(node), ast.unparse(node))
+    text = ast.unparse(node)
+    name, positional, keywords = parse_call(text, text)
     kind = INITIALIZERS.get(name.lower())
     if kind is None:
         raise ValueError(f"unknown initialiser {name!r}: there are {', '.join(INITIALIZERS)}")
-    try:
-        return kind(*map(read_literal, positional), **{k: read_literal(v) for k, v in keywords.items()})
-    except TypeError as error:
-        raise ValueError(f"the initialiser {ast.unparse(node)} can't be made: {error}") from None
+    return kind(**bind(text, kind, positional, keywords))
 
 
 def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:
@@ -215,10 +213,22 @@ def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:
                     f"the cell {expression}: initial_state must make leaves that begin with the batch shape "
                     f"{list(batch)}, but made one of {shape}"
                 )
-        xs = jax.ShapeDtypeStruct((4, *batch, input_size), jnp.zeros(0).dtype)
-        _, ys = attempt(
-            "drive or step", lambda x=xs: jax.eval_shape(lambda p, x: unroll(cell, p, x), params, x)
-        )
+        x = jax.ShapeDtypeStruct((*batch, input_size), jnp.zeros(0).dtype)
+        xs = jax.ShapeDtypeStruct((4, *x.shape), x.dtype)
+
+        def drive(p: Params, x: Array, b: tuple[int, ...] = batch) -> Drive:
+            return cell.drive(cell.prepare(p, batch_shape=b), x)
+
+        def step(p: Params, x: Array, b: tuple[int, ...] = batch) -> Any:
+            return cell.step(cell.prepare(p, batch_shape=b), cell.initial_state(p, b), drive(p, x))
+
+        attempt("prepare or drive", lambda d=drive, xs=xs: jax.eval_shape(d, params, xs))
+        pair = attempt("step", lambda s=step, x=x: jax.eval_shape(s, params, x))
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ValueError(
+                f"the cell {expression}: step must return two things, the new state and the output"
+            )
+        _, ys = attempt("step", lambda xs=xs: jax.eval_shape(lambda p, xs: unroll(cell, p, xs), params, xs))
         ndim = len(batch) + 2
         if not isinstance(ys, jax.ShapeDtypeStruct) or ys.ndim != ndim or ys.shape[:-1] != (4, *batch):
             raise ValueError(

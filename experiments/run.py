@@ -214,7 +214,7 @@ def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
             f"{folder} has no arrays/{name}.npz: the run is not finished; go on with it by --resume"
         )
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             return dict(arrays)
     except (ValueError, EOFError, zipfile.BadZipFile):
         raise ValueError(f"{path} is damaged: write it anew by resuming the run, --resume {folder}") from None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -178,8 +179,9 @@ def task_batches(task: Task, config: TrainingConfig) -> TaskBatches:
 def held_out(task: Task, split: Any, count: int, batch_size: int = 100) -> list[Batch]:
     """`count` fixed batches of a task, the same for every seed and never those of training."""
     key = split_key(jax.random.key(0, impl="threefry2x32"), split)
-    stacked = TaskBatches(task, key, batch_size).take(count)
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(count)]
+    batches = TaskBatches(task, key, batch_size)
+    # One by one: a number of them taken at once is a program of its own, and that takes seconds to compile.
+    return [jax.tree.map(itemgetter(0), batches.take(1)) for _ in range(count)]
 
 
 def train_on_task(

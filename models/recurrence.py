@@ -1,4 +1,4 @@
-"""A cell through time: one door, `unroll`."""
+"""A cell through time: one door, `unroll`, and several ways behind it."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,15 +7,43 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool
 
-from models.cell import Array, BatchShape, Cell, Drive, Key, Output, Params, State, Weights
+from models.associative import associative, can_associate
+from models.cell import Array, BatchShape, Cell, Drive, Key, Output, Params, State, Weights, at_least
+from models.fused import can_fuse, fused
+from models.scan import checkpointed_scan, scan
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One step after the other by `jax.lax.scan`; serves every cell."""
+    """One step after the other by `jax.lax.scan`; serves every cell.
+
+    With `checkpoint_every=k` the way back keeps the state of every k-th step only and computes those between again:
+    memory falls from T steps to T/k states and k steps, for about a third more time.
+    """
+
+    checkpoint_every: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_every is not None:
+            at_least(1, checkpoint_every=self.checkpoint_every)
 
 
-Method = Literal["auto", "scan"] | Scan
+@dataclass(frozen=True)
+class Fused:
+    """A scan with a hand-driven way back (`models/fused.py`); serves cells of the product form."""
+
+
+@dataclass(frozen=True)
+class Associative:
+    """All steps at once in log T rounds (`models/associative.py`); serves cells linear in their state."""
+
+
+Method = Literal["auto", "scan", "fused", "associative"] | Scan | Fused | Associative
+NAMED: dict[str, Scan | Fused | Associative] = {
+    "scan": Scan(),
+    "fused": Fused(),
+    "associative": Associative(),
+}
 
 
 def unroll(
@@ -56,51 +84,61 @@ def unroll(
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
     drive = cell.drive(weights, xs)
     check_step(cell, weights, state, drive)
-    match method:
-        case "auto" | "scan" | Scan():
-            return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
-        case _:
-            raise ValueError(f"unknown method {method!r}: a {type(cell).__name__} can be unrolled by 'scan'")
+    way = choose(cell, state, mask) if method == "auto" else named(method)
+    return run(way, cell, weights, state, drive, mask, reverse)
 
 
-def scan(
+def choose(cell: Cell, state: State, mask: Array | None) -> Scan | Fused | Associative:
+    """What "auto" takes.
+
+    - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work with
+      nothing to do it in parallel, and a scan is several times faster.
+    - A cell of the product form: `Fused`.
+    - Any other: `Scan`.
+    """
+    if can_associate(cell, mask) and jax.default_backend() != "cpu":
+        return Associative()
+    return Fused() if can_fuse(cell, state) else Scan()
+
+
+def named(method: Method) -> Scan | Fused | Associative:
+    """The way with that name, or the one given. Raises ValueError for any other."""
+    if isinstance(method, str) and method in NAMED:
+        return NAMED[method]
+    if isinstance(method, Scan | Fused | Associative):
+        return method
+    raise ValueError(f"unknown method {method!r}: there are auto, {', '.join(NAMED)}")
+
+
+def run(
+    way: Scan | Fused | Associative,
     cell: Cell,
     weights: Weights,
     state: State,
     drive: Drive,
-    *,
-    mask: Array | None = None,
-    reverse: bool = False,
+    mask: Array | None,
+    reverse: bool,
 ) -> tuple[State, Output]:
-    """The recurrence over prepared weights and drive (leaves `[T, *batch, ...]`), by `jax.lax.scan`."""
-
-    def plain(state: State, drive: Drive) -> tuple[State, Output]:
-        return cell.step(weights, state, drive)
-
-    def masked(state: State, inputs: tuple[Drive, Array]) -> tuple[State, Output]:
-        drive, valid = inputs
-        stepped, y = cell.step(weights, state, drive)
-        stepped = jax.tree.map(lambda new, old: jnp.where(over(valid, new), new, old), stepped, state)
-        return stepped, jax.tree.map(lambda y: jnp.where(over(valid, y), y, jnp.zeros_like(y)), y)
-
-    if mask is None:
-        return jax.lax.scan(plain, state, drive, reverse=reverse)
-    return jax.lax.scan(masked, state, (drive, mask), reverse=reverse)
-
-
-def states_before(cell: Cell, weights: Weights, state: State, drive: Drive) -> State:
-    """The state that each step starts from: s_0 … s_{T−1}, leaves `[T, *batch, ...]`."""
-
-    def body(state: State, drive: Drive) -> tuple[State, State]:
-        stepped, _ = cell.step(weights, state, drive)
-        return stepped, state
-
-    return jax.lax.scan(body, state, drive)[1]
-
-
-def over(valid: Array, leaf: Array) -> Array:
-    """`valid [*batch]` with axes added behind, so that it selects in `leaf [*batch, ...]`."""
-    return valid.reshape(valid.shape + (1,) * (leaf.ndim - valid.ndim))
+    """The recurrence by the way given. Raises ValueError where the cell can't go it, naming those that can."""
+    match way:
+        case Scan(checkpoint_every=every):
+            if every is None:
+                return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
+            return checkpointed_scan(cell, weights, state, drive, every=every, mask=mask, reverse=reverse)
+        case Fused():
+            if not can_fuse(cell, state):
+                raise ValueError(
+                    f"method 'fused' can't run {cell}: it is for a ProductCell in the product form with no integer "
+                    "in its state; use 'scan'"
+                )
+            return fused(cell, reverse, weights, state, drive, mask)
+        case Associative():
+            if not can_associate(cell, mask):
+                raise ValueError(
+                    f"method 'associative' can't run {cell}: it is for a LinearCell, or an Elman cell with "
+                    "activation 'identity' and no mask; use 'scan'"
+                )
+            return associative(cell, weights, state, drive, mask=mask, reverse=reverse)
 
 
 def check_mask(mask: Array, xs: Array) -> None:

@@ -18,7 +18,7 @@ from models.cell import (
     affine,
     at_least,
 )
-from models.initializers import Glorot, Initializer, Orthogonal
+from models.initializers import Glorot, Identity, Initializer, Orthogonal
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,9 @@ class Elman(ProductCell):
         """`hidden`: the units after the step, for the share of saturated ones."""
         h, _ = self.step(weights, state, drive)
         return {"hidden": h}
+
+
+def irnn(hidden_size: int, gain: float = 1.0) -> Elman:
+    """The identity-initialised ReLU net: R = `gain` I at the start, so that without input the units stay as they
+    are. Le, Jaitly & Hinton 2015, who draw W from N(0, 0.001²), where it is Glorot's here."""
+    return Elman(hidden_size, activation="relu", recurrent_init=Identity(gain))

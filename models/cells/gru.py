@@ -18,6 +18,8 @@ from models.cell import (
     affine,
     at_least,
 )
+from models.cells.chrono import chrono_bias
+from models.cells.gates import squash
 from models.initializers import Glorot, Initializer, Orthogonal, gate_blocks
 
 
@@ -62,9 +64,8 @@ class BasicGRU(ProductCell):
         return weights["recurrent"]
 
     def pointwise(self, weights: Weights, state: Array, drive: Array, r: Array) -> tuple[Array, Array]:
-        z, n = jnp.split(drive + r, 2, axis=-1)
-        z = sigmoid(z)
-        h = (1 - z) * jnp.tanh(n) + z * state
+        z, n = squash(drive + r, (True, False))
+        h = (1 - z) * n + z * state
         return h, h
 
     def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
@@ -87,15 +88,20 @@ class GRU(ProductCell):
     Parameters, the gates packed r, z, n: `kernel [D, 3H]`, `recurrent [H, 3H]`, `bias [3H]`, and after the
     product also `recurrent_bias` b_h `[H]`. State and output: h `[*batch, H]`.
     Reset after the product is one product a step; reset before it needs a second one that waits for r_t.
+    With `max_lag` T the update gate begins at b_z = log U(1, T − 1), for memories of up to T steps: chrono
+    initialisation, Tallec & Ollivier 2018.
     """
 
     hidden_size: int
     reset: Literal["before", "after"] = "after"
     kernel_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
+    max_lag: int | None = None
 
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size)
+        if self.max_lag is not None:
+            at_least(2, max_lag=self.max_lag)
         if self.reset not in ("before", "after"):
             raise ValueError(f"a GRU's reset is 'before' or 'after' the product, but is {self.reset!r}")
 
@@ -103,10 +109,14 @@ class GRU(ProductCell):
         at_least(0, input_size=input_size)
         key_input, key_recurrent = jax.random.split(key)
         size = self.hidden_size
+        bias = jnp.zeros(3 * size)
+        if self.max_lag is not None:
+            update = chrono_bias(jax.random.fold_in(key, 2), size, self.max_lag)  # the third key of the split
+            bias = bias.at[size : 2 * size].set(update)
         params = {
             "kernel": gate_blocks(self.kernel_init, key_input, input_size, size, gates=3),
             "recurrent": gate_blocks(self.recurrent_init, key_recurrent, size, size, gates=3),
-            "bias": jnp.zeros(3 * size),
+            "bias": bias,
         }
         return params if self.reset == "before" else params | {"recurrent_bias": jnp.zeros(size)}
 
@@ -128,7 +138,7 @@ class GRU(ProductCell):
             return super().step(weights, state, drive)
         gates, candidate = jnp.split(drive, [2 * self.hidden_size], axis=-1)
         matrix_gates, matrix_candidate = jnp.split(weights["recurrent"], [2 * self.hidden_size], axis=-1)
-        r, z = jnp.split(sigmoid(gates + state @ matrix_gates), 2, axis=-1)
+        r, z = squash(gates + state @ matrix_gates, (True, True))
         n = jnp.tanh(candidate + (r * state) @ matrix_candidate)
         h = (1 - z) * n + z * state
         return h, h
@@ -136,7 +146,7 @@ class GRU(ProductCell):
     def pointwise(self, weights: Weights, state: Array, drive: Array, r: Array) -> tuple[Array, Array]:
         gates, candidate = jnp.split(drive, [2 * self.hidden_size], axis=-1)
         gates_r, candidate_r = jnp.split(r, [2 * self.hidden_size], axis=-1)
-        reset, z = jnp.split(sigmoid(gates + gates_r), 2, axis=-1)
+        reset, z = squash(gates + gates_r, (True, True))
         n = jnp.tanh(candidate + reset * add_bias(candidate_r, weights["recurrent_bias"]))
         h = (1 - z) * n + z * state
         return h, h
@@ -147,3 +157,8 @@ class GRU(ProductCell):
         gates = drive[..., :size] + state @ weights["recurrent"][:, :size]
         r, z = jnp.split(sigmoid(gates), 2, axis=-1)
         return {"reset": r, "update": z}
+
+
+def chrono_gru(hidden_size: int, max_lag: int) -> GRU:
+    """A GRU whose memories begin with lifetimes spread over 2 to `max_lag` steps. Tallec & Ollivier 2018."""
+    return GRU(hidden_size, max_lag=max_lag)

@@ -5,10 +5,13 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.nn import sigmoid
 
 from models.cell import Array, BatchShape, Key, Params, ProductCell, Weights, affine, at_least
+from models.cells.chrono import chrono_bias
+from models.cells.gates import squash
 from models.initializers import Glorot, Initializer, Orthogonal, gate_blocks
+
+GATES = (True, True, False, True)  # i, f, g, o: which are σ; the others are tanh
 
 
 class LSTMState(NamedTuple):
@@ -31,6 +34,9 @@ class LSTM(ProductCell):
 
     Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000; its bias, 1 at the start so that
     memory is kept until there is a reason to forget: Jozefowicz, Zaremba & Sutskever 2015.
+    `output_tanh=False` shows the memory as it is, h_t = o_t ∘ c_t. With `max_lag` T the biases begin at
+    b_f = log U(1, T − 1) and b_i = −b_f in place of `forget_bias`, for memories of up to T steps: chrono
+    initialisation, Tallec & Ollivier 2018.
     Parameters, the gates packed i, f, g, o: `kernel [D, 4H]`, `recurrent [H, 4H]`, `bias [4H]`.
     State: (h, c), each `[*batch, H]`. Output: h.
     """
@@ -40,18 +46,26 @@ class LSTM(ProductCell):
     forget_bias: float = 1.0
     kernel_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
+    output_tanh: bool = True
+    max_lag: int | None = None
 
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size)
+        if self.max_lag is not None:
+            at_least(2, max_lag=self.max_lag)
 
     def init(self, key: Key, input_size: int) -> Params:
         at_least(0, input_size=input_size)
         key_input, key_recurrent = jax.random.split(key)
         size = self.hidden_size
+        bias = jnp.zeros(4 * size).at[size : 2 * size].set(self.forget_bias)
+        if self.max_lag is not None:
+            forget = chrono_bias(jax.random.fold_in(key, 2), size, self.max_lag)  # the third key of the split
+            bias = bias.at[: 2 * size].set(jnp.concatenate([-forget, forget]))
         return {
             "kernel": gate_blocks(self.kernel_init, key_input, input_size, size, gates=4),
             "recurrent": gate_blocks(self.recurrent_init, key_recurrent, size, size, gates=4),
-            "bias": jnp.zeros(4 * size).at[size : 2 * size].set(self.forget_bias),
+            "bias": bias,
         }
 
     def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> LSTMState:
@@ -70,12 +84,21 @@ class LSTM(ProductCell):
     def pointwise(
         self, weights: Weights, state: LSTMState, drive: Array, r: Array
     ) -> tuple[LSTMState, Array]:
-        i, f, g, o = jnp.split(drive + r, 4, axis=-1)
-        c = sigmoid(f) * state.c + sigmoid(i) * jnp.tanh(g)
-        h = sigmoid(o) * jnp.tanh(c)
+        i, f, g, o = squash(drive + r, GATES)
+        c = f * state.c + i * g
+        h = o * self.shown(c)
         return LSTMState(h, c), h
+
+    def shown(self, c: Array) -> Array:
+        """What the output gate is given of the memory: tanh(c), or c itself."""
+        return jnp.tanh(c) if self.output_tanh else c
 
     def observe(self, weights: Weights, state: LSTMState, drive: Array) -> dict[str, Array]:
         """The gates: `input` i, `forget` f and `output` o."""
-        i, f, _, o = jnp.split(drive + self.product(weights, state), 4, axis=-1)
-        return {"input": sigmoid(i), "forget": sigmoid(f), "output": sigmoid(o)}
+        i, f, _, o = squash(drive + self.product(weights, state), GATES)
+        return {"input": i, "forget": f, "output": o}
+
+
+def chrono_lstm(hidden_size: int, max_lag: int) -> LSTM:
+    """An LSTM whose memories begin with lifetimes spread over 2 to `max_lag` steps. Tallec & Ollivier 2018."""
+    return LSTM(hidden_size, max_lag=max_lag)

@@ -1,0 +1,82 @@
+"""The recurrence by `jax.lax.scan`, one step after the other: serves every cell."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from models.cell import Array, Cell, Drive, Output, State, Weights
+
+
+def scan(
+    cell: Cell,
+    weights: Weights,
+    state: State,
+    drive: Drive,
+    *,
+    mask: Array | None = None,
+    reverse: bool = False,
+) -> tuple[State, Output]:
+    """Final state and outputs `[T, *batch, ...]` from prepared weights and drive (leaves `[T, *batch, ...]`)."""
+
+    def step(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, Output]:
+        drive, valid = inputs
+        stepped, y = cell.step(weights, state, drive)
+        return (stepped, y) if valid is None else keep_valid(valid, stepped, state, y)
+
+    return jax.lax.scan(step, state, (drive, mask), reverse=reverse)
+
+
+def checkpointed_scan(
+    cell: Cell,
+    weights: Weights,
+    state: State,
+    drive: Drive,
+    *,
+    every: int,
+    mask: Array | None = None,
+    reverse: bool = False,
+) -> tuple[State, Output]:
+    """`scan` that keeps the state of every k-th step and computes those between again on the way back.
+
+    Memory of the way back: T/k states and k steps, in place of T steps; k = √T makes it smallest. Chen et al. 2016.
+    """
+    length = jax.tree.leaves(drive)[0].shape[0]
+    segments = math.ceil(length / every)
+    padding = segments * every - length
+    if padding:  # The last segment is filled up with masked steps, at the end that is read last.
+        if mask is None:
+            mask = jnp.ones(length, bool)
+        ends = (padding, 0) if reverse else (0, padding)
+        drive, mask = jax.tree.map(lambda x: jnp.pad(x, [ends] + [(0, 0)] * (x.ndim - 1)), (drive, mask))
+    cut = jax.tree.map(lambda x: x.reshape(segments, every, *x.shape[1:]), (drive, mask))
+
+    @jax.checkpoint
+    def segment(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, Output]:
+        drive, mask = inputs
+        return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
+
+    state, ys = jax.lax.scan(segment, state, cut, reverse=reverse)
+    kept = slice(padding, None) if reverse else slice(0, length)
+    return state, jax.tree.map(lambda y: y.reshape(segments * every, *y.shape[2:])[kept], ys)
+
+
+def states_before(cell: Cell, weights: Weights, state: State, drive: Drive) -> State:
+    """The state that each step starts from: s_0 … s_{T−1}, leaves `[T, *batch, ...]`."""
+
+    def step(state: State, drive: Drive) -> tuple[State, State]:
+        stepped, _ = cell.step(weights, state, drive)
+        return stepped, state
+
+    return jax.lax.scan(step, state, drive)[1]
+
+
+def keep_valid(valid: Array, stepped: State, state: State, y: Output) -> tuple[State, Output]:
+    """Where `valid [*batch]` is False: the state as it was, and an output of zero."""
+    stepped = jax.tree.map(lambda new, old: jnp.where(over(valid, new), new, old), stepped, state)
+    return stepped, jax.tree.map(lambda y: jnp.where(over(valid, y), y, jnp.zeros_like(y)), y)
+
+
+def over(valid: Array, leaf: Array) -> Array:
+    """`valid [*batch]` with axes added behind, so that it selects in `leaf [*batch, ...]` (`[]`: all alike)."""
+    return valid.reshape(valid.shape + (1,) * (leaf.ndim - valid.ndim))
