@@ -10,6 +10,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# A worker a core; a file goes to one worker, which makes the runs that its tests share once.
+WORKERS := --numprocesses auto --dist loadfile
 VENV := .venv
 BIN := $(VENV)/bin
 # Two thread pools on the same cores, XLA's and that of NumPy's linear algebra, are many times slower than one.
@@ -22,13 +24,13 @@ gradients: $(VENV)/.run
 	@$(BIN)/python -m experiments gradients $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow and not peers" $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not peers" $(ARGS)
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "slow and not peers" $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m "slow and not peers" $(ARGS)
 
 test-peers: $(VENV)/.peers
-	$(BIN)/python -m pytest -m peers $(ARGS)
+	$(BIN)/python -m pytest -m "peers" $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -12,6 +12,8 @@ from models.recurrent import Recurrent
 def last_valid(ys: Array, mask: Array | None = None) -> Array:
     """The output of each sequence's last valid step: `ys [T, *batch, H]`, `mask [T, *batch]` → `[*batch, H]`.
     Zero for a sequence without one."""
+    if ys.shape[0] == 0:
+        return jnp.zeros(ys.shape[1:], ys.dtype)
     if mask is None:
         return ys[-1]
     last = mask.shape[0] - 1 - jnp.argmax(mask[::-1], axis=0)
@@ -23,7 +25,7 @@ def mean_valid(ys: Array, mask: Array | None = None) -> Array:
     """The mean output over each sequence's valid steps: `ys [T, *batch, H]`, `mask [T, *batch]` → `[*batch, H]`.
     Zero for a sequence without one."""
     if mask is None:
-        return jnp.mean(ys, axis=0)
+        mask = jnp.ones(ys.shape[:-1], bool)
     count = jnp.maximum(jnp.sum(mask, axis=0), 1)
     return jnp.sum(jnp.where(mask[..., None], ys, 0), axis=0) / count[..., None]
 

@@ -1,0 +1,190 @@
+"""Step Jacobians against closed forms in NumPy, and their eigenvalues against matrices whose answer is known."""
+
+import cmath
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analysis import jacobian_eigenvalues, spectral_radius, step_jacobians
+from models import GRU, LSTM, BasicGRU, Cell, Elman, LSTMState, unroll
+from models.cell import Array
+from models.state import ravel_state
+from tests.models import loops
+
+T, D, H = 5, 2, 3
+sigmoid = loops.sigmoid
+
+
+def example(cell: Cell, batch: tuple[int, ...] = ()) -> tuple[loops.Arrays, np.ndarray, loops.State]:
+    """Random parameters, inputs and states."""
+    rng = np.random.default_rng(7)
+    shapes = jax.eval_shape(lambda key: cell.init(key, D), jax.random.key(0))
+    p = {name: rng.normal(size=leaf.shape) for name, leaf in shapes.items()}
+    return p, rng.normal(size=(T, *batch, D)), tuple(rng.normal(size=(*batch, H)) for _ in range(2))
+
+
+def elman_jacobians(p: loops.Arrays, xs: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """∂h_i/∂h'_j = (1 − h_i²) R_ji: the transpose of R, for states are rows."""
+    found = []
+    for x in xs:
+        h = np.tanh(x @ p["kernel"] + h @ p["recurrent"] + p["bias"])
+        found.append(np.array([[(1 - h[i] ** 2) * p["recurrent"][j, i] for j in range(H)] for i in range(H)]))
+    return np.array(found)
+
+
+def lstm_jacobians(p: loops.Arrays, xs: np.ndarray, h: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """[[∂h/∂h', ∂h/∂c'], [∂c/∂h', ∂c/∂c']]."""
+    found = []
+    for x in xs:
+        i, f, o = (sigmoid(loops.gate(p, k, h, x)) for k in (0, 1, 3))
+        g = np.tanh(loops.gate(p, 2, h, x))
+        in_i, in_f, in_g, in_o = (p["recurrent"][:, k * H : (k + 1) * H].T for k in range(4))
+        c_h = (
+            np.diag(g * i * (1 - i)) @ in_i + np.diag(c * f * (1 - f)) @ in_f + np.diag(i * (1 - g**2)) @ in_g
+        )
+        c_c = np.diag(f)
+        c = f * c + i * g
+        through = np.diag(o * (1 - np.tanh(c) ** 2))
+        h_h = through @ c_h + np.diag(np.tanh(c) * o * (1 - o)) @ in_o
+        found.append(np.block([[h_h, through @ c_c], [c_h, c_c]]))
+        h = o * np.tanh(c)
+    return np.array(found)
+
+
+@pytest.mark.usefixtures("x64")
+def test_elman_closed_form() -> None:
+    p, xs, (h, _) = example(Elman(H))
+    found = step_jacobians(Elman(H), jax.tree.map(jnp.asarray, p), jnp.asarray(xs), jnp.asarray(h))
+    np.testing.assert_allclose(found, elman_jacobians(p, xs, h), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.usefixtures("x64")
+def test_lstm_closed_form() -> None:
+    p, xs, (h, c) = example(LSTM(H))
+    state = LSTMState(jnp.asarray(h), jnp.asarray(c))
+    found = step_jacobians(LSTM(H), jax.tree.map(jnp.asarray, p), jnp.asarray(xs), state)
+    np.testing.assert_allclose(found, lstm_jacobians(p, xs, h, c), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.usefixtures("x64")
+def test_many_sequences_as_the_docstring_says() -> None:
+    """`jax.vmap(partial(step_jacobians, cell, params), in_axes=1)(xs)`: [B, T, S, S], from the initial state."""
+    p, xs, _ = example(LSTM(H), batch=(4,))
+    params = jax.tree.map(jnp.asarray, p)
+    found = jax.vmap(partial(step_jacobians, LSTM(H), params), in_axes=1)(jnp.asarray(xs))
+    zero = np.zeros(H)
+    expected = np.array([lstm_jacobians(p, xs[:, b], zero, zero) for b in range(4)])
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [Elman(H, activation="sigmoid"), BasicGRU(H), GRU(H), GRU(H, reset="before"), LSTM(H)],
+    ids=lambda cell: type(cell).__name__,
+)
+@pytest.mark.usefixtures("x64")
+def test_their_product_is_the_jacobian_of_the_whole(cell: Cell) -> None:
+    """J_T … J_1 = ∂s_T/∂s_0, by forward differentiation through `unroll`."""
+    p, xs, (h, c) = example(cell)
+    state = LSTMState(jnp.asarray(h), jnp.asarray(c)) if isinstance(cell, LSTM) else jnp.asarray(h)
+
+    @jax.jit
+    def whole(p: Any, xs: Array, state: Any) -> Array:
+        vector, restore = ravel_state(state)
+
+        def final(vector: Array) -> Array:
+            # By the scan, for a fused way back has no forward derivative.
+            return ravel_state(unroll(cell, p, xs, restore(vector), method="scan")[0])[0]
+
+        return jax.jacfwd(final)(vector)
+
+    params = jax.tree.map(jnp.asarray, p)
+    product = np.linalg.multi_dot(np.asarray(step_jacobians(cell, params, jnp.asarray(xs), state))[::-1])
+    np.testing.assert_allclose(product, whole(params, jnp.asarray(xs), state), rtol=1e-10, atol=1e-12)
+
+
+@dataclass(frozen=True)
+class Rotor(Cell):
+    """z_t = (a + ib) z_{t−1} + x_t; beside it a counter of the steps and a flag."""
+
+    a: float
+    b: float
+
+    def init(self, key: Array, input_size: int) -> Any:
+        return {}
+
+    def initial_state(self, params: Any, batch_shape: tuple[int, ...] = ()) -> Any:
+        flag = jnp.zeros(batch_shape, bool)
+        return {
+            "count": jnp.zeros(batch_shape, int),
+            "flag": flag,
+            "z": jnp.zeros((*batch_shape, D), complex),
+        }
+
+    def step(self, weights: Any, state: Any, drive: Array) -> tuple[Any, Array]:
+        z = (self.a + 1j * self.b) * state["z"] + drive
+        return {"count": state["count"] + 1, "flag": ~state["flag"], "z": z}, z.real
+
+
+@pytest.mark.usefixtures("x64")
+def test_complex_leaves_count_twice_and_integers_not_at_all() -> None:
+    """Multiplication by a + ib is [[a, −b], [b, a]] on (real parts, imaginary parts)."""
+    a, b = 0.3, 0.7
+    found = step_jacobians(Rotor(a, b), {}, jnp.ones((T, D)))
+    one = np.eye(D)
+    expected = np.block([[a * one, -b * one], [b * one, a * one]])
+    np.testing.assert_allclose(found, np.broadcast_to(expected, (T, 2 * D, 2 * D)), rtol=1e-14)
+    np.testing.assert_allclose(spectral_radius(found), np.full(T, abs(a + 1j * b)), rtol=1e-14)
+
+
+@dataclass(frozen=True)
+class Halved(Elman):
+    """Uses half of its recurrent matrix."""
+
+    def prepare(self, params: Any, *, key: Any = None, train: bool = False, batch_shape: Any = ()) -> Any:
+        return params | {"recurrent": params["recurrent"] / 2}
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_prepared_weights_are_what_counts() -> None:
+    p, xs, (h, _) = example(Elman(H))
+    found = step_jacobians(Halved(H), jax.tree.map(jnp.asarray, p), jnp.asarray(xs), jnp.asarray(h))
+    expected = elman_jacobians(p | {"recurrent": p["recurrent"] / 2}, xs, h)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def similar(matrix: np.ndarray, seed: int) -> np.ndarray:
+    """The matrix in another basis: the same eigenvalues."""
+    basis = np.random.default_rng(seed).normal(size=matrix.shape) + 3 * np.eye(len(matrix))
+    return basis @ matrix @ np.linalg.inv(basis)
+
+
+def test_eigenvalues() -> None:
+    """Known ones, in an order that isn't theirs: largest modulus first, complex pairs both there."""
+    angle = 0.8
+    turn = 1.5 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = np.block([[np.diag([0.25, -2.0]), np.zeros((2, 2))], [np.zeros((2, 2)), turn]])
+    found = jacobian_eigenvalues(np.stack([similar(matrix, seed) for seed in range(3)]))
+    assert found.dtype == np.complex128
+    pair = 1.5 * cmath.exp(1j * angle)
+    for row in found:
+        np.testing.assert_allclose(row[[0, 3]], [-2.0, 0.25], rtol=1e-12)
+        np.testing.assert_allclose(row[1:3][np.argsort(row[1:3].imag)], [pair.conjugate(), pair], rtol=1e-12)
+
+
+def test_eigenvalues_without_an_axis_of_time() -> None:
+    companion = np.array([[0.0, 0, 6], [1, 0, -11], [0, 1, 6]])  # of (λ − 1)(λ − 2)(λ − 3)
+    np.testing.assert_allclose(jacobian_eigenvalues(companion), [3, 2, 1], rtol=1e-12)
+    np.testing.assert_allclose(spectral_radius(companion), 3, rtol=1e-12)
+
+
+def test_spectral_radius() -> None:
+    """Not the norm: a nilpotent matrix has none, however large it is; a negative eigenvalue counts as well."""
+    nilpotent = np.array([[0.0, 1e6], [0.0, 0.0]])
+    negative = np.array([[-3.0, 100.0], [0.0, 2.0]])
+    np.testing.assert_allclose(spectral_radius(np.stack([nilpotent, negative])), [0.0, 3.0], rtol=1e-14)

@@ -1,0 +1,46 @@
+"""Small finished runs, made once for all the tests that look at them."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.experiments.command import LEAKY, SMALL, command
+
+OPTIONS: dict[str, tuple[str | int, ...]] = {
+    "adding": ("--cell", "elman", "--length", 10, *SMALL),
+    "copy_memory": ("--cell", "elman", "--length", 5, *SMALL),
+    "temporal_order": ("--cell", "elman", "--length", 12, *SMALL),
+    "digits": ("--cell", "elman", "--permuted", *SMALL),
+    "gradients": (*SMALL, "--images", 8, "--trajectories", 2),
+}
+
+
+@pytest.fixture(scope="session")
+def leaky(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A cell in a user's own file, as the command line names it."""
+    path = tmp_path_factory.mktemp("users") / "mine.py"
+    path.write_text(LEAKY)
+    return f"{path}:Leaky(alpha=0.3)"
+
+
+@pytest.fixture(scope="session")
+def options(leaky: str) -> dict[str, tuple[str | int, ...]]:
+    """The options with which each experiment's small run was made."""
+    return OPTIONS | {"gradients": ("--cells", "elman", leaky, *OPTIONS["gradients"])}
+
+
+@pytest.fixture(scope="session")
+def finished(
+    options: dict[str, tuple[str | int, ...]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The folder of an experiment's small run, made when first asked for."""
+
+    @cache
+    def run(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("runs") / name
+        assert command(name, *options[name], "--run-dir", folder) == 0
+        return folder
+
+    return run

@@ -1,0 +1,243 @@
+"""The command line: what it lists, and the one sentence and exit code 2 for each mistake."""
+
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.__main__ import NAMES
+from experiments.run import describe, flat, option_name
+from tests.experiments.command import command
+
+ROOT = Path(__file__).parents[2]
+Finished = Callable[[str], Path]
+Options = dict[str, tuple[str | int, ...]]
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own, so that a mistake that goes unnoticed leaves no run in the repository."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def mistake(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """What is said, to standard error, of a command that ends with code 2 before any run is begun."""
+
+    def say(*arguments: Any) -> str:
+        capsys.readouterr()
+        assert command(*arguments) == 2
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        assert not (tmp_path / "runs").exists()
+        return unboxed(err)
+
+    return say
+
+
+def unboxed(text: str) -> str:
+    """Tyro's text without its frames, in one line."""
+    return " ".join(re.sub("[─│╭╮╰╯]", " ", text).split())
+
+
+# --- help
+
+
+def test_list_names_all_and_waits_for_no_jax() -> None:
+    code = (
+        "import sys; from experiments.__main__ import main; main(sys.argv[1:]); print('jax' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in (*NAMES, "inspect RUN"):
+        assert re.search(rf"^  {name} +\S.*\.$", done.stdout, re.MULTILINE), name
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_list_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every script with a main is listed, and no command at all lists them too."""
+    scripts = {p.stem for p in (ROOT / "experiments").glob("*.py") if "def main(config" in p.read_text()}
+    assert scripts == set(NAMES)
+    assert command() == 0
+    assert "usage: python -m experiments NAME" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(name, "--help") == 0
+    text = unboxed(capsys.readouterr().out)
+    config = describe(name, importlib.import_module(f"experiments.{name}").Config())["config"]
+    for key, value in (flat(config) | {"run_dir": None, "resume": None}).items():
+        shown = (
+            " ".join(f"'{v}'" if "(" in v else v for v in value) if isinstance(value, list) else str(value)
+        )
+        # The option, its line of help, its default, and no other option in between.
+        help_line = r",? (?:(?!\(default).)*?\w(?:(?!\(default| --).)*"
+        option = rf"{option_name(key)}{help_line}\(default: {re.escape(shown)}\)"
+        assert re.search(option, text), f"{option_name(key)} (default: {shown}) is not in {text}"
+
+
+# --- mistakes in the words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["addin"], "error: unknown experiment 'addin': did you mean adding?"),
+        (["inspct"], "unknown experiment 'inspct': did you mean inspect?"),
+        (["zzz"], "unknown experiment 'zzz': there are adding, copy_memory, "),
+        (["adding", "--hiden-size", "3"], "Perhaps you meant: --hidden-size INT"),
+        (["adding", "--optimizer.learnin-rate", "3"], "Perhaps you meant: --optimizer.learning-rate FLOAT"),
+        (["adding", "extra"], "Unrecognized options: extra"),
+        (["adding", "--steps", "many"], "Error parsing --steps"),
+        (["adding", "--optimizer.name", "adan"], "Expected one of ('sgd', 'momentum', 'adam', 'rmsprop')"),
+        (["adding", "--cell", "lsmt"], "error: unknown cell 'lsmt': did you mean lstm?"),
+        (["adding", "--cell", "nowhere.py:Mine"], "error: there is no cell file nowhere.py"),
+        (["gradients", "--cells", "elman", "grru"], "error: unknown cell 'grru': did you mean gru?"),
+        (["gradients", "--cells", "lstm("], "error: can't read the cell 'lstm('"),
+        (["gradients", "--cells"], "error: --cells names no cell"),
+        (["gradients", "--cells", "gru", "lstm", "gru"], "error: --cells names a cell twice"),
+        (["gradients", "--cells", "gru(reset=before)", "gru(reset='before')"], "--cells names a cell twice"),
+        (["gradients", "--input-gain", "0"], "error: --input-gain must be above 0"),
+        (["gradients", "--input-gain", "nan"], "error: --input-gain must be above 0"),
+        (["adding", "--optimizer.learning-rate", "0"], "optimizer.learning_rate is 0.0; it must be above 0"),
+        (["adding", "--length", "1"], "error: length must be a whole number of at least 2, but is 1"),
+        (["adding", "--seed", "-1"], "error: seed must be a whole number of at least 0, but is -1"),
+        (["inspect"], ""),
+        (["inspect", "nowhere"], "error: nowhere is not a run folder (it has no config.json)"),
+        (["adding", "--resume", "nowhere"], "error: nowhere is not a run folder (it has no config.json)"),
+        (["adding", "--resume"], "there is no unfinished run of adding in runs/adding: leave --resume out"),
+        (["adding", "--resume", "a", "--run-dir", "b"], "error: give --resume RUN or --run-dir, not both"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_wrong_words(mistake: Callable[..., str], arguments: list[str], said: str) -> None:
+    assert said in mistake(*arguments)
+
+
+SIZES = ["hidden-size", "batch-size", "steps", "log-every", "eval-every", "save-every", "chunk", "keep"]
+
+
+@pytest.mark.parametrize("size", [0, -3])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [*[("digits", size) for size in SIZES], *[("gradients", size) for size in ("images", "trajectories")]]
+    + [(name, "length") for name in ("adding", "copy_memory", "temporal_order")],
+)
+def test_sizes_below_one(mistake: Callable[..., str], name: str, option: str, size: int) -> None:
+    said = mistake(name, f"--{option}", size)
+    assert said.startswith("error: ")
+    assert option.replace("-", "_") in said
+    assert str(size) in said
+
+
+# --- mistakes about folders
+
+
+def test_taken_folder(mistake: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("mine")
+    assert "error: taken exists already: choose another --run-dir" in mistake("adding", "--run-dir", "taken")
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["mine.txt"]
+    said = mistake("adding", "--run-dir", "taken/mine.txt")
+    assert "error: taken/mine.txt exists already" in said
+    assert "Not a directory" in mistake("adding", "--run-dir", "taken/mine.txt/run")
+    assert "taken is not a run folder" in mistake("adding", "--resume", "taken")
+    assert "taken is not a run folder" in mistake("inspect", "taken")
+
+
+@pytest.fixture
+def copied(finished: Finished, tmp_path: Path) -> Path:
+    """A finished run of adding, to be spoilt."""
+    return shutil.copytree(finished("adding"), tmp_path / "copied")
+
+
+def test_resume_refuses_another_run(mistake: Callable[..., str], copied: Path, options: Options) -> None:
+    """With another option, or of another experiment, or of fewer steps; the run stays as it was."""
+    before = {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()}
+    given = ("adding", *options["adding"], "--resume", copied)
+    said = mistake(*given, "--length", 11)
+    assert (
+        said
+        == f"error: {copied} was begun with --length 10, not 11: resume with the same, or begin a new run"
+    )
+    assert "was begun with --cell elman, not lstm" in mistake(*given, "--cell", "lstm")
+    assert "with --optimizer.clip-at 1.0, not 2.0" in mistake(*given, "--optimizer.clip-at", 2)
+    assert f"{copied} is a run of adding, not of digits" in mistake("digits", "--resume", copied)
+    said = mistake(*given, "--steps", 99)
+    assert said == f"error: {copied} has been trained for 100 steps already: resume with --steps 100 or more"
+    assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
+
+
+def test_resume_refuses_another_models_checkpoint(
+    mistake: Callable[..., str], copied: Path, options: Options, finished: Finished
+) -> None:
+    shutil.rmtree(copied / "checkpoints")
+    shutil.copytree(finished("copy_memory") / "checkpoints", copied / "checkpoints")
+    said = mistake("adding", *options["adding"], "--resume", copied)
+    assert f"{copied}/checkpoints/100" in said
+    assert "params/params/readout/" in said
+    assert said.count("error: ") == 1
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"experiment": 3, "config": {}}', "\x00"])
+def test_damaged_config(mistake: Callable[..., str], copied: Path, content: str) -> None:
+    (copied / "config.json").write_text(content)
+    for arguments in (("inspect", copied), ("adding", "--resume", copied)):
+        assert mistake(*arguments) == (
+            f"error: {copied}/config.json is damaged: it isn't the config that a run writes"
+        )
+
+
+@pytest.mark.parametrize("name", ["environment.json", "results.json", "arrays/curves.npz"])
+def test_damaged_run(mistake: Callable[..., str], copied: Path, name: str) -> None:
+    path = copied / name
+    path.write_bytes(path.read_bytes()[:-20])
+    assert f"error: {path} is damaged: " in mistake("inspect", copied)
+    path.write_bytes(b"")
+    assert f"error: {path} is damaged: " in mistake("inspect", copied)
+    path.unlink()
+    if name != "results.json":  # without it the run counts as unfinished
+        assert name in mistake("inspect", copied)
+
+
+# --- inspect
+
+
+@pytest.mark.parametrize("name", ["adding", "gradients"])
+def test_inspect_draws_the_same_figures(
+    name: str, finished: Finished, options: Options, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(finished(name), tmp_path / "copied")
+    drawn = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
+    shutil.rmtree(folder / "figures")
+    capsys.readouterr()
+    assert command("inspect", folder) == 0
+    said = capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in (folder / "figures").iterdir()} == drawn
+    assert f"{name}: {folder}" in said
+    for key, value in flat(json.loads((folder / "config.json").read_text())["config"]).items():
+        shown = " ".join(value) if isinstance(value, list) else str(value)
+        assert re.search(rf"^  {option_name(key)} +{re.escape(shown)}$", said, re.MULTILINE)
+    assert "validation, step 100: " in said
+    assert (
+        (folder / "table.txt").read_text() in said
+        if name == "gradients"
+        else "test.mean_square_error" in said
+    )
+    assert all(str(folder / "figures" / file) in said for file in drawn)
+
+
+def test_inspect_unfinished(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied / "results.json").unlink()
+    shutil.rmtree(copied / "arrays")
+    assert command("inspect", copied) == 0
+    assert "not finished: go on with the same command and --resume" in capsys.readouterr().out

@@ -1,0 +1,227 @@
+"""Stopped, killed, and gone on with: the same bits as a run that never was.
+
+What is stopped is a real process; what is compared with it runs in this one, which has compiled it already.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+
+import pytest
+
+from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
+from train import Checkpoints, Tracker
+
+ROOT = Path(__file__).parents[2]
+Finished = Callable[[str], Path]
+Options = dict[str, tuple[str | int, ...]]
+LAST = 2000
+ADDING = ["adding", "--cell=elman", "--hidden-size=8", "--length=20", "--batch-size=10", "--save-every=200"]
+ADDING += ["--steps", str(LAST)]
+Process = subprocess.Popen[str]
+
+
+def start(folder: Path, *options: str) -> Process:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments", *ADDING, *options],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: Process) -> tuple[int, str]:
+    """The exit code and everything said."""
+    out, err = process.communicate(timeout=300)
+    assert "Traceback" not in out + err, out + err
+    return process.returncode, out + err
+
+
+def wait_for_step(run: Path, step: int, process: Process) -> None:
+    deadline = time.monotonic() + 300
+    path = run / "metrics.jsonl"
+    while not path.exists() or f'"step": {step}, "split": "train"' not in path.read_text():
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+Stopped = dict[str, tuple[Path, int, str]]
+HOW = {"term": signal.SIGTERM, "kill": signal.SIGKILL}
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """Of each way to be stopped the folder, exit code and words: two processes side by side."""
+    home = tmp_path_factory.mktemp("home")
+    processes = {name: start(home, "--run-dir", f"runs/adding/{name}") for name in HOW}
+    try:
+        for name, number in HOW.items():
+            wait_for_step(home / "runs/adding" / name, 500, processes[name])
+            processes[name].send_signal(number)
+        return {name: (home / "runs/adding" / name, *finish(p)) for name, p in processes.items()}
+    finally:
+        for process in processes.values():
+            process.kill()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_task() -> Iterator[None]:
+    """Equal tasks are one object in this process, so that its runs compile once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.adding.partial", cache(partial))
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert command(*ADDING, "--run-dir", folder) == 0
+    return folder
+
+
+def test_sigterm_saves_and_leaves(stopped: Stopped) -> None:
+    folder, code, said = stopped["term"]
+    assert code == 128 + signal.SIGTERM, said
+    assert "stopping after the steps under way" in said
+    step = Checkpoints(folder / "checkpoints").steps()[-1]
+    assert 500 <= step < LAST
+    assert f"stopped at step {step}; go on with the same command and --resume runs/adding/term" in said
+    assert not (folder / "results.json").exists()
+
+
+def test_sigkill_leaves_what_was_saved(stopped: Stopped) -> None:
+    folder, code, _ = stopped["kill"]
+    assert code == -signal.SIGKILL
+    assert 0 < Checkpoints(folder / "checkpoints").steps()[-1] < LAST
+
+
+def check_equal(folder: Path, whole: Path) -> None:
+    """Parameters, optimizer, keys, data position, metrics, arrays, results and figure."""
+    assert newest_checkpoint(folder) == newest_checkpoint(whole)
+    assert position(folder) == position(whole)
+    assert untimed(folder) == untimed(whole)
+    assert arrays_bytes(folder) == arrays_bytes(whole)
+    for name in ("results.json", "figures/training.png"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+def position(folder: Path) -> str:
+    manifest = json.loads((folder / "checkpoints" / str(LAST) / "manifest.json").read_text())
+    return manifest["content"]["position"]
+
+
+def test_resumed_by_name(stopped: Stopped, whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(stopped["term"][0], tmp_path / "run")
+    assert command(*ADDING, "--resume", folder) == 0
+    check_equal(folder, whole)
+
+
+def test_resumed_as_the_newest(
+    stopped: Stopped, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the unfinished runs the one begun last."""
+    runs = tmp_path / "runs" / "adding"
+    for name, source in (("1", stopped["term"][0]), ("2", stopped["kill"][0]), ("3", whole)):
+        shutil.copytree(source, runs / name)
+    untouched = newest_checkpoint(runs / "1")
+    monkeypatch.chdir(tmp_path)
+    assert command(*ADDING, "--resume") == 0
+    check_equal(runs / "2", whole)
+    assert newest_checkpoint(runs / "1") == untouched
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_in_processes_of_their_own(whole: Path, tmp_path: Path) -> None:
+    """Killed twice, at other steps, and each time gone on with by a fresh process."""
+    folder = tmp_path / "run"
+    for step, more in ((300, ("--run-dir", "run")), (1300, ("--resume", "run"))):
+        process = start(tmp_path, *more)
+        wait_for_step(folder, step, process)
+        process.kill()
+        assert finish(process)[0] == -signal.SIGKILL
+    code, said = finish(start(tmp_path, "--resume", "run"))
+    assert code == 0, said
+    check_equal(folder, whole)
+
+
+# --- in this process
+
+
+def test_more_steps(options: Options, finished: Finished, tmp_path: Path) -> None:
+    """100 steps and then 200 are 200 at once, on a finite data set that is shuffled anew at each pass."""
+    part = shutil.copytree(finished("digits"), tmp_path / "part")
+    whole = tmp_path / "whole"
+    longer = ("digits", *options["digits"], "--steps", 200)
+    assert command(*longer, "--run-dir", whole) == 0
+    assert command(*longer, "--run-dir", part, "--resume") == 0
+    assert newest_checkpoint(part) == newest_checkpoint(whole)
+    assert untimed(part) == untimed(whole)
+    assert arrays_bytes(part) == arrays_bytes(whole)
+    assert json.loads((part / "config.json").read_text()) == json.loads((whole / "config.json").read_text())
+
+
+def test_gradients(
+    options: Options,
+    finished: Finished,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Stopped after the first cell's last step, then within the second cell: the first is not trained again."""
+    folder, whole = tmp_path / "run", finished("gradients")
+    monkeypatch.setattr("experiments.gradients.draw", lambda folder: [])  # slow, and tested elsewhere
+    log = Tracker.log
+
+    def stop_at(cell: str, step: int) -> None:
+        def logged(self: Tracker, done: int, split: str, metrics: dict) -> None:
+            log(self, done, split, metrics)
+            if (self.folder.name, done, split) == (cell, step, "train"):
+                signal.raise_signal(signal.SIGTERM)
+
+        monkeypatch.setattr(Tracker, "log", logged)
+
+    first, second = (path.name for path in sorted((whole / "cells").iterdir()))
+    arguments = ("gradients", *options["gradients"])
+    for cell, step, more in ((first, 100, ("--run-dir", folder)), (second, 40, ("--resume", folder))):
+        stop_at(cell, step)
+        assert command(*arguments, *more) == 128 + signal.SIGTERM
+        said = capsys.readouterr().err
+        assert f"stopped at step {100 if cell == first else 50}; go on with the same command" in said
+        assert f"--resume {folder}" in said
+        assert (folder / "cells" / second).exists() == (cell == second)
+        assert not (folder / "results.json").exists()
+    monkeypatch.setattr(Tracker, "log", log)
+
+    assert command(*arguments, "--resume", folder) == 0
+    for cell in (first, second):
+        assert newest_checkpoint(folder / "cells" / cell) == newest_checkpoint(whole / "cells" / cell)
+        assert untimed(folder / "cells" / cell) == untimed(whole / "cells" / cell)
+    assert arrays_bytes(folder) == arrays_bytes(whole)
+    assert (folder / "table.txt").read_text() == (whole / "table.txt").read_text()
+    assert (folder / "results.json").read_text() == (whole / "results.json").read_text()
+
+
+def test_interrupted_between_trainings(
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C where nothing is to be saved: no traceback, and the way back is named."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("experiments.training.initial_params", interrupted)
+    folder = tmp_path / "run"
+    assert command("adding", *options["adding"], "--run-dir", folder) == 128 + signal.SIGINT
+    assert f"interrupted; go on with the same command and --resume {folder}" in capsys.readouterr().err
