@@ -10,21 +10,21 @@ from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian
 from models.cell import Array, Params
 from tests import contract
 
-BUILT_IN = [
-    Elman(4),
-    Elman(3, activation="relu"),
-    Elman(3, activation="identity", recurrent_init=Gaussian(0.8)),
-    Elman(1, activation=jnp.sin),
-    BasicGRU(4),
-    GRU(4),
-    GRU(3, reset="before"),
-    LSTM(4),
-    LSTM(1, forget_bias=0.0),
-]
+BUILT_IN: dict[str, Cell] = {
+    "elman": Elman(4),
+    "elman relu": Elman(3, activation="relu"),
+    "elman identity": Elman(3, activation="identity", recurrent_init=Gaussian(0.8)),
+    "elman sin": Elman(1, activation=jnp.sin),
+    "basic_gru": BasicGRU(4),
+    "gru": GRU(4),
+    "gru reset before": GRU(3, reset="before"),
+    "lstm": LSTM(4),
+    "lstm of one unit": LSTM(1, forget_bias=0.0),
+}
 
 
 @pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-@pytest.mark.parametrize("cell", BUILT_IN, ids=str)
+@pytest.mark.parametrize("cell", BUILT_IN.values(), ids=BUILT_IN.keys())
 def test_built_in(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 
