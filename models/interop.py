@@ -18,9 +18,10 @@ LINEN_GATES: dict[type[Cell], tuple[str, ...]] = {
 }
 
 
-def from_torch(cell: Cell, state_dict: Mapping[str, Any], layer: int = 0) -> Params:
+def from_torch(cell: Cell, state_dict: Mapping[str, Any], layer: int = 0, *, reverse: bool = False) -> Params:
     """Parameters of `cell` from the `state_dict` of `torch.nn.RNN`, `GRU` or `LSTM` (or a mapping of NumPy arrays
-    of the same names), of the given layer, forward direction. Biases may be absent (`bias=False`).
+    of the same names), of the given layer and direction. Biases may be absent (`bias=False`). A whole deep net:
+    `models.interop_stack`.
 
     PyTorch keeps W and R transposed, `[G·H, D]` and `[G·H, H]`, and two biases; those of the input and the
     recurrent product are summed, but for the candidate of the GRU, where the reset gate stands between them.
@@ -28,9 +29,10 @@ def from_torch(cell: Cell, state_dict: Mapping[str, Any], layer: int = 0) -> Par
     Raises ValueError for a cell without a counterpart there, a missing layer, or sizes that don't fit.
     """
     gates = torch_gates(cell)
+    where = suffix(layer, reverse)
 
     def read(name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-        full = f"{name}_l{layer}"
+        full = name + where
         if full not in state_dict:
             raise ValueError(f"the state_dict has no {full}: it holds {', '.join(state_dict) or 'nothing'}")
         array = np.asarray(state_dict[full])
@@ -44,7 +46,7 @@ def from_torch(cell: Cell, state_dict: Mapping[str, Any], layer: int = 0) -> Par
     size: int = cell.hidden_size  # pyright: ignore[reportAttributeAccessIssue]
     rows = gates * size
     kernel, recurrent = read("weight_ih", (rows, None)), read("weight_hh", (rows, size))
-    if f"bias_ih_l{layer}" in state_dict:
+    if "bias_ih" + where in state_dict:
         bias_input, bias_recurrent = read("bias_ih", (rows,)), read("bias_hh", (rows,))
     else:
         bias_input = bias_recurrent = np.zeros(rows, kernel.dtype)
@@ -58,7 +60,7 @@ def from_torch(cell: Cell, state_dict: Mapping[str, Any], layer: int = 0) -> Par
     return params | {"bias": jnp.asarray(bias_input + bias_recurrent)}
 
 
-def to_torch(cell: Cell, params: Params, layer: int = 0) -> dict[str, np.ndarray]:
+def to_torch(cell: Cell, params: Params, layer: int = 0, *, reverse: bool = False) -> dict[str, np.ndarray]:
     """The inverse of `from_torch`, as NumPy arrays under PyTorch's names:
     `module.load_state_dict({k: torch.from_numpy(v) for k, v in to_torch(cell, params).items()})`.
 
@@ -70,7 +72,13 @@ def to_torch(cell: Cell, params: Params, layer: int = 0) -> dict[str, np.ndarray
     if isinstance(cell, GRU):
         bias_recurrent[2 * cell.hidden_size :] = np.asarray(params["recurrent_bias"])
     arrays = {"weight_ih": kernel.T, "weight_hh": recurrent.T, "bias_ih": bias, "bias_hh": bias_recurrent}
-    return {f"{name}_l{layer}": np.ascontiguousarray(array) for name, array in arrays.items()}
+    where = suffix(layer, reverse)
+    return {name + where: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def suffix(layer: int, reverse: bool) -> str:
+    """What PyTorch puts behind a parameter's name."""
+    return f"_l{layer}_reverse" if reverse else f"_l{layer}"
 
 
 def torch_gates(cell: Cell) -> int:

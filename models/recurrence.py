@@ -1,6 +1,6 @@
 """A cell through time: one door, `unroll`, and several ways behind it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jax
@@ -8,8 +8,22 @@ import jax.numpy as jnp
 from jaxtyping import Bool
 
 from models.associative import associative, can_associate
-from models.cell import Array, BatchShape, Cell, Drive, Key, Output, Params, State, Weights, at_least
+from models.cell import (
+    Array,
+    BatchShape,
+    Cell,
+    Drive,
+    Key,
+    Output,
+    Params,
+    ProductCell,
+    State,
+    Weights,
+    at_least,
+)
 from models.fused import can_fuse, fused
+from models.layer import Layer
+from models.newton import Newton, newton
 from models.scan import checkpointed_scan, scan
 
 
@@ -38,12 +52,25 @@ class Associative:
     """All steps at once in log T rounds (`models/associative.py`); serves cells linear in their state."""
 
 
-Method = Literal["auto", "scan", "fused", "associative"] | Scan | Fused | Associative
-NAMED: dict[str, Scan | Fused | Associative] = {
-    "scan": Scan(),
-    "fused": Fused(),
-    "associative": Associative(),
-}
+Way = Scan | Fused | Associative | Newton
+Method = Literal["auto", "scan", "fused", "associative", "newton"] | Way
+NAMED: dict[str, Way] = {"scan": Scan(), "fused": Fused(), "associative": Associative(), "newton": Newton()}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Info:
+    """What the way taken has to tell.
+
+    `method` is the way, `why` the reason where "auto" chose it. For `Newton`, example by example `[*batch]`:
+    `iterations`, `converged` (where it is False the result is that of scan) and `residual`; else None.
+    """
+
+    method: Way = field(metadata={"static": True})
+    why: str = field(metadata={"static": True})
+    iterations: Array | None = None
+    converged: Array | None = None
+    residual: Array | None = None
 
 
 def unroll(
@@ -70,6 +97,28 @@ def unroll(
     Raises ValueError where the shapes of inputs, mask or state don't fit, and TypeError where the cell's step
     doesn't return a state of the form that it was given.
     """
+    options: Any = {"mask": mask, "reverse": reverse, "method": method, "key": key, "train": train}
+    if isinstance(cell, Layer):
+        return cell.unroll(params, xs, state, **options)
+    state, ys, _ = unroll_with_info(cell, params, xs, state, **options)
+    return state, ys
+
+
+def unroll_with_info(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None = None,
+    *,
+    mask: Bool[Array, "T *batch"] | None = None,
+    reverse: bool = False,
+    method: Method = "auto",
+    key: Key | None = None,
+    train: bool = False,
+) -> tuple[State, Output, Info]:
+    """`unroll`, and what the way taken has to tell; for a single cell, not for a stack of them."""
+    if isinstance(cell, Layer):
+        raise ValueError(f"a {type(cell).__name__} goes a way in each of its parts: ask them one by one")
     if xs.ndim < 2:
         raise ValueError(f"xs must be [T, *batch, D], time first and inputs last, but is {list(xs.shape)}")
     batch_shape = xs.shape[1:-1]
@@ -84,28 +133,36 @@ def unroll(
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
     drive = cell.drive(weights, xs)
     check_step(cell, weights, state, drive)
-    way = choose(cell, state, mask) if method == "auto" else named(method)
-    return run(way, cell, weights, state, drive, mask, reverse)
+    way, why = choose(cell, state, mask) if method == "auto" else (named(method), "asked for")
+    if isinstance(way, Newton):
+        final, ys, told = newton(
+            cell, weights, state, drive, batch_shape=batch_shape, options=way, mask=mask, reverse=reverse
+        )
+        return final, ys, Info(way, why, **told)
+    return *run(way, cell, weights, state, drive, mask, reverse), Info(way, why)
 
 
-def choose(cell: Cell, state: State, mask: Array | None) -> Scan | Fused | Associative:
-    """What "auto" takes.
+def choose(cell: Cell, state: State, mask: Array | None) -> tuple[Way, str]:
+    """What "auto" takes, and why.
 
     - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work with
       nothing to do it in parallel, and a scan is several times faster.
-    - A cell of the product form: `Fused`.
+    - An additive cell of the product form: `Fused`. (A GRU, which isn't additive, was slower fused than scanned.)
     - Any other: `Scan`.
     """
-    if can_associate(cell, mask) and jax.default_backend() != "cpu":
-        return Associative()
-    return Fused() if can_fuse(cell, state) else Scan()
+    backend = jax.default_backend()
+    if can_associate(cell, mask) and backend != "cpu":
+        return Associative(), f"linear in its state, on a {backend}"
+    if can_fuse(cell, state) and isinstance(cell, ProductCell) and cell.additive:
+        return Fused(), "a product and something local that takes it added to the drive"
+    return Scan(), "neither additive nor, on an accelerator, linear in its state"
 
 
-def named(method: Method) -> Scan | Fused | Associative:
+def named(method: Method) -> Way:
     """The way with that name, or the one given. Raises ValueError for any other."""
     if isinstance(method, str) and method in NAMED:
         return NAMED[method]
-    if isinstance(method, Scan | Fused | Associative):
+    if isinstance(method, Way):
         return method
     raise ValueError(f"unknown method {method!r}: there are auto, {', '.join(NAMED)}")
 

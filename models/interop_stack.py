@@ -1,0 +1,105 @@
+"""Deep and bidirectional nets from and to PyTorch's layout."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from models.bidirectional import Bidirectional, Directions
+from models.cell import Array, Cell, Params, State
+from models.cells import LSTMState
+from models.interop import from_torch, suffix, to_torch, torch_gates
+from models.stacked import Stacked
+
+
+def from_torch_stack(stack: Cell, state_dict: Mapping[str, Any]) -> Params:
+    """Parameters of a whole `torch.nn.RNN`, `GRU` or `LSTM`, deep, bidirectional or both, for `stack`: a plain
+    `Stacked` of cells, a `Stacked` of `Bidirectional(cell)`, one `Bidirectional(cell)` or one cell.
+
+    Raises ValueError for a stack without a counterpart there, another number of layers or directions, or sizes that
+    don't fit.
+    """
+    layers = torch_layers(stack)
+    wanted = {suffix(i, back) for i, layer in enumerate(layers) for _, _, back in directions(layer)}
+    held = {name.removeprefix("weight_hh") for name in state_dict if name.startswith("weight_hh")}
+    if held - wanted:
+        raise ValueError(
+            f"the state_dict has weights for {', '.join(sorted(held))}, but this {type(stack).__name__} takes "
+            f"{', '.join(sorted(wanted))}"
+        )
+    read = [
+        {name: from_torch(cell, state_dict, i, reverse=back) for name, cell, back in directions(layer)}
+        for i, layer in enumerate(layers)
+    ]
+    pairs = zip(layers, read, strict=True)
+    own = tuple(params if isinstance(layer, Bidirectional) else params["forward"] for layer, params in pairs)
+    return {"layers": own} if isinstance(stack, Stacked) else own[0]
+
+
+def to_torch_stack(stack: Cell, params: Params) -> dict[str, np.ndarray]:
+    """The inverse of `from_torch_stack`, as NumPy arrays under PyTorch's names.
+
+    Raises ValueError for a stack without a counterpart there.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    layers = torch_layers(stack)
+    all_params = params["layers"] if isinstance(stack, Stacked) else (params,)
+    for i, (layer, own) in enumerate(zip(layers, all_params, strict=True)):
+        for name, cell, back in directions(layer):
+            arrays |= to_torch(cell, own[name] if isinstance(layer, Bidirectional) else own, i, reverse=back)
+    return arrays
+
+
+def state_from_torch(stack: Cell, h: Array | np.ndarray, c: Array | np.ndarray | None = None) -> State:
+    """A state of `stack` from PyTorch's h (and for an LSTM c), each `[layers · directions, *batch, H]`."""
+    layers = torch_layers(stack)
+    count = sum(len(list(directions(layer))) for layer in layers)
+    if h.shape[0] != count:
+        raise ValueError(f"h has {h.shape[0]} entries, but this {type(stack).__name__} has {count} cells")
+    rows = iter(range(count))
+
+    def read() -> State:
+        row = next(rows)
+        return jnp.asarray(h[row]) if c is None else LSTMState(jnp.asarray(h[row]), jnp.asarray(c[row]))
+
+    states = tuple(
+        Directions(read(), read()) if isinstance(layer, Bidirectional) else read() for layer in layers
+    )
+    return states if isinstance(stack, Stacked) else states[0]
+
+
+def directions(layer: Cell) -> Iterator[tuple[str, Cell, bool]]:
+    """The name, the cell and whether it reads backward, of each direction of a layer."""
+    if isinstance(layer, Bidirectional):
+        forward, backward = layer.cells()
+        yield "forward", forward, False
+        yield "backward", backward, True
+    else:
+        yield "forward", layer, False
+
+
+def torch_layers(stack: Cell) -> tuple[Cell, ...]:
+    """The layers of a stack, all with a counterpart in one module of PyTorch; ValueError where there is none."""
+    layers = stack.layers if isinstance(stack, Stacked) else (stack,)
+    if isinstance(stack, Stacked) and stack.connection != "plain":
+        raise ValueError(
+            f"PyTorch's deep nets are plain, but this stack's connections are {stack.connection}"
+        )
+    cells = [cell for layer in layers for _, cell, _ in directions(layer)]
+    for layer in layers:
+        if isinstance(layer, Bidirectional) and layer.merge != "concatenate":
+            raise ValueError(f"PyTorch concatenates both directions, but here is merge={layer.merge!r}")
+    for cell in cells:
+        torch_gates(cell)
+    if len({kind(cell) for cell in cells}) > 1 or len({type(layer) for layer in layers}) > 1:
+        raise ValueError(
+            "the layers of one module of PyTorch are all of one kind, size and number of directions, but here are "
+            f"{', '.join(str(cell) for cell in cells)}"
+        )
+    return layers
+
+
+def kind(cell: Cell) -> tuple[Any, ...]:
+    """What all cells of one module of PyTorch have in common."""
+    return type(cell), getattr(cell, "hidden_size", None), getattr(cell, "activation", None)

@@ -1,0 +1,283 @@
+"""All steps at once for any cell: Newton's method on the whole trajectory.
+
+The states s_1 … s_T are the one root of r_t = f(s_{t−1}, d_t) − s_t. A round takes s to s + δ, where
+
+    δ_t = J_t δ_{t−1} + r_t,    δ_0 = 0,    J_t = ∂f/∂s at s_{t−1},
+
+which is linear in δ and is solved for all t in log T rounds of `jax.lax.associative_scan`. After i rounds the first
+i states are exact, so T rounds always do; how few do depends on the dynamics: a handful where they forget quickly,
+ever more as the largest Lyapunov exponent nears 0, and beyond it, in chaos, the method is of no use.
+Danieli et al. 2023 (DeepPCR); Lim et al. 2024 (DEER); Gonzalez et al. 2024, "Towards scalable and stable
+parallelization of nonlinear RNNs" (quasi-DEER, ELK).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool
+
+from models.cell import Array, BatchShape, Cell, Drive, Output, State, Weights, at_least
+from models.scan import keep_valid, scan
+from models.state import ravel_state
+
+Vectors = Array  # states as real vectors, [T, *batch, S]
+Blocks = Array  # [T, *batch, n, m, m]: a full Jacobian is one block of size S, a diagonal one is S blocks of size 1
+
+
+@dataclass(frozen=True)
+class Newton:
+    """All steps at once by Newton's method (`models/newton.py`); serves every cell without integers in its state.
+
+    - `iterations`: the limit of rounds. An example that hasn't converged by then is run by scan.
+    - `tolerance`: an example has converged where |s_t − f(s_{t−1})| ≤ tolerance · (1 + |s_t|) everywhere; by
+      default four times the precision (eps) of the state's type.
+    - `jacobian`: "full" (DEER) holds T·B·S² numbers, a few times over, and takes T·B·S³ operations a round;
+      "diagonal" (quasi-DEER) drops what lies off the diagonal, holds T·B·S numbers and needs more rounds, each of
+      which still takes S products with J, one after the other. The gradient is exact with both; "full" holds its
+      Jacobians once more for it, "diagonal" goes back step by step.
+    - `damping` λ: a round takes J_t / (1 + λ) in place of J_t, between Newton's (λ = 0) and s_t ← f(s_{t−1})
+      (λ → ∞), so that products of Jacobians can't run away. This is the scaled form of ELK (appendix A.4 of
+      Gonzalez et al.; their k is λ / (1 + λ)), without the Kalman filter of its other form; i states are exact
+      after i rounds with it too. With full Jacobians λ is multiplied by min(1, residual), example by example, so
+      that the last rounds are Newton's again.
+    """
+
+    iterations: int = 100
+    tolerance: float | None = None
+    jacobian: Literal["full", "diagonal"] = "full"
+    damping: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least(1, iterations=self.iterations)
+        if self.tolerance is not None and not 0 < self.tolerance < math.inf:
+            raise ValueError(f"Newton's tolerance must be a number above 0, but is {self.tolerance!r}")
+        if self.jacobian not in ("full", "diagonal"):
+            raise ValueError(f"Newton's jacobian is 'full' or 'diagonal', but is {self.jacobian!r}")
+        if not 0 <= self.damping < math.inf:
+            raise ValueError(f"Newton's damping must be a number of at least 0, but is {self.damping!r}")
+
+
+def newton(
+    cell: Cell,
+    weights: Weights,
+    state: State,
+    drive: Drive,
+    *,
+    batch_shape: BatchShape,
+    options: Newton,
+    mask: Bool[Array, "T *batch"] | None = None,
+    reverse: bool = False,
+) -> tuple[State, Output, dict[str, Array]]:
+    """Final state and outputs `[T, *batch, ...]` as of `models.scan.scan`, and how it went, example by example:
+    `iterations` (rounds taken), `converged`, `residual` (max |s_t − f(s_{t−1})| / (1 + |s_t|)), each `[*batch]`.
+
+    Where it has not converged the results are those of scan, and the residual is that of the rounds given up.
+    The gradient is exact either way, by one linear recurrence backwards; `info` carries none. As with every
+    `custom_vjp`, forward mode doesn't go through. Raises ValueError where an integer leaf is in the state.
+    """
+    if not can_newton(state):
+        raise ValueError(
+            f"method 'newton' can't run {cell}: an integer in its state has no derivative; use 'scan'"
+        )
+    if not jax.tree.leaves(drive)[0].shape[0]:
+        none = {"iterations": jnp.zeros(batch_shape, jnp.int32), "converged": jnp.ones(batch_shape, bool)}
+        return *scan(cell, weights, state, drive), none | {"residual": jnp.zeros(batch_shape)}
+    if reverse:
+        drive = jax.tree.map(lambda leaf: leaf[::-1], drive)
+        mask = None if mask is None else mask[::-1]
+    found: Any = solution(cell, options, batch_shape, weights, state, drive, mask)
+    vectors, info = found
+    pack, restore, _ = in_vectors(cell, state, batch_shape)
+
+    def read_out(before: Array, drive: Drive, valid: Array | None) -> Output:
+        state = restore(before)
+        stepped, y = cell.step(weights, state, drive)
+        return y if valid is None else keep_valid(valid, stepped, state, y)[1]
+
+    ys = jax.vmap(read_out)(shifted(pack(state), vectors), drive, mask)
+    ys = jax.tree.map(lambda leaf: leaf[::-1], ys) if reverse else ys
+    return restore(vectors[-1]), ys, jax.lax.stop_gradient(info)
+
+
+def can_newton(state: State) -> bool:
+    """Whether the state has a derivative: no integer in it."""
+    return all(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in jax.tree.leaves(state))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def solution(
+    cell: Cell,
+    options: Newton,
+    batch_shape: BatchShape,
+    weights: Weights,
+    state: State,
+    drive: Drive,
+    mask: Array | None,
+) -> tuple[Vectors, dict[str, Array]]:
+    """s_1 … s_T, by Newton's method where it converges and by scan elsewhere, and how it went."""
+    pack, _, step = in_vectors(cell, state, batch_shape)
+    start = pack(state)
+    every_step = jax.vmap(step, in_axes=(None, 0, 0, 0))
+    length, per_example = jax.tree.leaves(drive)[0].shape[0], (0, -1)
+    eps = max((float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(state)), default=0.0)
+    tolerance = 4 * eps if options.tolerance is None else options.tolerance
+
+    def measure(vectors: Vectors) -> tuple[Vectors, Array]:
+        gap = every_step(weights, shifted(start, vectors), drive, mask) - vectors
+        return gap, jnp.max(jnp.abs(gap) / (1 + jnp.abs(vectors)), axis=per_example, initial=0.0)
+
+    def active(residual: Array) -> Array:
+        return (residual > tolerance) & jnp.isfinite(residual)
+
+    def unfinished(carry: tuple[Array, ...]) -> Array:
+        _, _, residual, rounds = carry
+        return jnp.any(active(residual)) & (jnp.max(rounds, initial=0) < options.iterations)
+
+    def improve(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        vectors, gap, residual, rounds = carry
+        jacobians = step_blocks(
+            lambda s: every_step(weights, s, drive, mask), shifted(start, vectors), options.jacobian
+        )
+        # Step 1 starts from s_0, which is known: δ_0 = 0.
+        jacobians = jacobians.at[:1].set(0)
+        if options.damping:
+            weight = options.damping * (jnp.minimum(residual, 1) if options.jacobian == "full" else 1.0)
+            jacobians = jacobians / jnp.broadcast_to(1 + weight, batch_shape)[None, ..., None, None, None]
+        change = linear_recurrence(jacobians, gap.reshape(*jacobians.shape[:-1], 1))
+        change = change.reshape(gap.shape)
+        # Where the products of Jacobians overflow, the step alone: s_t ← f(s_{t−1}).
+        change = jnp.where(jnp.isfinite(change).all(-1, keepdims=True), change, gap)
+        moving = active(residual)
+        vectors = jnp.where(moving[None, ..., None], vectors + change, vectors)
+        return vectors, *measure(vectors), rounds + moving
+
+    guess = jnp.zeros((length, *start.shape), start.dtype)
+    carry = (guess, *measure(guess), jnp.zeros(batch_shape, jnp.int32))
+    vectors, _, residual, rounds = jax.lax.while_loop(unfinished, improve, carry)
+    converged = residual <= tolerance
+
+    def one_by_one() -> Vectors:
+        def both(before: Array, inputs: tuple[Drive, Array | None]) -> tuple[Array, Array]:
+            stepped = step(weights, before, *inputs)
+            return stepped, stepped
+
+        scanned = jax.lax.scan(both, start, (drive, mask))[1]
+        return jnp.where(converged[None, ..., None], vectors, scanned)
+
+    vectors = jax.lax.cond(jnp.all(converged), lambda: vectors, one_by_one)
+    return vectors, {"iterations": rounds, "converged": converged, "residual": residual}
+
+
+def forward(
+    cell: Cell, options: Newton, batch_shape: BatchShape, *inputs: Any
+) -> tuple[tuple[Vectors, dict[str, Array]], Any]:
+    """The solution, and what its way back needs."""
+    found: Any = solution(cell, options, batch_shape, *inputs)
+    return found, (*inputs, found[0])
+
+
+def backward(cell: Cell, options: Newton, batch_shape: BatchShape, residuals: Any, cotangents: Any) -> Any:
+    """Cotangents of weights, initial state and drive, by the implicit function theorem:
+
+        s̄_t = v̄_t + J_{t+1}ᵀ s̄_{t+1}      then, for all t at once,      (w̄, d̄_t) = (∂f/∂(w, d))ᵀ s̄_t
+
+    with v̄ the cotangent of the solution. The recurrence takes all steps at once with full Jacobians, and one
+    after the other, by products with the exact Jacobian, where only its diagonal is wanted in memory.
+    """
+    weights, state, drive, mask, vectors = residuals
+    pack, _, step = in_vectors(cell, state, batch_shape)
+    before = shifted(pack(state), vectors)
+    every_step = jax.vmap(step, in_axes=(None, 0, 0, 0))
+    given = cotangents[0]
+
+    def one_by_one() -> Vectors:
+        def step_back(after: Array, inputs: tuple[Array, Array, Drive, Array | None]) -> tuple[Array, Array]:
+            given, before, drive, valid = inputs
+            _, pull = jax.vjp(lambda before: step(weights, before, drive, valid), before)
+            return pull(given + after)[0], given + after
+
+        inputs = (given, before, drive, mask)
+        return jax.lax.scan(step_back, jnp.zeros_like(before[0]), inputs, reverse=True)[1]
+
+    if options.jacobian == "full":
+        jacobians = step_blocks(lambda s: every_step(weights, s, drive, mask), before, "full").mT
+        jacobians = jnp.concatenate([jacobians[1:], jnp.zeros_like(jacobians[:1])])
+        total = linear_recurrence(jacobians, given.reshape(*jacobians.shape[:-1], 1), reverse=True)
+        total = total.reshape(given.shape)
+        # Products of Jacobians can overflow where the cotangents don't.
+        total = jax.lax.cond(jnp.all(jnp.isfinite(total)), lambda: total, one_by_one)
+    else:
+        total = one_by_one()
+
+    def from_inputs(weights: Weights, state: State, drive: Drive) -> Vectors:
+        return every_step(weights, shifted(pack(state), vectors), drive, mask)
+
+    return *jax.vjp(from_inputs, weights, state, drive)[1](total), None
+
+
+solution.defvjp(forward, backward)
+
+
+def in_vectors(
+    cell: Cell, state: State, batch_shape: BatchShape
+) -> tuple[Callable[[State], Array], Callable[[Array], State], Callable[..., Array]]:
+    """State `[*batch, ...]` → vectors `[*batch, S]`, at least in single precision; back; and f between them:
+    (weights, s_{t−1}, d_t, valid) → s_t, as it was where masked.
+
+    The batch stays in the cell's sight, for its weights may know of it (a dropout mask for each example).
+    """
+    one = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[len(batch_shape) :], leaf.dtype), state)
+    restore = ravel_state(one)[1]
+
+    def pack(state: State) -> Array:
+        vector = ravel_state(state)[0]
+        return vector.astype(jnp.promote_types(vector.dtype, jnp.float32))
+
+    for _ in batch_shape:
+        pack, restore = jax.vmap(pack), jax.vmap(restore)
+
+    def step(weights: Weights, before: Array, drive: Drive, valid: Array | None) -> Array:
+        stepped = pack(cell.step(weights, restore(before), drive)[0])
+        return stepped if valid is None else jnp.where(valid[..., None], stepped, before)
+
+    return pack, restore, step
+
+
+def shifted(start: Array, vectors: Vectors) -> Vectors:
+    """What each step starts from: s_0 … s_{T−1}."""
+    return jnp.concatenate([start[None], vectors[:-1]])
+
+
+def step_blocks(every_step: Callable[[Vectors], Vectors], before: Vectors, jacobian: str) -> Blocks:
+    """J_t for all t: one direction of the state for all steps and examples at once, then the next."""
+    _, push = jax.linearize(every_step, before)
+    size = before.shape[-1]
+
+    def column(direction: Array) -> Array:
+        return push(jnp.zeros_like(before).at[...].set(direction))
+
+    if jacobian == "full":
+        return jax.vmap(column, out_axes=-1)(jnp.eye(size, dtype=before.dtype))[..., None, :, :]
+
+    def entry(i: Array) -> Array:
+        return column(jax.nn.one_hot(i, size, dtype=before.dtype))[..., i]
+
+    return jnp.moveaxis(jax.lax.map(entry, jnp.arange(size)), 0, -1)[..., None, None]
+
+
+def linear_recurrence(a: Blocks, b: Array, *, reverse: bool = False) -> Array:
+    """x_t = a_t x_{t−1} + b_t from x_0 = 0, or x_{T+1} = 0 in reverse: `b [T, *batch, n, m, 1]`."""
+
+    def product(a: Array, b: Array) -> Array:
+        return a * b if a.shape[-1] == 1 else a @ b
+
+    def after(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+        (a1, b1), (a2, b2) = first, second
+        return product(a2, a1), product(a2, b1) + b2
+
+    return jax.lax.associative_scan(after, (a, b), reverse=reverse)[1]
