@@ -18,6 +18,7 @@ from data.batch import Batches
 from data.task_batches import Task
 from experiments.cells import parse_cell
 from experiments.run import Run, read_arrays
+from models import CELLS
 from models.cell import Array, Params, at_least
 from train import (
     LoopConfig,
@@ -35,8 +36,8 @@ from train import (
 )
 
 CELL_HELP = (
-    'elman, basic_gru, gru, lstm; with options as in "gru(reset=before)"; '
-    'or your own, "path/to/file.py:MyCell(alpha=0.3)"'
+    f"{', '.join(CELLS)}; with options as in "
+    '"gru(reset=before)"; or your own, "path/to/file.py:MyCell(alpha=0.3)"'
 )
 Flat = tyro.conf.arg(name="")  # the fields of a nested config without its name in front
 

@@ -1,10 +1,71 @@
 """The cells, one family a file, and the names by which a command line knows them."""
 
 from models.cell import Cell
-from models.cells.elman import Elman
-from models.cells.gru import GRU, BasicGRU
-from models.cells.lstm import LSTM, LSTMState
+from models.cells.batch_norm import BatchNormLSTM
+from models.cells.elman import Elman, irnn
+from models.cells.gru import GRU, BasicGRU, chrono_gru
+from models.cells.independent import IndRNN
+from models.cells.jordan import Jordan
+from models.cells.layer_norm import LayerNormGRU, LayerNormLSTM
+from models.cells.learned_state import LearnedLinearState, LearnedState
+from models.cells.linear_recurrent_unit import LRU
+from models.cells.lstm import LSTM, LSTMState, chrono_lstm
+from models.cells.minimal import MinGRU, MinLSTM
+from models.cells.orthogonal import OrthogonalRNN
+from models.cells.peephole import PeepholeLSTM
+from models.cells.rg_lru import RGLRU
+from models.cells.state_space import S4D, S5
+from models.cells.unitary import UnitaryRNN
+from models.cells.xlstm import MLSTM, SLSTM
 
-CELLS: dict[str, type[Cell]] = {"elman": Elman, "basic_gru": BasicGRU, "gru": GRU, "lstm": LSTM}
+CELLS: dict[str, type[Cell]] = {
+    "elman": Elman,
+    "jordan": Jordan,
+    "basic_gru": BasicGRU,
+    "gru": GRU,
+    "lstm": LSTM,
+    "peephole_lstm": PeepholeLSTM,
+    "layer_norm_lstm": LayerNormLSTM,
+    "layer_norm_gru": LayerNormGRU,
+    "ind_rnn": IndRNN,
+    "orthogonal": OrthogonalRNN,
+    "unitary": UnitaryRNN,
+    "s4d": S4D,
+    "s5": S5,
+    "lru": LRU,
+    "min_gru": MinGRU,
+    "min_lstm": MinLSTM,
+    "rg_lru": RGLRU,
+    "slstm": SLSTM,
+    "mlstm": MLSTM,
+}
 
-__all__ = ["CELLS", "GRU", "LSTM", "BasicGRU", "Elman", "LSTMState"]
+__all__ = [
+    "CELLS",
+    "GRU",
+    "LRU",
+    "LSTM",
+    "MLSTM",
+    "RGLRU",
+    "S4D",
+    "S5",
+    "SLSTM",
+    "BasicGRU",
+    "BatchNormLSTM",
+    "Elman",
+    "IndRNN",
+    "Jordan",
+    "LSTMState",
+    "LayerNormGRU",
+    "LayerNormLSTM",
+    "LearnedLinearState",
+    "LearnedState",
+    "MinGRU",
+    "MinLSTM",
+    "OrthogonalRNN",
+    "PeepholeLSTM",
+    "UnitaryRNN",
+    "chrono_gru",
+    "chrono_lstm",
+    "irnn",
+]

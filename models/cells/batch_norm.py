@@ -1,0 +1,247 @@
+"""Long short-term memory with batch normalisation inside the recurrence, statistics step by step."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool
+
+from models.cell import (
+    Array,
+    BatchShape,
+    Cell,
+    Key,
+    Params,
+    ProductCell,
+    State,
+    Weights,
+    add_bias,
+    affine,
+    at_least,
+)
+from models.cells.gates import squash
+from models.cells.layer_norm import scale
+from models.cells.lstm import GATES, LSTM
+from models.initializers import Glorot, Initializer, Orthogonal
+from models.scan import keep_valid
+
+NORMED = ("input", "recurrent", "memory")  # what is normalised: x W, h R and c
+
+
+class BatchNormState(NamedTuple):
+    """The LSTM's h and c, each `[*batch, H]`, and how many steps were done, int32 `[*batch]`."""
+
+    h: Array
+    c: Array
+    steps: Array
+
+
+@dataclass(frozen=True)
+class BatchNormLSTM(ProductCell):
+    """The LSTM with its two products normalised over the batch, and what it shows of its memory:
+
+        (i, f, g, o) = BN_t(x_t W; γ_x) + BN_t(h_{t−1} R; γ_h) + b
+        c_t = σ(f) ∘ c_{t−1} + σ(i) ∘ tanh(g)
+        h_t = σ(o) ∘ tanh(BN_t(c_t; γ_c) + β_c),   y_t = h_t
+
+        BN_t(z; γ) = γ ∘ (z − mean) / √(variance + ε)
+
+    Cooijmans, Ballas, Laurent, Gülçehre & Courville 2017. Mean and variance of a unit are
+
+    - in training (`train=True`) those of the batch at this step, so that the examples of a batch are coupled;
+    - in evaluation running averages of these, one for every step from the beginning of the sequence up to
+      `max_steps`; from there on, or from the last step that training has reached, those of the last.
+
+    The γ begin at `gain` (0.1 keeps tanh from saturating, and the gradient from vanishing), the β at 0.
+    Parameters: the LSTM's; `input_gain` γ_x and `recurrent_gain` γ_h `[4H]`; `memory_gain` γ_c and `memory_bias`
+    β_c `[H]`; and `averages`, which no gradient reaches: `seen [max_steps]`, 1 where a step has been averaged, and
+    of what is normalised, called input, recurrent and memory, `…_mean` and `…_variance` `[max_steps, 4H or H]`.
+    After an update of the others they are brought up to date by
+
+        observed = observe_sequence(cell, params, xs, train=True)
+        params = update_averages(cell, params, observed)
+
+    an optimizer that changes parameters without a gradient (weight decay) must leave `averages` out.
+    State: (h, c, steps); each example counts its own steps. Output: h.
+
+    Several devices (or `jax.vmap`) that share a batch name their axis, `axis_name`: statistics are then taken over
+    all of it. Masked examples are part of the batch in training, with an input of zero; in `update_averages` not.
+    Where the first inputs of all examples are alike (black pixels), a variance is 0: give a random initial state.
+    """
+
+    couples_batch: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = False
+    hidden_size: int
+    max_steps: int = 100
+    forget_bias: float = 1.0
+    gain: float = 0.1
+    epsilon: float = 1e-5
+    momentum: float = 0.9
+    axis_name: str | None = None
+    kernel_init: Initializer = Glorot()
+    recurrent_init: Initializer = Orthogonal()
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden_size=self.hidden_size, max_steps=self.max_steps)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), but is {self.momentum}")
+
+    def init(self, key: Key, input_size: int) -> Params:
+        size = self.hidden_size
+        plain = LSTM(size, self.forget_bias, self.kernel_init, self.recurrent_init).init(key, input_size)
+        averages = {"seen": jnp.zeros(self.max_steps)}
+        for name, units in zip(NORMED, (4 * size, 4 * size, size), strict=True):
+            averages[f"{name}_mean"] = jnp.zeros((self.max_steps, units))
+            averages[f"{name}_variance"] = jnp.ones((self.max_steps, units))
+        return plain | {
+            "input_gain": self.gain * jnp.ones(4 * size),
+            "recurrent_gain": self.gain * jnp.ones(4 * size),
+            "memory_gain": self.gain * jnp.ones(size),
+            "memory_bias": jnp.zeros(size),
+            "averages": averages,
+        }
+
+    def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> BatchNormState:
+        zeros = jnp.zeros((*batch_shape, self.hidden_size), params["recurrent"].dtype)
+        return BatchNormState(h=zeros, c=zeros, steps=jnp.zeros(batch_shape, jnp.int32))
+
+    def prepare(
+        self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
+    ) -> Weights:
+        """In training the parameters without the averages; in evaluation with them, those of the last step seen
+        repeated to the end. That the weights hold averages is what tells the steps to use them.
+
+        Raises ValueError in training on a single example, which has no variance.
+        """
+        weights = {name: leaf for name, leaf in params.items() if name != "averages"}
+        if train:
+            if self.axis_name is None and math.prod(batch_shape) < 2:
+                raise ValueError(
+                    f"BatchNormLSTM takes its statistics from a batch, but was to train on one of shape "
+                    f"{list(batch_shape)}: give two examples or more, or train=False"
+                )
+            return weights
+        averages = jax.lax.stop_gradient(params["averages"])
+        steps = jnp.arange(self.max_steps)
+        last = jnp.max(jnp.where(averages["seen"] > 0, steps, 0))
+        return weights | {"averages": jax.tree.map(lambda leaf: leaf[jnp.minimum(steps, last)], averages)}
+
+    def drive(self, weights: Weights, x: Array) -> Array:
+        return affine(x, weights["kernel"])
+
+    def recurrent_matrix(self, weights: Weights) -> Array:
+        return weights["recurrent"]
+
+    def exposed(self, weights: Weights, state: BatchNormState) -> Array:
+        return state.h
+
+    def pointwise(
+        self, weights: Weights, state: BatchNormState, drive: Array, r: Array
+    ) -> tuple[BatchNormState, Array]:
+        (_, _, o), c = self.gates(weights, state, drive, r)
+        shown = add_bias(self.normed(weights, "memory", c, state.steps), weights["memory_bias"])
+        h = o * jnp.tanh(shown)
+        return BatchNormState(h, c, state.steps + 1), h
+
+    def gates(
+        self, weights: Weights, state: BatchNormState, drive: Array, r: Array
+    ) -> tuple[tuple[Array, Array, Array], Array]:
+        """i, f and o, and c_t."""
+        of_input = self.normed(weights, "input", drive, state.steps)
+        of_state = self.normed(weights, "recurrent", r, state.steps)
+        i, f, g, o = squash(add_bias(of_input + of_state, weights["bias"]), GATES)
+        return (i, f, o), f * state.c + i * g
+
+    def normed(self, weights: Weights, name: str, z: Array, steps: Array) -> Array:
+        """BN_t(z; γ) of what is called `name`: `z [*batch, N]`, `steps [*batch]` done before."""
+        wide = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+        if "averages" in weights:
+            at = jnp.minimum(steps, self.max_steps - 1)
+            mean, variance = (weights["averages"][f"{name}_{kind}"][at] for kind in ("mean", "variance"))
+        else:
+            mean = self.batch_mean(wide)
+            variance = self.batch_mean((wide - mean) ** 2)
+        normed = (wide - mean) * jax.lax.rsqrt(variance + self.epsilon)
+        return scale(normed.astype(z.dtype), weights[f"{name}_gain"])
+
+    def batch_mean(self, z: Array) -> Array:
+        """The mean over the batch axes, here and on the other devices: `z [*batch, N]` → `[1 …, N]`."""
+        mean = jnp.mean(z, axis=tuple(range(z.ndim - 1)), keepdims=True)
+        return mean if self.axis_name is None else jax.lax.pmean(mean, self.axis_name)
+
+    def observe(self, weights: Weights, state: BatchNormState, drive: Array) -> dict[str, Array]:
+        """The gates, `input`, `forget` and `output`; and for `update_averages` the `steps` done
+        before and what is normalised: `before_input` x W, `before_recurrent` h R and `before_memory` c."""
+        r = self.product(weights, state)
+        (i, f, o), c = self.gates(weights, state, drive, r)
+        before = {f"before_{name}": z for name, z in zip(NORMED, (drive, r, c), strict=True)}
+        return {"input": i, "forget": f, "output": o, "steps": state.steps} | before
+
+
+def update_averages(
+    cell: BatchNormLSTM,
+    params: Params,
+    observed: dict[str, Array],
+    *,
+    mask: Bool[Array, "T *batch"] | None = None,
+) -> Params:
+    """The parameters with their running averages moved towards one batch, everything else as it was:
+
+        a_k ← momentum · a_k + (1 − momentum) · statistic_k        (a_k ← statistic_k the first time)
+
+    where statistic_k is the mean or the variance over all examples that did their k-th step; steps that none did
+    keep theirs. `observed` is what `observe_sequence(cell, params, xs, train=True)` gives, leaves `[T, *batch, …]`;
+    `mask [T, *batch]` is False at padding, which doesn't count. With an `axis_name` it sums over that axis.
+    """
+    averages, size = params["averages"], cell.max_steps
+    slots = observed["steps"].reshape(-1)
+    valid = slots < size if mask is None else (slots < size) & mask.reshape(-1)
+    slots = jnp.where(valid, slots, size)  # one slot more, for those that don't count
+
+    def total(x: Array) -> Array:
+        summed = jax.ops.segment_sum(x, slots, num_segments=size + 1)[:size]
+        return summed if cell.axis_name is None else jax.lax.psum(summed, cell.axis_name)
+
+    count = total(valid.astype(averages["seen"].dtype))
+    rate = jnp.where(averages["seen"] > 0, 1 - cell.momentum, 1.0) * (count > 0)
+    share = 1 / jnp.maximum(count, 1)
+    moved = {"seen": jnp.maximum(averages["seen"], (count > 0).astype(averages["seen"].dtype))}
+    for name in NORMED:
+        z = observed[f"before_{name}"]
+        z = jnp.where(valid[:, None], z.reshape(-1, z.shape[-1]), 0)
+        mean = share[:, None] * total(z)
+        centred = z - mean[jnp.minimum(slots, size - 1)]
+        variance = share[:, None] * total(jnp.where(valid[:, None], centred, 0) ** 2)
+        for kind, statistic in (("mean", mean), ("variance", variance)):
+            old = averages[f"{name}_{kind}"]
+            moved[f"{name}_{kind}"] = (old + rate[:, None] * (statistic - old)).astype(old.dtype)
+    return params | {"averages": moved}
+
+
+def observe_sequence(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None = None,
+    *,
+    mask: Bool[Array, "T *batch"] | None = None,
+    key: Key | None = None,
+    train: bool = False,
+) -> dict[str, Array]:
+    """What a cell's `observe` shows at every step of a sequence: `xs [T, *batch, D]` → leaves `[T, *batch, …]`.
+    Arguments as for `unroll`; at masked steps there stands something finite and without meaning."""
+    batch_shape = xs.shape[1:-1]
+    if mask is not None:
+        xs = jnp.where(mask[..., None], xs, 0)
+    weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
+
+    def step(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, dict[str, Array]]:
+        drive, valid = inputs
+        seen = cell.observe(weights, state, drive)
+        stepped, y = cell.step(weights, state, drive)
+        return (stepped if valid is None else keep_valid(valid, stepped, state, y)[0]), seen
+
+    start = cell.initial_state(params, batch_shape) if state is None else state
+    return jax.lax.scan(step, start, (cell.drive(weights, xs), mask))[1]
