@@ -86,9 +86,16 @@ def torch_gates(cell: Cell) -> int:
     gates = TORCH_GATES.get(type(cell))
     if gates is None or (isinstance(cell, GRU) and cell.reset == "before"):
         raise ValueError(f"PyTorch has no counterpart of {cell}: it has Elman, GRU(reset='after') and LSTM")
+    refuse_bare_memory(cell, "PyTorch's")
     if isinstance(cell, Elman) and cell.activation not in ("tanh", "relu"):
         raise ValueError(f"PyTorch's RNN knows tanh and relu, not {cell.activation!r}")
     return gates
+
+
+def refuse_bare_memory(cell: Cell, whose: str) -> None:
+    """Raises ValueError for an LSTM that shows its memory without tanh."""
+    if isinstance(cell, LSTM) and not cell.output_tanh:
+        raise ValueError(f"{whose} LSTM shows tanh(c), and this one shows c: it needs output_tanh=True")
 
 
 def from_linen(cell: Cell, params: Mapping[str, Any]) -> Params:
@@ -100,6 +107,7 @@ def from_linen(cell: Cell, params: Mapping[str, Any]) -> Params:
     gates = LINEN_GATES.get(type(cell))
     if gates is None or (isinstance(cell, GRU) and cell.reset == "before"):
         raise ValueError(f"Flax has no counterpart of {cell}: it has Elman, GRU(reset='after') and LSTM")
+    refuse_bare_memory(cell, "Flax's")
     missing = [side + gate for side in "ih" for gate in gates if side + gate not in params]
     if missing:
         raise ValueError(

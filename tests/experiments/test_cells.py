@@ -83,7 +83,7 @@ def sentence(expression: str) -> str:
     ("expression", "said"),
     [
         ("lsmt", "unknown cell 'lsmt': did you mean lstm?"),
-        ("zzz", "unknown cell 'zzz': there are elman, basic_gru, gru, lstm, or path/to/file.py:ClassName."),
+        ("zzz", "unknown cell 'zzz': there are elman, "),
         ("lstm(forget_bais=0)", "LSTM has no option 'forget_bais': did you mean forget_bias?"),
         ("gru(zzz=0)", "GRU has no option 'zzz': it has hidden_size, "),
         ("lstm(forget_bias=big)", "LSTM's forget_bias must be of type float, but is big"),

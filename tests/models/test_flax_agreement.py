@@ -183,3 +183,8 @@ def test_missing_linen_weights_are_named() -> None:
         from_linen(LSTM(1), {name: v for name, v in example.params.items() if name not in ("hf", "ho")})
     with pytest.raises(ValueError, match=r"no counterpart of GRU\(.*before"):
         from_linen(GRU(1, reset="before"), example.params)
+
+
+def test_an_lstm_without_tanh_has_no_counterpart() -> None:
+    with pytest.raises(ValueError, match="needs output_tanh=True"):
+        from_linen(LSTM(2, output_tanh=False), {})
