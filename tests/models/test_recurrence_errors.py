@@ -65,7 +65,7 @@ REFUSED: dict[str, tuple[Cell, dict[str, Any], type[Exception], str]] = {
         r"state given to GRU .*\(2,\): leaf h is \[3\], but \[2, 3\]",
     ),
     "state of another cell": (LSTM(3), {"state": jnp.zeros((2, 3))}, ValueError, "state given to LSTM"),
-    "method": (GRU(3), {"method": "newton"}, ValueError, "unknown method 'newton'.*scan"),
+    "method": (GRU(3), {"method": "nowton"}, ValueError, "unknown method 'nowton'.*scan"),
     "step of another shape": (WrongShape(3), {}, TypeError, r"WrongShape\.step .*\[2, 2\], but .*\[2, 3\]"),
     "step of another type": (WrongType(3), {}, TypeError, r"WrongType\.step .*bfloat16.*float32.* is wanted"),
     "step of another form": (WrongTree(3), {}, TypeError, r"WrongTree\.step must return"),
