@@ -31,6 +31,6 @@ CELLS = [
 
 
 @pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("cell", CELLS, ids=lambda v: getattr(v, "__name__", str(v)))
 def test_passes(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)

@@ -93,7 +93,7 @@ def test_gradient_of_the_state() -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("cell", CELLS, ids=lambda v: getattr(v, "__name__", str(v)))
 def test_begins_as_the_cell_itself(cell: Any) -> None:
     params, xs = cell.init(KEY, 2), jax.random.normal(KEY, (5, 3, 2))
     run = jax.jit(unroll, static_argnums=0)

@@ -23,7 +23,11 @@ def loop(cell: LRU, p: Arrays, xs: np.ndarray, start: Leaves) -> tuple[np.ndarra
     return np.stack(ys), [s]
 
 
-@pytest.mark.parametrize("cell", [LRU(3), LRU(2, state_size=4, least_radius=0.5, most_radius=0.9)], ids=str)
+@pytest.mark.parametrize(
+    "cell",
+    [LRU(3), LRU(2, state_size=4, least_radius=0.5, most_radius=0.9)],
+    ids=lambda v: getattr(v, "__name__", str(v)),
+)
 @pytest.mark.usefixtures("x64")
 def test_agrees_with_the_equations(cell: LRU) -> None:
     compare(cell, partial(loop, cell), [np.linspace(-1, 1, cell.states) * (1 + 0.3j)])

@@ -46,14 +46,14 @@ def min_lstm(cell: MinLSTM, p: Arrays, xs: np.ndarray, start: Leaves) -> tuple[n
         (MinLSTM(4), min_lstm),
         (MinLSTM(3, positive=False, forget_bias=0.0), min_lstm),
     ],
-    ids=str,
+    ids=lambda v: getattr(v, "__name__", str(v)),
 )
 @pytest.mark.usefixtures("x64")
 def test_agrees_with_the_equations(cell, loop) -> None:
     compare(cell, partial(loop, cell), [np.linspace(0.1, 2, cell.hidden_size)])
 
 
-@pytest.mark.parametrize("cell", [MinGRU(8), MinLSTM(8)], ids=str)
+@pytest.mark.parametrize("cell", [MinGRU(8), MinLSTM(8)], ids=lambda v: getattr(v, "__name__", str(v)))
 def test_stays_positive(cell) -> None:
     """From the initial state, in single precision, under large inputs: outputs have logarithms."""
     params = jax.tree.map(jnp.float32, random_params(cell))

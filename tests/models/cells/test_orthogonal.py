@@ -53,7 +53,7 @@ def loop(cell: OrthogonalRNN, p: Arrays, xs: np.ndarray, start: Leaves) -> tuple
         OrthogonalRNN(3, activation="tanh", flipped=0.0),
         OrthogonalRNN(3, parametrisation="exponential", flipped=0.4),
     ],
-    ids=str,
+    ids=lambda v: getattr(v, "__name__", str(v)),
 )
 @pytest.mark.usefixtures("x64")
 def test_agrees_with_the_equations(cell: OrthogonalRNN) -> None:

@@ -35,7 +35,9 @@ def loop(cell: RGLRU, p: Arrays, xs: np.ndarray, start: Leaves) -> tuple[np.ndar
 
 
 @pytest.mark.parametrize(
-    "cell", [RGLRU(4, blocks=2), RGLRU(3, sharpness=2.0), RGLRU(2, projection=False)], ids=str
+    "cell",
+    [RGLRU(4, blocks=2), RGLRU(3, sharpness=2.0), RGLRU(2, projection=False)],
+    ids=lambda v: getattr(v, "__name__", str(v)),
 )
 @pytest.mark.usefixtures("x64")
 def test_agrees_with_the_equations(cell: RGLRU) -> None:

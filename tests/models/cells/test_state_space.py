@@ -53,7 +53,7 @@ def s5(cell: S5, p: Arrays, xs: np.ndarray, start: Leaves) -> tuple[np.ndarray, 
         (S4D(2, state_size=2, spectrum="inv", projection=False), s4d),
         (S5(3, state_size=4, blocks=2), s5),
     ],
-    ids=str,
+    ids=lambda v: getattr(v, "__name__", str(v)),
 )
 @pytest.mark.usefixtures("x64")
 def test_agrees_with_the_equations(cell, loop) -> None:
@@ -153,7 +153,9 @@ def test_s4d_begins_as_the_paper_says() -> None:
     assert float(large[0]) == pytest.approx(np.linalg.eigvals(hippo_n(128)).imag.max(), rel=0.02)
 
 
-@pytest.mark.parametrize("cell", [S4D(500, 1), S5(3, 500, blocks=100)], ids=str)
+@pytest.mark.parametrize(
+    "cell", [S4D(500, 1), S5(3, 500, blocks=100)], ids=lambda v: getattr(v, "__name__", str(v))
+)
 def test_step_sizes_begin_log_uniform(cell) -> None:
     steps = np.asarray(initial(cell, jax.random.key(0), 1)["log_step"])
     assert np.log(0.001) <= steps.min() < np.log(0.0011)

@@ -40,7 +40,9 @@ def loop(cell: UnitaryRNN, p: Arrays, xs: np.ndarray, start: Leaves) -> tuple[np
     return np.stack(ys), [h]
 
 
-@pytest.mark.parametrize("cell", [UnitaryRNN(4), UnitaryRNN(3, permutation_seed=5)], ids=str)
+@pytest.mark.parametrize(
+    "cell", [UnitaryRNN(4), UnitaryRNN(3, permutation_seed=5)], ids=lambda v: getattr(v, "__name__", str(v))
+)
 @pytest.mark.usefixtures("x64")
 def test_agrees_with_the_equations(cell: UnitaryRNN) -> None:
     start = np.linspace(-1, 1, cell.hidden_size) + 1j * np.linspace(0.5, -0.2, cell.hidden_size)

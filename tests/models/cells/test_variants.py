@@ -43,7 +43,7 @@ SAME_STEP: list[Cell] = [  # as one above or in test_contract.py, but for how it
 
 
 @pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("cell", CELLS, ids=lambda v: getattr(v, "__name__", str(v)))
 def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 
@@ -158,7 +158,7 @@ def test_every_way_gives_the_same(name: str) -> None:
     contract.assert_close(fused, scan, "fused is not scan", tolerance=1e-12)
 
 
-@pytest.mark.parametrize("cell", [*CELLS, *SAME_STEP], ids=str)
+@pytest.mark.parametrize("cell", [*CELLS, *SAME_STEP], ids=lambda v: getattr(v, "__name__", str(v)))
 def test_follows_the_parameters_type(cell: Cell) -> None:
     """Half precision in, half precision out."""
     given = jax.eval_shape(lambda: (cell.init(KEY, 2), jnp.zeros((4, 3, 2))))
@@ -244,7 +244,11 @@ def test_output_tanh_is_the_default() -> None:
 # --- layer norm
 
 
-@pytest.mark.parametrize("cell", [LayerNormLSTM(4, epsilon=1e-14), LayerNormGRU(4, epsilon=1e-14)], ids=str)
+@pytest.mark.parametrize(
+    "cell",
+    [LayerNormLSTM(4, epsilon=1e-14), LayerNormGRU(4, epsilon=1e-14)],
+    ids=lambda v: getattr(v, "__name__", str(v)),
+)
 @pytest.mark.usefixtures("x64")
 def test_layer_norm_sees_no_scale_and_no_shift(cell: Cell) -> None:
     """Of either matrix, nor the scale of an input; a matrix of one gate scaled alone is seen."""
@@ -325,7 +329,9 @@ def test_chrono_spreads_lifetimes_over_the_lags(make: Callable[[int, int], Cell]
     assert not np.array_equal(kept, cell.init(jax.random.key(9), 0)["bias"][size : 2 * size])
 
 
-@pytest.mark.parametrize("cell", [chrono_lstm(50, 30), chrono_gru(50, 30), LSTM(50)], ids=str)
+@pytest.mark.parametrize(
+    "cell", [chrono_lstm(50, 30), chrono_gru(50, 30), LSTM(50)], ids=lambda v: getattr(v, "__name__", str(v))
+)
 def test_memories_fade_as_their_gate_says(cell: Any) -> None:
     """Gates that see nothing but their bias keep σ(b) a step: 1 − 1/(1 + eᵇ); the plain LSTM σ(1)."""
     params = cell.init(KEY, 0)

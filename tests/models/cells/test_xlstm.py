@@ -87,7 +87,7 @@ def unstabilised(state: Any) -> list[Any]:
     return [state.C * factor[..., None], state.n * factor]
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("cell", CELLS, ids=lambda v: getattr(v, "__name__", str(v)))
 @pytest.mark.usefixtures("x64")
 def test_agrees_with_the_equations(cell) -> None:
     """From a state with something in it, m included."""
@@ -114,7 +114,7 @@ def run(cell: Any, params: Any, xs: Any) -> tuple[Any, Any]:
     return jax.grad(scalar, argnums=(0, 1), has_aux=True)(params, xs)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("cell", CELLS, ids=lambda v: getattr(v, "__name__", str(v)))
 def test_finite_where_the_equations_overflow(cell: Any) -> None:
     """Input gates of some hundreds, up and down, from the initial state: beyond e^88 in single precision, within
     the e^709 of the loop in double."""
