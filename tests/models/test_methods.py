@@ -97,6 +97,7 @@ MASK = np.arange(T)[:, None] * 7 % 5 < np.array([2, 3, 5])
 FUSED = [Elman(4), Elman(3, activation="relu"), BasicGRU(4), GRU(4), LSTM(4), Peephole(3), Blocks(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 @pytest.mark.parametrize("cell", FUSED, ids=lambda cell: f"{type(cell).__name__}{cell.hidden_size}")
@@ -109,6 +110,7 @@ def test_fused_is_scan_in_single_precision() -> None:
     assert_equal(LSTM(8), Fused(), jnp.asarray(MASK), False, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 3, 7, 50])
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.usefixtures("x64")
@@ -117,6 +119,7 @@ def test_checkpointed_is_scan(every: int, reverse: bool) -> None:
     assert_equal(GRU(3, reset="before"), Scan(checkpoint_every=every), None, reverse, 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.usefixtures("x64")
 def test_associative_is_scan(reverse: bool) -> None:
