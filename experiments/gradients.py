@@ -58,7 +58,7 @@ class Config:
     """Images a step, B."""
     permuted: bool = False
     """Read the pixels in one fixed random order."""
-    input_gain: float = 4.0
+    input_gain: float = 16.0
     """Factor on the pixels, which lie in [0, 1]. Strong inputs saturate tanh units, and there gradients vanish."""
     images: int = 128
     """Test images whose gradients are measured."""
