@@ -184,9 +184,10 @@ def fit(
                 saved = save()
 
         feed.settle()
+        spent = seconds()  # before the last save, so that a resumed run, which starts from that, has spent more
         if step != saved:
             save()
-    return Result(state, step, step == config.steps, evaluation, seconds())
+    return Result(state, step, step == config.steps, evaluation, spent)
 
 
 def _beginning(
