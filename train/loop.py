@@ -184,7 +184,9 @@ def fit(
                 saved = save()
 
         feed.settle()
-        spent = seconds()  # before the last save, so that a resumed run, which starts from that, has spent more
+        spent = (
+            seconds()
+        )  # before the last save, so that a resumed run, which starts from that, has spent more
         if step != saved:
             save()
     return Result(state, step, step == config.steps, evaluation, spent)
