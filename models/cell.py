@@ -75,7 +75,8 @@ class ProductCell(Cell):
 
     Such a cell writes `recurrent_matrix`, `exposed` and `pointwise` in place of `step`. The drive and r stay
     apart because some cells (a GRU that resets after the product) treat them differently; a cell that only ever
-    takes their sum says so by `additive = True`, and half as much needs to be kept for the way back.
+    takes their sum says so by `additive = True`, and half as much needs to be kept for the way back. One that takes
+    the sum in some columns only writes `added_columns`.
     `elementwise = True` says that the local part mixes no units (layer norm does).
     """
 
@@ -85,6 +86,11 @@ class ProductCell(Cell):
     def has_product_form(self) -> bool:
         """Whether `step` is of this form with the options chosen; those of its cells that aren't write `step`."""
         return True
+
+    def added_columns(self, columns: int) -> int:
+        """In how many of the drive's G·H = `columns`, the first ones, the local part takes only the sum with r:
+        pointwise(d, r) is then pointwise(d + r, 0) there. All for an additive cell, else none by default."""
+        return columns if self.additive else 0
 
     def recurrent_matrix(self, weights: Weights) -> Array:
         """R: `[H, G·H]`, or block-diagonal in N blocks `[N, H/N, G·H/N]`."""

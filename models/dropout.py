@@ -104,6 +104,9 @@ class RecurrentDropout(ProductCell):
     def drive(self, weights: Weights, x: Array) -> Drive:
         return self.cell.drive(weights["cell"], x)
 
+    def added_columns(self, columns: int) -> int:
+        return self.cell.added_columns(columns)
+
     def recurrent_matrix(self, weights: Weights) -> Array:
         return self.cell.recurrent_matrix(weights["cell"])
 

@@ -1,18 +1,20 @@
 """One scan with a hand-driven way back, for every cell that is a product and something local.
 
-Autodiff of a scan reads and writes the gradient of every weight at every step. Here the way back carries only
-the cotangents of the state and of what small parameters the local part reads (peepholes, scales), gives out those
-of the drive and of r, and makes the gradient of R of them afterwards as one large product:
+Autodiff of a scan reads and writes the gradient of every weight at every step. Here the way back carries only the
+cotangents of the state and of what small parameters the local part reads (peepholes, scales), gives out those
+of the drive and of r, and makes the gradients of the large weights of them as single products over many steps:
 
     forward    r_t = e(s_{t−1}) R          s_t, y_t = p(s_{t−1}, d_t, r_t)
     backward   s̄_{t−1}, d̄_t, r̄_t = (∂p)ᵀ (s̄_t, ȳ_t)          s̄_{t−1} += (∂e)ᵀ r̄_t Rᵀ
-    after      R̄ = Σ_t e(s_{t−1})ᵀ r̄_t
+    after      R̄ = Σ_t e(s_{t−1})ᵀ r̄_t,    W̄ = Σ_t x_tᵀ d̄_t
 
-with bars for cotangents and (∂p)ᵀ taken by `jax.vjp` of the cell's own `pointwise`. Kept between the ways are
-s_{t−1} and r_t (d_t + r_t alone for an additive cell). As with every `custom_vjp`, forward mode (`jax.jvp`,
-`jax.jacfwd`) doesn't go through: unroll with `method="scan"` for that.
+with bars for cotangents and (∂p)ᵀ taken by `jax.vjp` of the cell's own `pointwise`. Both ways go block by block
+of so many steps that what is as wide as the gates (d, d̄, r̄) stays in the cache and is never held for all of time.
+Kept between the ways are s_t and d_t + r_t, or both of them where a cell needs them apart (`added_columns`).
+As with every `custom_vjp`, forward mode (`jax.jvp`, `jax.jacfwd`) doesn't go through: unroll with `method="scan"`.
 """
 
+import math
 from functools import partial
 from typing import Any
 
@@ -22,120 +24,214 @@ import jax.numpy as jnp
 from models.cell import Array, Cell, Drive, Output, ProductCell, State, Weights, times
 from models.scan import keep_valid
 
-
-def can_fuse(cell: Cell, state: State) -> bool:
-    """Whether the fused scan serves this cell: it has the product form and no integer in its state."""
-    leaves = jax.tree.leaves(state)
-    inexact = all(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in leaves)
-    return isinstance(cell, ProductCell) and cell.has_product_form() and inexact
+# Rows (steps × examples) of a block on the CPU: enough for the products to run at full rate, few enough for the
+# second-level cache. `python -m benchmarks blocks` shows what other sizes cost.
+BLOCK_ROWS = 256
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def can_fuse(cell: Cell, weights: Weights, state: State, xs: Array) -> bool:
+    """Whether the fused scan serves this cell: it has the product form, and no integer in its state or drive."""
+    if not isinstance(cell, ProductCell) or not cell.has_product_form():
+        return False
+    leaves = jax.tree.leaves((state, jax.eval_shape(cell.drive, weights, xs)))
+    return all(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in leaves)
+
+
 def fused(
-    cell: ProductCell, reverse: bool, weights: Weights, state: State, drive: Drive, mask: Array | None
+    cell: ProductCell, weights: Weights, state: State, xs: Array, *, mask: Array | None, reverse: bool
 ) -> tuple[State, Output]:
-    """As `models.scan.scan`: prepared weights, drive leaves `[T, *batch, ...]`, mask `[T, *batch]` or None."""
-    return forward(cell, reverse, weights, state, drive, mask)[0]
+    """Final state and outputs `[T, *batch, ...]` from prepared weights, `xs [T, *batch, D]`, mask `[T, *batch]`."""
+    size = block_size(xs.shape[0], math.prod(xs.shape[1:-1]))
+    rest = xs.shape[0] % size
+    # What doesn't fill a block is read last, by itself.
+    first, last = (
+        (slice(rest, None), slice(0, rest)) if reverse else (slice(0, -rest or None), slice(-rest, None))
+    )
+    cut = [None if mask is None else mask[part] for part in (first, last)]
+    state, ys = blockwise(cell, reverse, size, weights, state, xs[first], cut[0])
+    if not rest:
+        return state, ys
+    state, zs = blockwise(cell, reverse, rest, weights, state, xs[last], cut[1])
+    parts = (zs, ys) if reverse else (ys, zs)
+    return state, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def block_size(length: int, batch: int) -> int:
+    """Steps of a block, a divisor of the length if one is near `BLOCK_ROWS`; all of them off the CPU, where more
+    and smaller kernels would cost more than memory."""
+    wanted = max(1, BLOCK_ROWS // max(batch, 1))
+    if jax.default_backend() != "cpu" or length <= 1.5 * wanted:
+        return max(length, 1)
+    sizes = [size for size in range(math.ceil(wanted / 2), 2 * wanted + 1) if length % size == 0]
+    return min(sizes, key=lambda size: abs(math.log(size / wanted)), default=wanted)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def blockwise(
+    cell: ProductCell, reverse: bool, size: int, weights: Weights, state: State, xs: Array, mask: Array | None
+) -> tuple[State, Output]:
+    """`fused` for a length that blocks of `size` steps fill."""
+    return forward(cell, reverse, size, weights, state, xs, mask)[0]
 
 
 def forward(
-    cell: ProductCell, reverse: bool, weights: Weights, state: State, drive: Drive, mask: Array | None
+    cell: ProductCell, reverse: bool, size: int, weights: Weights, state: State, xs: Array, mask: Array | None
 ) -> tuple[tuple[State, Output], Any]:
     """The recurrence, and what its way back needs."""
+    same = outputs_in_state(cell, weights, state, xs, mask)
 
-    def step(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, tuple[Output, State, Array]]:
+    def step(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, Any]:
         drive, valid = inputs
-        r = cell.product(weights, state)
-        if cell.additive:
-            drive, r = drive + r, jnp.zeros_like(r)
-        stepped, y = local(cell, valid, weights, state, drive, r)
-        return stepped, (y, state, drive if cell.additive else r)
+        kept = keep(cell, drive, cell.product(weights, state))
+        stepped, y = local(cell, valid, weights, state, kept)
+        others = [leaf for leaf, at in zip(jax.tree.leaves(y), same, strict=True) if at is None]
+        return stepped, (others, stepped, kept)
 
-    final, (ys, states, kept) = jax.lax.scan(step, state, (drive, mask), reverse=reverse)
-    # An additive cell's drive isn't needed again, but its sum with r is.
-    return (final, ys), (weights, states, None if cell.additive else drive, kept, mask)
+    def block(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, Any]:
+        xs, mask = inputs
+        final, stacked = jax.lax.scan(step, state, (cell.drive(weights, xs), mask), reverse=reverse)
+        return final, (state, *stacked)
+
+    final, (starts, others, states, kept) = jax.lax.scan(
+        block, state, in_blocks((xs, mask), size), reverse=reverse
+    )
+    fresh, leaves = iter(others), jax.tree.leaves(states)
+    ys = [next(fresh) if at is None else leaves[at] for at in same]
+    ys = jax.tree.map(lambda leaf: leaf.reshape(xs.shape[0], *leaf.shape[2:]), ys)
+    structure = jax.tree.structure(jax.eval_shape(partial(one_step, cell), weights, state, xs, mask)[1])
+    return (final, jax.tree.unflatten(structure, ys)), (weights, xs, mask, starts, states, kept)
 
 
 def backward(
-    cell: ProductCell, reverse: bool, residuals: Any, cotangents: tuple[State, Output]
-) -> tuple[Weights, State, Drive, None]:
-    """Cotangents of weights, initial state and drive."""
-    weights, states, drive, kept, mask = residuals
-    small, merge = read_by_step(cell, weights, states, drive, kept)
+    cell: ProductCell, reverse: bool, size: int, residuals: Any, cotangents: tuple[State, Output]
+) -> tuple[Weights, State, Array | None, None]:
+    """Cotangents of weights, initial state and inputs."""
+    weights, xs, mask, starts, states, kept = residuals
     matrix = cell.recurrent_matrix(weights)
+    # Turned round once: a product with Rᵀ by rows takes 1.5 times as long, at every step.
+    turned = jax.lax.optimization_barrier(jnp.swapaxes(matrix, -1, -2))
+    one = jax.tree.map(lambda leaf: leaf[0, 0], (states, kept))
+    read, with_read = reads(
+        lambda weights: (local(cell, None, weights, *one), cell.exposed(weights, one[0])), weights
+    )
+    driving, with_driving = reads(lambda weights: cell.drive(weights, xs[:1]), weights)
+    wants_dxs = jnp.issubdtype(xs.dtype, jnp.inexact)
 
     def step(carry: tuple[State, list[Array]], inputs: Any) -> tuple[tuple[State, list[Array]], Any]:
-        ds, dsmall = carry
-        dy, state, drive, kept, valid = inputs
+        ds, dread = carry
+        dy, state, kept, valid = inputs
+        _, pull = jax.vjp(lambda read, *at: local(cell, valid, with_read(read), *at), read, state, kept)
+        dread_local, ds_local, dkept = pull((ds, dy))
+        _, pull = jax.vjp(lambda read, state: cell.exposed(with_read(read), state), read, state)
+        dread_exposed, ds_exposed = pull(times(apart(cell, dkept)[1], turned))
+        ds = jax.tree.map(jnp.add, ds_local, ds_exposed)
+        return (ds, jax.tree.map(lambda *parts: sum(parts), dread, dread_local, dread_exposed)), dkept
 
-        def pointwise(small: list[Array], state: State, drive: Drive, r: Array) -> tuple[State, Output]:
-            return local(cell, valid, merge(small), state, drive, r)
-
-        def product(small: list[Array], state: State) -> Array:
-            return times(cell.exposed(merge(small), state), matrix)
-
-        if cell.additive:
-            zero = jnp.zeros_like(kept)
-            _, pull = jax.vjp(lambda small, state, z: pointwise(small, state, z, zero), small, state, kept)
-            dsmall_local, ds_local, dr = pull((ds, dy))
-            ddrive = None
+    def block(carry: Any, inputs: Any) -> tuple[Any, Array | None]:
+        ds, dread, dmatrix, ddriving = carry
+        xs, mask, dys, start, states, kept = inputs
+        before = jax.tree.map(partial(shifted, reverse=reverse), start, states)
+        (ds, dread), dkept = jax.lax.scan(step, (ds, dread), (dys, before, kept, mask), reverse=not reverse)
+        ddrive, dr = apart(cell, dkept)
+        # In two dimensions: with more to sum over, XLA would copy both sides into another order first.
+        exposed, dr = (x.reshape(-1, x.shape[-1]) for x in (cell.exposed(weights, before), dr))
+        (more,) = jax.vjp(lambda matrix: times(exposed, matrix), matrix)[1](dr)
+        if wants_dxs:
+            _, pull = jax.vjp(lambda leaves, xs: cell.drive(with_driving(leaves), xs), driving, xs)
+            added, dxs = pull(ddrive)
         else:
-            _, pull = jax.vjp(pointwise, small, state, drive, kept)
-            dsmall_local, ds_local, ddrive, dr = pull((ds, dy))
-        _, pull = jax.vjp(product, small, state)
-        dsmall_product, ds_product = pull(dr)
-        ds = jax.tree.map(jnp.add, ds_local, ds_product)
-        dsmall = jax.tree.map(
-            lambda *parts: parts[0] + parts[1] + parts[2], dsmall, dsmall_local, dsmall_product
-        )
-        return (ds, dsmall), (ddrive, dr)
+            _, pull = jax.vjp(lambda leaves: cell.drive(with_driving(leaves), xs), driving)
+            (added,), dxs = pull(ddrive), None
+        return (ds, dread, dmatrix + more, jax.tree.map(jnp.add, ddriving, added)), dxs
 
     ds, dys = cotangents
-    start = (ds, [jnp.zeros_like(leaf) for leaf in small])
-    inputs = (dys, states, drive, kept, mask)
-    (ds, dsmall), (ddrive, dr) = jax.lax.scan(step, start, inputs, reverse=not reverse)
-
-    exposed = cell.exposed(weights, states)
-    (dmatrix,) = jax.vjp(lambda matrix: times(exposed, matrix), matrix)[1](dr)
+    start = (ds, *jax.tree.map(jnp.zeros_like, (read, matrix, driving)))
+    inputs = (*in_blocks((xs, mask, dys), size), starts, states, kept)
+    (ds, dread, dmatrix, ddriving), dxs = jax.lax.scan(block, start, inputs, reverse=not reverse)
     (dweights,) = jax.vjp(cell.recurrent_matrix, weights)[1](dmatrix)
-    dlocal = merge(dsmall, jax.tree.map(jnp.zeros_like, weights))
-    return jax.tree.map(jnp.add, dweights, dlocal), ds, dr if cell.additive else ddrive, None
+    zeros = jax.tree.map(jnp.zeros_like, weights)
+    dweights = jax.tree.map(
+        lambda *parts: sum(parts), dweights, with_read(dread, zeros), with_driving(ddriving, zeros)
+    )
+    return dweights, ds, dxs.reshape(xs.shape) if wants_dxs else None, None
 
 
-fused.defvjp(forward, backward)
+blockwise.defvjp(forward, backward)
+
+
+def keep(cell: ProductCell, drive: Drive, r: Array) -> tuple[Drive, Array]:
+    """What the local part is given, without what it doesn't need apart: d + r in the columns where it takes their
+    sum, and r in the others."""
+    added = cell.added_columns(r.shape[-1])
+    if added == 0:
+        return drive, r
+    sums, tail = r[..., :added], r[..., added:]
+    if added == r.shape[-1]:
+        return drive + sums, tail
+    return jnp.concatenate([drive[..., :added] + sums, drive[..., added:]], axis=-1), tail
+
+
+def apart(cell: ProductCell, dkept: tuple[Drive, Array]) -> tuple[Drive, Array]:
+    """d̄ and r̄ from the cotangents of what `keep` gave: a sum hands its own to both."""
+    ddrive, dtail = dkept
+    if isinstance(ddrive, jax.Array) and (added := cell.added_columns(ddrive.shape[-1])):
+        return ddrive, jnp.concatenate([ddrive[..., :added], dtail], axis=-1) if dtail.shape[-1] else ddrive
+    return ddrive, dtail
 
 
 def local(
-    cell: ProductCell, valid: Array | None, weights: Weights, state: State, drive: Drive, r: Array
+    cell: ProductCell, valid: Array | None, weights: Weights, state: State, kept: tuple[Drive, Array]
 ) -> tuple[State, Output]:
-    """The local part, with the masked examples of a step left as they were."""
-    stepped, y = cell.pointwise(weights, state, drive, r)
+    """The local part of a step from what `keep` gave, with the masked examples left as they were."""
+    drive, tail = kept
+    if isinstance(drive, jax.Array) and (added := cell.added_columns(drive.shape[-1])):
+        tail = jnp.concatenate([jnp.zeros_like(drive[..., :added]), tail], axis=-1)
+    stepped, y = cell.pointwise(weights, state, drive, tail)
     return (stepped, y) if valid is None else keep_valid(valid, stepped, state, y)
 
 
-def read_by_step(
-    cell: ProductCell, weights: Weights, states: State, drive: Drive, kept: Array
-) -> tuple[Any, Any]:
-    """The weights that `pointwise` or `exposed` read, and the function that puts such leaves among the others.
+def one_step(
+    cell: ProductCell, weights: Weights, state: State, xs: Array, mask: Array | None
+) -> tuple[State, Output]:
+    """The first step, for its form."""
+    drive, valid = jax.tree.map(lambda leaf: leaf[0], (cell.drive(weights, xs[:1]), mask))
+    return local(cell, valid, weights, state, keep(cell, drive, cell.product(weights, state)))
 
-    Only these need a cotangent carried through time. Which they are is seen in the trace of one step.
-    """
+
+def outputs_in_state(
+    cell: ProductCell, weights: Weights, state: State, xs: Array, mask: Array | None
+) -> list[int | None]:
+    """For each leaf of the output the leaf of the new state that it is (an LSTM's h), which is then kept once;
+    None where it is something else. Seen in the trace of one step."""
+    form = jax.eval_shape(partial(one_step, cell), weights, state, xs, mask)
+    count = len(jax.tree.leaves(form[0]))
+    made = jax.make_jaxpr(partial(one_step, cell))(weights, state, xs, mask).jaxpr.outvars
+    return [
+        next((at for at, new in enumerate(made[:count]) if new is variable), None)
+        for variable in made[count:]
+    ]
+
+
+def reads(function: Any, weights: Weights) -> tuple[list[Array], Any]:
+    """The leaves of the weights that a function of them reads, and what puts such leaves among the others."""
     leaves, structure = jax.tree.flatten(weights)
-    one_state, one_drive, one_r = jax.tree.map(
-        lambda leaf: leaf[0], (states, kept if drive is None else drive, kept)
-    )
+    jaxpr = jax.make_jaxpr(lambda *leaves: function(jax.tree.unflatten(structure, leaves)))(*leaves).jaxpr
+    seen = {id(v) for equation in jaxpr.eqns for v in equation.invars} | {id(v) for v in jaxpr.outvars}
+    used = [id(variable) in seen for variable in jaxpr.invars]
 
-    def trace(leaves: list[Array]) -> Any:
-        weights = jax.tree.unflatten(structure, leaves)
-        return cell.pointwise(weights, one_state, one_drive, one_r), cell.exposed(weights, one_state)
-
-    jaxpr = jax.make_jaxpr(trace)(leaves).jaxpr
-    read = {id(v) for equation in jaxpr.eqns for v in equation.invars} | {id(v) for v in jaxpr.outvars}
-    used = [id(variable) in read for variable in jaxpr.invars]
-
-    def merge(small: list[Array], others: Weights = weights) -> Weights:
-        fresh = iter(small)
+    def merge(chosen: list[Array], others: Weights = weights) -> Weights:
+        fresh = iter(chosen)
         merged = [next(fresh) if u else leaf for u, leaf in zip(used, jax.tree.leaves(others), strict=True)]
         return jax.tree.unflatten(structure, merged)
 
     return [leaf for u, leaf in zip(used, leaves, strict=True) if u], merge
+
+
+def in_blocks(tree: Any, size: int) -> Any:
+    """Leaves `[T, ...]` as `[T / size, size, ...]`."""
+    return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] // size, size, *leaf.shape[1:]), tree)
+
+
+def shifted(start: Array, states: Array, *, reverse: bool) -> Array:
+    """The states that the steps of a block start from, out of those that they come to: `[size, *batch, ...]`."""
+    return jnp.concatenate([states[1:], start[None]] if reverse else [start[None], states[:-1]])

@@ -131,9 +131,11 @@ def unroll_with_info(
         # Zeros in place of what is masked: a NaN times a zero cotangent would still be NaN.
         xs = jnp.where(mask[..., None], xs, 0)
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
+    check_step(cell, weights, state, xs)
+    way, why = choose(cell, weights, state, xs, mask) if method == "auto" else (named(method), "asked for")
+    if isinstance(way, Fused):
+        return *run_fused(cell, weights, state, xs, mask, reverse), Info(way, why)
     drive = cell.drive(weights, xs)
-    check_step(cell, weights, state, drive)
-    way, why = choose(cell, state, mask) if method == "auto" else (named(method), "asked for")
     if isinstance(way, Newton):
         final, ys, told = newton(
             cell, weights, state, drive, batch_shape=batch_shape, options=way, mask=mask, reverse=reverse
@@ -142,20 +144,20 @@ def unroll_with_info(
     return *run(way, cell, weights, state, drive, mask, reverse), Info(way, why)
 
 
-def choose(cell: Cell, state: State, mask: Array | None) -> tuple[Way, str]:
+def choose(cell: Cell, weights: Weights, state: State, xs: Array, mask: Array | None) -> tuple[Way, str]:
     """What "auto" takes, and why.
 
     - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work with
       nothing to do it in parallel, and a scan is several times faster.
-    - An additive cell of the product form: `Fused`. (A GRU, which isn't additive, was slower fused than scanned.)
+    - A cell of the product form: `Fused`.
     - Any other: `Scan`.
     """
     backend = jax.default_backend()
     if can_associate(cell, mask) and backend != "cpu":
         return Associative(), f"linear in its state, on a {backend}"
-    if can_fuse(cell, state) and isinstance(cell, ProductCell) and cell.additive:
-        return Fused(), "a product and something local that takes it added to the drive"
-    return Scan(), "neither additive nor, on an accelerator, linear in its state"
+    if can_fuse(cell, weights, state, xs):
+        return Fused(), "a product and something local"
+    return Scan(), "neither of the product form nor, on an accelerator, linear in its state"
 
 
 def named(method: Method) -> Way:
@@ -168,7 +170,7 @@ def named(method: Method) -> Way:
 
 
 def run(
-    way: Scan | Fused | Associative,
+    way: Scan | Associative,
     cell: Cell,
     weights: Weights,
     state: State,
@@ -182,13 +184,6 @@ def run(
             if every is None:
                 return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
             return checkpointed_scan(cell, weights, state, drive, every=every, mask=mask, reverse=reverse)
-        case Fused():
-            if not can_fuse(cell, state):
-                raise ValueError(
-                    f"method 'fused' can't run {cell}: it is for a ProductCell in the product form with no integer "
-                    "in its state; use 'scan'"
-                )
-            return fused(cell, reverse, weights, state, drive, mask)
         case Associative():
             if not can_associate(cell, mask):
                 raise ValueError(
@@ -196,6 +191,18 @@ def run(
                     "activation 'identity' and no mask; use 'scan'"
                 )
             return associative(cell, weights, state, drive, mask=mask, reverse=reverse)
+
+
+def run_fused(
+    cell: Cell, weights: Weights, state: State, xs: Array, mask: Array | None, reverse: bool
+) -> tuple[State, Output]:
+    """The recurrence by the fused scan. Raises ValueError where the cell can't go it, naming those that can."""
+    if not isinstance(cell, ProductCell) or not can_fuse(cell, weights, state, xs):
+        raise ValueError(
+            f"method 'fused' can't run {cell}: it is for a ProductCell in the product form with no integer "
+            "in its state or drive; use 'scan'"
+        )
+    return fused(cell, weights, state, xs, mask=mask, reverse=reverse)
 
 
 def check_mask(mask: Array, xs: Array) -> None:
@@ -218,10 +225,11 @@ def check_state(cell: Cell, params: Params, state: State, batch_shape: BatchShap
         )
 
 
-def check_step(cell: Cell, weights: Weights, state: State, drive: Drive) -> None:
+def check_step(cell: Cell, weights: Weights, state: State, xs: Array) -> None:
     """Raises TypeError where the step's new state has not the form of the old one."""
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), drive)
-    stepped, _ = jax.eval_shape(cell.step, weights, state, one)
+    stepped, _ = jax.eval_shape(
+        lambda weights, state, x: cell.step(weights, state, cell.drive(weights, x)), weights, state, xs[0]
+    )
     difference = first_difference(state, stepped, dtypes=True)
     if difference:
         raise TypeError(

@@ -130,6 +130,10 @@ class GRU(ProductCell):
         """Only with the reset after the product."""
         return self.reset == "after"
 
+    def added_columns(self, columns: int) -> int:
+        """Those of the gates; of the candidate, r stays apart from the drive."""
+        return 2 * self.hidden_size
+
     def recurrent_matrix(self, weights: Weights) -> Array:
         return weights["recurrent"]
 

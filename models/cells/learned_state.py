@@ -89,6 +89,9 @@ class LearnedState(ProductCell):
     def observe(self, weights: Weights, state: State, drive: Drive) -> dict[str, Array]:
         return self.cell.observe(weights, state, drive)
 
+    def added_columns(self, columns: int) -> int:
+        return self.product_cell.added_columns(columns)
+
     def recurrent_matrix(self, weights: Weights) -> Array:
         return self.product_cell.recurrent_matrix(weights)
 

@@ -1,0 +1,76 @@
+"""What every library is given to do: the same layer, the same weights, the same inputs."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+Family = Literal["elman", "gru", "lstm"]
+GATES: dict[Family, int] = {"elman": 1, "gru": 3, "lstm": 4}
+FAMILIES: tuple[Family, ...] = ("elman", "gru", "lstm")
+# T, B, D, H: a wide layer; a pixel at a time; a language model's; a small net; a long narrow one; a very wide one.
+SIZES = (
+    (128, 32, 256, 256),
+    (784, 64, 1, 128),
+    (35, 20, 200, 200),
+    (100, 16, 64, 64),
+    (1000, 8, 32, 128),
+    (50, 256, 128, 512),
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One layer of H units over inputs `[T, B, D]`: the mean square of its outputs, and its gradient."""
+
+    family: Family
+    T: int
+    B: int
+    D: int
+    H: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.family} {self.T},{self.B},{self.D},{self.H}"
+
+    def products(self, backward: bool) -> float:
+        """Floating-point operations of the matrix products: x W and h R; on the way back ∂W, ∂R and ∂h too."""
+        shapes = (2 * self.D + 3 * self.H) if backward else (self.D + self.H)
+        return 2.0 * self.T * self.B * GATES[self.family] * self.H * shapes
+
+    def inputs(self) -> np.ndarray:
+        """`[T, B, D]`, standard normal, the same everywhere."""
+        return np.random.default_rng(0).normal(size=(self.T, self.B, self.D)).astype(np.float32)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """As PyTorch lays them out: rows of gates, LSTM i f g o, GRU r z n; uniform in ±1/√H as there.
+
+        The biases that another library has only one of are zero: the input's of the candidate stands for both.
+        """
+        random, bound = np.random.default_rng(1), self.H**-0.5
+        rows = GATES[self.family] * self.H
+
+        def draw(*shape: int) -> np.ndarray:
+            return random.uniform(-bound, bound, size=shape).astype(np.float32)
+
+        weights = {
+            "weight_ih_l0": draw(rows, self.D),
+            "weight_hh_l0": draw(rows, self.H),
+            "bias_ih_l0": draw(rows),
+        }
+        hidden = np.zeros(rows, np.float32)
+        if self.family == "gru":
+            hidden[2 * self.H :] = draw(self.H)
+        return weights | {"bias_hh_l0": hidden}
+
+
+class Layer(Protocol):
+    """What a library offers; each call waits until its result is there."""
+
+    def forward(self) -> float:
+        """The mean square of the outputs."""
+        ...
+
+    def both(self) -> float:
+        """The same, with the gradient in every weight and bias."""
+        ...

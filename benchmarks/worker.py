@@ -1,0 +1,77 @@
+"""One library in a process of its own: reads a request a line from standard input, answers a line of JSON.
+
+python -m benchmarks.worker LIBRARY DEVICES
+"""
+
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main(library: str, devices: int) -> None:
+    if library != "pytorch":
+        import jax
+
+        if devices > 1:
+            jax.config.update("jax_num_cpu_devices", devices)
+    module = importlib.import_module(f"benchmarks.layers.{library}")
+    layer: Any = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "build":
+            from benchmarks.work import Work
+
+            layer = module.build(Work(**request["work"]), devices > 1)
+            answer = {way: first_call(getattr(layer, way)) for way in ("forward", "both")}
+        elif request["do"] == "time":
+            answer = timed(getattr(layer, request["way"]), request["seconds"])
+        else:
+            layer = None
+            answer = {}
+        print(json.dumps(answer), flush=True)
+
+
+def first_call(function: Any) -> dict[str, float]:
+    """What the first call gives and takes: the value, seconds (compilation is most of it), memory added at the peak."""
+    reset_peak()
+    before = resident("VmRSS")
+    began = time.perf_counter()
+    value = function()
+    seconds = time.perf_counter() - began
+    reset_peak()
+    function()
+    return {"value": value, "first_seconds": seconds, "peak_bytes": resident("VmHWM") - before}
+
+
+def timed(function: Any, seconds: float) -> list[float]:
+    """Times of single calls, for so many seconds or five calls, whichever is longer; one call before that warms up."""
+    function()
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < seconds:
+        began = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def reset_peak() -> None:
+    """Lets VmHWM begin anew at what is resident now (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def resident(field: str) -> int:
+    """VmRSS or VmHWM of this process in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return 1024 * int(line.split()[1])
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("JAX_PLATFORMS", "")
+    main(sys.argv[1], int(sys.argv[2]))
