@@ -1,17 +1,17 @@
 """What is measured of a cell or a trained model: arrays in, arrays out."""
 
 from analysis.error_surface import (
-    Path,
-    Surface,
+    Descent,
+    ErrorSurface,
     clipped_sgd,
     coordinates,
     descent,
-    error_surface,
     hessian_directions,
+    loss_surface,
     one_parameter,
     random_direction,
 )
-from analysis.fixed_points import FixedPoints, fixed_points, principal_axes
+from analysis.fixed_points import FixedPoints, find_fixed_points, principal_axes
 from analysis.forensics import FirstNonfinite, first_nonfinite
 from analysis.gated_mean_field import PopulationTheory, gated_spectral_radius, population_theory
 from analysis.gradient_flow import gradient_by_lag, log_slope, state_gradients
@@ -28,22 +28,21 @@ from analysis.parameter_flow import half_life, lag_quantiles, parameter_gradient
 from analysis.products import product_spectrum
 
 __all__ = [
+    "Descent",
+    "ErrorSurface",
     "FirstNonfinite",
     "FixedPoints",
     "MeanField",
     "OneUnit",
     "OneUnitLoss",
-    "Path",
     "PopulationTheory",
-    "Surface",
     "clipped_sgd",
     "coordinates",
     "descent",
     "edge_of_chaos",
     "elman_deviations",
-    "error_surface",
+    "find_fixed_points",
     "first_nonfinite",
-    "fixed_points",
     "gated_spectral_radius",
     "gradient_by_lag",
     "half_life",
@@ -52,6 +51,7 @@ __all__ = [
     "lag_quantiles",
     "last_state",
     "log_slope",
+    "loss_surface",
     "one_parameter",
     "parameter_gradient_by_lag",
     "population_theory",

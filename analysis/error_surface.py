@@ -26,7 +26,7 @@ LossOf = Callable[[Params], Array]
 
 
 @dataclass(frozen=True)
-class Surface:
+class ErrorSurface:
     """Over points (α_i, β_j): `loss [n, m]`, `gradient_norm [n, m]` of all parameters, and `slopes [n, m,
     2]`, the derivatives ∂L/∂α and ∂L/∂β along the two directions."""
 
@@ -37,7 +37,7 @@ class Surface:
     slopes: Float[np.ndarray, "n m 2"]
 
 
-def error_surface(
+def loss_surface(
     loss: LossOf,
     params: Params,
     directions: tuple[Params, Params],
@@ -45,7 +45,7 @@ def error_surface(
     second: Float[np.ndarray, " m"],
     *,
     chunk: int = 64,
-) -> Surface:
+) -> ErrorSurface:
     """The surface around `params` at distances α = `first` and β = `second` along the two directions. Loss and
     gradient of `chunk` points are computed side by side.
 
@@ -59,7 +59,7 @@ def error_surface(
         np.asarray(a, np.float64) for a in on_plane(loss, chunk, params, directions, points)
     )
     shape = (len(first), len(second))
-    return Surface(
+    return ErrorSurface(
         np.asarray(first, np.float64),
         np.asarray(second, np.float64),
         values.reshape(shape),
@@ -156,7 +156,7 @@ def hessian_directions(
     operator = LinearOperator((size, size), matvec=times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).normal(size=size)  # the same vectors every time
     tolerance = 10 * float(jnp.finfo(flat.dtype).eps)
-    values, vectors = eigsh(operator, k=count, which="LM", v0=start, tol=tolerance)
+    values, vectors = eigsh(operator, count, which="LM", v0=start, tol=tolerance)  # pyright: ignore[reportArgumentType]
     order = np.argsort(-np.abs(values))
     return values[order], [restore(jnp.asarray(vectors[:, i], flat.dtype)) for i in order]
 
@@ -176,7 +176,7 @@ def coordinates(
 
 
 @dataclass(frozen=True)
-class Path:
+class Descent:
     """`params` of n + 1 points, leaves `[n + 1, ...]`, `loss [n + 1]` and `gradient_norm [n + 1]` there."""
 
     params: Params
@@ -184,7 +184,7 @@ class Path:
     gradient_norm: Float[np.ndarray, " points"]
 
 
-def descent(loss: LossOf, params: Params, optimizer: optax.GradientTransformation, steps: int) -> Path:
+def descent(loss: LossOf, params: Params, optimizer: optax.GradientTransformation, steps: int) -> Descent:
     """The path of an optimizer, first point and last included."""
 
     def step(carry: tuple[Params, optax.OptState], _: None) -> tuple[tuple[Params, optax.OptState], tuple]:
@@ -195,7 +195,7 @@ def descent(loss: LossOf, params: Params, optimizer: optax.GradientTransformatio
 
     begin = (params, optimizer.init(params))
     _, (points, values, norms) = jax.jit(lambda begin: jax.lax.scan(step, begin, None, steps + 1))(begin)
-    return Path(points, np.asarray(values, np.float64), np.asarray(norms, np.float64))
+    return Descent(points, np.asarray(values, np.float64), np.asarray(norms, np.float64))
 
 
 def clipped_sgd(learning_rate: float, clip: str = "none", at: float = 1.0) -> optax.GradientTransformation:

@@ -59,7 +59,7 @@ class FixedPoints:
         return [name if fixed else f"slow {name}" for name, fixed in zip(names, self.fixed, strict=True)]
 
 
-def fixed_points(
+def find_fixed_points(
     cell: Cell,
     params: Params,
     x: Float[Array, " D"],

@@ -14,6 +14,15 @@ from models.scan import states_before
 from models.state import ravel_state
 
 Direction = Literal["parameters", "forward", "loss", "backward"]
+ORDER = (
+    "initial",
+    "input",
+    "drive",
+    "gate",
+    "state",
+    "output",
+    "gradient",
+)  # first words of the names of quantities
 
 
 @dataclass(frozen=True)
@@ -123,9 +132,11 @@ def first_of(
     codes: dict[str, np.ndarray], order: range
 ) -> tuple[int, tuple[int, ...], str, Literal["nan", "inf"]] | None:
     """Index in time, example, name and fault of the first code above zero, `codes[name]` being `[T, *batch]`,
-    in the order of time given and of the names in one step."""
+    in the order of time given and, in one step, of `ORDER`."""
+    # By kind, as a step goes; a scan gives a dictionary back in the order of the alphabet.
+    in_order = sorted(codes.items(), key=lambda item: ORDER.index(item[0].split()[0]))
     for t in order:
-        for name, code in codes.items():
+        for name, code in in_order:
             if code[t].any():
                 example = tuple(int(i) for i in np.argwhere(code[t])[0])
                 return t, example, name, "nan" if code[t][example] == 2 else "inf"

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from models.cell import Array, Cell, Params, ProductCell
 
@@ -128,7 +128,8 @@ def edge_of_chaos(sigma: Values) -> Numbers:
         high = 1.0
         while excess(high, deviation**2) < 0:
             high *= 2
-        return gain_at(float(brentq(excess, 0.0, high, args=(deviation**2,), xtol=1e-14, rtol=1e-14)))
+        found = root_scalar(excess, args=(deviation**2,), bracket=(0.0, high), method="brentq", xtol=1e-14)
+        return gain_at(float(found.root))
 
     return np.asarray(np.vectorize(critical, otypes=[np.float64])(noise))
 

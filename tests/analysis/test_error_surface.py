@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 from scipy.special import expit
 
 from analysis import (
@@ -15,9 +16,9 @@ from analysis import (
     clipped_sgd,
     coordinates,
     descent,
-    error_surface,
     hessian_directions,
     last_state,
+    loss_surface,
     one_parameter,
     random_direction,
 )
@@ -30,7 +31,8 @@ BEND = {"b": np.array([1.0, 4.0]), "w": np.array([[9.0, -16.0], [0.25, 2.0]])}
 
 def bowl(p: Any) -> Array:
     """½ Σ k (θ − c)²: its Hessian is diagonal."""
-    return sum(jnp.sum(jnp.asarray(BEND[n]) * (p[n] - jnp.asarray(CENTRE[n])) ** 2) for n in BEND) / 2
+    terms = [jnp.sum(jnp.asarray(BEND[n]) * (p[n] - jnp.asarray(CENTRE[n])) ** 2) for n in BEND]
+    return jnp.sum(jnp.stack(terms)) / 2
 
 
 def zeros() -> Any:
@@ -41,7 +43,7 @@ def zeros() -> Any:
 def test_plane_of_two_parameters() -> None:
     directions = (one_parameter(zeros(), "b", (1,)), one_parameter(zeros(), "w", (0, 1)))
     first, second = np.linspace(-3, 1, 5), np.linspace(0, 2, 3)
-    found = error_surface(bowl, zeros(), directions, first, second, chunk=4)
+    found = loss_surface(bowl, zeros(), directions, first, second, chunk=4)
     a, b = np.meshgrid(first, second, indexing="ij")
     rest = (1 * 1 + 9 * 0.25 + 0.25 * 9 + 2 * 1) / 2
     np.testing.assert_allclose(found.loss, rest + 2 * (a + 2) ** 2 - 8 * b**2, rtol=1e-12)
@@ -73,7 +75,7 @@ def test_hessian_of_a_net() -> None:
     def loss(params: Any) -> Array:
         return jnp.sum(unroll(cell, params, xs, method="scan")[1] ** 2)
 
-    flat, restore = jax.flatten_util.ravel_pytree(params)
+    flat, restore = ravel_pytree(params)
     theirs = np.linalg.eigvalsh(jax.jit(jax.hessian(lambda v: loss(restore(v))))(flat))
     values, _ = hessian_directions(loss, params, 3)
     np.testing.assert_allclose(values, sorted(theirs, key=abs, reverse=True)[:3], rtol=1e-8)
@@ -116,7 +118,7 @@ def test_the_loss_of_pascanu_2013() -> None:
     params = {"w": jnp.asarray(4.0), "b": jnp.asarray(-2.0)}
     directions = (one_parameter(params, "w"), one_parameter(params, "b"))
     first, second = np.linspace(-0.5, 1.5, 4), np.linspace(-1, 1, 5)
-    found = error_surface(loss, params, directions, first, second)
+    found = loss_surface(loss, params, directions, first, second)
     for i, dw in enumerate(first):
         for j, db in enumerate(second):
             w, b, e = 4 + dw, -2 + db, 1e-6
@@ -131,7 +133,7 @@ def peak(steps: int, b: np.ndarray) -> float:
     """Where |∂x_T/∂b| is largest, x' = 5 σ(x) + b from x_0 = −1."""
     cell, params = OneUnit(start=-1.0), {"w": jnp.asarray(5.0), "b": jnp.asarray(0.0)}
     directions = (one_parameter(params, "w"), one_parameter(params, "b"))
-    found = error_surface(lambda p: last_state(cell, p, steps), params, directions, np.zeros(1), b, chunk=512)
+    found = loss_surface(lambda p: last_state(cell, p, steps), params, directions, np.zeros(1), b, chunk=512)
     return float(b[np.argmax(np.abs(found.slopes[0, :, 1]))])
 
 
@@ -185,7 +187,7 @@ def test_one_step_from_the_cliff() -> None:
     b = np.linspace(-2.7, -2.3, 2001)
     start = {"w": jnp.asarray(5.0), "b": jnp.asarray(0.0)}
     directions = (one_parameter(start, "w"), one_parameter(start, "b"))
-    steepest = b[np.argmax(error_surface(loss, start, directions, np.zeros(1), b).gradient_norm)]
+    steepest = b[np.argmax(loss_surface(loss, start, directions, np.zeros(1), b).gradient_norm)]
     there = {"w": jnp.asarray(5.0), "b": jnp.asarray(steepest)}
     free = descent(loss, there, clipped_sgd(1.0), 1)
     bounded = descent(loss, there, clipped_sgd(1.0, "norm", 0.1), 1)
@@ -201,4 +203,4 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="clip must be one of"):
         clipped_sgd(0.1, "often")
     with pytest.raises(ValueError, match="parameters' form"):
-        error_surface(bowl, zeros(), ({"b": jnp.zeros(2)}, zeros()), np.zeros(1), np.zeros(1))
+        loss_surface(bowl, zeros(), ({"b": jnp.zeros(2)}, zeros()), np.zeros(1), np.zeros(1))

@@ -7,14 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import brentq, root
+from scipy.optimize import root, root_scalar
 from scipy.special import expit
 
-from analysis import FixedPoints, OneUnit, fixed_points, principal_axes
+from analysis import FixedPoints, OneUnit, find_fixed_points, principal_axes
 from models import GRU, LSTM, Cell, Elman, Gaussian
 from models.cell import Array
 
 NO_INPUT = jnp.zeros(0)
+
+
+def zero_of(function: Any, low: float, high: float) -> float:
+    """By SciPy, from a bracket."""
+    return float(root_scalar(function, bracket=(low, high), method="brentq", xtol=1e-14).root)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def test_linear_map(values: list[float], kind: str) -> None:
     matrix, shift = basis @ np.diag(values) @ np.linalg.inv(basis), np.array([1.0, -2, 0.5])
     params = {"matrix": jnp.asarray(matrix), "shift": jnp.asarray(shift)}
     starts = 10 * jax.random.normal(jax.random.key(0), (20, 3))
-    found = fixed_points(Map(affine_map, 3), params, NO_INPUT, starts)
+    found = find_fixed_points(Map(affine_map, 3), params, NO_INPUT, starts)
     np.testing.assert_allclose(found.states, [np.linalg.solve(np.eye(3) - matrix, shift)], rtol=1e-8)
     np.testing.assert_allclose(found.eigenvalues[0], sorted(values, key=abs, reverse=True), atol=1e-12)
     assert found.kinds == [kind]
@@ -68,13 +73,13 @@ def test_slow_points() -> None:
     apart."""
     starts = jnp.stack([jnp.arange(6.0), jnp.ones(6)], axis=1)
     cell = Map(line_attractor, 2)
-    found = fixed_points(cell, {"drift": jnp.asarray(0.003)}, NO_INPUT, starts)
+    found = find_fixed_points(cell, {"drift": jnp.asarray(0.003)}, NO_INPUT, starts)
     assert not found.fixed.any()
     np.testing.assert_allclose(found.speed, 0.003, rtol=1e-6)
     np.testing.assert_allclose(np.sort(found.states[:, 0]), np.arange(6), atol=1e-6)
     np.testing.assert_allclose(found.states[:, 1], 0, atol=1e-6)
     assert set(found.kinds) == {"slow stable"}
-    fast = fixed_points(cell, {"drift": jnp.asarray(0.03)}, NO_INPUT, starts)
+    fast = find_fixed_points(cell, {"drift": jnp.asarray(0.03)}, NO_INPUT, starts)
     assert (len(fast.states), fast.lost) == (0, 6)
 
 
@@ -83,7 +88,7 @@ def test_slow_points() -> None:
 
 def one_unit(b: float) -> FixedPoints:
     params = {"w": jnp.asarray(5.0), "b": jnp.asarray(b)}
-    return fixed_points(OneUnit(), params, NO_INPUT, jnp.linspace(-4, 4, 17), apart=1e-4)
+    return find_fixed_points(OneUnit(), params, NO_INPUT, jnp.linspace(-4, 4, 17), apart=1e-4)
 
 
 def edges() -> list[float]:
@@ -112,7 +117,7 @@ def test_points_of_one_unit() -> None:
     b = -2.45
     found = one_unit(b)
     brackets = [(-6, -0.97), (-0.96, 0.96), (0.97, 6)]
-    expected = [brentq(lambda x: 5 * expit(x) + b - x, *bracket, xtol=1e-14) for bracket in brackets]
+    expected = [zero_of(lambda x: 5 * expit(x) + b - x, *bracket) for bracket in brackets]
     order = np.argsort(found.states[:, 0])
     np.testing.assert_allclose(found.states[order, 0], expected, atol=1e-8)
     slopes = [5 * expit(x) * expit(-x) for x in expected]
@@ -136,9 +141,9 @@ def test_hopfield_net() -> None:
         "bias": jnp.zeros(size),
     }
     starts = jax.random.normal(jax.random.key(0), (400, size))
-    found = fixed_points(cell, params, jnp.zeros(1), starts)
-    a = brentq(lambda a: a - np.tanh(gain * a), 0.1, 1)
-    c = brentq(lambda c: 2 * c - np.tanh(2 * gain * c), 0.1, 1)
+    found = find_fixed_points(cell, params, jnp.zeros(1), starts)
+    a = zero_of(lambda a: a - np.tanh(gain * a), 0.1, 1)
+    c = zero_of(lambda c: 2 * c - np.tanh(2 * gain * c), 0.1, 1)
     expected = {
         "stable": [s * a * p for s in (1, -1) for p in patterns],
         "saddle": [
@@ -167,7 +172,7 @@ def test_scipy_finds_the_same(cell: Cell) -> None:
         lambda leaf: jax.random.uniform(jax.random.key(2), leaf.shape, minval=-1, maxval=1),
         cell.initial_state(params, (60,)),
     )
-    found = fixed_points(cell, params, x, starts)
+    found = find_fixed_points(cell, params, x, starts)
     leaves, structure = jax.tree.flatten(cell.initial_state(params))
     drive = cell.drive(params, x)
 
@@ -189,15 +194,15 @@ def test_out_of_reach() -> None:
     """Starts about 3, the only fixed point at 0: found if reach is ample, lost if it isn't."""
     cell, params = Map(affine_map, 1), {"matrix": jnp.full((1, 1), 0.5), "shift": jnp.zeros(1)}
     starts = jnp.asarray([[2.5], [3.5]])
-    assert fixed_points(cell, params, NO_INPUT, starts, reach=3.1).starts.tolist() == [2]
-    assert fixed_points(cell, params, NO_INPUT, starts, reach=2.9).lost == 2
+    assert find_fixed_points(cell, params, NO_INPUT, starts, reach=3.1).starts.tolist() == [2]
+    assert find_fixed_points(cell, params, NO_INPUT, starts, reach=2.9).lost == 2
 
 
 def test_single_precision() -> None:
     """The saddle-node's stable points to 1e-4 in float32 too."""
     found = one_unit(-2.45)
     stable = np.sort(found.states[np.array(found.kinds) == "stable", 0])
-    expected = [brentq(lambda x: 5 * expit(x) - 2.45 - x, *bracket) for bracket in ((-6, -0.97), (0.97, 6))]
+    expected = [zero_of(lambda x: 5 * expit(x) - 2.45 - x, *bracket) for bracket in ((-6, -0.97), (0.97, 6))]
     np.testing.assert_allclose(stable, expected, atol=1e-4)
 
 
@@ -205,9 +210,9 @@ def test_starts_that_do_not_fit() -> None:
     cell = LSTM(3)
     params = cell.init(jax.random.key(0), 1)
     with pytest.raises(ValueError, match="starts must be N states of LSTM"):
-        fixed_points(cell, params, jnp.zeros(1), jnp.zeros((4, 3)))
+        find_fixed_points(cell, params, jnp.zeros(1), jnp.zeros((4, 3)))
     with pytest.raises(ValueError, match="no starts"):
-        fixed_points(cell, params, jnp.zeros(1), cell.initial_state(params, (0,)))
+        find_fixed_points(cell, params, jnp.zeros(1), cell.initial_state(params, (0,)))
 
 
 def test_principal_axes() -> None:

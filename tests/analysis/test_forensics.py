@@ -116,10 +116,8 @@ def test_a_slope_that_is_infinite() -> None:
     """At the step where h touches one exactly."""
     params = Root(1).init(jax.random.key(0), D)
     params["kernel"] = jnp.ones((D, 1))
-    xs = jnp.zeros((6, D)).at[:, 0].set(jnp.array([1.0, 1.0, 0.0, -1.0, 0.5, 0.5]))
-    state = jnp.full(1, 2.0)
-    # √1 + 1 + 1 = 3, √2 + 2, … never one; so put it there.
-    xs = xs.at[1, 0].set(-(2.0**0.5)).at[0, 0].set(1.0)
-    report = found(Root(1), params, xs[:3], lambda final, ys: jnp.sum(final), state)
+    xs = jnp.zeros((5, D)).at[:, 0].set(jnp.array([2.0, -2.0, 0.5, 0.5, 0.5]))
+    # h: 5, √4 + 1 + 2 = 5, √4 + 1 − 2 = 1, √0 + 1.5, …: the third step begins where the slope is infinite.
+    report = found(Root(1), params, xs, lambda final, ys: jnp.sum(final), jnp.full(1, 5.0))
     assert (report.direction, report.step) == ("backward", 3)
     assert math.isnan(report.singular_value)

@@ -98,7 +98,7 @@ def test_minimal_rnn_of_chen_2018() -> None:
     params = {"recurrent": params["recurrent"] * gain * 128**0.5 / jnp.linalg.norm(params["recurrent"])}
     xs = r**0.5 * jax.random.normal(jax.random.key(1), (40, 320, 128))
     found = population_theory(cell, params, xs, jax.random.key(2), tied=False)
-    q = 1.0
+    q, kept = 1.0, 0.0
     for _ in range(200):
         variance = gain**2 * q
         kept, taken = (

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from analysis import (
     edge_of_chaos,
@@ -65,7 +65,7 @@ def test_published_exponents(gain: float, noise: float, exponent: float) -> None
     def excess(q: float) -> float:
         return q - gain**2 * integral(lambda x: np.tanh(x) ** 2, q) - noise**2
 
-    q = float(brentq(excess, 1e-3, 20, xtol=1e-12))
+    q = float(root_scalar(excess, bracket=(1e-3, 20), method="brentq", xtol=1e-12).root)
     np.testing.assert_allclose(theory.q, q, rtol=1e-10)
     chi = gain**2 * integral(lambda x: np.cosh(np.clip(x, -99, 99)) ** -4.0, q)
     np.testing.assert_allclose(theory.chi, chi, rtol=1e-10)

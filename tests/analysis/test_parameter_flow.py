@@ -36,7 +36,14 @@ def with_copies(cell: Cell, params: Any, xs: Array) -> Any:
     return jax.grad(total)(jax.tree.map(lambda leaf: jnp.stack([leaf] * T), params))
 
 
-@pytest.mark.parametrize("cell", [LSTM(H), OrthogonalRNN(H), LRU(H)], ids=["lstm", "orthogonal", "complex"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(LSTM(H), id="lstm"),
+        pytest.param(OrthogonalRNN(H), id="orthogonal"),
+        pytest.param(LRU(H), id="complex", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.usefixtures("x64")
 def test_copies(cell: Cell) -> None:
     """Each step given its own copy, by autodiff of a plain loop; two batch axes, in chunks that don't divide
@@ -70,10 +77,10 @@ def test_outer_products_in_numpy() -> None:
     gradient = v
     for t in range(T, 0, -1):
         delta = (1 - states[t] ** 2) * gradient
-        size = np.linalg.norm(delta)
+        size = float(np.linalg.norm(delta))
         expected["bias"].append(size)
-        expected["kernel"].append(size * np.linalg.norm(xs[t - 1]))
-        expected["recurrent"].append(size * np.linalg.norm(states[t - 1]))
+        expected["kernel"].append(size * float(np.linalg.norm(xs[t - 1])))
+        expected["recurrent"].append(size * float(np.linalg.norm(states[t - 1])))
         gradient = p["recurrent"] @ delta
     params = jax.tree.map(jnp.asarray, p)
     found = parameter_gradient_by_lag(Elman(H), params, jnp.asarray(xs), lambda final, ys: jnp.vdot(v, final))
