@@ -95,16 +95,13 @@ def error_surface_3d(
             rasterized=True,
         )
         lift = 0.01 * float(np.nanmax(losses) - np.nanmin(losses))
-        for (_, path), appearance in zip(walked.items(), path_styles(walked).values(), strict=True):
-            inside = (
-                (path[:, 0] >= x[0]) & (path[:, 0] <= x[-1]) & (path[:, 1] >= y[0]) & (path[:, 1] <= y[-1])
-            )
-            shown = np.where(inside[:, None], path, np.nan)
-            marked = max(1, len(path) // 12)
-            ax.plot(shown[:, 0], shown[:, 1], shown[:, 2] + lift, zorder=5, markevery=marked, **appearance)
+        looks = path_styles(walked)
+        for name, path in reversed(list(walked.items())):  # the first on top, where they go together
+            shown, marked = cut_at_border(path, x, y), max(1, len(path) // 12)
+            ax.plot(*shown.T[:2], shown[:, 2] + lift, zorder=5, markevery=marked, **looks[name])
             ax.plot(*path[:1, :2].T, path[:1, 2] + lift, marker="*", ms=9, mfc="white", mec="black", zorder=6)
         ax.view_init(elev=elevation, azim=azimuth)
-        ax.set_box_aspect((1, 1, 0.6), zoom=0.92)
+        ax.set_box_aspect((1, 1, 0.6), zoom=1.0)
         ax.set(xlabel=labels[0], ylabel=labels[1], zlabel="loss $L$")
         ax.xaxis.labelpad = ax.yaxis.labelpad = ax.zaxis.labelpad = 2
         ax.tick_params(pad=0)
@@ -124,12 +121,30 @@ def shown_range(norms: Numbers) -> tuple[float, float]:
     return max(low, 1e-8 * high), max(high, 10 * low)
 
 
+def cut_at_border(path: Numbers, x: Numbers, y: Numbers) -> Numbers:
+    """The path as far as it lies over the plane: a step that leaves it ends at the border, and what is outside is a
+    gap (a landscape has no clipping of its own)."""
+    low, high = np.array([x[0], y[0]]), np.array([x[-1], y[-1]])
+    inside = np.all((path[:, :2] >= low) & (path[:, :2] <= high), axis=1)
+    pieces = []
+    for i, point in enumerate(path):
+        pieces.append(point if inside[i] else np.full(3, np.nan))
+        if i + 1 < len(path) and inside[i] != inside[i + 1]:
+            begin, end = (point, path[i + 1]) if inside[i] else (path[i + 1], point)
+            move = end[:2] - begin[:2]
+            room = np.where(move > 0, high - begin[:2], low - begin[:2])
+            share = np.min(np.divide(room, move, out=np.full(2, np.inf), where=move != 0))
+            pieces.append(begin + share * (end - begin))
+    return np.array(pieces)
+
+
 def draw_paths(ax: Axes, paths: Mapping[str, Numbers]) -> None:
     """Each path with its mark, and a star where it begins; white round the lines, so that they show on any
     ground."""
-    for (_, path), appearance in zip(paths.items(), path_styles(paths).values(), strict=True):
+    looks = path_styles(paths)
+    for name, path in reversed(list(paths.items())):  # the first on top, where they go together
         ax.plot(path[:, 0], path[:, 1], color="white", lw=2.6)
-        ax.plot(path[:, 0], path[:, 1], markevery=max(1, len(path) // 12), **appearance)
+        ax.plot(path[:, 0], path[:, 1], markevery=max(1, len(path) // 12), **looks[name])
         ax.plot(*path[:1, :2].T, marker="*", ms=9, mfc="white", mec="black", zorder=6)
 
 

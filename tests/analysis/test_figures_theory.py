@@ -106,14 +106,15 @@ def test_contours() -> None:
 
 
 def test_landscape() -> None:
-    """Points outside the picture are left out of a path; the loss is the height."""
+    """The loss is the height; the step that leaves the plane ends at its border, the rest is a gap."""
     path = np.column_stack([PATH, [2.0, 3.0, 4.0]])
     figure = error_surface_3d(X, Y, LOSS, {"free": path})
     ax: Any = figure.axes[0]
-    xs, ys, zs = (np.asarray(values, float) for values in ax.get_lines()[0].get_data_3d())
-    np.testing.assert_allclose(np.column_stack([xs, ys])[:2], PATH[:2])
-    np.testing.assert_allclose(zs[:2], [2, 3], atol=0.02 * np.ptp(LOSS))
-    assert np.isnan([xs[2], ys[2], zs[2]]).all()
+    drawn = np.column_stack([np.asarray(values, float) for values in ax.get_lines()[0].get_data_3d()])
+    share = 0.5 / 25.5  # of the step from (0, 4.5) to (9, 30), up to y = 5
+    expected = [path[0], path[1], path[1] + share * (path[2] - path[1]), [np.nan] * 3]
+    np.testing.assert_allclose(drawn, expected, atol=0.02 * np.ptp(LOSS))
+    np.testing.assert_allclose(drawn[2, :2], [9 * share, 5], rtol=1e-12)
     assert ax.get_zlabel() == "loss $L$"
     assert rendered(figure)
     assert not error_surface_3d(X, Y, LOSS).legends
