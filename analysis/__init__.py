@@ -1,15 +1,66 @@
 """What is measured of a cell or a trained model: arrays in, arrays out."""
 
+from analysis.error_surface import (
+    Descent,
+    ErrorSurface,
+    clipped_sgd,
+    coordinates,
+    descent,
+    hessian_directions,
+    loss_surface,
+    one_parameter,
+    random_direction,
+)
+from analysis.fixed_points import FixedPoints, find_fixed_points, principal_axes
+from analysis.forensics import FirstNonfinite, first_nonfinite
+from analysis.gated_mean_field import PopulationTheory, gated_spectral_radius, population_theory
 from analysis.gradient_flow import gradient_by_lag, log_slope, state_gradients
 from analysis.jacobian import jacobian_eigenvalues, spectral_radius, step_jacobians
+from analysis.mean_field import (
+    MeanField,
+    edge_of_chaos,
+    elman_deviations,
+    tanh_mean_field,
+    tanh_mean_field_path,
+)
+from analysis.one_unit import OneUnit, OneUnitLoss, last_state
+from analysis.parameter_flow import half_life, lag_quantiles, parameter_gradient_by_lag
 from analysis.products import product_spectrum
 
 __all__ = [
+    "Descent",
+    "ErrorSurface",
+    "FirstNonfinite",
+    "FixedPoints",
+    "MeanField",
+    "OneUnit",
+    "OneUnitLoss",
+    "PopulationTheory",
+    "clipped_sgd",
+    "coordinates",
+    "descent",
+    "edge_of_chaos",
+    "elman_deviations",
+    "find_fixed_points",
+    "first_nonfinite",
+    "gated_spectral_radius",
     "gradient_by_lag",
+    "half_life",
+    "hessian_directions",
     "jacobian_eigenvalues",
+    "lag_quantiles",
+    "last_state",
     "log_slope",
+    "loss_surface",
+    "one_parameter",
+    "parameter_gradient_by_lag",
+    "population_theory",
+    "principal_axes",
     "product_spectrum",
+    "random_direction",
     "spectral_radius",
     "state_gradients",
     "step_jacobians",
+    "tanh_mean_field",
+    "tanh_mean_field_path",
 ]

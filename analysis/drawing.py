@@ -61,6 +61,14 @@ def checked(what: str, values: Values, *shapes: str) -> Values:
     return values
 
 
+def demand_shape(what: str, values: ArrayLike, shape: tuple[int, ...]) -> Numbers:
+    """The values as an array, if they have that shape."""
+    array = np.asarray(values, np.float64)
+    if array.shape != shape:
+        raise ValueError(f"{what} have shape {list(array.shape)}; expected {list(shape)}")
+    return array
+
+
 def logged_column(name: str, curve: Mapping[str, ArrayLike], key: str) -> Numbers:
     """One column of a logged curve, `[n]`."""
     if key not in curve:

@@ -1,0 +1,165 @@
+"""Mean-field theory of tanh nets: what happens to signals and gradients in an infinitely wide random net.
+
+Two ways to write the same net, x being what is squashed:
+
+    x_t = J tanh(x_{t−1}) + σ ξ_t,   J_ij ~ N(0, σ_w²/N), ξ ~ N(0, 1)
+    h_t = tanh(x_t),   x_t = W h_{t−1} + U u_t + b
+
+(Sompolinsky, Crisanti & Sommers 1988; our Elman, and in depth for time Poole et al. 2016.)
+In both the x of a unit is Gaussian over units, with a variance q that keeps to
+
+    q = σ_w² E[tanh²(√q z)] + σ²,   χ = σ_w² E[(1 − tanh²(√q z))²],   z ~ N(0, 1),
+
+where σ² is the variance of what doesn't come from the net itself: that of the noise above, σ_u² ⟨u²⟩ + σ_b²
+below. A small difference between two states grows by the factor √χ a step, a gradient by the same factor a
+step back: λ₁ = ½ ln χ, for a driven net and, as N → ∞, for one that moves by itself (Molgedey, Schuchhardt &
+Schuster 1992). At χ = 1 order ends and chaos begins, and there alone do gradients neither vanish nor explode.
+
+Everything is computed in float64 by NumPy and broadcasts over arrays of σ_w and σ.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import root_scalar
+
+from models.cell import Array, Cell, Params, ProductCell
+
+Numbers = NDArray[np.float64]
+Values = ArrayLike | float  # beartype reads `complex` in ArrayLike as complex alone
+REACH = 9.0  # standard deviations; beyond them lies 1e-19 of a Gaussian
+HALVINGS = 80  # of the interval in which q lies
+
+
+@dataclass(frozen=True)
+class MeanField:
+    """Order parameters of a net: the variance q of its units, χ, and the exponent λ₁ = ½ ln χ (natural log per
+    step), which is the slope of the logarithm of the gradient's norm against the lag as well. Arrays of the
+    shape that σ_w and σ have together."""
+
+    q: Numbers
+    chi: Numbers
+
+    @property
+    def exponent(self) -> Numbers:
+        """λ₁ = ½ ln χ; −∞ where no gradient comes back at all."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(0.5 * np.log(self.chi))
+
+
+def gaussian_mean(function: Callable[[Numbers], Numbers], variance: Values) -> Numbers:
+    """E[f(√q z)] over z ~ N(0, 1), for every variance q.
+
+    By the trapezoid rule, which for an analytic f converges faster than any power of its spacing s: for tanh,
+    whose poles lie at ±iπ/2, the error falls as exp(−π²/(√q s)). (Gauss–Hermite nodes spread over √n standard
+    deviations, and their spacing falls as 1/√n only: for √q = 10 it would take 3,000 of them.)
+    """
+    q = np.asarray(variance, np.float64)
+    spacing = 0.2 / max(1.0, float(np.sqrt(np.max(q, initial=0.0))))
+    z = np.arange(-np.ceil(REACH / spacing), np.ceil(REACH / spacing) + 1) * spacing
+    weights = np.exp(-(z**2) / 2) * spacing / np.sqrt(2 * np.pi)
+    return np.asarray(function(np.sqrt(q)[..., None] * z) @ weights)
+
+
+def tanh_squared(x: Numbers) -> Numbers:
+    return np.tanh(x) ** 2
+
+
+def slope_squared(x: Numbers) -> Numbers:
+    """(1 − tanh² x)², from cosh: 1 − tanh² loses its digits where tanh is near one."""
+    return np.cosh(np.clip(x, -80, 80)) ** -4.0
+
+
+def tanh_mean_field(sigma_w: Values, sigma: Values) -> MeanField:
+    """The order parameters of a tanh net of recurrent gain σ_w whose drive has the standard deviation σ.
+
+    q = 0 where nothing drives the net and σ_w ≤ 1, for there it comes to rest; for σ_w > 1 the state of rest is
+    unstable and q the other solution. (The right side is concave in q, so there is no third.)
+
+    Raises ValueError where a gain or deviation is negative or not finite.
+    """
+    gain, noise = np.broadcast_arrays(np.asarray(sigma_w, np.float64), np.asarray(sigma, np.float64))
+    check_deviations(gain, noise)
+    low, high = np.zeros(gain.shape), np.asarray(gain**2 + noise**2)
+    for _ in range(HALVINGS):
+        q = (low + high) / 2
+        above = q >= gain**2 * gaussian_mean(tanh_squared, q) + noise**2
+        low, high = np.where(above, low, q), np.where(above, q, high)
+    q = np.where((noise == 0) & (gain <= 1), 0.0, low)
+    return MeanField(q, np.asarray(gain**2 * gaussian_mean(slope_squared, q)))
+
+
+def tanh_mean_field_path(sigma_w: float, sigma: Float[np.ndarray, " T"] | Array, q: float = 0.0) -> MeanField:
+    """q and χ step by step, `[T]`, for a drive whose deviation changes: `sigma [T]`; `q` is that before the
+    first.
+
+    q_t = σ_w² E[tanh²(√q_{t−1} z)] + σ_t², χ_t = σ_w² E[(1 − tanh²(√q_t z))²]: the gradient in h_{t−1} is √χ_t
+    times that in h_t, so that the logarithm of its norm k steps back is the sum of the last k exponents.
+    """
+    noise = np.asarray(sigma, np.float64)
+    check_deviations(np.asarray(sigma_w), noise)
+    variances = np.empty(noise.shape)
+    for t, deviation in enumerate(noise):
+        q = float(sigma_w**2 * gaussian_mean(tanh_squared, q) + deviation**2)
+        variances[t] = q
+    return MeanField(variances, np.asarray(sigma_w**2 * gaussian_mean(slope_squared, variances)))
+
+
+def edge_of_chaos(sigma: Values) -> Numbers:
+    """The gain σ_w at which χ = 1, for every deviation σ of the drive: 1 without one, more with one.
+
+    χ(q, σ_w) = 1 gives σ_w as a function of q, and the equation of q then has one unknown.
+    """
+    noise = np.asarray(sigma, np.float64)
+    check_deviations(noise, noise)
+
+    def gain_at(q: float) -> float:
+        return float(gaussian_mean(slope_squared, q)) ** -0.5
+
+    def excess(q: float, variance: float) -> float:
+        return q - gain_at(q) ** 2 * float(gaussian_mean(tanh_squared, q)) - variance
+
+    def critical(deviation: float) -> float:
+        if deviation == 0:
+            return 1.0
+        high = 1.0
+        while excess(high, deviation**2) < 0:
+            high *= 2
+        found = root_scalar(excess, args=(deviation**2,), bracket=(0.0, high), method="brentq", xtol=1e-14)
+        return gain_at(float(found.root))
+
+    return np.asarray(np.vectorize(critical, otypes=[np.float64])(noise))
+
+
+def elman_deviations(
+    cell: Cell, params: Params, xs: Float[Array, "T *batch D"]
+) -> tuple[float, Float[np.ndarray, " T"]]:
+    """What the theory needs to know of an Elman net and its inputs: the gain σ_w, and the deviation of the
+    drive at each step, `[T]`.
+
+    σ_w² = H ⟨R_ij²⟩, which is g² for both `Gaussian(g)` and `Orthogonal(g)` at the start and 2H/(H + H) = 1
+    for Glorot; σ_t² = ⟨(x_t W + b)²⟩ over units and examples: for inputs of unit variance and W of variance
+    σ_u²/D, that is σ_u² + σ_b². The theory takes the drive to be Gaussian over units, of mean zero, and R to
+    be independent of it: so at the start of training, and less and less after.
+
+    Raises ValueError for a cell that isn't a tanh net with one square matrix.
+    """
+    if not (isinstance(cell, ProductCell) and cell.additive and getattr(cell, "activation", None) == "tanh"):
+        raise ValueError(f"the mean-field theory of tanh nets is for an Elman cell with tanh, not for {cell}")
+    weights = cell.prepare(params)
+    matrix = np.asarray(cell.recurrent_matrix(weights), np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"the recurrent matrix must be [H, H], but is {list(matrix.shape)}")
+    drive = np.asarray(cell.drive(weights, xs), np.float64)
+    deviations = np.sqrt(np.mean(drive.reshape(len(drive), -1) ** 2, axis=1))
+    return float(np.linalg.norm(matrix) / np.sqrt(len(matrix))), deviations
+
+
+def check_deviations(gain: Numbers, noise: Numbers) -> None:
+    """Raises ValueError where a gain or a deviation is negative or not finite."""
+    for name, values in (("σ_w", gain), ("σ", noise)):
+        if not (np.isfinite(values) & (values >= 0)).all():
+            raise ValueError(f"{name} is a standard deviation, at least 0 and finite, but is {values}")
