@@ -1,8 +1,8 @@
 """Speed: tokens per second of each cell against the length of the sequences, by each way through time.
 
 Times the mean square of a cell's outputs and its gradient: B · T steps a call, the median of --repeats calls after
-the first, the ways taking turns. A way that a cell can't go is left out, and so is newton where its Jacobians would not
-fit into --newton-memory; for newton the rounds that it took are given, and whether it fell back to scan.
+the first, the ways taking turns. A way that a cell can't go is left out, and so is newton where its Jacobians would
+not fit into --newton-memory; for newton the rounds that it took are given, and whether it fell back to scan.
 """
 
 import time
