@@ -117,11 +117,12 @@ def columns(name: str, curve: Curve, *keys: str) -> tuple[np.ndarray, ...]:
     if missing:
         raise ValueError(f"curve {name!r} has {sorted(curve)}; expected {' and '.join(map(repr, keys))}")
     found = tuple(
-        checked(f"{key}s of curve {name!r}", np.asarray(curve[key], np.float64), "[n]") for key in keys
+        checked(f"column {key!r} of curve {name!r}", np.asarray(curve[key], np.float64), "[n]")
+        for key in keys
     )
     if len({column.size for column in found}) > 1:
-        sizes = ", ".join(f"{column.size} {key}s" for key, column in zip(keys, found, strict=True))
-        raise ValueError(f"curve {name!r} has {sizes}; give as many")
+        sizes = ", ".join(f"{column.size} of {key!r}" for key, column in zip(keys, found, strict=True))
+        raise ValueError(f"curve {name!r} has {sizes}: give as many")
     return found
 
 

@@ -89,7 +89,7 @@ class NetworkConfig:
         if self.depth > 1:
             dropout = Dropout(self.dropout) if self.dropout else None
             layer = Stacked((layer,) * self.depth, self.connections, dropout)
-            jax.eval_shape(layer.init, jax.random.key(0), 2)  # it knows whether the sizes fit
+            jax.eval_shape(lambda: layer.init(jax.random.key(0), 2))  # it knows whether the sizes fit
         return layer
 
     def classifier(self, layer: Cell, classes: int) -> SequenceClassifier:

@@ -19,7 +19,7 @@ from tests.experiments.command import arrays_bytes, command, newest_checkpoint, 
 from train import read_metrics
 
 Finished = Callable[[str], Path]
-Options = dict[str, tuple[str | int, ...]]
+Options = dict[str, tuple[str | float, ...]]
 
 
 def trained_folders(name: str, folder: Path) -> list[Path]:
@@ -31,7 +31,7 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("long_memory", "speed")])
 def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     folder = finished(name)
     described = json.loads((folder / "config.json").read_text())
