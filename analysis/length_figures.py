@@ -8,7 +8,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from analysis.drawing import (
@@ -53,6 +53,13 @@ def steps_to_solve(panels: Mapping[str, Mapping[str, Curve]], *, limit: int) -> 
             ax.set(xscale="log", yscale="log", ylim=(low, limit * 10 ** (ROW * (len(names) + 1))))
             mark_lengths(ax, [lengths for lengths, _ in every])
             ax.axhline(limit, color=GREY, lw=0.8)
+            # Above the limit heights mean nothing: no ticks there.
+            low_power, high_power = round(np.log10(low)), int(np.log10(limit))
+            powers = [10.0**power for power in range(low_power, high_power + 1)]
+            ax.yaxis.set_major_locator(FixedLocator(powers))
+            ax.yaxis.set_minor_locator(
+                FixedLocator([p * i for p in powers for i in range(2, 10) if p * i <= limit])
+            )
             for name, (lengths, steps) in curves.items():
                 ax.plot(lengths, steps, markersize=MARKER_SIZE, label=name, **appearance[name])
                 failed = lengths[np.isnan(steps)]
@@ -62,9 +69,7 @@ def steps_to_solve(panels: Mapping[str, Mapping[str, Curve]], *, limit: int) -> 
         handles = [
             Line2D([], [], markersize=MARKER_SIZE, label=name, **look) for name, look in appearance.items()
         ]
-        handles.append(
-            Line2D([], [], color=GREY, lw=0.8, label=f"limit of {limit:,} steps; open above it: not solved")
-        )
+        handles.append(Line2D([], [], color=GREY, lw=0.8, label=f"limit, {limit:,} steps; open: not solved"))
         add_legend(figure, handles)
     return figure
 

@@ -48,6 +48,9 @@ def test_what_was_not_solved_is_open_and_above_the_limit() -> None:
         assert failed.get_marker() == line(adding, name).get_marker()
         assert failed.get_color() == line(adding, name).get_color()
     assert len(set(rows.values())) == 3
+    assert (
+        max(*adding.get_yticks(), *adding.get_yticks(minor=True)) == LIMIT
+    )  # no scale where heights mean nothing
     assert len(line(copy, "elman, not solved").get_xdata()) == 0
     assert line(copy, "elman").get_color() == line(adding, "elman").get_color()
     assert line(adding, "lstm").get_marker() == MARKERS[0]
@@ -57,7 +60,7 @@ def test_legend_names_nets_once_and_the_limit() -> None:
     (legend,) = steps_to_solve(SOLVED, limit=LIMIT).legends
     texts = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
     assert texts[:3] == ["lstm", "elman", "gru"]
-    assert texts[3:] == ["limit of 2,000 steps; open above it: not solved"]
+    assert texts[3:] == ["limit, 2,000 steps; open: not solved"]
 
 
 def test_nothing_solved_at_all() -> None:
