@@ -46,7 +46,7 @@ class Config:
     lengths: tuple[int, ...] = (64, 256, 1024, 4096)
     """Lengths of the sequences, T."""
     hidden_size: int = 16
-    """Units of each cell, H; newton takes H³ operations a step."""
+    """Units of each cell, H; the work of newton grows with H³."""
     input_size: int = 16
     """Numbers a step, D."""
     batch_size: int = 8
