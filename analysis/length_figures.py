@@ -1,6 +1,6 @@
 """Figures against the length T of the sequences, in the manner of `analysis/figures.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,7 @@ def steps_to_solve(panels: Mapping[str, Mapping[str, Curve]], *, limit: int) -> 
     """
     demand_names(panels, "steps to solve")
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    appearance = {
-        name: look | {"marker": MARKERS[i % len(MARKERS)]}
-        for i, (name, look) in enumerate(styles_of(names).items())
-    }
+    appearance = looks(names)
     read = {
         title: {name: columns(name, curve, "length", "steps") for name, curve in curves.items()}
         for title, curves in panels.items()
@@ -64,7 +61,7 @@ def steps_to_solve(panels: Mapping[str, Mapping[str, Curve]], *, limit: int) -> 
                 ax.plot(lengths, steps, markersize=MARKER_SIZE, label=name, **appearance[name])
                 failed = lengths[np.isnan(steps)]
                 row = np.full(failed.shape, limit * 10 ** (ROW * (names.index(name) + 1)))
-                hollow = appearance[name] | {"linestyle": "none", "markerfacecolor": "none"}
+                hollow: dict[str, Any] = appearance[name] | {"linestyle": "none", "markerfacecolor": "none"}
                 ax.plot(failed, row, markersize=MARKER_SIZE, label=f"{name}, not solved", **hollow)
         handles = [
             Line2D([], [], markersize=MARKER_SIZE, label=name, **look) for name, look in appearance.items()
@@ -82,10 +79,7 @@ def tokens_per_second(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
     """
     demand_names(panels, "rates")
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    appearance = {
-        name: look | {"marker": MARKERS[i % len(MARKERS)]}
-        for i, (name, look) in enumerate(styles_of(names).items())
-    }
+    appearance = looks(names)
     read = {
         title: {name: columns(name, curve, "length", "rate") for name, curve in curves.items()}
         for title, curves in panels.items()
@@ -101,7 +95,7 @@ def tokens_per_second(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
             for name, (lengths, rate) in curves.items():
                 ax.plot(lengths, rate, markersize=MARKER_SIZE, label=name, **appearance[name])
                 fallen = np.asarray(panels[title][name].get("fallen", np.zeros(len(lengths))), bool)
-                hollow = appearance[name] | {"linestyle": "none", "markerfacecolor": "white"}
+                hollow: dict[str, Any] = appearance[name] | {"linestyle": "none", "markerfacecolor": "white"}
                 ax.plot(
                     lengths[fallen], rate[fallen], markersize=MARKER_SIZE, label=f"{name}, fallen", **hollow
                 )
@@ -110,10 +104,23 @@ def tokens_per_second(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
             Line2D([], [], markersize=MARKER_SIZE, label=name, **look) for name, look in appearance.items()
         ]
         if fallen_anywhere:
-            hollow: dict[str, Any] = {"color": GREY, "marker": "o", "ls": "none", "markerfacecolor": "white"}
-            handles.append(Line2D([], [], markersize=MARKER_SIZE, label="open: fell back to scan", **hollow))
+            open_marker: dict[str, Any] = {
+                "color": GREY,
+                "marker": "o",
+                "ls": "none",
+                "markerfacecolor": "white",
+            }
+            handles.append(
+                Line2D([], [], markersize=MARKER_SIZE, label="open: fell back to scan", **open_marker)
+            )
         add_legend(figure, handles)
     return figure
+
+
+def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour, dashes and marker of each name, by its place."""
+    styles = styles_of(names)
+    return {name: look | {"marker": MARKERS[i % 8]} for i, (name, look) in enumerate(styles.items())}
 
 
 def columns(name: str, curve: Curve, *keys: str) -> tuple[np.ndarray, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +24,11 @@ from models import (
 )
 from models.cell import at_least
 from models.classifier import Pool
-from models.recurrence import NAMED, Method
+from models.recurrence import Method
 from models.stacked import Connection
 
 Direction = Literal["forward", "backward", "both"]
+WayName = Literal["scan", "fused", "associative", "newton"]
 MethodName = Literal["auto", "scan", "fused", "associative", "newton"]
 POOL_OF: dict[Direction, Pool] = {"forward": "last", "backward": "first", "both": "ends"}
 CONNECTIONS_HELP = (
@@ -80,8 +81,8 @@ class NetworkConfig:
         connections.
         """
         cell = parse_cell(expression, hidden_size)
-        if self.method != "auto" and self.method not in (able := ways(cell)):
-            raise ValueError(refusal(self.method, expression, able, hidden_size))
+        if self.method != "auto" and not goes(cell, self.method):
+            raise ValueError(refusal(self.method, expression, cell, hidden_size))
         turned: dict[Direction, Cell] = {
             "forward": cell, "backward": Backward(cell), "both": Bidirectional(cell)
         }  # fmt: skip
@@ -127,25 +128,26 @@ def check_cells(expressions: Sequence[str]) -> None:
         )
 
 
-def ways(cell: Cell, *, masked: bool = True) -> list[str]:
-    """The methods that a cell can go, found by asking for each without computing anything."""
+def ways(cell: Cell, *, masked: bool = True) -> list[WayName]:
+    """The methods that a cell can go."""
+    return [name for name in get_args(WayName) if goes(cell, name, masked=masked)]
+
+
+def goes(cell: Cell, method: WayName, *, masked: bool = True) -> bool:
+    """Whether a cell can go that way: it is asked to, without computing anything."""
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 2))
     xs, mask = jnp.zeros((3, 2, 2)), jnp.ones((3, 2), bool) if masked else None
-
-    def goes(method: Method) -> bool:
-        try:
-            jax.eval_shape(lambda params: unroll(cell, params, xs, mask=mask, method=method), params)
-        except ValueError:
-            return False
-        return True
-
-    return [name for name in NAMED if goes(name)]
+    try:
+        jax.eval_shape(lambda params: unroll(cell, params, xs, mask=mask, method=method), params)
+    except ValueError:
+        return False
+    return True
 
 
-def refusal(method: str, expression: str, able: list[str], hidden_size: int) -> str:
+def refusal(method: WayName, expression: str, cell: Cell, hidden_size: int) -> str:
     """What to say of a method that a cell can't go: the cells that can, and the methods that this one can."""
-    others = [name for name in CELLS if method in ways(parse_cell(name, hidden_size))]
+    others = [name for name in CELLS if goes(parse_cell(name, hidden_size), method)]
     return (
         f"--method {method} can't run the cell {expression}: of the cells here it runs {', '.join(others)}; "
-        f"{expression} goes by auto, {', '.join(able)}"
+        f"{expression} goes by auto, {', '.join(ways(cell))}"
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,13 @@ import tyro
 from analysis import figures
 from analysis.length_figures import tokens_per_second
 from experiments.cells import label, parse_cell
-from experiments.network import check_cells, ways
+from experiments.network import WayName, check_cells, ways
 from experiments.run import Run, read_arrays, read_run
 from experiments.training import CELL_HELP
 from models import Cell, unroll_with_info
 from models.cell import Array, Params, at_least
 from models.state import ravel_state
 
-Way = Literal["scan", "fused", "associative", "newton"]
 KEYS = ("length", "seconds", "rate", "rounds", "fallen")
 
 
@@ -41,7 +40,7 @@ class Config:
         "lru",
         "min_gru",
     )
-    methods: tuple[Way, ...] = ("scan", "fused", "associative", "newton")
+    methods: tuple[WayName, ...] = ("scan", "fused", "associative", "newton")
     """The ways through time."""
     lengths: tuple[int, ...] = (64, 256, 1024, 4096)
     """Lengths of the sequences, T."""
@@ -121,14 +120,14 @@ def main(config: Config, run: Run) -> str:
 
 
 def time_at(
-    config: Config, name: str, cell: Cell, methods: Sequence[Way], length: int
+    config: Config, name: str, cell: Cell, methods: Sequence[WayName], length: int
 ) -> list[dict[str, Any]]:
     """A row for each way at one length: median seconds, tokens per second, Newton's rounds (else 0)."""
     key_params, key_inputs = jax.random.split(jax.random.key(config.seed))
     params = jax.jit(cell.init, static_argnums=1)(key_params, config.input_size)
     xs = jax.random.normal(key_inputs, (length, config.batch_size, config.input_size))
-    calls: dict[Way, Callable[[], Any]] = {}
-    told: dict[Way, tuple[int, bool]] = {}
+    calls: dict[WayName, Callable[[], Any]] = {}
+    told: dict[WayName, tuple[int, bool]] = {}
     for method in methods:
         gib = newton_gib(cell, params, length, config.batch_size)
         if method == "newton" and gib > config.newton_memory:
@@ -141,7 +140,7 @@ def time_at(
         calls[method] = partial(compiled, params, xs)
         (_, info), _ = jax.block_until_ready(calls[method]())
         told[method] = (int(info[0].max()), not bool(info[1].all())) if method == "newton" else (0, False)
-    seconds: dict[Way, list[float]] = {method: [] for method in calls}
+    seconds: dict[WayName, list[float]] = {method: [] for method in calls}
     for _ in range(config.repeats):
         for method, call in calls.items():  # in turns: a busy moment of the machine meets all
             began = time.perf_counter()
@@ -169,7 +168,7 @@ def time_at(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def value_and_gradient(cell: Cell, method: Way, params: Params, xs: Array) -> Any:
+def value_and_gradient(cell: Cell, method: WayName, params: Params, xs: Array) -> Any:
     """The mean square of the outputs, with Newton's rounds and convergence, and its gradient in the parameters."""
 
     def loss(params: Params) -> tuple[Array, tuple[Array | None, Array | None]]:

@@ -116,7 +116,7 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
         (["adding", "--depth", "0"], "error: depth must be a whole number of at least 1, but is 0"),
         (
             ["adding", "--connections", "resid"],
-            "invalid choice 'resid'. Expected one of ('plain', 'residual',",
+            "invalid choice 'resid' for argument '--connections'. Expected one of ('plain', 'residual', 'dense',",
         ),
         (
             ["adding", "--connections", "dense"],
