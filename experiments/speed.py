@@ -94,7 +94,7 @@ def main(config: Config, run: Run) -> str:
         left_out = [method for method in config.methods if method not in able]
         if left_out:
             print(f"{name}: can't go by {', '.join(left_out)}", flush=True)
-        methods = [method for method in config.methods if method in able]
+        methods: list[WayName] = [method for method in config.methods if method in able]
         rows = [row for length in config.lengths for row in time_at(config, name, cell, methods, length)]
         run.write_arrays(
             array_name(name),
