@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
-NAMES = ("adding", "copy_memory", "temporal_order", "digits", "gradients")
+NAMES = ("adding", "copy_memory", "temporal_order", "digits", "gradients", "long_memory", "speed")
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
 
@@ -59,7 +59,7 @@ def run(name: str, arguments: list[str]) -> int:
         description=str(module.__doc__),
     )
     given.config.check()
-    here = open_run(name, given.config, given.launch)
+    here = open_run(name, given.config, given.launch, pinned=getattr(module, "PINNED", ()))
     print(f"run folder: {here.folder}", flush=True)
     try:
         said = module.main(given.config, here)

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data import COPY_CATEGORIES, copy_baseline, copy_memory
-from experiments.cells import label, parse_cell
+import jax.numpy as jnp
+
+from data import COPY_BLANK, COPY_CATEGORIES, Batch, copy_baseline, copy_memory
+from experiments.network import NetworkConfig
+from experiments.problem import Problem, draw_curve, from_task, solve
 from experiments.run import Run, read_run
-from experiments.training import TrainingConfig, draw_training, tagging, train_on_task
-from models import SequenceTagger
-from models.cell import at_least
+from experiments.training import TrainingConfig, tagging
+from models.cell import Array, at_least
+from train import SumCount, accuracy
 
 
 @dataclass(frozen=True)
@@ -22,30 +25,44 @@ class Config(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, length=self.length)
+        check_direction(self.network)
+
+
+def check_direction(network: NetworkConfig) -> None:
+    """Raises ValueError for a net that is asked before it has read."""
+    if network.direction == "backward":
+        raise ValueError(
+            "a net that reads backward is asked for the symbols of copy_memory before it has seen them: take "
+            "--direction forward or both"
+        )
+
+
+def recall(logits: Array, batch: Batch) -> dict[str, SumCount]:
+    """As `tagging`, and `recalled`: the accuracy where a symbol is to be recalled, the blanks apart."""
+    targets = jnp.asarray(batch.targets)
+    asked = jnp.asarray(batch.mask) & (targets != COPY_BLANK)
+    return tagging(logits, batch) | {"recalled": accuracy(logits, targets, asked)}
+
+
+def problem(length: int) -> Problem:
+    """Copy after so many blanks."""
+    return Problem(
+        title=f"copy after {length} blanks",
+        data=from_task(partial(copy_memory, blanks=length)),
+        measure=recall,
+        classes=COPY_CATEGORIES,
+        metric="cross_entropy",
+        baseline=copy_baseline(length),
+        trivial="recall by chance",
+        each_step=True,
+    )
 
 
 def main(config: Config, run: Run) -> str:
     """Trains, tests and draws; returns what there is to say."""
-    model = SequenceTagger(parse_cell(config.cell, config.hidden_size), classes=COPY_CATEGORIES)
-    task = partial(copy_memory, blanks=config.length)
-    test = train_on_task(run, config, model=model, measure=tagging, task=task, label=label(config.cell))
-    baseline = copy_baseline(config.length)
-    run.finish({"test": test, "baseline": {"cross_entropy": baseline}})
-    draw(run.folder)
-    return (
-        f"copy after {config.length} blanks, {label(config.cell)}: cross entropy {test['cross_entropy']:.5f} nats "
-        f"a step on held-out sequences; recalling by chance gives 10 ln 8 / (T + 20) = {baseline:.5f}"
-    )
+    return solve(run, config, problem(config.length))
 
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
-    config = read_run(folder)["config"]
-    return draw_training(
-        folder,
-        metric="cross_entropy",
-        y_label="cross entropy, held out (nats a step)",
-        name=label(config["cell"]),
-        baseline=copy_baseline(config["length"]),
-        baseline_label="recall by chance",
-    )
+    return draw_curve(folder, problem(read_run(folder)["config"]["length"]))

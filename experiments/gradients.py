@@ -26,8 +26,9 @@ from analysis import (
     step_jacobians,
 )
 from data import DIGITS_CLASSES, ArrayExamples, digits, evaluation_batches, train_batches
-from experiments.cells import label, parse_cell
-from experiments.run import Run, read_arrays, read_run
+from experiments.cells import label
+from experiments.network import NetworkConfig, check_cells
+from experiments.run import Run, folder_name, read_arrays, read_run
 from experiments.training import (
     CELL_HELP,
     Evaluation,
@@ -54,6 +55,7 @@ class Config:
     )
     hidden_size: int = 64
     """Units of each cell, H."""
+    network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
     batch_size: int = 64
     """Images a step, B."""
     permuted: bool = False
@@ -78,17 +80,17 @@ class Config:
         at_least(0, seed=self.seed)
         if not 0 < self.input_gain < float("inf"):
             raise ValueError(f"--input-gain must be above 0 and finite, but is {self.input_gain}")
-        if not self.cells:
-            raise ValueError("--cells names no cell: give at least one")
-        if len({folder_name(label(cell)) for cell in self.cells}) < len(self.cells):
+        check_cells(self.cells)
+        if self.network.direction != "forward":
             raise ValueError(
-                f"--cells names a cell twice, or two that would share a name: {' '.join(self.cells)}"
+                f"--direction {self.network.direction} reads the future and has no step whose Jacobian "
+                "could be measured: take --direction forward"
             )
 
     def check(self) -> None:
-        """Raises ValueError for a cell that can't be had, before a folder is made for the run."""
+        """Raises ValueError for a network that can't be had, before a folder is made for the run."""
         for cell in self.cells:
-            parse_cell(cell, self.hidden_size)
+            self.network.build(cell, self.hidden_size)
 
 
 def main(config: Config, run: Run) -> str:
@@ -103,8 +105,8 @@ def main(config: Config, run: Run) -> str:
     accuracies: dict[str, float] = {}
     for expression in config.cells:
         name = label(expression)
-        cell = parse_cell(expression, config.hidden_size)
-        model = SequenceClassifier(cell, classes=DIGITS_CLASSES)
+        cell = config.network.build(expression, config.hidden_size)
+        model = config.network.classifier(cell, DIGITS_CLASSES)
         folder = run.folder / "cells" / folder_name(name)
         fresh = initial_params(model, config.seed, validation[0])
         trained = train_model(
@@ -228,11 +230,6 @@ def power_of_ten(log: float) -> str:
     if f"{mantissa:.1f}" == "10.0":
         mantissa, exponent = 1.0, exponent + 1
     return f"{mantissa:.1f}e{exponent:+03d}"
-
-
-def folder_name(name: str) -> str:
-    """A label as a folder: `elman recurrent_init=glorot` → elman_recurrent_init_glorot."""
-    return "_".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
 
 
 def draw(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,9 @@ RUNS = Path("runs")
 NEWEST = "newest"  # what --resume without a value stands for
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "scikit-learn")
 # What may differ on resuming: how long, and what is logged when. Nothing of it changes a parameter.
-FREE = frozenset(field.name for field in dataclasses.fields(LoopConfig))
+FREE = frozenset(f"loop.{field.name}" for field in dataclasses.fields(LoopConfig))
+
+FLAT = ("loop", "network")  # nested configs whose options stand without their name in front
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ class Run:
         write_json(self.folder / "results.json", results)
 
 
-def open_run(name: str, config: Any, launch: Launch) -> Run:
+def open_run(name: str, config: Any, launch: Launch, *, pinned: Collection[str] = ()) -> Run:
     """The folder for this command: a new one, or the one to go on with.
 
+    `pinned` are options of the loop that this experiment, unlike others, can't change on resuming.
     Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
     """
     described = describe(name, config)
@@ -81,7 +84,7 @@ def open_run(name: str, config: Any, launch: Launch) -> Run:
         folder = launch.run_dir
     else:
         folder = newest_unfinished(name) if launch.resume == NEWEST else Path(launch.resume)
-    check_same(read_run(folder), described, folder)
+    check_same(read_run(folder), described, folder, pinned)
     write_json(folder / "config.json", described)
     (folder / "results.json").unlink(missing_ok=True)
     return Run(folder, resumed=True)
@@ -115,19 +118,21 @@ def newest_unfinished(name: str) -> Path:
     return max(unfinished, key=lambda run: run.name)
 
 
-def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned: Collection[str]) -> None:
     """Raises ValueError, naming the option, where a resumed run would compute something else."""
     if before["experiment"] != now["experiment"]:
         raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
     old, new = flat(before["config"]), flat(now["config"])
     for option in old | new:
-        if option.removeprefix("loop.") in FREE and option.startswith("loop."):
+        if option in FREE and option not in pinned:
             continue
         if old.get(option) != new.get(option):
             raise ValueError(
                 f"{folder} was begun with {option_name(option)} {shown(old.get(option))}, not "
                 f"{shown(new.get(option))}: resume with the same, or begin a new run"
             )
+    if "loop" not in now["config"]:
+        return
     saved = [step for path in folder.rglob("checkpoints") for step in Checkpoints(path).steps()]
     done = max(saved, default=0)
     if done > now["config"]["loop"]["steps"]:
@@ -136,9 +141,16 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> Non
         )
 
 
+def folder_name(name: str) -> str:
+    """A label as a folder: `elman recurrent_init=glorot` → elman_recurrent_init_glorot."""
+    return "_".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
+
+
 def option_name(path: str) -> str:
     """`loop.log_every` → `--log-every`: a field of the config as the command line spells it."""
-    return "--" + path.removeprefix("loop.").replace("_", "-")
+    for nested in FLAT:
+        path = path.removeprefix(f"{nested}.")
+    return "--" + path.replace("_", "-")
 
 
 def shown(value: Any) -> str:

@@ -5,10 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from data import temporal_order, temporal_order_baseline
-from experiments.cells import label, parse_cell
+from experiments.problem import Problem, draw_curve, from_task, solve
 from experiments.run import Run, read_run
-from experiments.training import TrainingConfig, classification, draw_training, train_on_task
-from models import SequenceClassifier
+from experiments.training import TrainingConfig, classification
 from models.cell import at_least
 
 
@@ -21,33 +20,27 @@ class Config(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, length=self.length)
+        at_least(4, length=self.length)
+
+
+def problem(length: int) -> Problem:
+    """Temporal order over so many steps."""
+    return Problem(
+        title=f"temporal order, length {length}",
+        data=from_task(partial(temporal_order, length=length)),
+        measure=classification,
+        classes=4,
+        metric="accuracy",
+        baseline=temporal_order_baseline(),
+        trivial="guessing",
+    )
 
 
 def main(config: Config, run: Run) -> str:
     """Trains, tests and draws; returns what there is to say."""
-    model = SequenceClassifier(parse_cell(config.cell, config.hidden_size), classes=4)
-    task = partial(temporal_order, length=config.length)
-    test = train_on_task(
-        run, config, model=model, measure=classification, task=task, label=label(config.cell)
-    )
-    baseline = temporal_order_baseline()
-    run.finish({"test": test, "baseline": {"accuracy": baseline}})
-    draw(run.folder)
-    return (
-        f"temporal order, length {config.length}, {label(config.cell)}: accuracy {test['accuracy']:.1%} on "
-        f"held-out sequences; guessing gives {baseline:.1%}"
-    )
+    return solve(run, config, problem(config.length))
 
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
-    config = read_run(folder)["config"]
-    return draw_training(
-        folder,
-        metric="accuracy",
-        y_label="accuracy, held out",
-        name=label(config["cell"]),
-        baseline=temporal_order_baseline(),
-        baseline_label="guessing",
-    )
+    return draw_curve(folder, problem(read_run(folder)["config"]["length"]))

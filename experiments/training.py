@@ -1,8 +1,7 @@
-"""What the experiments that train one model share: options, objectives, the run from first to last step."""
+"""What the experiments that train share: options, objectives, training from first to last step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,22 +11,20 @@ import numpy as np
 import tyro
 from flax import linen as nn
 
-from analysis import figures
-from data import Batch, TaskBatches, split_key
+from data import Batch
 from data.batch import Batches
-from data.task_batches import Task
-from experiments.cells import parse_cell
-from experiments.run import Run, read_arrays
-from models import CELLS
+from experiments.network import NetworkConfig
+from experiments.run import Run
+from models import CELLS, Cell
 from models.cell import Array, Params, at_least
 from train import (
     LoopConfig,
     OptimizerConfig,
     SumCount,
+    Until,
     accuracy,
     create_state,
     cross_entropy,
-    evaluate,
     fit,
     mean,
     read_metrics,
@@ -49,6 +46,7 @@ class TrainingConfig:
     cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "lstm"
     hidden_size: int = 64
     """Units of the cell, H."""
+    network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
     batch_size: int = 50
     """Sequences a step, B."""
     seed: int = 0
@@ -61,8 +59,12 @@ class TrainingConfig:
         at_least(0, seed=self.seed)
 
     def check(self) -> None:
-        """Raises ValueError for a cell that can't be had, before a folder is made for the run."""
-        parse_cell(self.cell, self.hidden_size)
+        """Raises ValueError for a network that can't be had, before a folder is made for the run."""
+        self.layer()
+
+    def layer(self) -> Cell:
+        """What is built of the cell."""
+        return self.network.build(self.cell, self.hidden_size)
 
 
 Measure = Callable[[Array, Batch], dict[str, SumCount]]
@@ -138,10 +140,12 @@ def train_model(
     batches: Batches,
     validation: Sequence[Batch],
     label: str,
+    until: Until | None = None,
 ) -> Params:
     """Trains a fresh model, or goes on with the one in the folder; returns its parameters.
 
-    `config` has `seed`, `loop` and `optimizer`. Raises Stopped where a signal asked to stop.
+    `config` has `seed`, `loop` and `optimizer`; `until` ends it early: see `fit`. Raises Stopped where a signal
+    asked to stop.
     """
     params = initial_params(model, config.seed, validation[0])
     state = create_state(params, config.optimizer, jax.random.key(config.seed))
@@ -158,6 +162,7 @@ def train_model(
             resume=run.resumed,
             stop=stop,
             label=label,
+            until=until,
         )
     if stop.requested:  # after the last step too: what comes next may be another training
         raise Stopped(run.folder, result.step, stop.signal)
@@ -170,39 +175,6 @@ def initial_params(model: nn.Module, seed: int, batch: Batch) -> Params:
     return jax.jit(model.init)(key, batch.inputs, mask=batch.mask)
 
 
-def task_batches(task: Task, config: TrainingConfig) -> TaskBatches:
-    """Endless training batches of a task made from a key."""
-    return TaskBatches(
-        task, split_key(jax.random.key(config.seed, impl="threefry2x32"), "train"), config.batch_size
-    )
-
-
-def held_out(task: Task, split: Any, count: int, batch_size: int = 100) -> list[Batch]:
-    """`count` fixed batches of a task, the same for every seed and never those of training."""
-    key = split_key(jax.random.key(0, impl="threefry2x32"), split)
-    batches = TaskBatches(task, key, batch_size)
-    # One by one: a number of them taken at once is a program of its own, and that takes seconds to compile.
-    return [jax.tree.map(itemgetter(0), batches.take(1)) for _ in range(count)]
-
-
-def train_on_task(
-    run: Run, config: TrainingConfig, *, model: nn.Module, measure: Measure, task: Task, label: str
-) -> dict[str, float]:
-    """Trains on a task made from a key; writes the curves; the measures on 1,000 held-out sequences."""
-    params = train_model(
-        run.folder,
-        run=run,
-        model=model,
-        measure=measure,
-        config=config,
-        batches=task_batches(task, config),
-        validation=held_out(task, "validation", 3),
-        label=label,
-    )
-    run.write_arrays("curves", training_record(run.folder))
-    return evaluate(Evaluation(model, measure), params, held_out(task, "test", 10))
-
-
 def training_record(folder: Path) -> dict[str, np.ndarray]:
     """`metrics.jsonl` as arrays: `train/loss`, `validation/accuracy`, …, each with its `…/step`."""
     columns: dict[str, list[float]] = {}
@@ -213,14 +185,3 @@ def training_record(folder: Path) -> dict[str, np.ndarray]:
                 columns.setdefault(f"{split}/{name}", []).append(value)
                 columns.setdefault(f"{split}/{name}/step", []).append(record["step"])
     return {name: np.asarray(values) for name, values in columns.items()}
-
-
-def draw_training(
-    folder: Path, *, metric: str, y_label: str, name: str, baseline: float, baseline_label: str
-) -> list[Path]:
-    """The held-out metric against the step, beside what the trivial answer reaches."""
-    record = read_arrays(folder, "curves")
-    curve = {"step": record[f"validation/{metric}/step"], "value": record[f"validation/{metric}"]}
-    draw = figures.training_curves if metric == "accuracy" else figures.loss_curves
-    figure = draw({name: curve}, y_label=y_label, baseline=baseline, baseline_label=baseline_label)
-    return figures.save(figure, folder / "figures", "training")

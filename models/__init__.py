@@ -1,6 +1,6 @@
 """What is computed: cells, their way through time, and models made of them."""
 
-from models.bidirectional import Bidirectional, Directions
+from models.bidirectional import Backward, Bidirectional, Directions
 from models.cell import Cell, LinearCell, ProductCell
 from models.cells import (
     CELLS,
@@ -32,6 +32,16 @@ from models.cells import (
     irnn,
 )
 from models.classifier import SequenceClassifier, SequenceTagger
+from models.decoding import (
+    exponential_schedule,
+    free_running,
+    greedy,
+    inverse_sigmoid_schedule,
+    linear_schedule,
+    sampled,
+    scheduled_sampling,
+    teacher_forcing,
+)
 from models.dropout import Dropout, RecurrentDropout, VariationalDropout
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
 from models.layer import Layer
@@ -53,6 +63,7 @@ __all__ = [
     "S5",
     "SLSTM",
     "Associative",
+    "Backward",
     "BasicGRU",
     "BatchNormLSTM",
     "Bidirectional",
@@ -92,8 +103,16 @@ __all__ = [
     "carried",
     "chrono_gru",
     "chrono_lstm",
+    "exponential_schedule",
+    "free_running",
+    "greedy",
+    "inverse_sigmoid_schedule",
     "irnn",
+    "linear_schedule",
+    "sampled",
+    "scheduled_sampling",
     "stream",
+    "teacher_forcing",
     "truncated_value_and_gradient",
     "unroll",
     "unroll_with_info",

@@ -1,4 +1,4 @@
-"""Both directions of time at once."""
+"""Time read backward, and both directions at once."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -18,6 +18,46 @@ class Directions(NamedTuple):
 
     forward: Any
     backward: Any
+
+
+@dataclass(frozen=True)
+class Backward(Layer):
+    """A cell that reads from the last step to the first; its outputs stand where their inputs do.
+
+    Parameters and state are the cell's own. The final state is the one after the first valid step, the last that is
+    read. Knowing the future, it has no step.
+    """
+
+    cell: Cell
+
+    @property
+    def couples_batch(self) -> bool:
+        """Where the cell does."""
+        return getattr(self.cell, "couples_batch", False)
+
+    def init(self, key: Key, input_size: int) -> Params:
+        return self.cell.init(key, input_size)
+
+    def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> State:
+        return self.cell.initial_state(params, batch_shape)
+
+    def unroll(
+        self,
+        params: Params,
+        xs: Array,
+        state: State | None = None,
+        *,
+        mask: Array | None = None,
+        reverse: bool = False,
+        method: Any = "auto",
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[State, Output]:
+        """The cell's own, turned round; `reverse` turns it back."""
+        turned = not reverse
+        return unroll(
+            self.cell, params, xs, state, mask=mask, reverse=turned, method=method, key=key, train=train
+        )
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ def check_causal(cell: Cell) -> None:
     """Raises ValueError for a layer that reads the future. What needs a step calls it, or `prepare`, which does."""
     if not is_causal(cell):
         raise ValueError(
-            f"a {type(cell).__name__} that reads both ways knows the future, so it has no step and can't be taken "
-            "by what goes step by step (streaming, decoding, Jacobians): use layers that read forward only"
+            f"a {type(cell).__name__} that reads from the end knows the future, so it has no step and can't be "
+            "taken by what goes step by step (streaming, decoding, Jacobians): use layers that read forward only"
         )
 
 

@@ -3,7 +3,7 @@
 from train.checkpoint import Checkpoints, DamagedCheckpoint, Restored
 from train.evaluate import EvalFn, evaluate
 from train.feed import Batches
-from train.loop import Hook, LoopConfig, Result, fit, next_boundary
+from train.loop import Hook, LoopConfig, Result, Until, fit, next_boundary
 from train.losses import cross_entropy, square_error
 from train.metrics import SumCount, accuracy, mean
 from train.nonfinite import NonFinite
@@ -31,6 +31,7 @@ __all__ = [
     "SumCount",
     "Tracker",
     "TrainState",
+    "Until",
     "accuracy",
     "create_state",
     "cross_entropy",

@@ -24,6 +24,9 @@ from train.tracking import Tracker
 Hook = Callable[[int, TrainState], Mapping[str, SupportsFloat]]
 """`(step, state) -> figures` to log beside the step's own; the state must not be kept (it is donated next)."""
 
+Until = Callable[[Mapping[str, float]], bool]
+"""`means of an evaluation -> whether to end there`; of nothing else, so that a resumed run ends there too."""
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -59,7 +62,7 @@ class Result:
     Attributes:
         state: the last state, which is also the newest checkpoint.
         step: how many updates it has behind it.
-        finished: False if it was asked to stop before `config.steps`.
+        finished: False if it was asked to stop before its end.
         evaluation: the last evaluation's means; empty if there was none.
         seconds: time spent training, those before a resumption included.
     """
@@ -91,11 +94,12 @@ def fit(
     validation: Sequence[PyTree] = (),
     resume: bool = False,
     on_log: Hook | None = None,
+    until: Until | None = None,
     stop: StopRequest | None = None,
     label: str = "",
     stream: Any = None,
 ) -> Result:
-    """Trains until `config.steps` updates are done or a stop is requested.
+    """Trains until `config.steps` updates are done, an evaluation says enough, or a stop is requested.
 
     A run that is stopped or killed and resumed ends with the same bits, in the parameters and in
     `metrics.jsonl` (but for `seconds`), as one that never was.
@@ -111,6 +115,7 @@ def fit(
         validation: the batches to evaluate on.
         resume: go on from the newest checkpoint in the folder, or begin if there is none.
         on_log: called at every logged step for further figures.
+        until: asked after every evaluation; where it says yes, training is finished.
         stop: see `stop_on_signals`.
         label: a word in front of the progress line.
         stream: the text stream where progress is shown, standard error by default.
@@ -134,6 +139,10 @@ def fit(
     def seconds() -> float:
         return time.monotonic() - began
 
+    def finished() -> bool:
+        # Nothing is trained after an evaluation that said enough: if the last one did, it was made here.
+        return step == config.steps or (until is not None and bool(evaluation) and until(evaluation))
+
     tracker, progress = Tracker(folder), Progress(config.steps, start=step, label=label, stream=stream)
     with closing(checkpoints), closing(tracker), closing(progress):
         tracker.cut_back(step)
@@ -143,7 +152,7 @@ def fit(
             checkpoints.save(step, state, feed.position, {"seconds": seconds(), "evaluation": evaluation})
             return step
 
-        while step < config.steps and not stop.requested:
+        while not finished() and not stop.requested:
             start, end = step, next_boundary(step, config, on_log)
             chunk = feed.next(end - start)
             state, results = train_chunk(
@@ -189,7 +198,7 @@ def fit(
         )  # before the last save, so that a resumed run, which starts from that, has spent more
         if step != saved:
             save()
-    return Result(state, step, step == config.steps, evaluation, spent)
+    return Result(state, step, finished(), evaluation, spent)
 
 
 def _beginning(

@@ -18,7 +18,7 @@ from tests.experiments.command import command
 
 ROOT = Path(__file__).parents[2]
 Finished = Callable[[str], Path]
-Options = dict[str, tuple[str | int, ...]]
+Options = dict[str, tuple[str | float, ...]]
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,9 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
     config = describe(name, importlib.import_module(f"experiments.{name}").Config())["config"]
     for key, value in (flat(config) | {"run_dir": None, "resume": None}).items():
         shown = (
-            " ".join(f"'{v}'" if "(" in v else v for v in value) if isinstance(value, list) else str(value)
+            " ".join(f"'{v}'" if "(" in str(v) else str(v) for v in value)
+            if isinstance(value, list)
+            else str(value)
         )
         # The option, its line of help, its default, and no other option in between.
         help_line = r",? (?:(?!\(default).)*?\w(?:(?!\(default| --).)*"
@@ -111,6 +113,51 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
         (["adding", "--optimizer.learning-rate", "0"], "optimizer.learning_rate is 0.0; it must be above 0"),
         (["adding", "--length", "1"], "error: length must be a whole number of at least 2, but is 1"),
         (["adding", "--seed", "-1"], "error: seed must be a whole number of at least 0, but is -1"),
+        (["adding", "--depth", "0"], "error: depth must be a whole number of at least 1, but is 0"),
+        (
+            ["adding", "--connections", "resid"],
+            "invalid choice 'resid' for argument '--connections'. Expected one of ('plain', 'residual', 'dense',",
+        ),
+        (
+            ["adding", "--connections", "dense"],
+            "error: --connections dense joins layers, and there is one: give",
+        ),
+        (["digits", "--dropout", "0.1"], "error: --dropout 0.1 falls between layers, and there is one: give"),
+        (["digits", "--dropout", "1", "--depth", "2"], "error: --dropout must be at least 0 and below 1"),
+        (
+            ["adding", "--checkpoint-every", "5"],
+            "error: --checkpoint-every belongs to --method scan: give both",
+        ),
+        (
+            ["adding", "--method", "associative"],
+            "error: --method associative can't run the cell lstm: of the cells "
+            "here it runs s4d, s5, lru, min_gru, min_lstm, rg_lru; lstm goes by auto, scan, fused, newton",
+        ),
+        (
+            ["gradients", "--method", "fused", "--cells", "gru", "lru"],
+            "error: --method fused can't run the cell lru: ",
+        ),
+        (["gradients", "--direction", "both"], "error: --direction both reads the future and has no step"),
+        (
+            ["copy_memory", "--direction", "backward"],
+            "error: a net that reads backward is asked for the symbols",
+        ),
+        (
+            ["long_memory", "--direction", "backward"],
+            "error: a net that reads backward is asked for the symbols",
+        ),
+        (["long_memory", "--tasks"], "error: --tasks is empty: give at least one"),
+        (["long_memory", "--lengths", "5", "5"], "error: --lengths names one twice: 5 5"),
+        (["long_memory", "--cells", "gru(resett=before)"], "GRU has no option 'resett': did you mean reset?"),
+        (
+            ["long_memory", "--steps", "120"],
+            "error: --steps 120 is no multiple of --eval-every 50: a task is",
+        ),
+        (
+            ["speed", "--methods", "associative"],
+            "error: --methods associative: lstm goes none of them, but scan, ",
+        ),
+        (["speed", "--newton-memory", "0"], "error: --newton-memory must be above 0, but is 0"),
         (["inspect"], ""),
         (["inspect", "nowhere"], "error: nowhere is not a run folder (it has no config.json)"),
         (["adding", "--resume", "nowhere"], "error: nowhere is not a run folder (it has no config.json)"),
@@ -130,6 +177,7 @@ SIZES = ["hidden-size", "batch-size", "steps", "log-every", "eval-every", "save-
 @pytest.mark.parametrize(
     ("name", "option"),
     [*[("digits", size) for size in SIZES], *[("gradients", size) for size in ("images", "trajectories")]]
+    + [("long_memory", "lengths"), ("speed", "lengths"), ("speed", "repeats")]
     + [(name, "length") for name in ("adding", "copy_memory", "temporal_order")],
 )
 def test_sizes_below_one(mistake: Callable[..., str], name: str, option: str, size: int) -> None:

@@ -21,7 +21,7 @@ from train import Checkpoints, Tracker
 
 ROOT = Path(__file__).parents[2]
 Finished = Callable[[str], Path]
-Options = dict[str, tuple[str | int, ...]]
+Options = dict[str, tuple[str | float, ...]]
 LAST = 2000
 ADDING = ["adding", "--cell=elman", "--hidden-size=8", "--length=20", "--batch-size=10", "--save-every=200"]
 ADDING += ["--steps", str(LAST)]

@@ -13,13 +13,13 @@ import pytest
 from data import adding, adding_baseline, digits
 from experiments.__main__ import NAMES
 from experiments.cells import label, parse_cell
-from experiments.gradients import folder_name
+from experiments.run import folder_name
 from models import unroll
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, saved_state, untimed
 from train import read_metrics
 
 Finished = Callable[[str], Path]
-Options = dict[str, tuple[str | int, ...]]
+Options = dict[str, tuple[str | float, ...]]
 
 
 def trained_folders(name: str, folder: Path) -> list[Path]:
@@ -31,7 +31,7 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("long_memory", "speed")])
 def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     folder = finished(name)
     described = json.loads((folder / "config.json").read_text())

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import state_gradients, step_jacobians
 from models import GRU, LSTM, Cell, Elman, LSTMState, unroll
-from models.bidirectional import Bidirectional, Directions
+from models.bidirectional import Backward, Bidirectional, Directions
 from models.cell import Array
 from models.layer import check_causal, is_causal
 from models.stacked import Stacked
@@ -52,6 +52,23 @@ def test_equations(merge: str, reverse: bool) -> None:
     for found, wanted in zip(jax.tree.leaves((final, ys)), [*forward, *backward, merged], strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-14)
     assert not np.any(np.asarray(ys)[~MASK])
+
+
+@pytest.mark.usefixtures("x64")
+def test_backward_alone_is_the_backward_half() -> None:
+    """Outputs, final state and gradients, under a mask; turned round it reads forward."""
+    cell, rng = GRU(3), np.random.default_rng(1)
+    params = drawn.parameters(cell, D)
+    xs, mask = jnp.asarray(rng.normal(size=(T, B, D))), jnp.asarray(MASK)
+    both = Bidirectional(cell)
+    ends, ys = run(both, {"forward": params, "backward": params}, xs, mask=mask)
+    for reverse, half, final in ((False, ys[..., 3:], ends.backward), (True, ys[..., :3], ends.forward)):
+        found, alone = run(Backward(cell), params, xs, mask=mask, reverse=reverse)
+        np.testing.assert_allclose(alone, half, rtol=1e-12)
+        np.testing.assert_allclose(found, final, rtol=1e-12)
+    state = jnp.asarray(rng.normal(size=(B, 3)))
+    found, _ = run(Backward(cell), params, xs, state, mask=mask)
+    np.testing.assert_allclose(found, run(cell, params, xs, state, mask=mask, reverse=True)[0], rtol=1e-12)
 
 
 @pytest.mark.usefixtures("x64")
@@ -120,9 +137,11 @@ NEEDS_A_STEP: dict[str, Callable[[Cell, Any], Any]] = {
 
 @pytest.mark.parametrize("name", NEEDS_A_STEP)
 def test_what_needs_a_step_refuses(name: str) -> None:
-    for layer in (Bidirectional(Elman(2)), Stacked((Bidirectional(Elman(2)),))):
+    for layer in (Bidirectional(Elman(2)), Stacked((Bidirectional(Elman(2)),)), Backward(Elman(2))):
         params = drawn.parameters(layer, D)
-        with pytest.raises(ValueError, match=f"a {type(layer).__name__} that reads both ways .* has no step"):
+        with pytest.raises(
+            ValueError, match=f"a {type(layer).__name__} that reads from the end .* has no step"
+        ):
             NEEDS_A_STEP[name](layer, params)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models import GRU, LSTM, Elman, Recurrent, SequenceClassifier, SequenceTagger
 from models.cell import Array
-from models.classifier import last_valid, mean_valid
+from models.classifier import ends_valid, first_valid, last_valid, mean_valid
 from tests.models import loops
 
 T, B, D, H, C = 6, 4, 3, 5, 2
@@ -26,7 +26,7 @@ def pool(kind: str, ys: np.ndarray, mask: np.ndarray) -> np.ndarray:
     for b in range(ys.shape[1]):
         valid = ys[mask[:, b], b]
         if len(valid):
-            pooled[b] = valid[-1] if kind == "last" else valid.mean(axis=0)
+            pooled[b] = {"last": valid[-1], "first": valid[0], "mean": valid.mean(axis=0)}[kind]
     return pooled
 
 
@@ -51,16 +51,21 @@ def test_pooling(seed: int) -> None:
     ys = rng.normal(size=(T, B, H)).astype(np.float32)
     mask = rng.random((T, B)) < rng.random()
     found = pooled(jnp.asarray(ys), jnp.asarray(mask))
-    for kind, array in zip(("last", "mean"), found, strict=True):
+    for kind, array in zip(("last", "first", "mean"), found[:3], strict=True):
         np.testing.assert_allclose(array, pool(kind, ys, mask), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found[3], np.concatenate([found[0], found[1]], axis=-1))
 
 
-pooled = jax.jit(lambda ys, mask: (last_valid(ys, mask), mean_valid(ys, mask)))
+@jax.jit
+def pooled(ys: Array, mask: Array) -> tuple[Array, ...]:
+    ends = ends_valid(jnp.concatenate([ys, ys], axis=-1), mask)
+    return last_valid(ys, mask), first_valid(ys, mask), mean_valid(ys, mask), ends
 
 
 def test_pooling_without_a_mask_or_a_batch() -> None:
     ys = np.random.default_rng(0).normal(size=(T, H)).astype(np.float32)
     np.testing.assert_array_equal(last_valid(jnp.asarray(ys)), ys[-1])
+    np.testing.assert_array_equal(first_valid(jnp.asarray(ys)), ys[0])
     np.testing.assert_allclose(mean_valid(jnp.asarray(ys)), ys.mean(axis=0), rtol=1e-5)
     mask = np.array([0, 1, 1, 0, 1, 0], bool)
     np.testing.assert_array_equal(last_valid(jnp.asarray(ys), jnp.asarray(mask)), ys[4])
@@ -166,7 +171,7 @@ def test_recurrent_holds_the_parameters_of_its_cell() -> None:
     [
         ({"classes": 0}, "^classes must be a whole number of at least 1, but is 0"),
         ({"classes": 2.5}, "^classes must be a whole number of at least 1, but is 2.5"),
-        ({"classes": 2, "pool": "max"}, "^pool is 'last' or 'mean', but is 'max'"),
+        ({"classes": 2, "pool": "max"}, "^unknown pool 'max': there are last, first, ends, mean"),
         ({"classes": 2, "vocabulary_size": 0}, "^vocabulary_size must be a whole number of at least 1"),
         ({"classes": 2, "embedding_size": -1}, "^embedding_size must be a whole number of at least 1"),
     ],

@@ -277,3 +277,49 @@ def test_evaluation_needs_no_gradient_step(tmp_path):
     again = train_toy(tmp_path, config, resume=True, eval_fn=eval_fn)
     assert again.evaluation == first.evaluation
     assert untimed(tmp_path)[-1]["split"] == "validation"
+
+
+# --- ending early
+
+
+def test_until_ends_at_the_first_evaluation_that_says_enough(unbroken, tmp_path):
+    """The metrics up to there are those of a run that went on."""
+    folder, _ = unbroken
+    errors = {r["step"]: r["error"] for r in read_metrics(folder) if r["split"] == "validation"}
+    assert errors[30] > errors[60] > errors[90]
+    bound = errors[60]
+    result = train_toy(tmp_path, until=lambda evaluation: evaluation["error"] <= bound)
+    assert (result.step, result.finished, result.evaluation) == (60, True, {"error": errors[60]})
+    assert untimed(tmp_path) == [record for record in untimed(folder) if record["step"] <= 60]
+    assert Checkpoints(tmp_path / "checkpoints").steps()[-1] == 60
+
+
+def test_until_and_resume(tmp_path):
+    """Stopped before the end that an evaluation gives, and resumed after it: the same bits, and not a step more."""
+
+    def enough(evaluation):
+        asked.append(dict(evaluation))
+        return evaluation["error"] < bound
+
+    whole = train_toy(tmp_path / "toy")
+    errors = [r["error"] for r in read_metrics(tmp_path / "toy") if r["split"] == "validation"]
+    bound, asked = (errors[0] + errors[1]) / 2, []
+    ended = train_toy(tmp_path / "whole", until=enough)
+    assert (whole.step, ended.step) == (90, 60)
+
+    stop = StopRequest()
+
+    def stopping(step, state):
+        stop.requested = step == 35
+        return {}
+
+    halfway = train_toy(tmp_path / "part", until=enough, stop=stop, on_log=stopping)
+    assert (halfway.step, halfway.finished) == (35, False)
+    for _ in range(2):  # the second time there is nothing to do
+        resumed = train_toy(tmp_path / "part", until=enough, resume=True, on_log=lambda step, state: {})
+        assert (resumed.step, resumed.finished) == (60, True)
+        assert bits(resumed.state) == bits(ended.state)
+        assert untimed(tmp_path / "part") == untimed(tmp_path / "whole")
+    # More steps asked for change nothing: it was enough.
+    longer = train_toy(tmp_path / "part", replace(LOOP, steps=120), until=enough, resume=True)
+    assert (longer.step, bits(longer.state)) == (60, bits(ended.state))

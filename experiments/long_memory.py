@@ -1,0 +1,237 @@
+"""Long memory: which cell solves adding and copy at which length, and in how many training steps.
+
+Trains every cell on every task at every length until the task is solved on held-out sequences, or for --steps.
+Adding is solved at a mean square error below 0.01, the mark of Hochreiter & Schmidhuber (1997); always answering 1
+gives 0.167. Copy is solved when more than 99 of 100 symbols are recalled; a guess recalls 12.5. Arjovsky, Shah &
+Bengio (2016) and Le, Jaitly & Hinton (2015) show whole curves instead; ours are in each net's folder.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from analysis import figures
+from analysis.length_figures import steps_to_solve
+from experiments import adding, copy_memory
+from experiments.cells import label
+from experiments.network import NetworkConfig, check_cells
+from experiments.problem import METRICS, Problem
+from experiments.run import Run, folder_name, read_arrays, read_json, read_run, write_json
+from experiments.training import CELL_HELP, Flat, train_model, training_record
+from models.cell import at_least
+from train import LoopConfig, OptimizerConfig
+
+TaskName = Literal["adding", "copy_memory"]
+# What a resumed run must keep of what other experiments may change: a net is solved where it is evaluated.
+PINNED = ("loop.eval_every",)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A task, and when it counts as solved: the metric of an evaluation beyond a bound."""
+
+    problem: Callable[[int], Problem]
+    metric: str
+    bound: float
+    high: bool  # whether more is better
+
+    def reached(self, evaluation: Mapping[str, float]) -> bool:
+        """Whether an evaluation solves the task."""
+        value = evaluation[self.metric]
+        return value > self.bound if self.high else value < self.bound
+
+
+GOALS: dict[TaskName, Goal] = {
+    "adding": Goal(adding.problem, "mean_square_error", 0.01, high=False),
+    "copy_memory": Goal(copy_memory.problem, "recalled", 0.99, high=True),
+}
+CELLS_HELP = f"The cells side by side: {CELL_HELP}. T in a cell's options is the length: lstm(max_lag=T)."
+DEFAULT_CELLS = ("elman", "elman(activation=relu, recurrent_init=identity)", "orthogonal", "gru", "lstm")
+DEFAULT_CELLS += ("lstm(max_lag=T)", "lru")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Long memory."""
+
+    tasks: tuple[TaskName, ...] = ("adding", "copy_memory")
+    """adding: the sum of two marked numbers; copy_memory: ten symbols after so many blanks."""
+    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=CELLS_HELP)] = DEFAULT_CELLS
+    lengths: tuple[int, ...] = (50, 100, 200)
+    """Lengths of the sequences, T; for copy_memory the blanks between the symbols and their recall."""
+    all_lengths: bool = False
+    """Try a cell at lengths beyond one that it didn't solve."""
+    hidden_size: int = 64
+    """Units of each cell, H."""
+    network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
+    batch_size: int = 50
+    """Sequences a step, B."""
+    seed: int = 0
+    """Of parameters and training data; held-out data don't depend on it."""
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=50))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        at_least(0, seed=self.seed)
+        check_cells(self.cells)
+        for option, given in (("--tasks", self.tasks), ("--lengths", self.lengths)):
+            if not given:
+                raise ValueError(f"{option} is empty: give at least one")
+            if len(set(given)) < len(given):
+                raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
+        for length in self.lengths:
+            at_least(2, lengths=length)
+        if self.loop.steps % self.loop.eval_every:
+            raise ValueError(
+                f"--steps {self.loop.steps} is no multiple of --eval-every {self.loop.eval_every}: a task is "
+                "solved at an evaluation, so the last step must be one"
+            )
+
+    def check(self) -> None:
+        """Raises ValueError for a network that can't be had, before a folder is made for the run."""
+        if "copy_memory" in self.tasks:
+            copy_memory.check_direction(self.network)
+        for cell in self.cells:
+            self.network.build(at_length(cell, max(self.lengths)), self.hidden_size)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one net: the steps it was trained, whether they solved the task, its best evaluation."""
+
+    solved: bool
+    steps: int
+    best: float
+
+    def done(self, steps: int) -> bool:
+        """Whether training for so many steps would add nothing."""
+        return self.solved or self.steps >= steps
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains net by net, tabulates and draws; returns the table."""
+    outcomes: dict[TaskName, dict[str, dict[int, Outcome]]] = {}
+    for task in config.tasks:
+        for cell in config.cells:
+            found = outcomes.setdefault(task, {}).setdefault(label(cell), {})
+            for length in sorted(config.lengths):
+                found[length] = outcome = train_one(config, run, task, cell, length)
+                print(f"{task}, {label(cell)}, T = {length}: {told(GOALS[task], outcome)}", flush=True)
+                if not (outcome.solved or config.all_lengths):
+                    break
+    run.write_arrays("outcomes", as_arrays(outcomes))
+    table = format_table(config, outcomes)
+    (run.folder / "table.txt").write_text(table + "\n")
+    run.finish(
+        {
+            task: {cell: {str(t): vars(o) for t, o in found.items()} for cell, found in cells.items()}
+            for task, cells in outcomes.items()
+        }
+    )
+    draw(run.folder)
+    return table
+
+
+def train_one(config: Config, run: Run, task: TaskName, cell: str, length: int) -> Outcome:
+    """One net on one task at one length, in a folder of its own; what is done there already is not done again."""
+    goal, folder = GOALS[task], run.folder / "nets" / task / folder_name(label(cell)) / str(length)
+    finished = folder / "outcome.json"
+    if run.resumed and finished.exists():
+        outcome = Outcome(**read_json(finished))
+        if outcome.done(config.loop.steps):
+            return outcome
+    problem = goal.problem(length)
+    layer = config.network.build(at_length(cell, length), config.hidden_size)
+    train_model(
+        folder,
+        run=run,
+        model=problem.model(config.network, layer),
+        measure=problem.measure,
+        config=config,
+        batches=problem.data.train(config.seed, config.batch_size),
+        validation=problem.data.validation(),
+        label=f"{task}, {label(cell)}, T = {length}",
+        until=goal.reached,
+    )
+    record = training_record(folder)
+    values = record[f"validation/{goal.metric}"]
+    outcome = Outcome(
+        solved=goal.reached({goal.metric: float(values[-1])}),
+        steps=int(record[f"validation/{goal.metric}/step"][-1]),
+        best=float(values.max() if goal.high else values.min()),
+    )
+    write_json(finished, vars(outcome))
+    return outcome
+
+
+def at_length(cell: str, length: int) -> str:
+    """A cell's expression with the length in place of T: `lstm(max_lag=T)` → `lstm(max_lag=100)`."""
+    return re.sub(r"=\s*T\b", f"={length}", cell)
+
+
+def told(goal: Goal, outcome: Outcome) -> str:
+    """`solved in 350 steps`, or how near it came."""
+    if outcome.solved:
+        return f"solved in {outcome.steps} steps"
+    quantity, digits = METRICS[goal.metric]
+    return f"not solved in {outcome.steps} steps; best {quantity} {outcome.best:{digits}}"
+
+
+def as_arrays(outcomes: Mapping[TaskName, Mapping[str, Mapping[int, Outcome]]]) -> dict[str, np.ndarray]:
+    """`task|cell|length`, `…|steps` (NaN where not solved) and `…|best`, each `[n]`."""
+    arrays: dict[str, np.ndarray] = {}
+    for task, cells in outcomes.items():
+        for cell, found in cells.items():
+            tried = list(found.values())
+            arrays[f"{task}|{cell}|length"] = np.array(list(found))
+            arrays[f"{task}|{cell}|steps"] = np.array([o.steps if o.solved else math.nan for o in tried])
+            arrays[f"{task}|{cell}|best"] = np.array([o.best for o in tried])
+    return arrays
+
+
+def format_table(config: Config, outcomes: Mapping[TaskName, Mapping[str, Mapping[int, Outcome]]]) -> str:
+    """A block a task, a row a cell, a column a length."""
+    lengths = sorted(config.lengths)
+    width = max(len(label(cell)) for cell in config.cells)
+    lines: list[str] = []
+    for task, cells in outcomes.items():
+        goal = GOALS[task]
+        quantity, digits = METRICS[goal.metric]
+        shown = "above" if goal.high else "below"
+        lines += [
+            f"{task}: steps until {quantity} {shown} {goal.bound:g}; in brackets the best of {config.loop.steps}"
+        ]
+        lines += ["".join([f"{'cell':<{width}}", *(f"{f'T = {length}':>12}" for length in lengths)])]
+        for cell, found in cells.items():
+            entries = [
+                "not tried" if outcome is None
+                else str(outcome.steps) if outcome.solved
+                else f"({outcome.best:{digits}})"
+                for outcome in map(found.get, lengths)
+            ]  # fmt: skip
+            lines += ["".join([f"{cell:<{width}}", *(f"{entry:>12}" for entry in entries)])]
+        lines += [""]
+    return "\n".join(lines).rstrip()
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figure of a finished run, from its arrays."""
+    config: dict[str, Any] = read_run(folder)["config"]
+    arrays = read_arrays(folder, "outcomes")
+    panels = {
+        task: {
+            label(cell): {key: arrays[f"{task}|{label(cell)}|{key}"] for key in ("length", "steps")}
+            for cell in config["cells"]
+        }
+        for task in config["tasks"]
+    }
+    titles = {"adding": "adding", "copy_memory": "copy"}
+    figure = steps_to_solve({titles[task]: p for task, p in panels.items()}, limit=config["loop"]["steps"])
+    return figures.save(figure, folder / "figures", "steps_to_solve")

@@ -1,0 +1,153 @@
+"""The network around a cell: layers, directions, what joins them, and the way through time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from experiments.cells import label, parse_cell
+from experiments.run import folder_name
+from models import (
+    CELLS,
+    Backward,
+    Bidirectional,
+    Cell,
+    Dropout,
+    Scan,
+    SequenceClassifier,
+    SequenceTagger,
+    Stacked,
+    unroll,
+)
+from models.cell import at_least
+from models.classifier import Pool
+from models.recurrence import Method
+from models.stacked import Connection
+
+Direction = Literal["forward", "backward", "both"]
+WayName = Literal["scan", "fused", "associative", "newton"]
+MethodName = Literal["auto", "scan", "fused", "associative", "newton"]
+POOL_OF: dict[Direction, Pool] = {"forward": "last", "backward": "first", "both": "ends"}
+CONNECTIONS_HELP = (
+    "What joins the layers. plain: each reads the output below; residual: and adds its own to it; dense: each "
+    "reads the input and all outputs below; highway: each gives a learned mixture of its own output and that below."
+)
+METHOD_HELP = (
+    "How the cell goes through time; all give the same numbers. scan: step by step; fused: the same with a faster "
+    "way back, for cells made of one matrix product; associative: all steps at once, for cells linear in their "
+    "state; newton: all steps at once for any cell, by repeated linearisation; auto: what is fastest as a rule."
+)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What is built of a cell, and how it goes through time."""
+
+    depth: int = 1
+    """Layers of the cell, one upon the other."""
+    direction: Direction = "forward"
+    """The way each layer reads; both puts the outputs of two cells side by side."""
+    connections: Annotated[Connection, tyro.conf.arg(help=CONNECTIONS_HELP)] = "plain"
+    dropout: float = 0.0
+    """Share of the units dropped between layers while training, others at every step."""
+    method: Annotated[MethodName, tyro.conf.arg(help=METHOD_HELP)] = "auto"
+    checkpoint_every: int | None = None
+    """With --method scan: keep every so many-th state and compute the others again; less memory, more time."""
+
+    def __post_init__(self) -> None:
+        at_least(1, depth=self.depth)
+        if self.checkpoint_every is not None:
+            at_least(1, checkpoint_every=self.checkpoint_every)
+            if self.method != "scan":
+                raise ValueError("--checkpoint-every belongs to --method scan: give both, or neither")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout must be at least 0 and below 1, but is {self.dropout}")
+        if self.depth == 1 and self.connections != "plain":
+            raise ValueError(
+                f"--connections {self.connections} joins layers, and there is one: give --depth 2 or more"
+            )
+        if self.depth == 1 and self.dropout:
+            raise ValueError(
+                f"--dropout {self.dropout} falls between layers, and there is one: give --depth 2"
+            )
+
+    def build(self, expression: str, hidden_size: int) -> Cell:
+        """The layer that is made of the cell an expression names; the cell itself where there is one, forward.
+
+        Raises ValueError, one sentence, for a cell that can't be had, can't go the way, or doesn't fit the
+        connections.
+        """
+        cell = parse_cell(expression, hidden_size)
+        if self.method != "auto" and not goes(cell, self.method):
+            raise ValueError(refusal(self.method, expression, cell, hidden_size))
+        turned: dict[Direction, Cell] = {
+            "forward": cell, "backward": Backward(cell), "both": Bidirectional(cell)
+        }  # fmt: skip
+        layer = turned[self.direction]
+        if self.depth > 1:
+            dropout = Dropout(self.dropout) if self.dropout else None
+            layer = Stacked((layer,) * self.depth, self.connections, dropout)
+            jax.eval_shape(lambda: layer.init(jax.random.key(0), 2))  # it knows whether the sizes fit
+        return layer
+
+    def classifier(self, layer: Cell, classes: int) -> SequenceClassifier:
+        """One answer a sequence, from where each direction has read all of it."""
+        return SequenceClassifier(layer, classes, pool=POOL_OF[self.direction], method=self.way)
+
+    def tagger(self, layer: Cell, classes: int) -> SequenceTagger:
+        """One answer a step."""
+        return SequenceTagger(layer, classes, method=self.way)
+
+    @property
+    def way(self) -> Method:
+        """The method with its option."""
+        return self.method if self.checkpoint_every is None else Scan(self.checkpoint_every)
+
+    def describe(self, expression: str) -> str:
+        """The network as figures and tables name it: `lstm, 2 layers, residual, both directions`."""
+        words = [label(expression)]
+        if self.depth > 1:
+            words.append(f"{self.depth} layers")
+        if self.connections != "plain":
+            words.append(self.connections)
+        if self.direction != "forward":
+            words.append("both directions" if self.direction == "both" else "backward")
+        return ", ".join(words)
+
+
+def check_cells(expressions: Sequence[str]) -> None:
+    """Raises ValueError where a list names no cell, or two whose results would share a name."""
+    if not expressions:
+        raise ValueError("--cells names no cell: give at least one")
+    if len({folder_name(label(cell)) for cell in expressions}) < len(expressions):
+        raise ValueError(
+            f"--cells names a cell twice, or two that would share a name: {' '.join(expressions)}"
+        )
+
+
+def ways(cell: Cell, *, masked: bool = True) -> list[WayName]:
+    """The methods that a cell can go."""
+    return [name for name in get_args(WayName) if goes(cell, name, masked=masked)]
+
+
+def goes(cell: Cell, method: WayName, *, masked: bool = True) -> bool:
+    """Whether a cell can go that way: it is asked to, without computing anything."""
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 2))
+    xs, mask = jnp.zeros((3, 2, 2)), jnp.ones((3, 2), bool) if masked else None
+    try:
+        jax.eval_shape(lambda params: unroll(cell, params, xs, mask=mask, method=method), params)
+    except ValueError:
+        return False
+    return True
+
+
+def refusal(method: WayName, expression: str, cell: Cell, hidden_size: int) -> str:
+    """What to say of a method that a cell can't go: the cells that can, and the methods that this one can."""
+    others = [name for name in CELLS if goes(parse_cell(name, hidden_size), method)]
+    return (
+        f"--method {method} can't run the cell {expression}: of the cells here it runs {', '.join(others)}; "
+        f"{expression} goes by auto, {', '.join(ways(cell))}"
+    )

@@ -1,0 +1,231 @@
+"""Speed: tokens per second of each cell against the length of the sequences, by each way through time.
+
+Times the mean square of a cell's outputs and its gradient: B · T steps a call, the median of --repeats calls after
+the first, the ways taking turns. A way that a cell can't go is left out, and so is newton where its Jacobians would
+not fit into --newton-memory; for newton the rounds that it took are given, and whether it fell back to scan.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from analysis import figures
+from analysis.length_figures import tokens_per_second
+from experiments.cells import label, parse_cell
+from experiments.network import WayName, check_cells, ways
+from experiments.run import Run, read_arrays, read_run
+from experiments.training import CELL_HELP
+from models import Cell, unroll_with_info
+from models.cell import Array, Params, at_least
+from models.state import ravel_state
+
+KEYS = ("length", "seconds", "rate", "rounds", "fallen")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Speed."""
+
+    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=f"The cells to be timed: {CELL_HELP}.")] = (
+        "lstm",
+        "gru",
+        "lru",
+        "min_gru",
+    )
+    methods: tuple[WayName, ...] = ("scan", "fused", "associative", "newton")
+    """The ways through time."""
+    lengths: tuple[int, ...] = (64, 256, 1024, 4096)
+    """Lengths of the sequences, T."""
+    hidden_size: int = 16
+    """Units of each cell, H; the work of newton grows with H³."""
+    input_size: int = 16
+    """Numbers a step, D."""
+    batch_size: int = 8
+    """Sequences at once, B."""
+    repeats: int = 7
+    """Timed calls, of which the median counts."""
+    newton_memory: float = 1.0
+    """Leave newton out where the Jacobians of all steps would take more GiB."""
+    seed: int = 0
+    """Of parameters and inputs."""
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden_size=self.hidden_size, input_size=self.input_size, batch_size=self.batch_size)
+        at_least(1, repeats=self.repeats)
+        at_least(0, seed=self.seed)
+        check_cells(self.cells)
+        for option, given in (("--methods", self.methods), ("--lengths", self.lengths)):
+            if not given:
+                raise ValueError(f"{option} is empty: give at least one")
+            if len(set(given)) < len(given):
+                raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
+        for length in self.lengths:
+            at_least(1, lengths=length)
+        if not self.newton_memory > 0:
+            raise ValueError(f"--newton-memory must be above 0, but is {self.newton_memory}")
+
+    def check(self) -> None:
+        """Raises ValueError for a cell that can't be had or goes none of the ways, before anything is timed."""
+        for expression in self.cells:
+            able = ways(parse_cell(expression, self.hidden_size), masked=False)
+            if not set(able) & set(self.methods):
+                raise ValueError(
+                    f"--methods {' '.join(self.methods)}: {expression} goes none of them, but {', '.join(able)}"
+                )
+
+
+def main(config: Config, run: Run) -> str:
+    """Times cell by cell, draws, returns the table. A resumed run keeps the cells that it has."""
+    for expression in config.cells:
+        name = label(expression)
+        if run.resumed and (run.folder / "arrays" / f"{array_name(name)}.npz").exists():
+            print(f"{name}: timed before", flush=True)
+            continue
+        cell = parse_cell(expression, config.hidden_size)
+        able = ways(cell, masked=False)
+        left_out = [method for method in config.methods if method not in able]
+        if left_out:
+            print(f"{name}: can't go by {', '.join(left_out)}", flush=True)
+        methods: list[WayName] = [method for method in config.methods if method in able]
+        rows = [row for length in config.lengths for row in time_at(config, name, cell, methods, length)]
+        run.write_arrays(
+            array_name(name),
+            {
+                f"{method}|{key}": np.array([row[key] for row in rows if row["method"] == method])
+                for method in dict.fromkeys(row["method"] for row in rows)
+                for key in KEYS
+            },
+        )
+    panels = stored(run.folder)
+    table = format_table(panels)
+    (run.folder / "table.txt").write_text(table + "\n")
+    run.finish(
+        {
+            name: {
+                method: {key: column.tolist() for key, column in c.items()} for method, c in curves.items()
+            }
+            for name, curves in panels.items()
+        }
+    )
+    draw(run.folder)
+    return table
+
+
+def time_at(
+    config: Config, name: str, cell: Cell, methods: Sequence[WayName], length: int
+) -> list[dict[str, Any]]:
+    """A row for each way at one length: median seconds, tokens per second, Newton's rounds (else 0)."""
+    key_params, key_inputs = jax.random.split(jax.random.key(config.seed))
+    params = jax.jit(cell.init, static_argnums=1)(key_params, config.input_size)
+    xs = jax.random.normal(key_inputs, (length, config.batch_size, config.input_size))
+    calls: dict[WayName, Callable[[], Any]] = {}
+    told: dict[WayName, tuple[int, bool]] = {}
+    for method in methods:
+        gib = newton_gib(cell, params, length, config.batch_size)
+        if method == "newton" and gib > config.newton_memory:
+            print(
+                f"{name}, T = {length}: newton left out, its Jacobians would take {gib:.2g} GiB (--newton-memory)",
+                flush=True,
+            )
+            continue
+        compiled = value_and_gradient.lower(cell, method, params, xs).compile()
+        calls[method] = partial(compiled, params, xs)
+        (_, info), _ = jax.block_until_ready(calls[method]())
+        told[method] = (int(info[0].max()), not bool(info[1].all())) if method == "newton" else (0, False)
+    seconds: dict[WayName, list[float]] = {method: [] for method in calls}
+    for _ in range(config.repeats):
+        for method, call in calls.items():  # in turns: a busy moment of the machine meets all
+            began = time.perf_counter()
+            jax.block_until_ready(call())
+            seconds[method].append(time.perf_counter() - began)
+    rows = []
+    for method, measured in seconds.items():
+        median = float(np.median(measured))
+        rounds, fallen = told[method]
+        rate = config.batch_size * length / median
+        rows.append(
+            {
+                "method": method,
+                "length": length,
+                "seconds": median,
+                "rate": rate,
+                "rounds": rounds,
+                "fallen": fallen,
+            }
+        )
+    print(
+        f"{name}, T = {length}: " + ", ".join(f"{r['method']} {r['rate']:,.0f}/s" for r in rows), flush=True
+    )
+    return rows
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def value_and_gradient(cell: Cell, method: WayName, params: Params, xs: Array) -> Any:
+    """The mean square of the outputs, with Newton's rounds and convergence, and its gradient in the parameters."""
+
+    def loss(params: Params) -> tuple[Array, tuple[Array | None, Array | None]]:
+        _, ys, info = unroll_with_info(cell, params, xs, method=method)
+        return jnp.mean(ys**2), (info.iterations, info.converged)
+
+    return jax.value_and_grad(loss, has_aux=True)(params)
+
+
+def newton_gib(cell: Cell, params: Params, length: int, batch_size: int) -> float:
+    """T · B · S² numbers of four bytes."""
+    state = jax.eval_shape(lambda params: ravel_state(cell.initial_state(params))[0], params)
+    return 4 * length * batch_size * state.size**2 / 2**30
+
+
+def array_name(name: str) -> str:
+    """A cell's name as a file."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+
+
+def stored(folder: Path) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """`{cell: {method: {key: column}}}` of a run's arrays."""
+    panels: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for expression in read_run(folder)["config"]["cells"]:
+        curves = panels.setdefault(label(expression), {})
+        for name, column in read_arrays(folder, array_name(label(expression))).items():
+            method, key = name.split("|")
+            curves.setdefault(method, {})[key] = column
+    return panels
+
+
+def format_table(panels: dict[str, dict[str, dict[str, np.ndarray]]]) -> str:
+    """A row for each cell and way: thousands of tokens per second at each length, Newton's rounds in brackets."""
+    lengths = sorted({int(t) for curves in panels.values() for c in curves.values() for t in c["length"]})
+    width = max(len(name) for name in panels)
+    lines = ["".join([f"{'cell':<{width}}  {'method':<12}", *(f"{f'T = {t}':>14}" for t in lengths)])]
+    for name, curves in panels.items():
+        for method, curve in curves.items():
+            at = {int(t): i for i, t in enumerate(curve["length"])}
+            entries = [entry(method, curve, at[t]) if t in at else "left out" for t in lengths]
+            lines.append("".join([f"{name:<{width}}  {method:<12}", *(f"{e:>14}" for e in entries)]))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "thousands of tokens (B · T) per second, forward and backward; in brackets the most rounds that newton",
+            "took, with * where it didn't converge and the result is that of scan.",
+        ]
+    )
+
+
+def entry(method: str, curve: dict[str, np.ndarray], i: int) -> str:
+    """`1,234` or, of newton, `1,234 (9)`."""
+    rate = f"{curve['rate'][i] / 1000:,.4g}"
+    return f"{rate} ({curve['rounds'][i]}{'*' * bool(curve['fallen'][i])})" if method == "newton" else rate
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figure of a finished run, from its arrays."""
+    return figures.save(tokens_per_second(stored(folder)), folder / "figures", "tokens_per_second")
