@@ -72,11 +72,11 @@ def population_theory(
     xs = jnp.tile(xs, (1, math.ceil(population / (xs.shape[1] * size)), 1))
     length, batch, _ = xs.shape
     state = cell.initial_state(params, (batch,))
-    if not (isinstance(cell, ProductCell) and can_fuse(cell, state) and cell.elementwise):
+    weights = cell.prepare(params)
+    if not (isinstance(cell, ProductCell) and can_fuse(cell, weights, state, xs) and cell.elementwise):
         raise ValueError(
             f"the theory needs a ProductCell whose local part is elementwise, which {cell} is not"
         )
-    weights = cell.prepare(params)
     gains = gate_deviations(np.asarray(cell.recurrent_matrix(weights), np.float64))[:, None]
     gates = len(gains)
     draws = np.random.default_rng(np.asarray(jax.random.bits(key, (4,))))

@@ -37,7 +37,7 @@ def main(library: str, devices: int) -> None:
 
 
 def first_call(function: Any) -> dict[str, float]:
-    """What the first call gives and takes: the value, seconds (compilation is most of it), memory added at the peak."""
+    """The value, seconds of the first call (compilation is most of it), memory that a call adds at its peak."""
     reset_peak()
     before = resident("VmRSS")
     began = time.perf_counter()
@@ -49,7 +49,7 @@ def first_call(function: Any) -> dict[str, float]:
 
 
 def timed(function: Any, seconds: float) -> list[float]:
-    """Times of single calls, for so many seconds or five calls, whichever is longer; one call before that warms up."""
+    """Times of single calls, for so many seconds and at least three calls; one before that warms up."""
     function()
     times: list[float] = []
     while len(times) < 3 or sum(times) < seconds:

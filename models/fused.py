@@ -22,11 +22,12 @@ import jax
 import jax.numpy as jnp
 
 from models.cell import Array, Cell, Drive, Output, ProductCell, State, Weights, times
-from models.scan import keep_valid
+from models.scan import keep_valid, scan
 
 # Rows (steps × examples) of a block on the CPU: enough for the products to run at full rate, few enough for the
 # second-level cache. `python -m benchmarks blocks` shows what other sizes cost.
 BLOCK_ROWS = 256
+BLOCK_SLACK = 1.5  # up to so many times as many stay one block
 
 
 def can_fuse(cell: Cell, weights: Weights, state: State, xs: Array) -> bool:
@@ -41,6 +42,8 @@ def fused(
     cell: ProductCell, weights: Weights, state: State, xs: Array, *, mask: Array | None, reverse: bool
 ) -> tuple[State, Output]:
     """Final state and outputs `[T, *batch, ...]` from prepared weights, `xs [T, *batch, D]`, mask `[T, *batch]`."""
+    if not xs.shape[0]:
+        return scan(cell, weights, state, cell.drive(weights, xs), mask=mask, reverse=reverse)
     size = block_size(xs.shape[0], math.prod(xs.shape[1:-1]))
     rest = xs.shape[0] % size
     # What doesn't fill a block is read last, by itself.
@@ -60,7 +63,7 @@ def block_size(length: int, batch: int) -> int:
     """Steps of a block, a divisor of the length if one is near `BLOCK_ROWS`; all of them off the CPU, where more
     and smaller kernels would cost more than memory."""
     wanted = max(1, BLOCK_ROWS // max(batch, 1))
-    if jax.default_backend() != "cpu" or length <= 1.5 * wanted:
+    if jax.default_backend() != "cpu" or length <= BLOCK_SLACK * wanted:
         return max(length, 1)
     sizes = [size for size in range(math.ceil(wanted / 2), 2 * wanted + 1) if length % size == 0]
     return min(sizes, key=lambda size: abs(math.log(size / wanted)), default=wanted)

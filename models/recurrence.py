@@ -227,9 +227,9 @@ def check_state(cell: Cell, params: Params, state: State, batch_shape: BatchShap
 
 def check_step(cell: Cell, weights: Weights, state: State, xs: Array) -> None:
     """Raises TypeError where the step's new state has not the form of the old one."""
-    stepped, _ = jax.eval_shape(
-        lambda weights, state, x: cell.step(weights, state, cell.drive(weights, x)), weights, state, xs[0]
-    )
+    drive = jax.eval_shape(cell.drive, weights, xs)
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), drive)
+    stepped, _ = jax.eval_shape(cell.step, weights, state, one)
     difference = first_difference(state, stepped, dtypes=True)
     if difference:
         raise TypeError(

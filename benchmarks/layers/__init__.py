@@ -1,1 +1,1 @@
-"""One library a file, each with `build(work, sharded) -> Layer`; equal weights, equal inputs, as its users write it."""
+"""One library a file, each with `build(work, sharded) -> Layer`, as its users write it."""

@@ -14,7 +14,7 @@ def squash(z: Array, sigmoid: tuple[bool, ...]) -> list[Array]:
     """σ or tanh of each of the gates packed side by side: `z [..., G·H]` → G arrays `[..., H]`.
 
     As σ(z) = ½ tanh(½ z) + ½, one tanh over all of them serves: tanh(k z) k + (1 − k) with k = ½ for σ and 1 for
-    tanh. The barrier keeps XLA from computing them again in each place that reads one, as it does where it may fuse:
+    tanh. The barrier keeps XLA from computing them again in each place that reads one, as it does where it may:
     split first and squashed one by one, a step takes several times as long on a CPU.
     """
     k = np.repeat([0.5 if gate else 1.0 for gate in sigmoid], z.shape[-1] // len(sigmoid))

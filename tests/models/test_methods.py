@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import models.fused
 from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian, LinearCell, LSTMState, Scan, unroll
 from models.cell import Array, BatchShape, Key, Params, affine, times
+from models.fused import block_size
 from models.recurrence import Associative, Fused, choose, unroll_with_info
 
 T, B, D = 7, 3, 2
@@ -106,6 +108,69 @@ def test_fused_is_scan(cell: Cell, masked: bool, reverse: bool) -> None:
     assert_equal(cell, "fused", jnp.asarray(MASK) if masked else None, reverse, 1e-12)
 
 
+@pytest.mark.parametrize(
+    ("cell", "masked", "reverse"),
+    [(LSTM(3), False, False), (Peephole(3), True, True), (GRU(3), False, True), (Blocks(4), True, False)],
+    ids=["LSTM", "Peephole", "GRU", "Blocks"],
+)
+@pytest.mark.parametrize(
+    "rows", [B, 2 * B, 6 * B], ids=["7 blocks", "3 blocks and 1 step", "1 block and 1 step"]
+)
+@pytest.mark.usefixtures("x64")
+def test_fused_block_by_block(
+    cell: Cell, masked: bool, reverse: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the sequence is cut, and where its length is prime."""
+    monkeypatch.setattr(models.fused, "BLOCK_ROWS", rows)
+    monkeypatch.setattr(models.fused, "BLOCK_SLACK", 1.0)
+    assert_equal(cell, "fused", jnp.asarray(MASK) if masked else None, reverse, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("length", "batch", "size"), [(1000, 8, 40), (997, 8, 32), (40, 8, 40), (50, 256, 1), (7, 0, 7)]
+)
+def test_block_size(length: int, batch: int, size: int) -> None:
+    assert block_size(length, batch) == size
+
+
+def test_fused_takes_token_ids() -> None:
+    """Inputs that are integers have no gradient; the weights that they pick have."""
+
+    @dataclass(frozen=True)
+    class Tokens(Elman):
+        def drive(self, weights: Params, x: Array) -> Array:
+            return weights["kernel"][x[..., 0]]
+
+    cell, ids = Tokens(3), jax.random.randint(jax.random.key(1), (T, B, 1), 0, D)
+    params = cell.init(jax.random.key(0), D)
+    found, expected = (
+        jax.grad(lambda p: weigh(unroll(cell, p, ids, method=method)[1]))(params)  # noqa: B023
+        for method in ("fused", "scan")
+    )
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", [*FUSED, GRU(4, reset="after")], ids=lambda cell: type(cell).__name__)
+def test_added_columns(cell: Any) -> None:
+    """In the columns that a cell names, its local part takes the drive and r by their sum alone; in no others."""
+    params = jax.tree.map(lambda p: p + 0.1, cell.init(jax.random.key(3), D))
+    state = jax.tree.map(lambda s: s + 0.3, cell.initial_state(params, (B,)))
+    drive = jax.random.normal(jax.random.key(4), (B, cell.drive(params, jnp.ones((1, D))).shape[-1]))
+    r = jax.random.normal(jax.random.key(5), drive.shape)
+    added = cell.added_columns(drive.shape[-1])
+
+    def moved(columns: int) -> list[np.ndarray]:
+        shift = jnp.where(jnp.arange(drive.shape[-1]) < columns, r, 0)
+        return [
+            np.asarray(leaf)
+            for leaf in jax.tree.leaves(cell.pointwise(params, state, drive + shift, r - shift))
+        ]
+
+    for a, b in zip(moved(0), moved(added), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_fused_is_scan_in_single_precision() -> None:
     assert_equal(LSTM(8), Fused(), jnp.asarray(MASK), False, 1e-5)
 
@@ -170,14 +235,14 @@ def test_linear_elman_refuses_a_mask() -> None:
 
 @pytest.mark.parametrize(
     ("cell", "way"),
-    [(LSTM(2), Fused()), (GRU(2), Scan()), (GRU(2, reset="before"), Scan()), (Elman(2), Fused())],
+    [(LSTM(2), Fused()), (GRU(2), Fused()), (GRU(2, reset="before"), Scan()), (Elman(2), Fused())],
     ids=str,
 )
 def test_auto(cell: Cell, way: Any) -> None:
     params = cell.init(jax.random.key(0), D)
     _, _, info = unroll_with_info(cell, params, jnp.zeros((T, D)))
     assert info.method == way
-    assert choose(cell, cell.initial_state(params), None)[1] == info.why
+    assert choose(cell, params, cell.initial_state(params), jnp.zeros((T, D)), None)[1] == info.why
     assert info.why
 
 
