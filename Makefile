@@ -4,9 +4,10 @@
 #   make PYTHON=python3.12 gradients     with another interpreter, 3.11 or later
 #   make test, make lint                 the suite; ruff and pyright
 #   make test-slow, make test-peers      the slow tests; those that need PyTorch and Equinox
+#   make bench                           beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (a quarter of an hour)
 #   make format, make lock, make clean
 .DEFAULT_GOAL := help
-.PHONY: help gradients test test-slow test-peers lint format lock clean
+.PHONY: help gradients bench test test-slow test-peers lint format lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -31,6 +32,9 @@ test-slow: $(VENV)/.dev
 
 test-peers: $(VENV)/.peers
 	$(BIN)/python -m pytest -m "peers" $(ARGS)
+
+bench: $(VENV)/.peers
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -45,7 +45,7 @@ class Work:
     def weights(self) -> dict[str, np.ndarray]:
         """As PyTorch lays them out: rows of gates, LSTM i f g o, GRU r z n; uniform in ±1/√H as there.
 
-        The biases that another library has only one of are zero: the input's of the candidate stands for both.
+        The second biases, which other libraries don't all have, are zero.
         """
         random, bound = np.random.default_rng(1), self.H**-0.5
         rows = GATES[self.family] * self.H
@@ -58,10 +58,7 @@ class Work:
             "weight_hh_l0": draw(rows, self.H),
             "bias_ih_l0": draw(rows),
         }
-        hidden = np.zeros(rows, np.float32)
-        if self.family == "gru":
-            hidden[2 * self.H :] = draw(self.H)
-        return weights | {"bias_hh_l0": hidden}
+        return weights | {"bias_hh_l0": np.zeros(rows, np.float32)}
 
 
 class Layer(Protocol):

@@ -25,7 +25,7 @@ class JittedLayer:
 
         forward, both = loss, jax.value_and_grad(loss)
         xs = jnp.asarray(work.inputs())
-        params = jax.tree.map(jnp.asarray, params)
+        params = jax.tree.map(jnp.asarray, params)  # which must hold arrays alone
         if sharded:
             mesh = Mesh(jax.devices(), "batch")
             whole, split = PartitionSpec(), PartitionSpec(None, "batch")

@@ -1,0 +1,122 @@
+"""All libraries on the same work, each in a process of its own, in turns."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.work import Work
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library as it takes part: its file in `layers/`, and over how many devices the batch goes."""
+
+    name: str
+    module: str
+    devices: int = 1
+    families: tuple[str, ...] = ("elman", "gru", "lstm")
+
+
+def peers(cores: int) -> list[Peer]:
+    """Those installed: ours over a device per core, the others in JAX as shipped and sharded as ours is."""
+    found = [Peer("ours", "ours", cores), Peer("ours, one device", "ours")]
+    for name, module, needs, families in (
+        ("Linen", "flax_linen", "flax", ("elman", "gru", "lstm")),
+        ("NNX", "flax_nnx", "flax", ("elman", "gru", "lstm")),
+        ("Equinox", "equinox_cells", "equinox", ("gru", "lstm")),
+    ):
+        if importlib.util.find_spec(needs):
+            found.append(Peer(name, module, 1, families))
+            found.append(Peer(f"{name}, sharded", module, cores, families))
+    if importlib.util.find_spec("torch"):
+        found.append(Peer("PyTorch", "pytorch"))
+    return found
+
+
+class Worker:
+    """A process that builds layers and times them."""
+
+    def __init__(self, peer: Peer) -> None:
+        command = [sys.executable, "-m", "benchmarks.worker", peer.module, str(peer.devices)]
+        # What is idle must sleep: threads that spin would take the cores from whoever has its turn.
+        environment = os.environ | {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def ask(self, **request: Any) -> Any:
+        """Its answer to one request. Raises RuntimeError where it has died."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{' '.join(map(str, self.process.args))} ended without an answer")  # type: ignore
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@dataclass
+class Measured:
+    """One peer on one work, one way: seconds of every call, of the first one, and bytes that a call adds."""
+
+    peer: str
+    work: Work
+    way: str
+    times: list[float] = field(default_factory=list)
+    first_seconds: float = 0.0
+    peak_bytes: int = 0
+    value: float = 0.0
+
+
+def compare(
+    chosen: Sequence[Peer], works: Sequence[Work], *, rounds: int, seconds: float, say: Any = print
+) -> list[Measured]:
+    """Every peer on every work, turn by turn: `rounds` turns of `seconds` each for every way.
+
+    Raises ValueError where two libraries don't come to the same mean square: then it isn't the same work.
+    """
+    workers = {peer.name: Worker(peer) for peer in chosen}
+    found: list[Measured] = []
+    try:
+        for work in works:
+            taking = [peer.name for peer in chosen if work.family in peer.families]
+            built = {name: workers[name].ask(do="build", work=asdict(work)) for name in taking}
+            check_same(work, {name: answer["both"]["value"] for name, answer in built.items()})
+            for way in ("forward", "both"):
+                rows = {name: Measured(name, work, way, **built[name][way]) for name in taking}
+                for _ in range(rounds):
+                    for name in taking:
+                        rows[name].times += workers[name].ask(do="time", way=way, seconds=seconds)
+                found += rows.values()
+            say(f"{work.name} done", flush=True)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return found
+
+
+def check_same(work: Work, values: dict[str, float]) -> None:
+    """Equal to rounding: weights and inputs are the same, so must be the mean square of the outputs."""
+    low, high = min(values.values()), max(values.values())
+    if high - low > 1e-4 * high:
+        raise ValueError(f"not the same work in {work.name}: {values}")
+
+
+def product_rate() -> float:
+    """Floating-point operations a second of large matrix products on this machine, by XLA on all cores."""
+    worker = Worker(Peer("product", "ours"))
+    try:
+        return worker.ask(do="product")
+    finally:
+        worker.close()

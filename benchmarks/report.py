@@ -1,0 +1,157 @@
+"""What was measured as a page and a plot: dictionaries in, Markdown and a figure out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import geometric_mean, median, quantiles
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+from benchmarks.work import FAMILIES, Work
+
+NAMES = {"elman": "Elman", "gru": "GRU, reset after", "lstm": "LSTM"}
+JAX_PEERS = ("Linen", "NNX", "Equinox")
+
+
+def page(record: dict[str, Any]) -> str:
+    """`docs/benchmarks.md`."""
+    rate = record["product_rate"]
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`. One recurrent layer, float32: the mean square of its outputs (forward), and its "
+        "gradient in all weights (forward and backward). Every library in a process of its own, jitted and warmed "
+        "up, with all cores, the libraries taking turns; the same weights and inputs, and the same result to 1e-4 "
+        "or the run is refused. Times are medians in milliseconds, the quartiles' distance in brackets.",
+        "",
+        "Ours goes over one device per core, as `python -m experiments` sets it; so do the columns *sharded*, by "
+        "the same `jax.shard_map`. Equinox is a scan under `vmap`, as documented; it has no Elman cell.",
+        "",
+        f"Machine: {record['machine']}. A product of two 2048 × 2048 matrices runs at {rate / 1e9:.0f} GFLOP/s. "
+        f"{', '.join(f'{name} {version}' for name, version in record['versions'].items())}. {record['date']}.",
+        "",
+        record["accelerator"],
+        "",
+        "![Time of each library relative to ours](benchmarks.png)",
+    ]
+    for way, title in (("both", "Forward and backward"), ("forward", "Forward")):
+        lines += ["", f"## {title}", "", *summary(record, way)]
+        for family in FAMILIES:
+            rows = [row for row in record["rows"] if row["way"] == way and row["work"]["family"] == family]
+            if rows:
+                lines += ["", f"### {NAMES[family]}", "", *table(rows, rate, way == "both")]
+    lines += ["", "## Memory and compilation", "", *costs(record["rows"]), ""]
+    return "\n".join(lines)
+
+
+def by_size(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """{size: {peer: row}}, in the order measured."""
+    sizes: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        work = row["work"]
+        sizes.setdefault(f"{work['T']}, {work['B']}, {work['D']}, {work['H']}", {})[row["peer"]] = row
+    return sizes
+
+
+def table(rows: list[dict[str, Any]], rate: float, backward: bool) -> list[str]:
+    """One family, one way: a line a size."""
+    sizes = by_size(rows)
+    names = list(next(iter(sizes.values())))
+    head = ["T, B, D, H", *names, "GFLOP/s of ours", "of the product rate"]
+    lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
+    for size, found in sizes.items():
+        speed = Work(**found["ours"]["work"]).products(backward) / median(found["ours"]["times"])
+        cells = [shown(found[name]["times"]) for name in names]
+        lines.append(f"| {size} | {' | '.join(cells)} | {speed / 1e9:.0f} | {speed / rate:.0%} |")
+    return lines
+
+
+def shown(times: list[float]) -> str:
+    low, _, high = quantiles(times, n=4)
+    return f"{1e3 * median(times):.3g} ({1e3 * (high - low):.2g})"
+
+
+def ratios(record: dict[str, Any], way: str, family: str, peers: tuple[str, ...]) -> dict[str, float]:
+    """{size: how many times as long as ours the best of these peers takes}."""
+    rows = [row for row in record["rows"] if row["way"] == way and row["work"]["family"] == family]
+    found = {}
+    for size, row in by_size(rows).items():
+        others = [median(row[name]["times"]) for name in peers if name in row]
+        if others and "ours" in row:
+            found[size] = min(others) / median(row["ours"]["times"])
+    return found
+
+
+def summary(record: dict[str, Any], way: str) -> list[str]:
+    """How many times as fast as its rivals ours is: geometric means and the worst row."""
+    groups = {
+        "best JAX peer as shipped": JAX_PEERS,
+        "best JAX peer, sharded too": (*JAX_PEERS, *(f"{name}, sharded" for name in JAX_PEERS)),
+        "PyTorch": ("PyTorch",),
+    }
+    lines = [
+        "| times as fast as | " + " | ".join(NAMES[f] for f in FAMILIES) + " |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for title, peers in groups.items():
+        cells = []
+        for family in FAMILIES:
+            values = ratios(record, way, family, peers).values()
+            cells.append(f"{geometric_mean(values):.2f} (worst {min(values):.2f})" if values else "–")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return [*lines, "", "Geometric mean over the sizes; in brackets the size where ours fares worst."]
+
+
+def costs(rows: list[dict[str, Any]]) -> list[str]:
+    """What forward and backward adds at its peak to the process's memory, and the first call's seconds."""
+    sizes = {
+        f"{family} {size}": found
+        for family in FAMILIES
+        for size, found in by_size(
+            r for r in rows if r["way"] == "both" and r["work"]["family"] == family
+        ).items()
+    }
+    names = list(dict.fromkeys(name for found in sizes.values() for name in found))
+    lines = [
+        "Forward and backward: MiB that a call adds at its peak to what is resident / seconds of the first call.",
+        "",
+        f"| | {' | '.join(names)} |",
+        f"| --- |{' ---: |' * len(names)}",
+    ]
+    for size, found in sizes.items():
+        cells = [
+            f"{found[name]['peak_bytes'] / 2**20:.0f} / {found[name]['first_seconds']:.1f}"
+            if name in found
+            else "–"
+            for name in names
+        ]
+        lines.append(f"| {size} | {' | '.join(cells)} |")
+    return lines
+
+
+def plot(record: dict[str, Any], path: Path) -> None:
+    """Forward and backward: a panel a family, a group of bars a size, a bar a peer, ours being 1."""
+    colours = {"Linen": "#0072B2", "NNX": "#56B4E9", "Equinox": "#E69F00", "PyTorch": "#D55E00"}
+    figure, panels = plt.subplots(1, len(FAMILIES), figsize=(10, 3.6), sharey=True, layout="constrained")
+    for panel, family in zip(panels, FAMILIES, strict=True):
+        measured = {name: ratios(record, "both", family, (name,)) for name in colours}
+        sizes = list(next((r for r in measured.values() if r), {}))
+        for k, (name, values) in enumerate(measured.items()):
+            at = [i + 0.2 * (k - 1.5) for i, size in enumerate(sizes) if size in values]
+            panel.bar(at, list(values.values()), 0.2, color=colours[name], label=name)
+        panel.axhline(1, color="black", lw=1)
+        panel.set_title(NAMES[family])
+        panel.set_xticks(range(len(sizes)), [size.replace(", ", "\n", 1) for size in sizes], fontsize=7)
+        panel.set_yscale("log")
+        panel.spines[["top", "right"]].set_visible(False)
+    ticks = [0.5, 1, 2, 4, 8]
+    panels[0].set_yticks(ticks, [f"{tick:g}×" for tick in ticks])
+    panels[0].minorticks_off()
+    panels[0].set_ylabel("time relative to ours")
+    panels[1].set_xlabel("T, B, D, H")
+    handles, labels = max(
+        (panel.get_legend_handles_labels() for panel in panels), key=lambda both: len(both[1])
+    )
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
