@@ -29,7 +29,6 @@ from train import (
     cross_entropy,
     evaluate,
     fit,
-    mean,
     read_metrics,
     square_error,
     stop_on_signals,
@@ -95,18 +94,18 @@ def tagging(logits: Array, batch: Batch) -> dict[str, SumCount]:
 
 @dataclass(frozen=True)
 class Loss:
-    """The first measure's mean as the loss, the others as metrics; equal for equal models, so compiled once."""
+    """The first measure as the loss, the others as metrics; equal for equal models, so compiled once."""
 
     model: nn.Module
     measure: Measure
 
     def __call__(
         self, params: Params, carry: Any, batch: Batch, key: Array
-    ) -> tuple[Array, tuple[Any, dict]]:
+    ) -> tuple[SumCount, tuple[Any, dict]]:
         rngs = {"recurrent": key}
         outputs = self.model.apply(params, batch.inputs, mask=batch.mask, train=True, rngs=rngs)
         (_, loss), *others = self.measure(jnp.asarray(outputs), batch).items()
-        return mean(loss), (carry, {name: mean(value) for name, value in others})
+        return loss, (carry, dict(others))
 
 
 @dataclass(frozen=True)

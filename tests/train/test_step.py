@@ -11,6 +11,7 @@ import pytest
 
 from tests.train.toy import ADAM, ToyBatches, bits, loss_fn, toy_batch, toy_state
 from train import OptimizerConfig, create_state, evaluate, mean, square_error, train_chunk, train_step
+from train.metrics import masked_sum
 from train.state import copied
 
 SGD = OptimizerConfig("sgd", 0.1, clip_at=0.5)
@@ -26,7 +27,8 @@ class LeastSquares:
     def __call__(self, params, carry, batch, key):
         self.traced.append(self.power)
         x, y = batch
-        return jnp.mean(jnp.abs(x @ params["w"] - y) ** self.power), (carry, {})
+        error = jnp.abs(x @ params["w"] - y) ** self.power
+        return masked_sum(error, jnp.ones(error.shape, bool)), (carry, {})
 
 
 def regression():
@@ -132,18 +134,23 @@ def test_carry_and_randomness_move():
     assert train_step(later, batch, loss_fn=loss_fn, optimizer=ADAM)[1]["loss"] != metrics["loss"]
 
 
+ONE = (jnp.ones(()), jnp.ones(()))
+
+
 @pytest.mark.parametrize(
     ("outcome", "message"),
     [
-        (lambda carry: (carry, {"loss": jnp.zeros(())}), "'loss' has a name of the train step's own"),
-        (lambda carry: (carry, {"odd": jnp.zeros(3)}), r"'odd' has shape \(3,\)"),
-        (lambda carry: ({"h": carry["h"][:1]}, {}), r"leaf h is float32\[2\] before .* float32\[1\] after"),
-        (lambda carry: ((), {}), "return what it was given"),
+        (lambda carry: (ONE, (carry, {"loss": ONE})), "'loss' has a name of the train step's own"),
+        (lambda carry: (ONE, (carry, {"odd": jnp.zeros(3)})), r"'odd' must be a pair \(sum, count\)"),
+        (lambda carry: (ONE, (carry, {"odd": (jnp.zeros(3), jnp.ones(()))})), r"'odd' .* shapes \(3,\), \(\)"),
+        (lambda carry: (jnp.ones(()), (carry, {})), r"'loss' must be a pair \(sum, count\)"),
+        (lambda carry: (ONE, ({"h": carry["h"][:1]}, {})), r"leaf h is float32\[2\] before .* float32\[1\] after"),
+        (lambda carry: (ONE, ((), {})), "return what it was given"),
     ],
 )
 def test_bad_loss_functions(outcome, message):
     def loss(params, carry, batch, key):
-        return jnp.sum(params["w"] ** 2), outcome(carry)
+        return outcome(carry)
 
     state = create_state({"w": jnp.ones(2)}, SGD, jax.random.key(0), {"h": jnp.zeros(2)})
     with pytest.raises(ValueError, match=message):
