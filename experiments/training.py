@@ -1,5 +1,6 @@
 """What the experiments that train one model share: options, objectives, the run from first to last step."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -18,13 +19,16 @@ from data.batch import Batches
 from data.task_batches import Task
 from experiments.cells import parse_cell
 from experiments.run import Run, read_arrays
-from models import CELLS
+from models import CELLS, BatchNormLSTM, Cell
 from models.cell import Array, Params, at_least
+from models.cells.batch_norm import observe_sequence, update_averages
 from train import (
+    BATCH_AXIS,
     LoopConfig,
     OptimizerConfig,
     SumCount,
     accuracy,
+    batch_mesh,
     create_state,
     cross_entropy,
     evaluate,
@@ -109,6 +113,22 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Averages:
+    """The running averages of a model whose cell is a `BatchNormLSTM`, brought up to date by a batch."""
+
+    model: nn.Module
+
+    def __call__(self, params: Params, batch: Batch, key: Array) -> Params:
+        cell, inner = cell_of(self.model), params["params"]
+        assert isinstance(cell, BatchNormLSTM)
+        inputs, mask = jnp.asarray(batch.inputs), jnp.asarray(batch.mask)
+        own = inner["recurrent"]["cell"]
+        observed = observe_sequence(cell, own, inputs, mask=mask, key=key, train=True)
+        own = update_averages(cell, own, observed, mask=mask)
+        return params | {"params": inner | {"recurrent": {"cell": own}}}
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Every measure of a model on a batch."""
 
@@ -144,11 +164,14 @@ def train_model(
     """
     params = initial_params(model, config.seed, validation[0])
     state = create_state(params, config.optimizer, jax.random.key(config.seed))
+    trained = over_devices(model, run.devices)
     with stop_on_signals() as stop:
         result = fit(
             state,
-            loss_fn=Loss(model, measure),
+            loss_fn=Loss(trained, measure),
             eval_fn=Evaluation(model, measure),
+            refresh=Averages(trained) if isinstance(cell_of(model), BatchNormLSTM) else None,
+            mesh=batch_mesh(run.devices),
             optimizer=config.optimizer,
             batches=batches,
             validation=validation,
@@ -160,7 +183,27 @@ def train_model(
         )
     if stop.requested:  # after the last step too: what comes next may be another training
         raise Stopped(run.folder, result.step, stop.signal)
-    return result.state.params
+    # On one device: what is measured of them next would else be computed on each.
+    return jax.device_put(result.state.params, jax.local_devices()[0])
+
+
+def cell_of(model: nn.Module) -> Cell:
+    """The cell of one of our models."""
+    return model.cell  # type: ignore
+
+
+def over_devices(model: nn.Module, devices: int) -> nn.Module:
+    """The model as it is trained on so many devices: a cell whose examples see one another names the axis over which
+    its batch is shared, in its field `axis_name`. Raises ValueError where it has none."""
+    cell = cell_of(model)
+    if devices == 1 or not cell.couples_batch:
+        return model
+    if "axis_name" not in {field.name for field in dataclasses.fields(cell)}:
+        raise ValueError(
+            f"the examples of a batch see one another in {cell}, and it has no field axis_name by which devices could "
+            "share a batch: add --devices 1"
+        )
+    return model.clone(cell=dataclasses.replace(cell, axis_name=BATCH_AXIS))  # type: ignore
 
 
 def initial_params(model: nn.Module, seed: int, batch: Batch) -> Params:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Cell, Key, Output, Params, State
 from models.layer import Layer, check_output, check_parts, split_or_none
-from models.recurrence import unroll
+from models.recurrence import last_output, unroll
 
 Merge = Literal["concatenate", "sum", "mean"]
 
@@ -51,9 +51,9 @@ class Bidirectional(Layer):
         return Directions(self.forward, self.forward if self.backward is None else self.backward)
 
     @property
-    def couples_batch(self) -> bool:
+    def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Where one of the cells does."""
-        return any(getattr(cell, "couples_batch", False) for cell in self.cells())
+        return any(cell.couples_batch for cell in self.cells())
 
     def init(self, key: Key, input_size: int) -> Params:
         cells, keys = self.cells(), jax.random.split(key)
@@ -108,6 +108,33 @@ class Bidirectional(Layer):
         ]
         (final_forward, f), (final_backward, b) = ends
         return Directions(final_forward, final_backward), self.merged(f, b)
+
+    def last_output(
+        self,
+        params: Params,
+        xs: Array,
+        *,
+        mask: Array | None = None,
+        reverse: bool = False,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> Output:
+        """The forward cell's output at the last valid step and the backward cell's at the first, merged: each has then
+        read all there is, where at one and the same step one of the two has read a single input."""
+        cells, keys = self.cells(), split_or_none(key, 2)
+        ends = [
+            last_output(
+                cell,
+                params[name],
+                xs,
+                mask=mask,
+                reverse=reverse != (name == "backward"),
+                key=key,
+                train=train,
+            )
+            for name, cell, key in zip(Directions._fields, cells, keys, strict=True)
+        ]
+        return self.merged(*ends)
 
     def merged(self, f: Array, b: Array) -> Array:
         """The outputs of both directions, `[..., N]` and `[..., M]`, as one."""

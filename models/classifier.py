@@ -6,28 +6,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from models.cell import Array, Cell, at_least
+from models.pooling import mean_valid
+from models.recurrence import last_output
 from models.recurrent import Recurrent
-
-
-def last_valid(ys: Array, mask: Array | None = None) -> Array:
-    """The output of each sequence's last valid step: `ys [T, *batch, H]`, `mask [T, *batch]` → `[*batch, H]`.
-    Zero for a sequence without one."""
-    if ys.shape[0] == 0:
-        return jnp.zeros(ys.shape[1:], ys.dtype)
-    if mask is None:
-        return ys[-1]
-    last = mask.shape[0] - 1 - jnp.argmax(mask[::-1], axis=0)
-    picked = jnp.take_along_axis(ys, last[None, ..., None], axis=0)[0]
-    return jnp.where(jnp.any(mask, axis=0)[..., None], picked, 0)
-
-
-def mean_valid(ys: Array, mask: Array | None = None) -> Array:
-    """The mean output over each sequence's valid steps: `ys [T, *batch, H]`, `mask [T, *batch]` → `[*batch, H]`.
-    Zero for a sequence without one."""
-    if mask is None:
-        mask = jnp.ones(ys.shape[:-1], bool)
-    count = jnp.maximum(jnp.sum(mask, axis=0), 1)
-    return jnp.sum(jnp.where(mask[..., None], ys, 0), axis=0) / count[..., None]
 
 
 class SequenceClassifier(nn.Module):
@@ -35,7 +16,8 @@ class SequenceClassifier(nn.Module):
 
         e_t = E[x_t] (or x_t itself)      y_1 … y_T = cell(e_1 … e_T)      logits = pool(y) W + b
 
-    with `pool` the last valid output or the mean over the valid steps. `classes` is the number of logits (1 for a
+    with `pool` the last valid output (of two directions each one's own: the forward cell's at the last valid step, the
+    backward cell's at the first) or the mean over the valid steps. `classes` is the number of logits (1 for a
     regression). With a `vocabulary_size` the inputs are token ids `[T, *batch]` and are embedded in
     `embedding_size` dimensions; without, they are `[T, *batch, D]`.
     """
@@ -58,14 +40,10 @@ class SequenceClassifier(nn.Module):
 
     def __call__(self, inputs: Array, *, mask: Array | None = None, train: bool = False) -> Array:
         """Logits `[*batch, classes]`."""
-        ys = self.outputs(inputs, mask=mask, train=train)
-        return self.logits(last_valid(ys, mask) if self.pool == "last" else mean_valid(ys, mask))
-
-    def outputs(self, inputs: Array, *, mask: Array | None = None, train: bool = False) -> Array:
-        """The cell's outputs `[T, *batch, H]`."""
         xs = inputs if self.vocabulary_size is None else self.embedding(inputs)
-        _, ys = self.recurrent(xs, mask=mask, train=train)
-        return ys
+        if self.pool == "last":
+            return self.logits(self.recurrent(xs, mask=mask, train=train, through=last_output))
+        return self.logits(mean_valid(self.recurrent(xs, mask=mask, train=train)[1], mask))
 
     def logits(self, pooled: Array) -> Array:
         """What the readout makes of a pooled output `[*batch, H]`: `[*batch, classes]`."""

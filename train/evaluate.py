@@ -45,7 +45,9 @@ def evaluate(
     mesh = batch_mesh() if mesh is None else mesh
     params = on_every_device(params, mesh)
     # All batches are sent off before the first result is waited for.
-    results = jax.device_get([_evaluate_batch(params, batch, eval_fn=eval_fn, mesh=mesh) for batch in batches])
+    results = jax.device_get(
+        [_evaluate_batch(params, batch, eval_fn=eval_fn, mesh=mesh) for batch in batches]
+    )
     if not results:
         raise ValueError("there is nothing to evaluate on: the list of batches is empty")
     means = {}

@@ -44,9 +44,9 @@ class LearnedState(ProductCell):
         return isinstance(self.cell, ProductCell) and self.cell.elementwise
 
     @property
-    def couples_batch(self) -> bool:
+    def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """As the cell's."""
-        return getattr(self.cell, "couples_batch", False)
+        return self.cell.couples_batch
 
     @property
     def product_cell(self) -> ProductCell:
@@ -82,6 +82,9 @@ class LearnedState(ProductCell):
 
     def drive(self, weights: Weights, x: Array) -> Drive:
         return self.cell.drive(weights, x)
+
+    def masked(self, drive: Drive, mask: Array) -> Drive:
+        return self.cell.masked(drive, mask)
 
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
         return self.cell.step(weights, state, drive)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models import GRU, LSTM, Elman, Recurrent, SequenceClassifier, SequenceTagger
 from models.cell import Array
-from models.classifier import last_valid, mean_valid
+from models.pooling import last_valid, mean_valid
 from tests.models import loops
 
 T, B, D, H, C = 6, 4, 3, 5, 2

@@ -142,9 +142,15 @@ ONE = (jnp.ones(()), jnp.ones(()))
     [
         (lambda carry: (ONE, (carry, {"loss": ONE})), "'loss' has a name of the train step's own"),
         (lambda carry: (ONE, (carry, {"odd": jnp.zeros(3)})), r"'odd' must be a pair \(sum, count\)"),
-        (lambda carry: (ONE, (carry, {"odd": (jnp.zeros(3), jnp.ones(()))})), r"'odd' .* shapes \(3,\), \(\)"),
+        (
+            lambda carry: (ONE, (carry, {"odd": (jnp.zeros(3), jnp.ones(()))})),
+            r"'odd' .* shapes \(3,\), \(\)",
+        ),
         (lambda carry: (jnp.ones(()), (carry, {})), r"'loss' must be a pair \(sum, count\)"),
-        (lambda carry: (ONE, ({"h": carry["h"][:1]}, {})), r"leaf h is float32\[2\] before .* float32\[1\] after"),
+        (
+            lambda carry: (ONE, ({"h": carry["h"][:1]}, {})),
+            r"leaf h is float32\[2\] before .* float32\[1\] after",
+        ),
         (lambda carry: (ONE, ((), {})), "return what it was given"),
     ],
 )

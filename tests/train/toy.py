@@ -38,7 +38,10 @@ def loss_fn(params, carry, batch, key):
     noise = 0.01 * jax.random.normal(key, x.shape)
     prediction = jnp.tanh((x + noise) @ params["w"]) @ params["v"] - 0.01 * jnp.broadcast_to(carry, y.shape)
     carry = 0.9 * carry + 0.1 * jnp.mean(prediction, axis=1, keepdims=True)
-    return square_error(prediction, y), (carry, {"size": masked_sum(jnp.abs(prediction), jnp.ones(y.shape, bool))})
+    return square_error(prediction, y), (
+        carry,
+        {"size": masked_sum(jnp.abs(prediction), jnp.ones(y.shape, bool))},
+    )
 
 
 def eval_fn(params, batch):
