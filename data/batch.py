@@ -1,6 +1,6 @@
 """What a training step is fed, and where it comes from. Axes: T time, B batch, D input."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,10 @@ class Batch(NamedTuple):
     targets: Array  # [B], [T, B] or [T, B, ...]: what is to be predicted
     mask: Array  # [T, B] bool, True where the step is valid
 
-    def batch_axes(self) -> "Batch":
-        """Which axis of each leaf is B."""
-        return Batch(inputs=1, targets=min(self.targets.ndim - 1, 1), mask=1)  # type: ignore
+    def batch_axes(self) -> Any:
+        """Which axis of each leaf is B, in the form of a batch."""
+        axes: Any = {"inputs": 1, "targets": min(self.targets.ndim - 1, 1), "mask": 1}
+        return Batch(**axes)
 
     def filled_up(self, size: int) -> "Batch":
         """The batch with `size` examples, those added being none: zeros, and masked throughout."""

@@ -1,5 +1,6 @@
 """A run's folder: what a run leaves, and how a later command finds it."""
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
@@ -119,14 +120,12 @@ def take_devices(name: str, launch: Launch) -> int:
         begun = environments(folder)[0]["devices"]
         if wanted not in (None, len(begun)):
             raise ValueError(
-                f"{folder} was begun on --devices {len(begun)}, not {wanted}, and on another number it would end with "
-                "other bits: resume with the same, or begin a new run"
+                f"{folder} was begun with --devices {len(begun)}, not {wanted}, and would end with other bits: "
+                "resume with the same, or begin a new run"
             )
         wanted = len(begun)
-    try:
+    with contextlib.suppress(RuntimeError):  # it has computed already
         jax.config.update("jax_num_cpu_devices", cores() if wanted is None else wanted)
-    except RuntimeError:
-        pass
     there = jax.local_device_count()
     if wanted is not None and wanted > there:
         raise ValueError(f"--devices {wanted} are more than the {there} that JAX has here")

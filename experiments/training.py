@@ -193,15 +193,15 @@ def cell_of(model: nn.Module) -> Cell:
 
 
 def over_devices(model: nn.Module, devices: int) -> nn.Module:
-    """The model as it is trained on so many devices: a cell whose examples see one another names the axis over which
-    its batch is shared, in its field `axis_name`. Raises ValueError where it has none."""
+    """The model as it is trained on so many devices: a cell whose examples see one another names in its field
+    `axis_name` the axis over which its batch is shared. Raises ValueError where it has none."""
     cell = cell_of(model)
     if devices == 1 or not cell.couples_batch:
         return model
     if "axis_name" not in {field.name for field in dataclasses.fields(cell)}:
         raise ValueError(
-            f"the examples of a batch see one another in {cell}, and it has no field axis_name by which devices could "
-            "share a batch: add --devices 1"
+            f"the examples of a batch see one another in {cell}, and it has no field axis_name by which devices "
+            "could share a batch: add --devices 1"
         )
     return model.clone(cell=dataclasses.replace(cell, axis_name=BATCH_AXIS))  # type: ignore
 

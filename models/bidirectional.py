@@ -119,8 +119,8 @@ class Bidirectional(Layer):
         key: Key | None = None,
         train: bool = False,
     ) -> Output:
-        """The forward cell's output at the last valid step and the backward cell's at the first, merged: each has then
-        read all there is, where at one and the same step one of the two has read a single input."""
+        """The forward cell's output at the last valid step and the backward cell's at the first, merged. There
+        each has read all there is; at one and the same step one of the two has read a single input."""
         cells, keys = self.cells(), split_or_none(key, 2)
         ends = [
             last_output(

@@ -63,8 +63,8 @@ class Cell:
         return x
 
     def masked(self, drive: Drive, mask: Array) -> Drive:
-        """The drive of a sequence, told which steps are valid, `mask [T, *batch]`: for a cell that couples a batch and
-        must leave padding out. The default: the drive as it is, since what a masked step computes is dropped."""
+        """The drive of a sequence told which steps are valid, `mask [T, *batch]`: for a cell that couples a batch,
+        to leave padding out. The default: the drive as it is, since what a masked step computes is dropped."""
         return drive
 
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import jax.numpy as jnp
 from flax import linen as nn
 
 from models.cell import Array, Cell, at_least
@@ -16,8 +15,8 @@ class SequenceClassifier(nn.Module):
 
         e_t = E[x_t] (or x_t itself)      y_1 … y_T = cell(e_1 … e_T)      logits = pool(y) W + b
 
-    with `pool` the last valid output (of two directions each one's own: the forward cell's at the last valid step, the
-    backward cell's at the first) or the mean over the valid steps. `classes` is the number of logits (1 for a
+    with `pool` the last valid output (of two directions each one's own: the forward cell's at the last valid step,
+    the backward cell's at the first) or the mean over the valid steps. `classes` is the number of logits (1 for a
     regression). With a `vocabulary_size` the inputs are token ids `[T, *batch]` and are embedded in
     `embedding_size` dimensions; without, they are `[T, *batch, D]`.
     """

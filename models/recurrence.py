@@ -115,8 +115,8 @@ def last_output(
     key: Key | None = None,
     train: bool = False,
 ) -> Output:
-    """What a cell gives of a whole sequence, `[*batch, ...]`: its output at the last valid step that it reads, which in
-    reverse is the first in time. Of two directions each gives that of its own end (`Bidirectional.last_output`).
+    """What a cell gives of a whole sequence, `[*batch, ...]`: its output at the last valid step that it reads, in
+    reverse the first in time. Of two directions each gives that of its own end (`Bidirectional.last_output`).
     Zero for a sequence without a valid step. Arguments as for `unroll`."""
     if isinstance(cell, Layer):
         return cell.last_output(params, xs, mask=mask, reverse=reverse, key=key, train=train)
@@ -159,8 +159,8 @@ def unroll_with_info(
     if isinstance(way, Newton):
         if train and cell.couples_batch:
             raise ValueError(
-                f"method 'newton' can't train {cell}: in training its examples see one another, and Newton's method "
-                "takes each by itself; use 'scan'"
+                f"method 'newton' can't train {cell}: in training its examples see one another, and Newton's "
+                "method takes each by itself; use 'scan'"
             )
         final, ys, told = newton(
             cell, weights, state, drive, batch_shape=batch_shape, options=way, mask=mask, reverse=reverse

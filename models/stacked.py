@@ -123,14 +123,14 @@ class Stacked(Layer):
         key: Key | None = None,
         train: bool = False,
     ) -> Output:
-        """That of the last layer. Raises ValueError where it reads both ways and a connection adds to it what stands
-        below: the two directions' ends are not at one step, so that it isn't said what to add."""
+        """That of the last layer. Raises ValueError where that reads both ways and a connection adds what stands
+        below: the ends of two directions are not at one step, so that it isn't said what to add."""
         if is_causal(self.layers[-1]):
             return super().last_output(params, xs, mask=mask, reverse=reverse, key=key, train=train)
         if self.depth > 1 and self.connection in ("residual", "highway"):
             raise ValueError(
-                f"a {self.connection} stack that ends in a {type(self.layers[-1]).__name__} has no last output: pool "
-                "the mean, or choose 'plain' or 'dense' connections"
+                f"a {self.connection} stack ending in a {type(self.layers[-1]).__name__} has no last output: "
+                "pool the mean, or choose 'plain' or 'dense' connections"
             )
 
         def run(i: int, xs: Array, **options: Any) -> Array:
@@ -151,7 +151,7 @@ class Stacked(Layer):
         train: bool,
         **options: Any,
     ) -> Array:
-        """`run(i, xs, key=…, train=…, **options)` of each layer on what it reads, dropout and connections between."""
+        """`run(i, xs, key=…, train=…, **options)` of each layer on what it reads; dropout and connections."""
         keys, drops = self.keys(key, train)
 
         def dropped(i: int, xs: Array) -> Array:

@@ -24,7 +24,10 @@ from train.sharding import (
 from train.state import PyTree
 
 EvalFn = Callable[[PyTree, PyTree], dict[str, SumCount]]
-"""`(params, batch) -> {metric: (sum, count)}`, hashed by `jit` as a `LossFn` is; a batch may be a device's share."""
+"""`(params, batch) -> {metric: (sum, count)}`, hashed by `jit` as a `LossFn` is.
+
+A batch may be one device's share of it: its leaves begin with the batch axis, or it has a method `batch_axes()`.
+"""
 
 
 def evaluate(

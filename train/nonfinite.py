@@ -49,13 +49,14 @@ def faulty_parameters(
     """
     return {
         leaf_name(path): _fault(leaf)
-        for path, leaf in jax.tree.leaves_with_path(_gradient(state, batch, loss_fn=loss_fn, mesh=mesh))
+        for path, leaf in jax.tree.leaves_with_path(gradient_at(state, batch, loss_fn=loss_fn, mesh=mesh))
         if _fault(leaf)
     }
 
 
 @partial(jax.jit, static_argnames=("loss_fn", "mesh"))
-def _gradient(state: TrainState, batch: PyTree, *, loss_fn: LossFn, mesh: Mesh | None) -> PyTree:
+def gradient_at(state: TrainState, batch: PyTree, *, loss_fn: LossFn, mesh: Mesh | None) -> PyTree:
+    """The gradient that a train step of the same arguments would take, under the name `params`."""
     axis_name = axis_over(mesh)
     batch = filled_up(batch, check_divides(batch, state.carry, mesh))
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from train.state import PyTree, leaf_name
 
@@ -49,7 +49,7 @@ def batch_mesh(devices: int | None = None) -> Mesh:
     there = jax.local_devices()
     if devices is not None and not 1 <= devices <= len(there):
         raise ValueError(f"{devices} devices are asked for, but JAX sees {len(there)}")
-    return Mesh(np.array(there[:devices]), (BATCH_AXIS,))
+    return Mesh(np.array(there[:devices]), (BATCH_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def axis_over(mesh: Mesh | None) -> str | None:
@@ -142,8 +142,8 @@ def check_divides(batch: PyTree, carry: PyTree, mesh: Mesh | None) -> int:
     for path, leaf in carried:
         if np.shape(leaf)[:1] != (size,):
             raise ValueError(
-                f"the carry's leaf {leaf_name(path) or 'itself'} of shape {np.shape(leaf)} must begin with the batch "
-                f"axis, {size}, to be shared out over {devices} devices"
+                f"the carry's leaf {leaf_name(path) or 'itself'} of shape {np.shape(leaf)} must begin with the "
+                f"batch axis, {size}, to be shared out over {devices} devices"
             )
     if full != size and (carried or not isinstance(batch, CanBeFilledUp)):
         why = "and a carry can't be filled up" if carried else "and has no method filled_up(size)"

@@ -29,8 +29,9 @@ Metrics = dict[str, jax.Array]
 LossFn = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[SumCount, tuple[PyTree, dict[str, SumCount]]]]
 """`(params, carry, batch, key) -> ((sum, count), (carry, {metric: (sum, count)}))`.
 
-Loss and metrics are sums over the examples given and the number of what was summed, so that shares of a batch, however
-uneven, add up to the batch: trained on is Σ sums / Σ counts (zero where nothing counts).
+Loss and metrics are sums over the examples given and the number of what was summed, so that shares of a batch,
+however uneven, add up to the batch: trained on is Σ sums / Σ counts (zero where nothing counts). The batch's leaves
+begin with the batch axis, or it has a method `batch_axes()` that says where it stands.
 
 `jit` caches by its hash: write a module's function or a frozen dataclass with `__call__`, no closure made anew.
 """
@@ -38,8 +39,8 @@ uneven, add up to the batch: trained on is Σ sums / Σ counts (zero where nothi
 Refresh = Callable[[PyTree, PyTree, jax.Array], PyTree]
 """`(params, batch, key) -> params`: what changes without a gradient (running averages), after each update.
 
-Hashed by `jit` as a `LossFn` is. On several devices it sees its device's share of the batch, and must give the same on
-all: statistics are summed over `BATCH_AXIS`.
+Hashed by `jit` as a `LossFn` is. On several devices it sees its device's share of the batch, and must give the
+same on all: statistics are summed over `BATCH_AXIS`.
 """
 
 OWN_METRICS = ("loss", "grad_norm", "clipped_norm", "update_norm", "param_norm", "learning_rate", "finite")
@@ -217,8 +218,8 @@ def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
     for path, leaf in jax.tree.leaves_with_path(state.carry):
         if jnp.ndim(leaf) == 0 or len(leaf) % mesh.size:
             raise ValueError(
-                f"the carry's leaf {leaf_name(path) or 'itself'} of shape {jnp.shape(leaf)} must begin with a batch "
-                f"axis that divides over {mesh.size} devices; make the batch such, or take fewer devices"
+                f"the carry's leaf {leaf_name(path) or 'itself'} of shape {jnp.shape(leaf)} must begin with a "
+                f"batch axis that divides over {mesh.size} devices; make the batch such, or take fewer devices"
             )
     return jax.tree.map(
         lambda spec, part: jax.device_put(part, NamedSharding(mesh, spec)),
@@ -249,9 +250,9 @@ def _check_pairs(pairs: Mapping[str, Any]) -> None:
                 f"but is {pair}"
             )
         if any(jnp.shape(value) != () for value in pair):
+            shapes = ", ".join(str(jnp.shape(value)) for value in pair)
             raise ValueError(
-                f"the loss function's {name!r} has sum and count of shapes {', '.join(str(jnp.shape(v)) for v in pair)}"
-                "; both are scalars, so reduce them"
+                f"the loss function's {name!r} has sum and count of shapes {shapes}; reduce both to scalars"
             )
 
 

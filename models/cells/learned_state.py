@@ -103,7 +103,7 @@ class LearnedState(ProductCell):
 
 
 @dataclass(frozen=True)
-class LearnedLinearState(LearnedState, LinearCell):
+class LearnedLinearState(LearnedState, LinearCell):  # pyright: ignore[reportIncompatibleVariableOverride]
     """`LearnedState` of a cell that is linear in its state, which can so be run in parallel over time still."""
 
     def __post_init__(self) -> None:
