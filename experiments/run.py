@@ -4,12 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import hashlib
-import importlib.metadata
 import json
-import os
-import platform
-import subprocess
-import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +15,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.environment import cores, environment
 from models.cell import at_least
 from train import Checkpoints, LoopConfig
 
 RUNS = Path("runs")
 NEWEST = "newest"  # what --resume without a value stands for
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "scikit-learn")
 # What may differ on resuming: how long, and what is logged when. Nothing of it changes a parameter.
 FREE = frozenset(field.name for field in dataclasses.fields(LoopConfig))
 
@@ -149,11 +144,6 @@ def read_run(folder: Path) -> dict[str, Any]:
     return described
 
 
-def cores() -> int:
-    """How many this process may use, which in a container may be fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def environments(folder: Path) -> list[dict[str, Any]]:
     """Where a run was begun, and where it was gone on with each time. Raises ValueError for anything else."""
     path = folder / "environment.json"
@@ -224,34 +214,6 @@ def describe(name: str, config: Any) -> dict[str, Any]:
 def digest(described: dict[str, Any]) -> str:
     """Six hexadecimal digits of a config: runs with equal options end in the same ones."""
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
-
-
-def environment(devices: int) -> dict[str, Any]:
-    """Versions, devices, commit and command of this process."""
-    return {
-        "command": ["python", "-m", "experiments", *sys.argv[1:]],
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()[:devices]],
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "commit": git_commit(),
-    }
-
-
-def git_commit() -> str | None:
-    """The commit of the code, with + where it was changed since; None outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        here = Path(__file__).parent
-        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def write_json(path: Path, content: Any) -> None:

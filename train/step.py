@@ -1,15 +1,15 @@
 """One update of the parameters, and many of them in one dispatch: pure functions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from train.checks import check_carry, check_names, check_pairs
 from train.metrics import SumCount, mean
 from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, make_schedule
 from train.sharding import (
@@ -43,8 +43,6 @@ Hashed by `jit` as a `LossFn` is. On several devices it sees its device's share 
 same on all: statistics are summed over `BATCH_AXIS`.
 """
 
-OWN_METRICS = ("loss", "grad_norm", "clipped_norm", "update_norm", "param_norm", "learning_rate", "finite")
-
 
 def loss_and_gradient(
     state: TrainState, batch: PyTree, *, loss_fn: LossFn, axis_name: str | None = None
@@ -59,11 +57,11 @@ def loss_and_gradient(
 
     def own_sum(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree, dict[str, SumCount]]]:
         loss, (carry, extra) = loss_fn(params, state.carry, batch, key)
-        _check_pairs({"loss": loss} | extra)
+        check_pairs({"loss": loss} | extra)
         return loss[0], (loss[1], carry, extra)
 
     (own, (count, carry, extra)), gradient = jax.value_and_grad(own_sum, has_aux=True)(state.params)
-    _check_carry(carry, state.carry)
+    check_carry(carry, state.carry)
     # All in one, for each sum over the devices makes them wait for one another.
     loss, gradient, extra = total(((own, count), gradient, extra), axis_name)
     gradient = jax.tree.map(lambda leaf: mean((leaf, loss[1].astype(leaf.dtype))), gradient)
@@ -102,7 +100,7 @@ def train_step(
             changes its form.
     """
     loss, gradient, carry, extra = loss_and_gradient(state, batch, loss_fn=loss_fn, axis_name=axis_name)
-    _check_names(extra)
+    check_names(extra)
 
     clipping, transform = make_clipping(optimizer), make_optimizer(optimizer)
     clipped, _ = clipping.update(gradient, clipping.init(state.params))
@@ -232,39 +230,3 @@ def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
 def state_specs() -> TrainState:
     """Where a state lies: everywhere the same, but for the carry, which goes with the batch."""
     return TrainState(EVERYWHERE, EVERYWHERE, EVERYWHERE, SHARED, EVERYWHERE)
-
-
-def _check_names(metrics: Metrics) -> None:
-    for name in metrics:
-        if name in OWN_METRICS:
-            raise ValueError(
-                f"the loss function's metric {name!r} has a name of the train step's own; rename it"
-            )
-
-
-def _check_pairs(pairs: Mapping[str, Any]) -> None:
-    for name, pair in pairs.items():
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise ValueError(
-                f"the loss function's {name!r} must be a pair (sum, count), as the losses of `train` give, "
-                f"but is {pair}"
-            )
-        if any(jnp.shape(value) != () for value in pair):
-            shapes = ", ".join(str(jnp.shape(value)) for value in pair)
-            raise ValueError(
-                f"the loss function's {name!r} has sum and count of shapes {shapes}; reduce both to scalars"
-            )
-
-
-def _check_carry(new: PyTree, old: PyTree) -> None:
-    if jax.tree.structure(new) != jax.tree.structure(old):
-        raise ValueError(
-            f"the loss function was given a carry of the form {jax.tree.structure(old)} "
-            f"and returned {jax.tree.structure(new)}; return what it was given"
-        )
-    for (path, before), after in zip(jax.tree.leaves_with_path(old), jax.tree.leaves(new), strict=True):
-        if (jnp.shape(before), jnp.result_type(before)) != (jnp.shape(after), jnp.result_type(after)):
-            raise ValueError(
-                f"the carry's leaf {leaf_name(path) or 'itself'} is {jax.typeof(before)} before the step and "
-                f"{jax.typeof(after)} after it; its shape and dtype must not change"
-            )
