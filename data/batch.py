@@ -1,8 +1,9 @@
 """What a training step is fed, and where it comes from. Axes: T time, B batch, D input."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array | np.ndarray
@@ -18,6 +19,21 @@ class Batch(NamedTuple):
     inputs: Array  # [T, B, D] float32, or token ids [T, B] int32
     targets: Array  # [B], [T, B] or [T, B, ...]: what is to be predicted
     mask: Array  # [T, B] bool, True where the step is valid
+
+    def batch_axes(self) -> Any:
+        """Which axis of each leaf is B, in the form of a batch."""
+        axes: Any = {"inputs": 1, "targets": min(self.targets.ndim - 1, 1), "mask": 1}
+        return Batch(**axes)
+
+    def filled_up(self, size: int) -> "Batch":
+        """The batch with `size` examples, those added being none: zeros, and masked throughout."""
+
+        def fill(leaf: Array, axis: int) -> Array:
+            xp = jnp if isinstance(leaf, jax.Array) else np
+            ends = [(0, size - leaf.shape[axis] if i == axis else 0) for i in range(leaf.ndim)]
+            return xp.pad(leaf, ends)
+
+        return Batch(*map(fill, self, self.batch_axes()))
 
 
 @runtime_checkable

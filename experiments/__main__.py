@@ -39,7 +39,7 @@ def run(name: str, arguments: list[str]) -> int:
     """One experiment in its folder."""
     import tyro
 
-    from experiments.run import Launch, open_run
+    from experiments.run import Launch, open_run, take_devices
     from experiments.training import Stopped
     from train import NonFinite
 
@@ -58,8 +58,9 @@ def run(name: str, arguments: list[str]) -> int:
         prog=f"python -m experiments {name}",
         description=str(module.__doc__),
     )
+    devices = take_devices(name, given.launch)  # before anything is computed
     given.config.check()
-    here = open_run(name, given.config, given.launch, pinned=getattr(module, "PINNED", ()))
+    here = open_run(name, given.config, given.launch, devices, pinned=getattr(module, "PINNED", ()))
     print(f"run folder: {here.folder}", flush=True)
     try:
         said = module.main(given.config, here)

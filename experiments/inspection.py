@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 
-from experiments.run import flat, option_name, read_json, read_run, shown
+from experiments.run import environments, flat, option_name, read_json, read_run, shown
 from train import read_metrics
 
 
@@ -15,9 +15,10 @@ def inspect_run(folder: Path) -> str:
     described = read_run(folder)
     lines = [f"{described['experiment']}: {folder}", ""]
     lines += [f"  {option_name(key):<28}{shown(value)}" for key, value in flat(described["config"]).items()]
-    environment = read_json(folder / "environment.json")
+    environment, *later = environments(folder)
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     lines += ["", f"begun {environment['started']} on {', '.join(environment['devices'])}", packages]
+    lines += [f"gone on with {again['started']} on {', '.join(again['devices'])}" for again in later]
     for path in sorted(folder.rglob("metrics.jsonl")):
         lines += ["", f"last metrics in {path.relative_to(folder)}"]
         last = {record["split"]: record for record in read_metrics(path)}

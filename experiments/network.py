@@ -23,14 +23,12 @@ from models import (
     unroll,
 )
 from models.cell import at_least
-from models.classifier import Pool
 from models.recurrence import Method
 from models.stacked import Connection
 
 Direction = Literal["forward", "backward", "both"]
 WayName = Literal["scan", "fused", "associative", "newton"]
 MethodName = Literal["auto", "scan", "fused", "associative", "newton"]
-POOL_OF: dict[Direction, Pool] = {"forward": "last", "backward": "first", "both": "ends"}
 CONNECTIONS_HELP = (
     "What joins the layers. plain: each reads the output below; residual: and adds its own to it; dense: each "
     "reads the input and all outputs below; highway: each gives a learned mixture of its own output and that below."
@@ -83,19 +81,16 @@ class NetworkConfig:
         cell = parse_cell(expression, hidden_size)
         if self.method != "auto" and not goes(cell, self.method):
             raise ValueError(refusal(self.method, expression, cell, hidden_size))
-        turned: dict[Direction, Cell] = {
-            "forward": cell, "backward": Backward(cell), "both": Bidirectional(cell)
-        }  # fmt: skip
-        layer = turned[self.direction]
+        layer = Bidirectional(cell) if self.direction == "both" else cell
         if self.depth > 1:
             dropout = Dropout(self.dropout) if self.dropout else None
             layer = Stacked((layer,) * self.depth, self.connections, dropout)
             jax.eval_shape(lambda: layer.init(jax.random.key(0), 2))  # it knows whether the sizes fit
-        return layer
+        return Backward(layer) if self.direction == "backward" else layer
 
     def classifier(self, layer: Cell, classes: int) -> SequenceClassifier:
         """One answer a sequence, from where each direction has read all of it."""
-        return SequenceClassifier(layer, classes, pool=POOL_OF[self.direction], method=self.way)
+        return SequenceClassifier(layer, classes, method=self.way)
 
     def tagger(self, layer: Cell, classes: int) -> SequenceTagger:
         """One answer a step."""

@@ -1,14 +1,10 @@
 """A run's folder: what a run leaves, and how a later command finds it."""
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
-import importlib.metadata
 import json
-import os
-import platform
-import subprocess
-import sys
 import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -19,11 +15,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.environment import cores, environment
+from models.cell import at_least
 from train import Checkpoints, LoopConfig
 
 RUNS = Path("runs")
 NEWEST = "newest"  # what --resume without a value stands for
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "scikit-learn")
 # What may differ on resuming: how long, and what is logged when. Nothing of it changes a parameter.
 FREE = frozenset(f"loop.{field.name}" for field in dataclasses.fields(LoopConfig))
 
@@ -38,6 +35,12 @@ class Launch:
     """Folder of this run; runs/NAME/TIME-HASH by default."""
     resume: str | None = None
     """Go on with a run that was stopped: the newest unfinished one, or the one named."""
+    devices: int | None = None
+    """Devices that share each batch; by default all there are, on the CPU one for each core."""
+
+    def __post_init__(self) -> None:
+        if self.devices is not None:
+            at_least(1, devices=self.devices)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Run:
 
     folder: Path
     resumed: bool = False
+    devices: int = 1
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """`arrays/name.npz`, in one move: a kill leaves the old file or the new one."""
@@ -61,13 +65,13 @@ class Run:
         write_json(self.folder / "results.json", results)
 
 
-def open_run(name: str, config: Any, launch: Launch, *, pinned: Collection[str] = ()) -> Run:
-    """The folder for this command: a new one, or the one to go on with.
+def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Collection[str] = ()) -> Run:
+    """The folder for this command: a new one, or the one to go on with. `devices` is what `take_devices` gave.
 
     `pinned` are options of the loop that this experiment, unlike others, can't change on resuming.
     Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
     """
-    described = describe(name, config)
+    described, here = describe(name, config), environment(devices)
     if launch.resume is None:
         folder = launch.run_dir or RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described)}"
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -76,18 +80,54 @@ def open_run(name: str, config: Any, launch: Launch, *, pinned: Collection[str] 
             )
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", described)
-        write_json(folder / "environment.json", environment())
-        return Run(folder)
-    if launch.run_dir is not None and launch.resume not in (NEWEST, str(launch.run_dir)):
-        raise ValueError("give --resume RUN or --run-dir, not both")
-    if launch.run_dir is not None:
-        folder = launch.run_dir
-    else:
-        folder = newest_unfinished(name) if launch.resume == NEWEST else Path(launch.resume)
+        write_json(folder / "environment.json", [here])
+        return Run(folder, devices=devices)
+    folder = resumed_folder(name, launch)
     check_same(read_run(folder), described, folder, pinned)
     write_json(folder / "config.json", described)
+    write_json(folder / "environment.json", [*environments(folder), here])
     (folder / "results.json").unlink(missing_ok=True)
-    return Run(folder, resumed=True)
+    return Run(folder, resumed=True, devices=devices)
+
+
+def resumed_folder(name: str, launch: Launch) -> Path:
+    """The run to go on with."""
+    if launch.run_dir is not None:
+        if launch.resume not in (NEWEST, str(launch.run_dir)):
+            raise ValueError("give --resume RUN or --run-dir, not both")
+        return launch.run_dir
+    return newest_unfinished(name) if launch.resume in (None, NEWEST) else Path(launch.resume)
+
+
+def take_devices(name: str, launch: Launch) -> int:
+    """Sets how many devices JAX makes of this machine's processor, and says how many share each batch:
+
+    - as many as `--devices` says, of an accelerator the first so many;
+    - of a run that is gone on with as many as it was begun with, for sums in another order are other bits;
+    - else all there are, on the CPU one for each core that this process may use.
+
+    This is the one place that sets anything of the whole process, and must come before JAX first computes; where it
+    has computed already (in a test, a notebook) there are the devices that there are.
+
+    Raises ValueError where so many can't be had, or a run was begun on another number.
+    """
+    wanted = launch.devices
+    if launch.resume is not None:
+        folder = resumed_folder(name, launch)
+        read_run(folder)
+        begun = environments(folder)[0]["devices"]
+        if wanted not in (None, len(begun)):
+            raise ValueError(
+                f"{folder} was begun with --devices {len(begun)}, not {wanted}, and would end with other bits: "
+                "resume with the same, or begin a new run"
+            )
+        wanted = len(begun)
+    with contextlib.suppress(RuntimeError):  # it has computed already
+        jax.config.update("jax_num_cpu_devices", cores() if wanted is None else wanted)
+    there = jax.local_device_count()
+    if wanted is not None and wanted > there:
+        raise ValueError(f"--devices {wanted} are more than the {there} that JAX has here")
+    return there if wanted is None else wanted
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -105,6 +145,19 @@ def read_run(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path} is damaged: it isn't the config that a run writes") from None
     return described
+
+
+def environments(folder: Path) -> list[dict[str, Any]]:
+    """Where a run was begun, and where it was gone on with each time. Raises ValueError for anything else."""
+    path = folder / "environment.json"
+    found = read_json(path)
+    if not isinstance(found, list) or not all(
+        isinstance(one, dict) and "devices" in one for one in found[:1]
+    ):
+        found = []
+    if not found:
+        raise ValueError(f"{path} is damaged: it isn't what a run writes of its machine")
+    return found
 
 
 def newest_unfinished(name: str) -> Path:
@@ -175,42 +228,14 @@ def digest(described: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
 
 
-def environment() -> dict[str, Any]:
-    """Versions, devices, commit and command of this process."""
-    return {
-        "command": ["python", "-m", "experiments", *sys.argv[1:]],
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "devices": [f"{device.platform}: {device.device_kind}" for device in jax.devices()],
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "commit": git_commit(),
-    }
-
-
-def git_commit() -> str | None:
-    """The commit of the code, with + where it was changed since; None outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        here = Path(__file__).parent
-        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Any) -> None:
     """Written in one move."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Any:
     """What `write_json` wrote. Raises ValueError where it isn't JSON any more."""
     try:
         return json.loads(path.read_text())

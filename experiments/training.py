@@ -1,5 +1,6 @@
 """What the experiments that train share: options, objectives, training from first to last step."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,18 +16,20 @@ from data import Batch
 from data.batch import Batches
 from experiments.network import NetworkConfig
 from experiments.run import Run
-from models import CELLS, Cell
+from models import CELLS, BatchNormLSTM, Cell
 from models.cell import Array, Params, at_least
+from models.cells.batch_norm import observe_sequence, update_averages
 from train import (
+    BATCH_AXIS,
     LoopConfig,
     OptimizerConfig,
     SumCount,
     Until,
     accuracy,
+    batch_mesh,
     create_state,
     cross_entropy,
     fit,
-    mean,
     read_metrics,
     square_error,
     stop_on_signals,
@@ -97,18 +100,34 @@ def tagging(logits: Array, batch: Batch) -> dict[str, SumCount]:
 
 @dataclass(frozen=True)
 class Loss:
-    """The first measure's mean as the loss, the others as metrics; equal for equal models, so compiled once."""
+    """The first measure as the loss, the others as metrics; equal for equal models, so compiled once."""
 
     model: nn.Module
     measure: Measure
 
     def __call__(
         self, params: Params, carry: Any, batch: Batch, key: Array
-    ) -> tuple[Array, tuple[Any, dict]]:
+    ) -> tuple[SumCount, tuple[Any, dict]]:
         rngs = {"recurrent": key}
         outputs = self.model.apply(params, batch.inputs, mask=batch.mask, train=True, rngs=rngs)
         (_, loss), *others = self.measure(jnp.asarray(outputs), batch).items()
-        return mean(loss), (carry, {name: mean(value) for name, value in others})
+        return loss, (carry, dict(others))
+
+
+@dataclass(frozen=True)
+class Averages:
+    """The running averages of a model whose cell is a `BatchNormLSTM`, brought up to date by a batch."""
+
+    model: nn.Module
+
+    def __call__(self, params: Params, batch: Batch, key: Array) -> Params:
+        cell, inner = cell_of(self.model), params["params"]
+        assert isinstance(cell, BatchNormLSTM)
+        inputs, mask = jnp.asarray(batch.inputs), jnp.asarray(batch.mask)
+        own = inner["recurrent"]["cell"]
+        observed = observe_sequence(cell, own, inputs, mask=mask, key=key, train=True)
+        own = update_averages(cell, own, observed, mask=mask)
+        return params | {"params": inner | {"recurrent": {"cell": own}}}
 
 
 @dataclass(frozen=True)
@@ -149,11 +168,14 @@ def train_model(
     """
     params = initial_params(model, config.seed, validation[0])
     state = create_state(params, config.optimizer, jax.random.key(config.seed))
+    trained = over_devices(model, run.devices)
     with stop_on_signals() as stop:
         result = fit(
             state,
-            loss_fn=Loss(model, measure),
+            loss_fn=Loss(trained, measure),
             eval_fn=Evaluation(model, measure),
+            refresh=Averages(trained) if isinstance(cell_of(model), BatchNormLSTM) else None,
+            mesh=batch_mesh(run.devices),
             optimizer=config.optimizer,
             batches=batches,
             validation=validation,
@@ -166,7 +188,27 @@ def train_model(
         )
     if stop.requested:  # after the last step too: what comes next may be another training
         raise Stopped(run.folder, result.step, stop.signal)
-    return result.state.params
+    # On one device: what is measured of them next would else be computed on each.
+    return jax.device_put(result.state.params, jax.local_devices()[0])
+
+
+def cell_of(model: nn.Module) -> Cell:
+    """The cell of one of our models."""
+    return model.cell  # type: ignore
+
+
+def over_devices(model: nn.Module, devices: int) -> nn.Module:
+    """The model as it is trained on so many devices: a cell whose examples see one another names in its field
+    `axis_name` the axis over which its batch is shared. Raises ValueError where it has none."""
+    cell = cell_of(model)
+    if devices == 1 or not cell.couples_batch:
+        return model
+    if "axis_name" not in {field.name for field in dataclasses.fields(cell)}:
+        raise ValueError(
+            f"the examples of a batch see one another in {cell}, and it has no field axis_name by which devices "
+            "could share a batch: add --devices 1"
+        )
+    return model.clone(cell=dataclasses.replace(cell, axis_name=BATCH_AXIS))  # type: ignore
 
 
 def initial_params(model: nn.Module, seed: int, batch: Batch) -> Params:

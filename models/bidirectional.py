@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Cell, Key, Output, Params, State
 from models.layer import Layer, check_output, check_parts, split_or_none
-from models.recurrence import unroll
+from models.pooling import last_valid
+from models.recurrence import last_output, unroll
 
 Merge = Literal["concatenate", "sum", "mean"]
 
@@ -31,9 +32,9 @@ class Backward(Layer):
     cell: Cell
 
     @property
-    def couples_batch(self) -> bool:
+    def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Where the cell does."""
-        return getattr(self.cell, "couples_batch", False)
+        return self.cell.couples_batch
 
     def init(self, key: Key, input_size: int) -> Params:
         return self.cell.init(key, input_size)
@@ -57,6 +58,23 @@ class Backward(Layer):
         turned = not reverse
         return unroll(
             self.cell, params, xs, state, mask=mask, reverse=turned, method=method, key=key, train=train
+        )
+
+    def last_output(
+        self,
+        params: Params,
+        xs: Array,
+        *,
+        mask: Array | None = None,
+        reverse: bool = False,
+        method: Any = "auto",
+        key: Key | None = None,
+        train: bool = False,
+    ) -> Output:
+        """The cell's output at the first valid step, where it has read all."""
+        turned = not reverse
+        return last_output(
+            self.cell, params, xs, mask=mask, reverse=turned, method=method, key=key, train=train
         )
 
 
@@ -91,9 +109,9 @@ class Bidirectional(Layer):
         return Directions(self.forward, self.forward if self.backward is None else self.backward)
 
     @property
-    def couples_batch(self) -> bool:
+    def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Where one of the cells does."""
-        return any(getattr(cell, "couples_batch", False) for cell in self.cells())
+        return any(cell.couples_batch for cell in self.cells())
 
     def init(self, key: Key, input_size: int) -> Params:
         cells, keys = self.cells(), jax.random.split(key)
@@ -148,6 +166,47 @@ class Bidirectional(Layer):
         ]
         (final_forward, f), (final_backward, b) = ends
         return Directions(final_forward, final_backward), self.merged(f, b)
+
+    def last_output(
+        self,
+        params: Params,
+        xs: Array,
+        *,
+        mask: Array | None = None,
+        reverse: bool = False,
+        method: Any = "auto",
+        key: Key | None = None,
+        train: bool = False,
+    ) -> Output:
+        """The forward cell's output at the last valid step and the backward cell's at the first, merged. There
+        each has read all there is; at one and the same step one of the two has read a single input."""
+        cells, keys = self.cells(), split_or_none(key, 2)
+        ends = [
+            last_output(
+                cell,
+                params[name],
+                xs,
+                mask=mask,
+                reverse=reverse != (name == "backward"),
+                method=method,
+                key=key,
+                train=train,
+            )
+            for name, cell, key in zip(Directions._fields, cells, keys, strict=True)
+        ]
+        return self.merged(*ends)
+
+    def ends(self, ys: Array, mask: Array | None = None, *, reverse: bool = False) -> Array:
+        """Each direction's half of outputs that stand side by side, `[T, *batch, 2N]`, where it has read all there
+        is: `[*batch, 2N]`. Raises ValueError where the two don't stand side by side, or differ in size."""
+        if self.merge != "concatenate" or self.backward not in (None, self.forward):
+            raise ValueError(
+                "what is added to two directions can be read at the end of each only where one cell serves for "
+                "both and their outputs are concatenated: pool the mean, or choose 'plain' or 'dense' connections"
+            )
+        f, b = jnp.split(ys, 2, axis=-1)
+        halves = last_valid(f, mask, reverse=reverse), last_valid(b, mask, reverse=not reverse)
+        return jnp.concatenate(halves, axis=-1)
 
     def merged(self, f: Array, b: Array) -> Array:
         """The outputs of both directions, `[..., N]` and `[..., M]`, as one."""

@@ -36,7 +36,11 @@ class Cell:
 
     A new cell is a frozen dataclass that derives from this class and writes `init`, `initial_state` and `step`;
     the other methods have defaults. Being frozen, equal cells are one cell to `jax.jit`: they compile once.
+
+    `couples_batch = True` says that in training the examples of a batch see one another (batch norm does).
     """
+
+    couples_batch: ClassVar[bool] = False
 
     def init(self, key: Key, input_size: int) -> Params:
         """Parameters for inputs of size D = `input_size`; D = 0 is a map without input."""
@@ -57,6 +61,11 @@ class Cell:
         """What of a step does not need the state, for all steps at once: `x [..., D]`, leaves `[..., ...]`.
         The default: the input as it is."""
         return x
+
+    def masked(self, drive: Drive, mask: Array) -> Drive:
+        """The drive of a sequence told which steps are valid, `mask [T, *batch]`: for a cell that couples a batch,
+        to leave padding out. The default: the drive as it is, since what a masked step computes is dropped."""
+        return drive
 
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
         """s_t, y_t = step(s_{t−1}, drive_t): the body of the scan."""

@@ -78,9 +78,9 @@ class RecurrentDropout(ProductCell):
         return self.cell.elementwise
 
     @property
-    def couples_batch(self) -> bool:
+    def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """As the cell's own."""
-        return getattr(self.cell, "couples_batch", False)
+        return self.cell.couples_batch
 
     def init(self, key: Key, input_size: int) -> Params:
         return self.cell.init(key, input_size)
@@ -103,6 +103,9 @@ class RecurrentDropout(ProductCell):
 
     def drive(self, weights: Weights, x: Array) -> Drive:
         return self.cell.drive(weights["cell"], x)
+
+    def masked(self, drive: Drive, mask: Array) -> Drive:
+        return self.cell.masked(drive, mask)
 
     def added_columns(self, columns: int) -> int:
         return self.cell.added_columns(columns)

@@ -51,10 +51,12 @@ def fused(
         (slice(rest, None), slice(0, rest)) if reverse else (slice(0, -rest or None), slice(-rest, None))
     )
     cut = [None if mask is None else mask[part] for part in (first, last)]
-    state, ys = blockwise(cell, reverse, size, weights, state, xs[first], cut[0])
+    final: tuple[State, Output] = blockwise(cell, reverse, size, weights, state, xs[first], cut[0])
     if not rest:
-        return state, ys
-    state, zs = blockwise(cell, reverse, rest, weights, state, xs[last], cut[1])
+        return final
+    state, ys = final
+    final = blockwise(cell, reverse, rest, weights, state, xs[last], cut[1])
+    state, zs = final
     parts = (zs, ys) if reverse else (ys, zs)
     return state, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
@@ -92,7 +94,7 @@ def forward(
 
     def block(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, Any]:
         xs, mask = inputs
-        final, stacked = jax.lax.scan(step, state, (cell.drive(weights, xs), mask), reverse=reverse)
+        final, stacked = jax.lax.scan(step, state, (driven(cell, weights, xs, mask), mask), reverse=reverse)
         return final, (state, *stacked)
 
     final, (starts, others, states, kept) = jax.lax.scan(
@@ -140,10 +142,10 @@ def backward(
         exposed, dr = (x.reshape(-1, x.shape[-1]) for x in (cell.exposed(weights, before), dr))
         (more,) = jax.vjp(lambda matrix: times(exposed, matrix), matrix)[1](dr)
         if wants_dxs:
-            _, pull = jax.vjp(lambda leaves, xs: cell.drive(with_driving(leaves), xs), driving, xs)
+            _, pull = jax.vjp(lambda leaves, xs: driven(cell, with_driving(leaves), xs, mask), driving, xs)
             added, dxs = pull(ddrive)
         else:
-            _, pull = jax.vjp(lambda leaves: cell.drive(with_driving(leaves), xs), driving)
+            _, pull = jax.vjp(lambda leaves: driven(cell, with_driving(leaves), xs, mask), driving)
             (added,), dxs = pull(ddrive), None
         return (ds, dread, dmatrix + more, jax.tree.map(jnp.add, ddriving, added)), dxs
 
@@ -156,10 +158,16 @@ def backward(
     dweights = jax.tree.map(
         lambda *parts: sum(parts), dweights, with_read(dread, zeros), with_driving(ddriving, zeros)
     )
-    return dweights, ds, dxs.reshape(xs.shape) if wants_dxs else None, None
+    return dweights, ds, None if dxs is None else dxs.reshape(xs.shape), None
 
 
 blockwise.defvjp(forward, backward)
+
+
+def driven(cell: ProductCell, weights: Weights, xs: Array, mask: Array | None) -> Drive:
+    """What the steps of a block take from its inputs."""
+    drive = cell.drive(weights, xs)
+    return drive if mask is None else cell.masked(drive, mask)
 
 
 def keep(cell: ProductCell, drive: Drive, r: Array) -> tuple[Drive, Array]:

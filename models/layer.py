@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from models.cell import Array, BatchShape, Cell, Drive, Key, Output, Params, State, Weights
+from models.pooling import last_valid
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,21 @@ class Layer(Cell):
     ) -> tuple[State, Output]:
         """As `models.unroll`, which calls it: final state `[*batch, ...]`, outputs `[T, *batch, ...]`."""
         raise NotImplementedError(f"{type(self).__name__} has no unroll(params, xs, state, …)")
+
+    def last_output(
+        self,
+        params: Params,
+        xs: Array,
+        *,
+        mask: Array | None = None,
+        reverse: bool = False,
+        method: Any = "auto",
+        key: Key | None = None,
+        train: bool = False,
+    ) -> Output:
+        """As `models.recurrence.last_output`, which calls it: `[*batch, ...]`."""
+        _, ys = self.unroll(params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
+        return last_valid(ys, mask, reverse=reverse)
 
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool
 
 from models.cell import Array, BatchShape, Cell, Drive, Output, State, Weights, at_least
-from models.scan import keep_valid, scan
+from models.scan import keep_valid, scan, varying_alike
 from models.state import ravel_state
 
 Vectors = Array  # states as real vectors, [T, *batch, S]
@@ -156,8 +156,9 @@ def solution(
         vectors = jnp.where(moving[None, ..., None], vectors + change, vectors)
         return vectors, *measure(vectors), rounds + moving
 
-    guess = jnp.zeros((length, *start.shape), start.dtype)
-    carry = (guess, *measure(guess), jnp.zeros(batch_shape, jnp.int32))
+    zeros = jnp.zeros((length, *start.shape), start.dtype), jnp.zeros(batch_shape, jnp.int32)
+    (guess, rounds), _ = varying_alike((zeros, start))
+    carry = (guess, *measure(guess), rounds)
     vectors, _, residual, rounds = jax.lax.while_loop(unfinished, improve, carry)
     converged = residual <= tolerance
 

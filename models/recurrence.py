@@ -24,7 +24,8 @@ from models.cell import (
 from models.fused import can_fuse, fused
 from models.layer import Layer
 from models.newton import Newton, newton
-from models.scan import checkpointed_scan, scan
+from models.pooling import last_valid
+from models.scan import checkpointed_scan, scan, varying_alike
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,26 @@ def unroll(
     return state, ys
 
 
+def last_output(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    *,
+    mask: Bool[Array, "T *batch"] | None = None,
+    reverse: bool = False,
+    method: Method = "auto",
+    key: Key | None = None,
+    train: bool = False,
+) -> Output:
+    """What a cell gives of a whole sequence, `[*batch, ...]`: its output at the last valid step that it reads, in
+    reverse the first in time. Of two directions each gives that of its own end (`Bidirectional.last_output`).
+    Zero for a sequence without a valid step. Arguments as for `unroll`."""
+    if isinstance(cell, Layer):
+        return cell.last_output(params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
+    _, ys = unroll(cell, params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
+    return last_valid(ys, mask, reverse=reverse)
+
+
 def unroll_with_info(
     cell: Cell,
     params: Params,
@@ -131,12 +152,19 @@ def unroll_with_info(
         # Zeros in place of what is masked: a NaN times a zero cotangent would still be NaN.
         xs = jnp.where(mask[..., None], xs, 0)
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
+    weights, state, xs, mask = varying_alike((weights, state, xs, mask))
     check_step(cell, weights, state, xs)
     way, why = choose(cell, weights, state, xs, mask) if method == "auto" else (named(method), "asked for")
     if isinstance(way, Fused):
         return *run_fused(cell, weights, state, xs, mask, reverse), Info(way, why)
     drive = cell.drive(weights, xs)
+    drive = drive if mask is None else cell.masked(drive, mask)
     if isinstance(way, Newton):
+        if train and cell.couples_batch:
+            raise ValueError(
+                f"method 'newton' can't train {cell}: in training its examples see one another, and Newton's "
+                "method takes each by itself; use 'scan'"
+            )
         final, ys, told = newton(
             cell, weights, state, drive, batch_shape=batch_shape, options=way, mask=mask, reverse=reverse
         )

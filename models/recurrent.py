@@ -1,9 +1,12 @@
 """The one bridge between cells and Flax: a Linen module that holds a cell's parameters."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flax import linen as nn
 
-from models.cell import Array, Cell, Output, State
-from models.recurrence import Method, unroll
+from models.cell import Array, Cell
+from models.recurrence import unroll
 
 
 class Recurrent(nn.Module):
@@ -16,18 +19,10 @@ class Recurrent(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        xs: Array,
-        state: State | None = None,
-        *,
-        mask: Array | None = None,
-        reverse: bool = False,
-        method: Method = "auto",
-        train: bool = False,
-    ) -> tuple[State, Output]:
-        """`xs [T, *batch, D]`, `mask [T, *batch]` → final state, outputs `[T, *batch, ...]`; see `unroll`."""
+        self, xs: Array, *args: Any, train: bool = False, through: Callable[..., Any] = unroll, **options: Any
+    ) -> Any:
+        """What `through` gives of `xs [T, *batch, D]`: `unroll` final state and outputs `[T, *batch, ...]`,
+        `last_output` what the sequence ends with, `[*batch, ...]`. Other arguments (state, mask, …) are its own."""
         params = self.param("cell", lambda key: self.cell.init(key, xs.shape[-1]))
         key = self.make_rng("recurrent") if train and self.has_rng("recurrent") else None
-        return unroll(
-            self.cell, params, xs, state, mask=mask, reverse=reverse, method=method, key=key, train=train
-        )
+        return through(self.cell, params, xs, *args, key=key, train=train, **options)

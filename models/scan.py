@@ -1,6 +1,7 @@
 """The recurrence by `jax.lax.scan`, one step after the other: serves every cell."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,3 +81,25 @@ def keep_valid(valid: Array, stepped: State, state: State, y: Output) -> tuple[S
 def over(valid: Array, leaf: Array) -> Array:
     """`valid [*batch]` with axes added behind, so that it selects in `leaf [*batch, ...]` (`[]`: all alike)."""
     return valid.reshape(valid.shape + (1,) * (leaf.ndim - valid.ndim))
+
+
+def varying_alike(tree: Any) -> Any:
+    """All leaves as different on each device as any of them, inside a `jax.shard_map` that checks it; elsewhere as
+    they are.
+
+    A scan refuses an initial state that is the same on all devices and then isn't. And weights that are the same
+    have a gradient that is summed over the devices: here once, in place of once a step.
+    """
+    leaves = jax.tree.leaves(tree)
+    axes = frozenset().union(*(varying_axes(leaf) for leaf in leaves))
+
+    def vary(leaf: Any) -> Any:
+        missing = tuple(sorted(axes - varying_axes(leaf), key=str))
+        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(vary, tree)
+
+
+def varying_axes(leaf: Any) -> frozenset[Any]:
+    """The mesh axes along which a leaf may differ from device to device."""
+    return frozenset(jax.typeof(leaf).manual_axis_type.varying)  # pyright: ignore

@@ -7,11 +7,12 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
+from models.bidirectional import Bidirectional
 from models.cell import Array, BatchShape, Cell, Key, Output, Params, State, Weights, affine
 from models.dropout import Dropout, VariationalDropout, needed
 from models.initializers import Glorot
 from models.layer import Layer, check_causal, check_output, check_parts, is_causal, split_or_none
-from models.recurrence import unroll
+from models.recurrence import last_output, unroll
 
 Connection = Literal["plain", "residual", "dense", "highway"]
 
@@ -57,9 +58,9 @@ class Stacked(Layer):
         return all(is_causal(layer) for layer in self.layers)
 
     @property
-    def couples_batch(self) -> bool:
+    def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Where one of its layers does."""
-        return any(getattr(layer, "couples_batch", False) for layer in self.layers)
+        return any(layer.couples_batch for layer in self.layers)
 
     def init(self, key: Key, input_size: int) -> Params:
         own, gates, sizes = [], [], [input_size]
@@ -103,28 +104,68 @@ class Stacked(Layer):
         """Layer after layer, each over the whole sequence, so that each layer's drive is one large product."""
         states = (None,) * self.depth if state is None else state
         check_parts(self, states, self.names)
-        keys, drops = self.keys(key, train)
         finals = []
 
-        def run(i: int, xs: Array) -> Array:
-            if i and self.dropout is not None and drops is not None:
-                xs = self.dropout(xs, drops[i])
-            final, ys = unroll(
-                self.layers[i],
-                params["layers"][i],
-                xs,
-                states[i],
-                mask=mask,
-                reverse=reverse,
-                method=method,
-                key=keys[i],
-                train=train,
-            )
+        def run(i: int, xs: Array, **options: Any) -> Array:
+            final, ys = unroll(self.layers[i], params["layers"][i], xs, states[i], method=method, **options)
             finals.append(final)
             return ys
 
-        ys = self.through(params, xs, run)
+        ys = self.layer_by_layer(params, xs, run, mask=mask, reverse=reverse, key=key, train=train)
         return tuple(finals), ys
+
+    def last_output(
+        self,
+        params: Params,
+        xs: Array,
+        *,
+        mask: Array | None = None,
+        reverse: bool = False,
+        method: Any = "auto",
+        key: Key | None = None,
+        train: bool = False,
+    ) -> Output:
+        """That of the last layer. Raises ValueError where that reads from the end and a connection adds what stands
+        below, so that it isn't said of which step: but of two directions side by side, each at its own end."""
+        options: Any = {"mask": mask, "reverse": reverse, "key": key, "train": train}
+        if is_causal(self.layers[-1]):
+            return super().last_output(params, xs, method=method, **options)
+        if self.depth > 1 and self.connection in ("residual", "highway"):
+            if not isinstance(self.layers[-1], Bidirectional):
+                raise ValueError(
+                    f"a {self.connection} stack ending in a {type(self.layers[-1]).__name__} has no last output: "
+                    "turn the whole stack round, pool the mean, or choose 'plain' or 'dense' connections"
+                )
+            _, ys = self.unroll(params, xs, method=method, **options)
+            return self.layers[-1].ends(ys, mask, reverse=reverse)
+
+        def run(i: int, xs: Array, **options: Any) -> Array:
+            layer, own = self.layers[i], params["layers"][i]
+            if i == self.depth - 1:
+                return last_output(layer, own, xs, method=method, **options)
+            return unroll(layer, own, xs, method=method, **options)[1]
+
+        return self.layer_by_layer(params, xs, run, **options)
+
+    def layer_by_layer(
+        self,
+        params: Params,
+        xs: Array,
+        run: Callable[..., Array],
+        *,
+        key: Key | None,
+        train: bool,
+        **options: Any,
+    ) -> Array:
+        """`run(i, xs, key=…, train=…, **options)` of each layer on what it reads; dropout and connections."""
+        keys, drops = self.keys(key, train)
+
+        def dropped(i: int, xs: Array) -> Array:
+            if i and self.dropout is not None and drops is not None:
+                xs = self.dropout(xs, drops[i])
+            return run(i, xs, key=keys[i], train=train, **options)
+
+        return self.through(params, xs, dropped)
 
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()

@@ -25,7 +25,8 @@ def carried(state: State, reset: Bool[Array, "*batch"] | None = None, initial: S
     Where `reset [*batch]` is True something new begins (a document, say) and `initial` takes the state's place: the
     cell's `initial_state(params, batch_shape)`, through which gradients pass, for it may be learned.
 
-    In a `LossFn` of `train` the state is the carry: `carried(carry, batch["begins"], cell.initial_state(…))`.
+    In a `LossFn` of `train` the state is the carry:
+    `carried(carry, begins, cell.initial_state(params, begins.shape))`, which holds for a device's share too.
 
     Raises ValueError where `reset` comes without `initial`, or isn't boolean with the shape of the batch.
     """

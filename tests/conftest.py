@@ -15,6 +15,10 @@ install_import_hook(["models", "analysis", "train", "data", "experiments"], "bea
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# JAX begins here, with one device: else the first experiment run in this process would give it one for each core,
+# and what later tests see would depend on their order. Several devices are tested in processes of their own.
+jax.devices()
+
 # Compilation makes first examples slow, and a timed test is no test.
 settings.register_profile(
     "unroll", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow]

@@ -9,12 +9,14 @@ from train.metrics import SumCount, accuracy, mean
 from train.nonfinite import NonFinite
 from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, make_schedule
 from train.progress import Progress
+from train.sharding import BATCH_AXIS, batch_mesh
 from train.state import TrainState, create_state
-from train.step import LossFn, train_chunk, train_step
+from train.step import LossFn, Refresh, train_chunk, train_step
 from train.stop import StopRequest, stop_on_signals
 from train.tracking import Tracker, read_metrics
 
 __all__ = [
+    "BATCH_AXIS",
     "Batches",
     "Checkpoints",
     "DamagedCheckpoint",
@@ -25,6 +27,7 @@ __all__ = [
     "NonFinite",
     "OptimizerConfig",
     "Progress",
+    "Refresh",
     "Restored",
     "Result",
     "StopRequest",
@@ -33,6 +36,7 @@ __all__ = [
     "TrainState",
     "Until",
     "accuracy",
+    "batch_mesh",
     "create_state",
     "cross_entropy",
     "evaluate",

@@ -5,41 +5,76 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import jax
+from jax.sharding import Mesh
 
 from train.metrics import SumCount
+from train.sharding import (
+    BATCH_AXIS,
+    EVERYWHERE,
+    CanBeFilledUp,
+    batch_mesh,
+    batch_size,
+    batch_specs,
+    divisible_size,
+    filled_up,
+    on_every_device,
+    on_shares,
+    total,
+)
 from train.state import PyTree
 
 EvalFn = Callable[[PyTree, PyTree], dict[str, SumCount]]
-"""`(params, batch) -> {metric: (sum, count)}`, hashed by `jit` as a `LossFn` is."""
+"""`(params, batch) -> {metric: (sum, count)}`, hashed by `jit` as a `LossFn` is.
+
+A batch may be one device's share of it: its leaves begin with the batch axis, or it has a method `batch_axes()`.
+"""
 
 
-def evaluate(eval_fn: EvalFn, params: PyTree, batches: Iterable[PyTree]) -> dict[str, float]:
+def evaluate(
+    eval_fn: EvalFn, params: PyTree, batches: Iterable[PyTree], *, mesh: Mesh | None = None
+) -> dict[str, float]:
     """The mean of every metric over all that the batches hold: Σ sums / Σ counts, added up in float64.
 
     Args:
         eval_fn: see `EvalFn`.
         params: the parameters.
         batches: batches of any sizes (each new size is compiled once).
+        mesh: the devices that share each batch, by default all there are; a batch that doesn't divide over
+            them and can't be filled up goes to one.
 
     Raises:
         ValueError: there is no batch, or nothing in them counts.
     """
+    mesh = batch_mesh() if mesh is None else mesh
+    params = on_every_device(params, mesh)
     # All batches are sent off before the first result is waited for.
-    results = jax.device_get([_evaluate_batch(params, batch, eval_fn=eval_fn) for batch in batches])
+    results = jax.device_get(
+        [_evaluate_batch(params, batch, eval_fn=eval_fn, mesh=mesh) for batch in batches]
+    )
     if not results:
         raise ValueError("there is nothing to evaluate on: the list of batches is empty")
     means = {}
     for name in results[0]:
-        total = math.fsum(float(result[name][0]) for result in results)
+        summed = math.fsum(float(result[name][0]) for result in results)
         count = math.fsum(float(result[name][1]) for result in results)
         if count == 0:
             raise ValueError(
                 f"there is nothing to evaluate {name!r} on: every place of every batch is masked"
             )
-        means[name] = total / count
+        means[name] = summed / count
     return means
 
 
-@partial(jax.jit, static_argnames="eval_fn")
-def _evaluate_batch(params: PyTree, batch: PyTree, *, eval_fn: EvalFn) -> dict[str, SumCount]:
-    return eval_fn(params, batch)
+@partial(jax.jit, static_argnames=("eval_fn", "mesh"))
+def _evaluate_batch(params: PyTree, batch: PyTree, *, eval_fn: EvalFn, mesh: Mesh) -> dict[str, SumCount]:
+    if mesh.size == 1:
+        return eval_fn(params, batch)
+    full = divisible_size(batch_size(batch), mesh)
+    if full != batch_size(batch) and not isinstance(batch, CanBeFilledUp):
+        return eval_fn(params, batch)
+    batch = filled_up(batch, full)
+
+    def share(params: PyTree, batch: PyTree) -> dict[str, SumCount]:
+        return total(eval_fn(params, batch), BATCH_AXIS)
+
+    return on_shares(share, mesh, (EVERYWHERE, batch_specs(batch)), EVERYWHERE)(params, batch)

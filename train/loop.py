@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 import jax
+from jax.sharding import Mesh
 
 from train.checkpoint import Checkpoints
 from train.evaluate import EvalFn, evaluate
@@ -16,8 +17,9 @@ from train.feed import Batches, Feed, padded
 from train.nonfinite import NonFinite, faulty_parameters
 from train.optimizer import OptimizerConfig
 from train.progress import Progress
+from train.sharding import batch_mesh, batch_size, check_divides
 from train.state import PyTree, TrainState, copied
-from train.step import LossFn, train_chunk
+from train.step import LossFn, Refresh, on_devices, train_chunk
 from train.stop import StopRequest
 from train.tracking import Tracker
 
@@ -92,6 +94,8 @@ def fit(
     folder: Path | str,
     eval_fn: EvalFn | None = None,
     validation: Sequence[PyTree] = (),
+    refresh: Refresh | None = None,
+    mesh: Mesh | None = None,
     resume: bool = False,
     on_log: Hook | None = None,
     until: Until | None = None,
@@ -113,6 +117,10 @@ def fit(
         folder: receives `metrics.jsonl`, `tensorboard/` and `checkpoints/`.
         eval_fn: see `EvalFn`; evaluates `validation` every `eval_every` steps and at the end.
         validation: the batches to evaluate on.
+        refresh: see `Refresh`.
+        mesh: the devices that share each batch (`batch_mesh`), by default all there are. A batch that doesn't
+            divide over them is filled up with examples that are none, and that is said once where progress is
+            shown. Resumed on another number of devices a run goes on, but with other bits.
         resume: go on from the newest checkpoint in the folder, or begin if there is none.
         on_log: called at every logged step for further figures.
         until: asked after every evaluation; where it says yes, training is finished.
@@ -121,7 +129,8 @@ def fit(
         stream: the text stream where progress is shown, standard error by default.
 
     Raises:
-        ValueError: the folder holds a run already; or, on resuming, one of another model or longer than asked.
+        ValueError: the folder holds a run already; or, on resuming, one of another model or longer than asked;
+            or a batch neither divides over the devices nor can be filled up.
         DamagedCheckpoint: no checkpoint in the folder can be read.
         NonFinite: a loss or gradient wasn't finite; the state before it has been saved.
     """
@@ -131,7 +140,8 @@ def fit(
         )
     folder, stop = Path(folder), stop or StopRequest()
     checkpoints = Checkpoints(folder / "checkpoints", config.keep)
-    state, saved, extras = _beginning(state, checkpoints, batches, config, resume)
+    mesh = batch_mesh() if mesh is None else mesh
+    state, saved, extras = _beginning(on_devices(state, mesh), checkpoints, batches, config, resume)
     evaluation: dict[str, float] = extras["evaluation"]
     step, feed = int(state.step), Feed(batches)
     began = time.monotonic() - extras["seconds"]
@@ -155,8 +165,16 @@ def fit(
         while not finished() and not stop.requested:
             start, end = step, next_boundary(step, config, on_log)
             chunk = feed.next(end - start)
+            if not progress.begun:
+                progress.say(_filling(jax.tree.map(itemgetter(0), chunk), state, mesh))
             state, results = train_chunk(
-                state, padded(chunk, config.chunk), end - start, loss_fn=loss_fn, optimizer=optimizer
+                state,
+                padded(chunk, config.chunk),
+                end - start,
+                loss_fn=loss_fn,
+                optimizer=optimizer,
+                refresh=refresh,
+                mesh=mesh,
             )
             # The device is at work: time to fetch what comes next, and only then to wait for the figures.
             if end < config.steps:
@@ -180,13 +198,13 @@ def fit(
                 if step != saved:
                     save()
                 culprit = jax.tree.map(itemgetter(bad), chunk)
-                faults = faulty_parameters(state, culprit, loss_fn=loss_fn)
+                faults = faulty_parameters(state, culprit, loss_fn=loss_fn, mesh=mesh)
                 loss, grad_norm = float(figures["loss"][bad]), float(figures["grad_norm"][bad])
                 raise NonFinite(step + 1, loss, grad_norm, faults, checkpoints.folder / str(step))
 
             progress.update(step, {"loss": float(figures["loss"][step - start - 1])})
             if eval_fn is not None and (step % config.eval_every == 0 or step == config.steps):
-                evaluation = evaluate(eval_fn, state.params, validation)
+                evaluation = evaluate(eval_fn, state.params, validation, mesh=mesh)
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
             if step % config.save_every == 0 or step == config.steps:
@@ -220,3 +238,11 @@ def _beginning(
         )
     batches.set_state(restored.position)
     return restored.state, restored.step, restored.extras
+
+
+def _filling(batch: PyTree, state: TrainState, mesh: Mesh) -> str:
+    """What to say of batches that don't divide over the devices; nothing of those that do."""
+    full = check_divides(batch, state.carry, mesh)
+    if not full or full == batch_size(batch):
+        return ""
+    return f"batch of {batch_size(batch)} filled up to {full} to divide over {mesh.size} devices"

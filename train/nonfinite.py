@@ -5,9 +5,11 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
+from train.sharding import EVERYWHERE, axis_over, batch_specs, check_divides, filled_up, on_shares
 from train.state import PyTree, TrainState, leaf_name
-from train.step import LossFn
+from train.step import LossFn, loss_and_gradient, state_specs
 
 
 class NonFinite(FloatingPointError):
@@ -38,22 +40,31 @@ class NonFinite(FloatingPointError):
         )
 
 
-def faulty_parameters(state: TrainState, batch: PyTree, *, loss_fn: LossFn) -> dict[str, str]:
+def faulty_parameters(
+    state: TrainState, batch: PyTree, *, loss_fn: LossFn, mesh: Mesh | None = None
+) -> dict[str, str]:
     """What is wrong with the gradient of `batch` at `state`, by parameter name.
 
     It is computed once more here, so that the train step need not look at every array of every step.
     """
     return {
         leaf_name(path): _fault(leaf)
-        for path, leaf in jax.tree.leaves_with_path(_gradient(state, batch, loss_fn=loss_fn))
+        for path, leaf in jax.tree.leaves_with_path(gradient_at(state, batch, loss_fn=loss_fn, mesh=mesh))
         if _fault(leaf)
     }
 
 
-@partial(jax.jit, static_argnames="loss_fn")
-def _gradient(state: TrainState, batch: PyTree, *, loss_fn: LossFn) -> PyTree:
-    key = jax.random.fold_in(state.key, state.step)
-    return {"params": jax.grad(loss_fn, has_aux=True)(state.params, state.carry, batch, key)[0]}
+@partial(jax.jit, static_argnames=("loss_fn", "mesh"))
+def gradient_at(state: TrainState, batch: PyTree, *, loss_fn: LossFn, mesh: Mesh | None) -> PyTree:
+    """The gradient that a train step of the same arguments would take, under the name `params`."""
+    axis_name = axis_over(mesh)
+    batch = filled_up(batch, check_divides(batch, state.carry, mesh))
+
+    def share(state: TrainState, batch: PyTree) -> PyTree:
+        return {"params": loss_and_gradient(state, batch, loss_fn=loss_fn, axis_name=axis_name)[1]}
+
+    cut = batch_specs(batch) if axis_name else None
+    return on_shares(share, mesh, (state_specs(), cut), EVERYWHERE)(state, batch)
 
 
 def _fault(gradient: jax.Array) -> str:

@@ -44,6 +44,16 @@ class Progress:
             self._written = step
             self._write(self._line() + "\n")
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been told yet."""
+        return self._first is not None
+
+    def say(self, line: str) -> None:
+        """A line that stays; nothing for an empty one."""
+        if line:
+            self._write(("\r\x1b[K" if self.on_terminal else "") + f"{self.label}{line}\n")
+
     def close(self) -> None:
         """Wipes the bar and writes the last line."""
         if self.on_terminal:

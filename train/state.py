@@ -20,10 +20,11 @@ class TrainState:
 
     Attributes:
         step: int32 `[]`, the number of updates done so far.
-        params: the parameters, real arrays.
+        params: the parameters, real arrays; running averages among them stand under the name `averages`.
         opt_state: what Optax remembers of earlier gradients.
-        carry: what else goes from step to step without a gradient: the hidden state `[B, …]` of truncated
-            backpropagation, running averages; `()` when there is nothing. Its shapes never change.
+        carry: what else goes from step to step, example by example: the hidden state of truncated
+            backpropagation; `()` when there is nothing. Its leaves begin with the batch axis `[B, …]`, along
+            which devices share it as they share the batch, and never change their shapes.
         key: the run's random key. Step `n` draws from `fold_in(key, n)`, resumed or not.
     """
 
@@ -57,6 +58,11 @@ def copied(tree: PyTree) -> PyTree:
 def is_key(leaf: jax.Array) -> bool:
     """Whether a leaf is a typed random key (`jax.random.key`), whose bits have to be asked for."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def is_average(path: tuple[Any, ...]) -> bool:
+    """Whether a leaf belongs to running averages, which no gradient reaches and no optimizer may change."""
+    return "averages" in leaf_name(path).split("/")
 
 
 def leaf_name(path: tuple[Any, ...]) -> str:

@@ -2,27 +2,80 @@
 
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from train.checks import check_carry, check_names, check_pairs
+from train.metrics import SumCount, mean
 from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, make_schedule
-from train.state import PyTree, TrainState, leaf_name
+from train.sharding import (
+    EVERYWHERE,
+    SHARED,
+    axis_over,
+    batch_specs,
+    check_divides,
+    filled_up,
+    on_shares,
+    total,
+)
+from train.state import PyTree, TrainState, is_average, leaf_name
 
 Metrics = dict[str, jax.Array]
 
-LossFn = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[jax.Array, tuple[PyTree, Metrics]]]
-"""`(params, carry, batch, key) -> (loss, (carry, metrics))`, loss and metrics scalars.
+LossFn = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[SumCount, tuple[PyTree, dict[str, SumCount]]]]
+"""`(params, carry, batch, key) -> ((sum, count), (carry, {metric: (sum, count)}))`.
+
+Loss and metrics are sums over the examples given and the number of what was summed, so that shares of a batch,
+however uneven, add up to the batch: trained on is Σ sums / Σ counts (zero where nothing counts). The batch's leaves
+begin with the batch axis, or it has a method `batch_axes()` that says where it stands.
 
 `jit` caches by its hash: write a module's function or a frozen dataclass with `__call__`, no closure made anew.
 """
 
-OWN_METRICS = ("loss", "grad_norm", "clipped_norm", "update_norm", "param_norm", "learning_rate", "finite")
+Refresh = Callable[[PyTree, PyTree, jax.Array], PyTree]
+"""`(params, batch, key) -> params`: what changes without a gradient (running averages), after each update.
+
+Hashed by `jit` as a `LossFn` is. On several devices it sees its device's share of the batch, and must give the
+same on all: statistics are summed over `BATCH_AXIS`.
+"""
+
+
+def loss_and_gradient(
+    state: TrainState, batch: PyTree, *, loss_fn: LossFn, axis_name: str | None = None
+) -> tuple[jax.Array, PyTree, PyTree, Metrics]:
+    """The loss at the state, its gradient, the new carry and the metrics, of this batch on all devices together:
+
+        L = Σ_d S_d / Σ_d n_d        ∂L/∂θ = Σ_d ∂S_d/∂θ / Σ_d n_d
+
+    with S_d and n_d the sum and count of device d. Each device draws with a key of its own.
+    """
+    key = key_of_step(state, axis_name)
+
+    def own_sum(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree, dict[str, SumCount]]]:
+        loss, (carry, extra) = loss_fn(params, state.carry, batch, key)
+        check_pairs({"loss": loss} | extra)
+        return loss[0], (loss[1], carry, extra)
+
+    (own, (count, carry, extra)), gradient = jax.value_and_grad(own_sum, has_aux=True)(state.params)
+    check_carry(carry, state.carry)
+    # All in one, for each sum over the devices makes them wait for one another.
+    loss, gradient, extra = total(((own, count), gradient, extra), axis_name)
+    gradient = jax.tree.map(lambda leaf: mean((leaf, loss[1].astype(leaf.dtype))), gradient)
+    return mean(loss), gradient, carry, {name: mean(pair) for name, pair in extra.items()}
 
 
 def train_step(
-    state: TrainState, batch: PyTree, *, loss_fn: LossFn, optimizer: OptimizerConfig
+    state: TrainState,
+    batch: PyTree,
+    *,
+    loss_fn: LossFn,
+    optimizer: OptimizerConfig,
+    refresh: Refresh | None = None,
+    axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One update: gradient, clipping, optimizer. Not jitted; `train_chunk` is.
 
@@ -33,7 +86,9 @@ def train_step(
         state: where training stands.
         batch: one batch, as `loss_fn` takes it.
         loss_fn: see `LossFn`.
-        optimizer: see `OptimizerConfig`.
+        optimizer: see `OptimizerConfig`; parameters under the name `averages` are not its own to change.
+        refresh: see `Refresh`.
+        axis_name: inside `jax.shard_map` the axis over whose devices the batch (and the carry) is shared.
 
     Returns:
         The next state, and scalars: `loss`, `grad_norm` (Euclidean norm of the whole gradient before
@@ -41,17 +96,17 @@ def train_step(
         `finite`, and the metrics of `loss_fn`.
 
     Raises:
-        ValueError: a metric isn't a scalar or bears a name of the step's own, or the carry changes its form.
+        ValueError: loss or metric isn't a pair of scalars, a metric bears a name of the step's own, or the carry
+            changes its form.
     """
-    key = jax.random.fold_in(state.key, state.step)
-    gradient_of = jax.value_and_grad(loss_fn, has_aux=True)
-    (loss, (carry, extra)), gradient = gradient_of(state.params, state.carry, batch, key)
-    _check_carry(carry, state.carry)
-    _check_metrics(extra)
+    loss, gradient, carry, extra = loss_and_gradient(state, batch, loss_fn=loss_fn, axis_name=axis_name)
+    check_names(extra)
 
     clipping, transform = make_clipping(optimizer), make_optimizer(optimizer)
     clipped, _ = clipping.update(gradient, clipping.init(state.params))
     updates, opt_state = transform.update(clipped, state.opt_state, state.params)
+    # A gradient of zero is not enough to leave averages alone: weight decay has none.
+    updates = jax.tree.map_with_path(lambda path, u: jnp.zeros_like(u) if is_average(path) else u, updates)
     params = optax.apply_updates(state.params, updates)
 
     grad_norm, update_norm = optax.tree.norm(gradient), optax.tree.norm(updates)
@@ -66,19 +121,38 @@ def train_step(
         "finite": finite,
         **extra,
     }
+    if refresh is not None:
+        params = refresh(params, batch, jax.random.fold_in(key_of_step(state, axis_name), 1))
     new = (state.step + 1, params, opt_state, carry)
     old = (state.step, state.params, state.opt_state, state.carry)
     return TrainState(*jax.tree.map(partial(jnp.where, finite), new, old), key=state.key), metrics
 
 
-@partial(jax.jit, static_argnames=("loss_fn", "optimizer"), donate_argnames="state")
+def key_of_step(state: TrainState, axis_name: str | None) -> jax.Array:
+    """What this step draws from, on each device something else; one device doesn't count itself."""
+    key = jax.random.fold_in(state.key, state.step)
+    return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+
+
+@partial(jax.jit, static_argnames=("loss_fn", "optimizer", "refresh", "mesh"), donate_argnames="state")
 def train_chunk(
-    state: TrainState, batches: PyTree, count: jax.Array | int, *, loss_fn: LossFn, optimizer: OptimizerConfig
+    state: TrainState,
+    batches: PyTree,
+    count: jax.Array | int,
+    *,
+    loss_fn: LossFn,
+    optimizer: OptimizerConfig,
+    refresh: Refresh | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, Metrics]:
     """`count` train steps in one dispatch, one batch each; ends early at the first that isn't finite.
 
     `count` is not part of what is compiled: one program serves every chunk no longer than `batches`, and a
     step has the same bits however the steps are cut into chunks. Hence a resumed run equals an unbroken one.
+
+    On a mesh of several devices each runs the whole loop with its share of every batch, and they meet once a step,
+    to add up loss, gradient and metrics. The result is that of one device to rounding, but for what is drawn at
+    random, for each device draws for itself. A batch that doesn't divide is filled up with examples that are none.
 
     Args:
         state: where training stands; its memory is given away, so it can't be used afterwards.
@@ -86,56 +160,73 @@ def train_chunk(
         count: how many steps, at most `length`.
         loss_fn: see `LossFn`.
         optimizer: see `OptimizerConfig`.
+        refresh: see `Refresh`.
+        mesh: the devices that share a batch (`batch_mesh`); None for one.
 
     Returns:
         The state after the last finite step, and the metrics of `train_step` stacked `[length]`. Of a step
         that wasn't done they are zero; the first False among `finite[:count]` is the step that wasn't finite.
+
+    Raises:
+        ValueError: a batch that doesn't divide over the devices can't be filled up.
     """
-    step = partial(train_step, loss_fn=loss_fn, optimizer=optimizer)
-
-    def batch_at(index: jax.Array | int) -> PyTree:
-        return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), batches)
-
-    def unfinished(loop: tuple) -> jax.Array:
-        index, finite, _, _ = loop
-        return finite & (index < count)
-
-    def advance(loop: tuple) -> tuple:
-        index, _, state, stacked = loop
-        state, metrics = step(state, batch_at(index))
-        stacked = jax.tree.map(lambda steps, one: steps.at[index].set(one), stacked, metrics)
-        return index + 1, metrics["finite"], state, stacked
-
+    axis_name = axis_over(mesh)
+    step = partial(train_step, loss_fn=loss_fn, optimizer=optimizer, refresh=refresh, axis_name=axis_name)
     length = jax.tree.leaves(batches)[0].shape[0]
-    _, one = jax.eval_shape(step, state, jax.eval_shape(batch_at, 0))
-    stacked = jax.tree.map(lambda metric: jnp.zeros((length, *metric.shape), metric.dtype), one)
-    start = (jnp.zeros((), jnp.int32), jnp.array(True), state, stacked)
-    _, _, state, stacked = jax.lax.while_loop(unfinished, advance, start)
-    return state, stacked
+    one = jax.eval_shape(lambda: jax.tree.map(itemgetter(0), batches))
+    size = check_divides(one, state.carry, mesh)
+    if size:
+        batches = jax.vmap(partial(filled_up, size=size))(batches)
 
-
-def _check_metrics(metrics: Metrics) -> None:
-    for name, value in metrics.items():
-        if name in OWN_METRICS:
-            raise ValueError(
-                f"the loss function's metric {name!r} has a name of the train step's own; rename it"
-            )
-        if jnp.shape(value) != ():
-            raise ValueError(
-                f"the loss function's metric {name!r} has shape {jnp.shape(value)}; "
-                "a metric is a scalar, so reduce it"
+    def loop(state: TrainState, batches: PyTree, count: jax.Array) -> tuple[TrainState, Metrics]:
+        def batch_at(index: jax.Array | int) -> PyTree:
+            return jax.tree.map(
+                lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), batches
             )
 
+        def unfinished(carry: tuple) -> jax.Array:
+            index, finite, _, _ = carry
+            return finite & (index < count)
 
-def _check_carry(new: PyTree, old: PyTree) -> None:
-    if jax.tree.structure(new) != jax.tree.structure(old):
-        raise ValueError(
-            f"the loss function was given a carry of the form {jax.tree.structure(old)} "
-            f"and returned {jax.tree.structure(new)}; return what it was given"
-        )
-    for (path, before), after in zip(jax.tree.leaves_with_path(old), jax.tree.leaves(new), strict=True):
-        if (jnp.shape(before), jnp.result_type(before)) != (jnp.shape(after), jnp.result_type(after)):
+        def advance(carry: tuple) -> tuple:
+            index, _, state, stacked = carry
+            state, metrics = step(state, batch_at(index))
+            stacked = jax.tree.map(lambda steps, one: steps.at[index].set(one), stacked, metrics)
+            return index + 1, metrics["finite"], state, stacked
+
+        _, metrics = jax.eval_shape(step, state, batch_at(0))
+        stacked = jax.tree.map(lambda metric: jnp.zeros((length, *metric.shape), metric.dtype), metrics)
+        start = (jnp.zeros((), jnp.int32), jnp.array(True), state, stacked)
+        _, _, state, stacked = jax.lax.while_loop(unfinished, advance, start)
+        return state, stacked
+
+    where = state_specs()
+    cut = batch_specs(one, stacked=True) if axis_name else None
+    return on_shares(loop, mesh, (where, cut, EVERYWHERE), (where, EVERYWHERE))(
+        state, batches, jnp.asarray(count)
+    )
+
+
+def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
+    """The state where `train_chunk` on this mesh leaves it, so that the first chunk's memory can be given away.
+
+    Raises:
+        ValueError: the carry doesn't divide over the devices.
+    """
+    for path, leaf in jax.tree.leaves_with_path(state.carry):
+        if jnp.ndim(leaf) == 0 or len(leaf) % mesh.size:
             raise ValueError(
-                f"the carry's leaf {leaf_name(path) or 'itself'} is {jax.typeof(before)} before the step and "
-                f"{jax.typeof(after)} after it; its shape and dtype must not change"
+                f"the carry's leaf {leaf_name(path) or 'itself'} of shape {jnp.shape(leaf)} must begin with a "
+                f"batch axis that divides over {mesh.size} devices; make the batch such, or take fewer devices"
             )
+    return jax.tree.map(
+        lambda spec, part: jax.device_put(part, NamedSharding(mesh, spec)),
+        state_specs(),
+        state,
+        is_leaf=lambda node: isinstance(node, PartitionSpec),
+    )
+
+
+def state_specs() -> TrainState:
+    """Where a state lies: everywhere the same, but for the carry, which goes with the batch."""
+    return TrainState(EVERYWHERE, EVERYWHERE, EVERYWHERE, SHARED, EVERYWHERE)

@@ -1,6 +1,7 @@
 """Flax Linen: `nn.RNN` over its cells, `OptimizedLSTMCell` for the LSTM."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -14,7 +15,7 @@ def build(work: Work, sharded: bool) -> JittedLayer:
     layer = nn.RNN(CELLS[work.family](work.H), time_major=True)
 
     def outputs(params: dict, xs: jax.Array) -> jax.Array:
-        return layer.apply(params, xs)
+        return jnp.asarray(layer.apply(params, xs))
 
     params = {"params": {"cell": cell_params(work.family, work.weights())}}
     return JittedLayer(work, params, outputs, sharded=sharded)

@@ -24,6 +24,6 @@ def build(work: Work, sharded: bool) -> JittedLayer:
         # Left to itself it would draw the zeros from a random stream, which `jax.jit` doesn't let it move on.
         zeros = jnp.zeros((xs.shape[1], work.H))
         carry = (zeros, zeros) if work.family == "lstm" else zeros
-        return nnx.merge(graph, params, others)(xs, initial_carry=carry)
+        return jnp.asarray(nnx.merge(graph, params, others)(xs, initial_carry=carry))
 
     return JittedLayer(work, params, outputs, sharded=sharded)

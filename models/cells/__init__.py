@@ -27,6 +27,7 @@ CELLS: dict[str, type[Cell]] = {
     "peephole_lstm": PeepholeLSTM,
     "layer_norm_lstm": LayerNormLSTM,
     "layer_norm_gru": LayerNormGRU,
+    "batch_norm_lstm": BatchNormLSTM,
     "ind_rnn": IndRNN,
     "orthogonal": OrthogonalRNN,
     "unitary": UnitaryRNN,

@@ -12,6 +12,7 @@ from models.cell import (
     Array,
     BatchShape,
     Cell,
+    Drive,
     Key,
     Params,
     ProductCell,
@@ -36,6 +37,13 @@ class BatchNormState(NamedTuple):
     h: Array
     c: Array
     steps: Array
+
+
+class BatchNormDrive(NamedTuple):
+    """x W `[*batch, 4H]`, and which examples are valid at this step, bool `[*batch]`; None where all are."""
+
+    z: Array
+    valid: Array | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class BatchNormLSTM(ProductCell):
     State: (h, c, steps); each example counts its own steps. Output: h.
 
     Several devices (or `jax.vmap`) that share a batch name their axis, `axis_name`: statistics are then taken over
-    all of it. Masked examples are part of the batch in training, with an input of zero; in `update_averages` not.
+    all of it, however uneven the shares. Masked examples count neither there nor in `update_averages`.
     Where the first inputs of all examples are alike (black pixels), a variance is 0: give a random initial state.
     """
 
@@ -128,8 +136,11 @@ class BatchNormLSTM(ProductCell):
         last = jnp.max(jnp.where(averages["seen"] > 0, steps, 0))
         return weights | {"averages": jax.tree.map(lambda leaf: leaf[jnp.minimum(steps, last)], averages)}
 
-    def drive(self, weights: Weights, x: Array) -> Array:
-        return affine(x, weights["kernel"])
+    def drive(self, weights: Weights, x: Array) -> BatchNormDrive:
+        return BatchNormDrive(affine(x, weights["kernel"]), None)
+
+    def masked(self, drive: BatchNormDrive, mask: Array) -> BatchNormDrive:
+        return drive._replace(valid=mask)
 
     def recurrent_matrix(self, weights: Weights) -> Array:
         return weights["recurrent"]
@@ -138,45 +149,50 @@ class BatchNormLSTM(ProductCell):
         return state.h
 
     def pointwise(
-        self, weights: Weights, state: BatchNormState, drive: Array, r: Array
+        self, weights: Weights, state: BatchNormState, drive: BatchNormDrive, r: Array
     ) -> tuple[BatchNormState, Array]:
         (_, _, o), c = self.gates(weights, state, drive, r)
-        shown = add_bias(self.normed(weights, "memory", c, state.steps), weights["memory_bias"])
-        h = o * jnp.tanh(shown)
+        normed = self.normed(weights, "memory", c, state.steps, drive.valid)
+        h = o * jnp.tanh(add_bias(normed, weights["memory_bias"]))
         return BatchNormState(h, c, state.steps + 1), h
 
     def gates(
-        self, weights: Weights, state: BatchNormState, drive: Array, r: Array
+        self, weights: Weights, state: BatchNormState, drive: BatchNormDrive, r: Array
     ) -> tuple[tuple[Array, Array, Array], Array]:
         """i, f and o, and c_t."""
-        of_input = self.normed(weights, "input", drive, state.steps)
-        of_state = self.normed(weights, "recurrent", r, state.steps)
+        of_input = self.normed(weights, "input", drive.z, state.steps, drive.valid)
+        of_state = self.normed(weights, "recurrent", r, state.steps, drive.valid)
         i, f, g, o = squash(add_bias(of_input + of_state, weights["bias"]), GATES)
         return (i, f, o), f * state.c + i * g
 
-    def normed(self, weights: Weights, name: str, z: Array, steps: Array) -> Array:
-        """BN_t(z; γ) of what is called `name`: `z [*batch, N]`, `steps [*batch]` done before."""
+    def normed(self, weights: Weights, name: str, z: Array, steps: Array, valid: Array | None) -> Array:
+        """BN_t(z; γ) of what is called `name`: `z [*batch, N]`; `steps` done before and `valid`, `[*batch]`."""
         wide = z.astype(jnp.promote_types(z.dtype, jnp.float32))
         if "averages" in weights:
             at = jnp.minimum(steps, self.max_steps - 1)
             mean, variance = (weights["averages"][f"{name}_{kind}"][at] for kind in ("mean", "variance"))
         else:
-            mean = self.batch_mean(wide)
-            variance = self.batch_mean((wide - mean) ** 2)
+            mean = self.batch_mean(wide, valid)
+            variance = self.batch_mean((wide - mean) ** 2, valid)
         normed = (wide - mean) * jax.lax.rsqrt(variance + self.epsilon)
         return scale(normed.astype(z.dtype), weights[f"{name}_gain"])
 
-    def batch_mean(self, z: Array) -> Array:
-        """The mean over the batch axes, here and on the other devices: `z [*batch, N]` → `[1 …, N]`."""
-        mean = jnp.mean(z, axis=tuple(range(z.ndim - 1)), keepdims=True)
-        return mean if self.axis_name is None else jax.lax.pmean(mean, self.axis_name)
+    def batch_mean(self, z: Array, valid: Array | None) -> Array:
+        """The mean over the valid examples of the batch, here and on the other devices; 0 where there are none:
+        `z [*batch, N]` → `[1 …, N]`."""
+        valid = jnp.ones(z.shape[:-1], bool) if valid is None else valid
+        count = jnp.sum(valid, dtype=z.dtype)
+        summed = jnp.sum(jnp.where(valid[..., None], z, 0), axis=tuple(range(z.ndim - 1)), keepdims=True)
+        if self.axis_name is not None:
+            summed, count = jax.lax.psum((summed, count), self.axis_name)
+        return summed / jnp.maximum(count, 1)
 
-    def observe(self, weights: Weights, state: BatchNormState, drive: Array) -> dict[str, Array]:
+    def observe(self, weights: Weights, state: BatchNormState, drive: BatchNormDrive) -> dict[str, Array]:
         """The gates, `input`, `forget` and `output`; and for `update_averages` the `steps` done
         before and what is normalised: `before_input` x W, `before_recurrent` h R and `before_memory` c."""
         r = self.product(weights, state)
         (i, f, o), c = self.gates(weights, state, drive, r)
-        before = {f"before_{name}": z for name, z in zip(NORMED, (drive, r, c), strict=True)}
+        before = {f"before_{name}": z for name, z in zip(NORMED, (drive.z, r, c), strict=True)}
         return {"input": i, "forget": f, "output": o, "steps": state.steps} | before
 
 
@@ -237,11 +253,13 @@ def observe_sequence(
         xs = jnp.where(mask[..., None], xs, 0)
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
 
-    def step(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, dict[str, Array]]:
+    def step(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, dict[str, Array]]:
         drive, valid = inputs
         seen = cell.observe(weights, state, drive)
         stepped, y = cell.step(weights, state, drive)
         return (stepped if valid is None else keep_valid(valid, stepped, state, y)[0]), seen
 
     start = cell.initial_state(params, batch_shape) if state is None else state
-    return jax.lax.scan(step, start, (cell.drive(weights, xs), mask))[1]
+    drive = cell.drive(weights, xs)
+    drive = drive if mask is None else cell.masked(drive, mask)
+    return jax.lax.scan(step, start, (drive, mask))[1]

@@ -44,9 +44,9 @@ class LearnedState(ProductCell):
         return isinstance(self.cell, ProductCell) and self.cell.elementwise
 
     @property
-    def couples_batch(self) -> bool:
+    def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """As the cell's."""
-        return getattr(self.cell, "couples_batch", False)
+        return self.cell.couples_batch
 
     @property
     def product_cell(self) -> ProductCell:
@@ -83,6 +83,9 @@ class LearnedState(ProductCell):
     def drive(self, weights: Weights, x: Array) -> Drive:
         return self.cell.drive(weights, x)
 
+    def masked(self, drive: Drive, mask: Array) -> Drive:
+        return self.cell.masked(drive, mask)
+
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
         return self.cell.step(weights, state, drive)
 
@@ -103,7 +106,7 @@ class LearnedState(ProductCell):
 
 
 @dataclass(frozen=True)
-class LearnedLinearState(LearnedState, LinearCell):
+class LearnedLinearState(LearnedState, LinearCell):  # pyright: ignore[reportIncompatibleVariableOverride]
     """`LearnedState` of a cell that is linear in its state, which can so be run in parallel over time still."""
 
     def __post_init__(self) -> None:

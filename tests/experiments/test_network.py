@@ -18,7 +18,6 @@ from models import (
     Dropout,
     Elman,
     Scan,
-    SequenceClassifier,
     Stacked,
     unroll,
 )
@@ -102,14 +101,6 @@ def test_read_out_where_all_is_read() -> None:
     expected = jnp.asarray(forward.apply(variables, xs, mask=MASK)) - bias
     expected += 2 * (jnp.asarray(backward.apply(variables, xs, mask=MASK)) - bias) + bias
     np.testing.assert_allclose(jnp.asarray(both.apply(merged, xs, mask=MASK)), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_ends_want_two_directions() -> None:
-    model = SequenceClassifier(GRU(3), classes=1, pool="ends")
-    with pytest.raises(
-        ValueError, match=r"two directions of one size give an even number of outputs, but .* 3"
-    ):
-        model.init(jax.random.key(0), jnp.zeros((T, B, D)))
 
 
 GROWING = '''

@@ -24,7 +24,7 @@ Finished = Callable[[str], Path]
 Options = dict[str, tuple[str | float, ...]]
 LAST = 2000
 ADDING = ["adding", "--cell=elman", "--hidden-size=8", "--length=20", "--batch-size=10", "--save-every=200"]
-ADDING += ["--steps", str(LAST)]
+ADDING += ["--steps", str(LAST), "--devices=1"]  # this process has no more
 Process = subprocess.Popen[str]
 
 

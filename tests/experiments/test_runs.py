@@ -44,7 +44,7 @@ def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     }  # fmt: skip
     assert config["optimizer"]["name"] == ("momentum" if name == "gradients" else "adam")
 
-    environment = json.loads((folder / "environment.json").read_text())
+    (environment,) = json.loads((folder / "environment.json").read_text())
     assert environment["packages"]["jax"] == jax.__version__
     assert environment["packages"]["numpy"] == np.__version__
     assert environment["devices"] == [f"{d.platform}: {d.device_kind}" for d in jax.devices()]

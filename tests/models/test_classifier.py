@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import GRU, LSTM, Elman, Recurrent, SequenceClassifier, SequenceTagger
+from models import GRU, LSTM, Bidirectional, Elman, Recurrent, SequenceClassifier, SequenceTagger, Stacked
 from models.cell import Array
-from models.classifier import ends_valid, first_valid, last_valid, mean_valid
+from models.pooling import last_valid, mean_valid
 from tests.models import loops
 
 T, B, D, H, C = 6, 4, 3, 5, 2
@@ -58,14 +58,14 @@ def test_pooling(seed: int) -> None:
 
 @jax.jit
 def pooled(ys: Array, mask: Array) -> tuple[Array, ...]:
-    ends = ends_valid(jnp.concatenate([ys, ys], axis=-1), mask)
-    return last_valid(ys, mask), first_valid(ys, mask), mean_valid(ys, mask), ends
+    ends = Bidirectional(Elman(H)).ends(jnp.concatenate([ys, ys], axis=-1), mask)
+    return last_valid(ys, mask), last_valid(ys, mask, reverse=True), mean_valid(ys, mask), ends
 
 
 def test_pooling_without_a_mask_or_a_batch() -> None:
     ys = np.random.default_rng(0).normal(size=(T, H)).astype(np.float32)
     np.testing.assert_array_equal(last_valid(jnp.asarray(ys)), ys[-1])
-    np.testing.assert_array_equal(first_valid(jnp.asarray(ys)), ys[0])
+    np.testing.assert_array_equal(last_valid(jnp.asarray(ys), reverse=True), ys[0])
     np.testing.assert_allclose(mean_valid(jnp.asarray(ys)), ys.mean(axis=0), rtol=1e-5)
     mask = np.array([0, 1, 1, 0, 1, 0], bool)
     np.testing.assert_array_equal(last_valid(jnp.asarray(ys), jnp.asarray(mask)), ys[4])
@@ -85,6 +85,36 @@ def test_classifier(kind: Any) -> None:
     kernel, bias = params["readout"]["kernel"], params["readout"]["bias"]
     np.testing.assert_allclose(logits, pool(kind, ys, MASK) @ kernel + bias, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(np.asarray(logits)[2], bias, rtol=1e-6)
+
+
+@pytest.mark.parametrize("merge", ["concatenate", "sum"])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_both_directions_pool_each_at_its_own_end(merge: Any, stacked: bool) -> None:
+    """The forward cell after the last valid step, the backward cell after the first: two NumPy loops."""
+    both = Bidirectional(Elman(H), Elman(H), merge)
+    model = SequenceClassifier(Stacked((Elman(H), both)) if stacked else both, classes=C)
+    xs = np.random.default_rng(1).normal(size=(T, B, D))
+    variables = randomized(model, xs)
+    params = double(variables["params"])
+    own, below = params["recurrent"]["cell"], xs
+    if stacked:
+        _, below = loops.run(loops.elman(), own["layers"][0], xs, zeros(1), MASK)
+        own = own["layers"][1]
+    (f,), _ = loops.run(loops.elman(), own["forward"], below, zeros(1), MASK)
+    (b,), _ = loops.run(loops.elman(), own["backward"], below, zeros(1), MASK, reverse=True)
+    pooled = np.concatenate([f, b], axis=-1) if merge == "concatenate" else f + b
+    expected = pooled @ params["readout"]["kernel"] + params["readout"]["bias"]
+    logits = jax.jit(model.apply)(variables, jnp.asarray(xs, jnp.float32), mask=jnp.asarray(MASK))
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+    whole: Any = jax.jit(model.apply)(variables, jnp.asarray(xs, jnp.float32))
+    full: Any = jax.jit(model.apply)(variables, jnp.asarray(xs, jnp.float32), mask=jnp.ones((T, B), bool))
+    np.testing.assert_allclose(whole, full, rtol=1e-6)
+
+
+def test_a_residual_stack_of_two_directions_has_no_last_output() -> None:
+    stack = Stacked((Bidirectional(Elman(1), merge="sum"),) * 2, "residual")
+    with pytest.raises(ValueError, match="can be read at the end of each only where"):
+        SequenceClassifier(stack, classes=C).init(jax.random.key(0), jnp.zeros((3, 2, 1)))
 
 
 def test_classifier_of_tokens() -> None:

@@ -1,7 +1,7 @@
 """What `unroll` can't use it refuses in one sentence that says what, where and what is wanted."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,13 @@ from models import GRU, LSTM, Cell, Elman, unroll
 from models.cell import Array
 
 D = 2
+
+
+@dataclass(frozen=True)
+class Coupled(Elman):
+    """Its examples see one another in training."""
+
+    couples_batch: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,12 @@ REFUSED: dict[str, tuple[Cell, dict[str, Any], type[Exception], str]] = {
     ),
     "state of another cell": (LSTM(3), {"state": jnp.zeros((2, 3))}, ValueError, "state given to LSTM"),
     "method": (GRU(3), {"method": "nowton"}, ValueError, "unknown method 'nowton'.*scan"),
+    "newton on a coupled batch": (
+        Coupled(3),
+        {"method": "newton", "train": True},
+        ValueError,
+        r"method 'newton' can't train Coupled.*: in training its examples see one another",
+    ),
     "step of another shape": (WrongShape(3), {}, TypeError, r"WrongShape\.step .*\[2, 2\], but .*\[2, 3\]"),
     "step of another type": (WrongType(3), {}, TypeError, r"WrongType\.step .*bfloat16.*float32.* is wanted"),
     "step of another form": (WrongTree(3), {}, TypeError, r"WrongTree\.step must return"),

@@ -71,7 +71,7 @@ def test_newest_are_kept(tmp_path):
 def test_another_model(tmp_path, change, message):
     state = toy_state()
     Checkpoints(tmp_path).save(1, state)
-    other = create_state(change(state.params), ADAM, jax.random.key(0), jnp.zeros((1, 1)))
+    other = create_state(change(state.params), ADAM, jax.random.key(0), jnp.zeros((8, 1)))
     with pytest.raises(ValueError, match="is a checkpoint of another model: " + message) as caught:
         Checkpoints(tmp_path).restore_latest(other)
     assert not isinstance(caught.value, DamagedCheckpoint)

@@ -20,7 +20,6 @@ from train import (
     StopRequest,
     create_state,
     fit,
-    mean,
     next_boundary,
     read_metrics,
     square_error,
@@ -52,7 +51,7 @@ def test_linear_regression_is_solved(tmp_path):
             return np.stack([x] * count), np.stack([y] * count)
 
     def loss(params, carry, batch, key):
-        return mean(square_error(batch[0] @ params, batch[1])), (carry, {})
+        return square_error(batch[0] @ params, batch[1]), (carry, {})
 
     optimizer = OptimizerConfig("sgd", 0.2, clip="none")
     state = create_state(jnp.zeros((3, 1)), optimizer, jax.random.key(0))
@@ -158,15 +157,14 @@ def test_nan_stops_with_the_last_good_state(unbroken, tmp_path, broken, last):
 
 def root_loss(params, carry, batch, key):
     """Its gradient in `scale` is 0 · ∞ where the batch is zero; the loss itself is finite."""
-    return jnp.sum(params["w"] ** 2) + jnp.sqrt(jnp.sum(params["scale"] * batch)), (carry, {})
+    loss = jnp.sum(params["w"] ** 2) + jnp.sqrt(jnp.sum(params["scale"] * batch))
+    return (loss, jnp.ones(())), (carry, {})
 
 
 def large_loss(params, carry, batch, key):
     """A gradient whose entries are finite and whose norm overflows."""
-    return jnp.sum(params["w"]) * jnp.where(jnp.sum(batch) == 0, 1e30, 1.0) + 0 * jnp.sum(params["scale"]), (
-        carry,
-        {},
-    )
+    loss = jnp.sum(params["w"]) * jnp.where(jnp.sum(batch) == 0, 1e30, 1.0) + 0 * jnp.sum(params["scale"])
+    return (loss, jnp.ones(())), (carry, {})
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,21 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from tests.train.toy import ADAM, ToyBatches, bits, loss_fn, toy_batch, toy_state
-from train import OptimizerConfig, create_state, evaluate, mean, square_error, train_chunk, train_step
+from train import (
+    OptimizerConfig,
+    TrainState,
+    create_state,
+    evaluate,
+    mean,
+    square_error,
+    train_chunk,
+    train_step,
+)
+from train.metrics import masked_sum
 from train.state import copied
 
 SGD = OptimizerConfig("sgd", 0.1, clip_at=0.5)
@@ -26,7 +37,8 @@ class LeastSquares:
     def __call__(self, params, carry, batch, key):
         self.traced.append(self.power)
         x, y = batch
-        return jnp.mean(jnp.abs(x @ params["w"] - y) ** self.power), (carry, {})
+        error = jnp.abs(x @ params["w"] - y) ** self.power
+        return masked_sum(error, jnp.ones(error.shape, bool)), (carry, {})
 
 
 def regression():
@@ -132,22 +144,68 @@ def test_carry_and_randomness_move():
     assert train_step(later, batch, loss_fn=loss_fn, optimizer=ADAM)[1]["loss"] != metrics["loss"]
 
 
+ONE = (jnp.ones(()), jnp.ones(()))
+
+
 @pytest.mark.parametrize(
     ("outcome", "message"),
     [
-        (lambda carry: (carry, {"loss": jnp.zeros(())}), "'loss' has a name of the train step's own"),
-        (lambda carry: (carry, {"odd": jnp.zeros(3)}), r"'odd' has shape \(3,\)"),
-        (lambda carry: ({"h": carry["h"][:1]}, {}), r"leaf h is float32\[2\] before .* float32\[1\] after"),
-        (lambda carry: ((), {}), "return what it was given"),
+        (lambda carry: (ONE, (carry, {"loss": ONE})), "'loss' has a name of the train step's own"),
+        (lambda carry: (ONE, (carry, {"odd": jnp.zeros(3)})), r"'odd' must be a pair \(sum, count\)"),
+        (
+            lambda carry: (ONE, (carry, {"odd": (jnp.zeros(3), jnp.ones(()))})),
+            r"'odd' .* shapes \(3,\), \(\)",
+        ),
+        (lambda carry: (jnp.ones(()), (carry, {})), r"'loss' must be a pair \(sum, count\)"),
+        (
+            lambda carry: (ONE, ({"h": carry["h"][:1]}, {})),
+            r"leaf h is float32\[2\] before .* float32\[1\] after",
+        ),
+        (lambda carry: (ONE, ((), {})), "return what it was given"),
     ],
 )
 def test_bad_loss_functions(outcome, message):
     def loss(params, carry, batch, key):
-        return jnp.sum(params["w"] ** 2), outcome(carry)
+        return outcome(carry)
 
     state = create_state({"w": jnp.ones(2)}, SGD, jax.random.key(0), {"h": jnp.zeros(2)})
     with pytest.raises(ValueError, match=message):
         train_step(state, (), loss_fn=loss, optimizer=SGD)
+
+
+def test_averages_are_not_the_optimizers(monkeypatch):
+    """Not weight decay's either, which needs no gradient; and what `refresh` gives is the state's."""
+
+    def decaying(config):
+        return optax.chain(optax.add_decayed_weights(0.5), optax.sgd(0.1))
+
+    monkeypatch.setattr("train.step.make_optimizer", decaying)
+    x, y, w = (array.astype("float32") for array in regression())
+    params = {"w": w, "cell": {"averages": {"mean": jnp.ones(3)}}}
+    state = TrainState(jnp.zeros((), jnp.int32), params, decaying(SGD).init(params), (), jax.random.key(0))
+    new, _ = train_step(state, (x, y), loss_fn=LeastSquares(), optimizer=SGD)
+    np.testing.assert_array_equal(new.params["cell"]["averages"]["mean"], np.ones(3))
+    assert np.all(new.params["w"] != w)
+
+    def refresh(params, batch, key):
+        return params | {"cell": {"averages": {"mean": jnp.mean(batch[0], axis=0) + params["w"][0, 0]}}}
+
+    again, _ = train_step(state, (x, y), loss_fn=LeastSquares(), optimizer=SGD, refresh=refresh)
+    np.testing.assert_array_equal(again.params["w"], new.params["w"])
+    expected = x.mean(axis=0) + np.asarray(new.params["w"])[0, 0]  # it sees the parameters after the update
+    np.testing.assert_allclose(again.params["cell"]["averages"]["mean"], expected, rtol=1e-5)
+
+
+def test_nothing_that_counts_changes_nothing():
+    """A batch of padding alone: loss and gradient are 0, not 0 / 0."""
+
+    def loss(params, carry, batch, key):
+        return square_error(batch @ params["w"], batch[:, :2], jnp.zeros(4, bool)), (carry, {})
+
+    state = create_state({"w": jnp.ones((3, 2))}, SGD, jax.random.key(0))
+    new, metrics = train_step(state, jnp.ones((4, 3)), loss_fn=loss, optimizer=SGD)
+    assert (metrics["loss"], metrics["grad_norm"], metrics["finite"]) == (0, 0, True)
+    np.testing.assert_array_equal(new.params["w"], np.ones((3, 2)))
 
 
 def test_weak_types_compile_once():

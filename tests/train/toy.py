@@ -23,22 +23,25 @@ from train import (
     TrainState,
     create_state,
     fit,
-    mean,
     square_error,
     stop_on_signals,
 )
+from train.metrics import masked_sum
 
 ADAM = OptimizerConfig(learning_rate=1e-2, schedule="cosine", decay_steps=500)
 LOOP = LoopConfig(steps=90, log_every=7, eval_every=30, save_every=20, chunk=10)
 
 
 def loss_fn(params, carry, batch, key):
-    """Noise drawn from the key, a running average in the carry that the loss depends on."""
+    """Noise drawn from the key, in the carry each row's own running average, on which the loss depends."""
     x, y = batch
     noise = 0.01 * jax.random.normal(key, x.shape)
     prediction = jnp.tanh((x + noise) @ params["w"]) @ params["v"] - 0.01 * jnp.broadcast_to(carry, y.shape)
-    carry = 0.9 * carry + 0.1 * jnp.mean(prediction)
-    return mean(square_error(prediction, y)), (carry, {"size": jnp.mean(jnp.abs(prediction))})
+    carry = 0.9 * carry + 0.1 * jnp.mean(prediction, axis=1, keepdims=True)
+    return square_error(prediction, y), (
+        carry,
+        {"size": masked_sum(jnp.abs(prediction), jnp.ones(y.shape, bool))},
+    )
 
 
 def eval_fn(params, batch):
@@ -76,7 +79,7 @@ def toy_state(optimizer: OptimizerConfig = ADAM, width: int = 6) -> TrainState:
         "w": random.normal(size=(4, width)).astype(np.float32),
         "v": random.normal(size=(width, 2)).astype(np.float32),
     }
-    return create_state(params, optimizer, jax.random.key(3), jnp.zeros((1, 1)))
+    return create_state(params, optimizer, jax.random.key(3), jnp.zeros((8, 1)))
 
 
 def train_toy(folder: Path, config: LoopConfig = LOOP, pause: float = 0.0, **options) -> Result:

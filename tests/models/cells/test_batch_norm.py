@@ -229,6 +229,35 @@ def test_padding_counts_in_no_average() -> None:
 
 
 @pytest.mark.usefixtures("x64")
+def test_padding_counts_in_no_statistic_of_training() -> None:
+    """Of ragged sequences each step is normalised by those that are valid there, as a NumPy loop over these alone;
+    examples of padding only, and NaN in it, change no output and no gradient."""
+    params, xs, (h, c) = example()
+    first = h.copy(), c.copy()
+    lengths = np.array([4, 2, 4, 3, 2])
+    mask = np.arange(T)[:, None] < lengths
+    p, ys = numpy(params), np.zeros((T, B, H))
+    for t in range(T):
+        on = np.flatnonzero(mask[t])
+        ys[t, on], h[on], c[on], _ = loop(p, xs[t : t + 1, on], h[on], c[on])
+
+    def loss(params: Any, xs: Any, mask: Any) -> Any:
+        start = begin(*(np.pad(leaf, ((0, xs.shape[1] - B), (0, 0))) for leaf in first))
+        final, ys = unroll(CELL, params, xs, start, mask=mask, train=True)
+        return weigh(ys[:, :B], final.h[:B], xp=jnp), (ys, final)
+
+    learn = jax.jit(jax.grad(loss, has_aux=True))
+    gradient, (found, final) = learn(params, jnp.asarray(xs), jnp.asarray(mask))
+    np.testing.assert_allclose(found, ys, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(final.h, h, rtol=1e-11, atol=1e-12)
+
+    filled = np.pad(np.where(mask[..., None], xs, np.nan), ((0, 0), (0, 3), (0, 0)), constant_values=np.nan)
+    again, (more, _) = learn(params, jnp.asarray(filled), jnp.asarray(np.pad(mask, ((0, 0), (0, 3)))))
+    contract.assert_close(more[:, :B], found, "padding shifts a statistic", tolerance=1e-13)
+    contract.assert_close(again, gradient, "padding reaches a gradient", tolerance=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
 def test_devices_share_their_statistics() -> None:
     """Two shares of a batch under a named axis are the batch: outputs, gradients and averages."""
     shared = BatchNormLSTM(H, max_steps=3, axis_name="shares")

@@ -1,0 +1,159 @@
+"""A batch shared out over devices: which axis, which share, and the function that runs on all shares at once.
+
+Parameters and optimizer are on every device alike; each device computes with its share of the batch, and sums are
+added over all of them. On the CPU a device is a core (`python -m experiments … --devices N`).
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from train.state import PyTree, leaf_name
+
+BATCH_AXIS = "batch"
+"""The name of the axis over which devices share a batch, for `jax.lax.psum` and its like."""
+
+EVERYWHERE = PartitionSpec()
+SHARED = PartitionSpec(BATCH_AXIS)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@runtime_checkable
+class HasBatchAxes(Protocol):
+    """A batch whose leaves don't all begin with the batch axis."""
+
+    def batch_axes(self) -> PyTree:
+        """Which axis of each leaf is the batch: a pytree of integers of the batch's own form."""
+        ...
+
+
+@runtime_checkable
+class CanBeFilledUp(Protocol):
+    """A batch that can hold examples that are none."""
+
+    def filled_up(self, size: int) -> Any:
+        """The batch and behind it examples that count in no sum, `size` in all."""
+        ...
+
+
+def batch_mesh(devices: int | None = None) -> Mesh:
+    """The first so many devices, or all there are, in a row named `BATCH_AXIS`.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    there = jax.local_devices()
+    if devices is not None and not 1 <= devices <= len(there):
+        raise ValueError(f"{devices} devices are asked for, but JAX sees {len(there)}")
+    return Mesh(np.array(there[:devices]), (BATCH_AXIS,), axis_types=(AxisType.Auto,))
+
+
+def axis_over(mesh: Mesh | None) -> str | None:
+    """The name of the axis to add over; None where one device has the whole batch and there is nothing to add.
+
+    Raises:
+        ValueError: the mesh has other axes than `BATCH_AXIS`.
+    """
+    if mesh is None:
+        return None
+    if mesh.axis_names != (BATCH_AXIS,):
+        raise ValueError(f"the mesh has the axes {mesh.axis_names}; make it by batch_mesh()")
+    return BATCH_AXIS if mesh.size > 1 else None
+
+
+def total(tree: PyTree, axis_name: str | None) -> PyTree:
+    """The sum over all devices; of one device what it has."""
+    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+
+def on_every_device(tree: PyTree, mesh: Mesh) -> PyTree:
+    """The tree on every device of the mesh, in whole."""
+    return jax.device_put(tree, NamedSharding(mesh, EVERYWHERE))
+
+
+def on_shares(function: F, mesh: Mesh | None, in_specs: Any, out_specs: Any) -> F:
+    """The function on every device with its share of what is `SHARED`; itself where there is one device.
+
+    Unchecked (`check_vma=False`): gradients taken inside are those of a device's own share, to be added by
+    `total`, and a cell's own scans need not declare what varies over the devices.
+    """
+    if mesh is None or mesh.size == 1:
+        return function
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)  # type: ignore
+
+
+def batch_axes(batch: PyTree) -> PyTree:
+    """Which axis of each leaf is the batch: what `batch_axes` of the batch itself says, or the first of all."""
+    return batch.batch_axes() if isinstance(batch, HasBatchAxes) else jax.tree.map(lambda _: 0, batch)
+
+
+def batch_specs(batch: PyTree, *, stacked: bool = False) -> PyTree:
+    """Where each leaf is cut; `stacked` for a chunk of which `batch` is one, leaves `[length, …]`."""
+    return jax.tree.map(
+        lambda axis: PartitionSpec(*(None,) * (axis + stacked), BATCH_AXIS), batch_axes(batch)
+    )
+
+
+def batch_size(batch: PyTree) -> int:
+    """How many examples a batch has.
+
+    Raises:
+        ValueError: a leaf has no batch axis, or leaves differ.
+    """
+    sizes: dict[int, str] = {}
+    axes = jax.tree.leaves(batch_axes(batch))
+    for (path, leaf), axis in zip(jax.tree.leaves_with_path(batch), axes, strict=True):
+        name, shape = leaf_name(path) or "itself", np.shape(leaf)
+        if len(shape) <= axis:
+            raise ValueError(
+                f"the batch's leaf {name} of shape {shape} has no axis {axis} to be cut along over the devices; "
+                "give the batch a method batch_axes(), or train on one device (mesh=batch_mesh(1))"
+            )
+        sizes.setdefault(shape[axis], name)
+    if len(sizes) != 1:
+        found = ", ".join(f"{size} in {name}" for size, name in sizes.items()) or "there is no leaf"
+        raise ValueError(
+            f"the batch's leaves must have one batch size, but have: {found}; "
+            "give the batch a method batch_axes(), or train on one device (mesh=batch_mesh(1))"
+        )
+    return next(iter(sizes))
+
+
+def divisible_size(size: int, mesh: Mesh | None) -> int:
+    """The next multiple of the number of devices."""
+    devices = 1 if mesh is None else mesh.size
+    return -(-size // devices) * devices
+
+
+def check_divides(batch: PyTree, carry: PyTree, mesh: Mesh | None) -> int:
+    """The size that a batch must be filled up to so that it divides over the devices, or has already.
+
+    Raises:
+        ValueError: it neither divides nor can be filled up; or a carry doesn't go with it.
+    """
+    if axis_over(mesh) is None or mesh is None:
+        return 0
+    size, devices = batch_size(batch), mesh.size
+    full, carried = divisible_size(size, mesh), jax.tree.leaves_with_path(carry)
+    for path, leaf in carried:
+        if np.shape(leaf)[:1] != (size,):
+            raise ValueError(
+                f"the carry's leaf {leaf_name(path) or 'itself'} of shape {np.shape(leaf)} must begin with the "
+                f"batch axis, {size}, to be shared out over {devices} devices"
+            )
+    if full != size and (carried or not isinstance(batch, CanBeFilledUp)):
+        why = "and a carry can't be filled up" if carried else "and has no method filled_up(size)"
+        raise ValueError(
+            f"a batch of {size} doesn't divide over {devices} devices, {why}: "
+            f"make the batch {full}, or take another number of devices"
+        )
+    return full
+
+
+def filled_up(batch: Any, size: int) -> Any:
+    """The batch with `size` examples, those added being none."""
+    return batch if not size or batch_size(batch) == size else batch.filled_up(size)
