@@ -56,9 +56,9 @@ def summarise(
     points, q, k = logs.shape
     rates = jnp.mean(logs, axis=1)
     # One singular step makes −∞. In single precision a full-rank one looks it now and then: the last |R_ii| is below
-    # rounding with a probability of about √S eps.
+    # rounding with a probability of about S^1.5 eps.
     eps = float(jnp.finfo(logs.dtype).eps)
-    lost = (jnp.sum(small, axis=(0, 1)) > 10 * eps**0.5 * points * q) | jnp.isneginf(jnp.mean(rates, axis=0))
+    lost = (jnp.sum(small, axis=(0, 1)) > 30 * eps**0.5 * points * q) | jnp.isneginf(jnp.mean(rates, axis=0))
     exponents = jnp.where(lost, -jnp.inf, jnp.mean(rates, axis=0))
     order = jnp.argsort(-exponents)
     exponents, lost, rates = exponents[order], lost[order], rates[:, order]

@@ -49,5 +49,5 @@ def advance(
     frame, diagonal = jax.lax.cond(orthonormal, by_qr, by_lu, w)
     growth = jnp.abs(diagonal)
     largest = jnp.sqrt(jnp.max(jnp.sum(w**2, axis=0), initial=0.0))
-    rounding = len(w) ** 0.5 * float(jnp.finfo(w.dtype).eps) * largest
+    rounding = len(w) * float(jnp.finfo(w.dtype).eps) * largest
     return frame, jnp.log(growth), growth <= rounding

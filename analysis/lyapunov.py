@@ -106,20 +106,21 @@ def measure(
 
     stretch, left = jnp.divmod(jnp.arange(length)[::-1], qr_every)
     # Beyond ALL_CHECKED the determinants would cost as much again as the exponents.
-    checked = (k == size) & (stretch < counted) & (stretch % (1 if size <= ALL_CHECKED else 10) == 0)
+    checked = (stretch < counted) & (stretch % (1 if size <= ALL_CHECKED else 10) == 0)
     known = states_before(cell, weights, state, drive) if adjoint else None
 
     def step(carry: tuple[State, Array], inputs: Any) -> tuple[tuple[State, Array], tuple[Array, ...]]:
         (state, frame), (known, drive, orthonormal, check) = carry, inputs
         stepped, push, pull = tangent_step(cell, weights, known if adjoint else state, drive)
 
-        def log_det() -> Array:
+        def determinant() -> Array:
             jacobian = jax.lax.stop_gradient(push(jnp.eye(size, dtype=frame.dtype)))
             return jnp.linalg.slogdet(jacobian)[1]
 
-        checked = jax.lax.cond(check, log_det, lambda: jnp.full((), jnp.nan, frame.dtype))
+        none = jnp.full((), jnp.nan, frame.dtype)
+        log_det = jax.lax.cond(check, determinant, lambda: none) if k == size else none
         frame, logs, small = advance(pull if adjoint else push, frame, orthonormal)
-        return (stepped, frame), (logs, small, checked, jnp.isfinite(ravel_state(stepped)[0]).all())
+        return (stepped, frame), (logs, small, log_det, jnp.isfinite(ravel_state(stepped)[0]).all())
 
     frame = jnp.linalg.qr(jax.random.normal(key, (size, k), vector.dtype))[0]
     inputs = (known, drive, in_order(left == 0), in_order(checked))
