@@ -4,6 +4,7 @@ from functools import partial
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float
 
@@ -47,7 +48,7 @@ def all_jacobians(cell: Cell, method: Way, params: Params, xs: Array, state: Sta
     weights = cell.prepare(params)
     drive = cell.drive(weights, xs)
     before = states_before(cell, weights, state, drive)
-    first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), drive)
+    first = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), drive)
     if method == "auto" and has_closed_form(cell, weights, state, first):
         assert isinstance(cell, ProductCell)
         gates = dense(cell.recurrent_matrix(weights))
@@ -91,8 +92,8 @@ def log_norms(
     """ln ‖J‖ from the logarithms of the singular values, those of steps (`jacobian_singular_values`) or of products
     (`product_spectrum`): the largest one, or the root of their sum of squares; nothing under- or overflows."""
     if kind == "spectral":
-        return np.max(log_singular_values, axis=-1)
-    return np.logaddexp.reduce(2 * log_singular_values, axis=-1) / 2
+        return np.asarray(np.max(log_singular_values, axis=-1))
+    return np.asarray(np.logaddexp.reduce(2 * log_singular_values, axis=-1) / 2)
 
 
 def log_condition_numbers(log_singular_values: Float[np.ndarray, "*K S"]) -> Float[np.ndarray, "*K"]:

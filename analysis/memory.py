@@ -15,7 +15,9 @@ def available_memory() -> int | None:
         return told["bytes_limit"] - told["bytes_in_use"] if "bytes_limit" in told else None
     if not MEMINFO.exists():
         return None
-    lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="utf-8").splitlines() if ":" in line)
+    lines = dict(
+        line.split(":", 1) for line in MEMINFO.read_text(encoding="utf-8").splitlines() if ":" in line
+    )
     kilobytes = lines.get("MemAvailable", "").split()
     return int(kilobytes[0]) * 1024 if kilobytes else None
 

@@ -36,7 +36,7 @@ from models.dropout import Dropout, RecurrentDropout, VariationalDropout
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
 from models.layer import Layer
 from models.newton import Newton
-from models.recurrence import Associative, Fused, Info, Scan, unroll, unroll_with_info
+from models.recurrence import Associative, Auto, Fused, Info, Scan, unroll, unroll_with_info
 from models.recurrent import Recurrent
 from models.stacked import Stacked
 from models.streaming import stream
@@ -53,6 +53,7 @@ __all__ = [
     "S5",
     "SLSTM",
     "Associative",
+    "Auto",
     "BasicGRU",
     "BatchNormLSTM",
     "Bidirectional",

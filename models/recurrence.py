@@ -1,5 +1,6 @@
 """A cell through time: one door, `unroll`, and several ways behind it."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,9 +22,10 @@ from models.cell import (
     Weights,
     at_least,
 )
+from models.contraction import check_exponent, expected_rounds
 from models.fused import can_fuse, fused
 from models.layer import Layer
-from models.newton import Newton, newton
+from models.newton import Newton, can_newton, newton
 from models.scan import checkpointed_scan, scan
 
 
@@ -52,8 +54,19 @@ class Associative:
     """All steps at once in log T rounds (`models/associative.py`); serves cells linear in their state."""
 
 
+@dataclass(frozen=True)
+class Auto:
+    """The way that is fastest for the cell and the device (`choose`), which may depend on λ₁, its largest Lyapunov
+    exponent: a number, or "measure", where Newton's method is a choice, to have it estimated (see `Newton`)."""
+
+    lyapunov: float | Literal["measure"] | None = None
+
+    def __post_init__(self) -> None:
+        check_exponent(self.lyapunov, "Auto")
+
+
 Way = Scan | Fused | Associative | Newton
-Method = Literal["auto", "scan", "fused", "associative", "newton"] | Way
+Method = Literal["auto", "scan", "fused", "associative", "newton"] | Way | Auto
 NAMED: dict[str, Way] = {"scan": Scan(), "fused": Fused(), "associative": Associative(), "newton": Newton()}
 
 
@@ -63,7 +76,8 @@ class Info:
     """What the way taken has to tell.
 
     `method` is the way, `why` the reason where "auto" chose it. For `Newton`, example by example `[*batch]`:
-    `iterations`, `converged` (where it is False the result is that of scan) and `residual`; else None.
+    `iterations`, `converged` (where it is False the result is that of scan) and `residual`, and where it was to be
+    measured `exponent`, λ₁ in nats per step; else None.
     """
 
     method: Way = field(metadata={"static": True})
@@ -71,6 +85,7 @@ class Info:
     iterations: Array | None = None
     converged: Array | None = None
     residual: Array | None = None
+    exponent: Array | None = None
 
 
 def unroll(
@@ -133,7 +148,7 @@ def unroll_with_info(
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
     drive = cell.drive(weights, xs)
     check_step(cell, weights, state, drive)
-    way, why = choose(cell, state, mask) if method == "auto" else (named(method), "asked for")
+    way, why = decide(method, cell, state, mask, xs.shape[0])
     if isinstance(way, Newton):
         final, ys, told = newton(
             cell, weights, state, drive, batch_shape=batch_shape, options=way, mask=mask, reverse=reverse
@@ -142,17 +157,43 @@ def unroll_with_info(
     return *run(way, cell, weights, state, drive, mask, reverse), Info(way, why)
 
 
-def choose(cell: Cell, state: State, mask: Array | None) -> tuple[Way, str]:
+def decide(method: Method, cell: Cell, state: State, mask: Array | None, length: int) -> tuple[Way, str]:
+    """The way that `method` comes to, and why. Newton's, where λ₁ is given, only if that promises few rounds."""
+    if method == "auto" or isinstance(method, Auto):
+        return choose(cell, state, mask, length, None if method == "auto" else method.lyapunov)
+    way = named(method)
+    if isinstance(way, Newton) and isinstance(way.lyapunov, float | int):
+        rounds, told = expected_rounds(way.lyapunov), f"the largest Lyapunov exponent is {way.lyapunov:+.3g}"
+        if rounds > way.iterations:
+            return Scan(), f"{told}: more than Newton's {way.iterations} rounds are to be expected"
+        return way, f"asked for, and {told}: about {rounds:.0f} rounds are to be expected"
+    return way, "asked for"
+
+
+def choose(
+    cell: Cell, state: State, mask: Array | None, length: int = 1, exponent: float | str | None = None
+) -> tuple[Way, str]:
     """What "auto" takes, and why.
 
     - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work with
       nothing to do it in parallel, and a scan is several times faster.
+    - Where λ₁ is given, on an accelerator and for a state with a derivative: `Newton` if it promises so few rounds, of
+      log₂ T products each, that the T steps of a scan are more. On the CPU a scan is always faster than that.
     - An additive cell of the product form: `Fused`. (A GRU, which isn't additive, was slower fused than scanned.)
     - Any other: `Scan`.
     """
     backend = jax.default_backend()
     if can_associate(cell, mask) and backend != "cpu":
         return Associative(), f"linear in its state, on a {backend}"
+    if exponent is not None and backend != "cpu" and can_newton(state):
+        if exponent == "measure":
+            return Newton(
+                lyapunov="measure"
+            ), f"on a {backend}, where the exponent measured promises few rounds"
+        assert not isinstance(exponent, str)
+        if expected_rounds(exponent) * math.log2(max(length, 2)) < length:
+            told = f"the largest Lyapunov exponent is {exponent:+.3g}"
+            return Newton(lyapunov=exponent), f"on a {backend}, and {told}: few rounds are to be expected"
     if can_fuse(cell, state) and isinstance(cell, ProductCell) and cell.additive:
         return Fused(), "a product and something local that takes it added to the drive"
     return Scan(), "neither additive nor, on an accelerator, linear in its state"
