@@ -74,8 +74,8 @@ def dense(matrix: Array) -> Float[Array, "G H H"]:
     """R_gᵀ for every gate, from R `[H, G·H]` or block-diagonal `[N, H/N, G·H/N]`."""
     blocks = matrix[None] if matrix.ndim == 2 else matrix
     count, width, columns = blocks.shape
-    # A product with I, though exact, is a transposition that XLA can't put off: put off into the loop over the entries
-    # of the Jacobians, it would read across the rows of R every time.
+    # A product with I, though exact, is a transposition that XLA can't put off: put off into the loop over the
+    # entries of the Jacobians, it would read across the rows of R every time.
     eye = jnp.eye(count * width, dtype=matrix.dtype)
     by_gate = blocks.reshape(count, width, columns // width, width)
     rows = jnp.einsum("njgi,nm->njgmi", by_gate, jnp.eye(count, dtype=matrix.dtype), precision="highest")

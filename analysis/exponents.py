@@ -17,14 +17,14 @@ class LyapunovSpectrum:
     """Exponents in natural logarithm per step, largest first, and how good they are.
 
     - `exponents`: λ_1 … λ_k. −∞ where steps take directions away (a dead ReLU): the state forgets them at once.
-    - `standard_errors`: of each, from the scatter of at most 20 block averages; NaN with fewer than two. Blocks that
-      are shorter than the correlations make it too small.
+    - `standard_errors`: of each, from the scatter of at most 20 block averages; NaN with fewer than two. Blocks
+      that are shorter than the correlations make it too small.
     - `converged`: the standard error is at most the tolerance asked for, and the halves of the run agree within
       three standard errors of their difference.
     - `steps`, `running`: the estimate after so many steps, for drawing it against T.
-    - `kaplan_yorke`: the dimension j + (λ_1 + … + λ_j)/|λ_{j+1}|, with j as large as that sum isn't negative (Kaplan &
-      Yorke 1979). `entropy_rate`: the sum of the positive exponents, nats per step (Pesin 1977; in general an upper
-      bound, Ruelle 1978). NaN where k exponents aren't enough to know them.
+    - `kaplan_yorke`: the dimension j + (λ_1 + … + λ_j)/|λ_{j+1}|, with j as large as that sum isn't negative
+      (Kaplan & Yorke 1979). `entropy_rate`: the sum of the positive exponents, nats per step (Pesin 1977; in
+      general an upper bound, Ruelle 1978). NaN where k exponents aren't enough to know them.
     - `total`: Σλ, the growth of volumes. `log_det`, `sum_gap`: over the steps checked, ⟨ln |det J|⟩ by LU of J
       itself, and the exponents' sum over the same steps less that. NaN where k < S or an exponent is −∞.
     - `lost`: how many exponents are −∞.
@@ -53,10 +53,10 @@ def summarise(
 ) -> LyapunovSpectrum:
     """The spectrum from ln |R_ii| in n stretches of q steps, and where they were below rounding; `log_dets` are
     ln |det J|, NaN at steps not checked; `whole` says that k = S."""
-    points, q, k = logs.shape
+    points, q, _ = logs.shape
     rates = jnp.mean(logs, axis=1)
-    # One singular step makes −∞. In single precision a full-rank one looks it now and then: the last |R_ii| is below
-    # rounding with a probability of about S^1.5 eps.
+    # One singular step makes −∞. In single precision a full-rank one looks it now and then: the last |R_ii| is
+    # below rounding with a probability of about S^1.5 eps.
     eps = float(jnp.finfo(logs.dtype).eps)
     lost = (jnp.sum(small, axis=(0, 1)) > 30 * eps**0.5 * points * q) | jnp.isneginf(jnp.mean(rates, axis=0))
     exponents = jnp.where(lost, -jnp.inf, jnp.mean(rates, axis=0))
@@ -101,7 +101,7 @@ def standard_errors(rates: Float[Array, "n k"]) -> Float[Array, " k"]:
 
 
 def kaplan_yorke(exponents: Float[Array, " k"], *, whole: bool) -> Float[Array, ""]:
-    """j + (λ_1 + … + λ_j)/|λ_{j+1}| of exponents that fall; S where all their sums are positive, 0 where none is."""
+    """j + (λ_1 + … + λ_j)/|λ_{j+1}| of exponents that fall; S where all sums are positive, 0 where none is."""
     sums = jnp.concatenate([jnp.zeros(1, exponents.dtype), jnp.cumsum(exponents)])
     j = jnp.sum(sums[1:] >= 0)
     after = jnp.abs(exponents[jnp.minimum(j, len(exponents) - 1)])

@@ -1,6 +1,7 @@
 """A frame of directions carried along a trajectory by tangent maps, and kept from collapsing onto one."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +24,8 @@ def tangent_step(cell: Cell, weights: Weights, state: State, drive: Drive) -> tu
     _, push = jax.linearize(step, vector)
     pull = jax.linear_transpose(push, vector)
     stepped, _ = cell.step(weights, state, drive)
-    along_columns = {"in_axes": 1, "out_axes": 1}
-    return stepped, jax.vmap(push, **along_columns), jax.vmap(lambda v: pull(v)[0], **along_columns)
+    along_columns = partial(jax.vmap, in_axes=1, out_axes=1)
+    return stepped, along_columns(push), along_columns(lambda v: pull(v)[0])
 
 
 def by_qr(w: Frame) -> tuple[Frame, Float[Array, " k"]]:

@@ -97,7 +97,7 @@ def log_norms(
 
 
 def log_condition_numbers(log_singular_values: Float[np.ndarray, "*K S"]) -> Float[np.ndarray, "*K"]:
-    """ln (σ_max / σ_min) of steps or products, from the logarithms of their singular values: ∞ where one is zero."""
+    """ln (σ_max / σ_min) of steps or products, from the logarithms of their singular values: ∞ where one is 0."""
     largest, smallest = np.max(log_singular_values, axis=-1), np.min(log_singular_values, axis=-1)
     singular = np.isneginf(smallest)
     return np.where(singular, np.inf, largest - np.where(singular, 0.0, smallest))

@@ -1,14 +1,14 @@
 """The Lyapunov spectrum of a cell along a trajectory.
 
-A frame Q of k directions is carried along, W_t = J_t Q_{t−1}, and made orthonormal again, W_t = Q_t R_t; the first i
-directions come to span the i that grow most, whatever they began as, and the i-th exponent is the mean of ln |R_t,ii|.
-Benettin et al. 1980; Shimada & Nagashima 1979; for recurrent nets Engelken, Wolf & Abbott 2023, "Lyapunov spectra of
-chaotic recurrent neural networks".
+A frame Q of k directions is carried along, W_t = J_t Q_{t−1}, and made orthonormal again, W_t = Q_t R_t; the first
+i directions come to span the i that grow most, whatever they began as, and the i-th exponent is the mean of ln
+|R_t,ii|. Benettin et al. 1980; Shimada & Nagashima 1979; for recurrent nets Engelken, Wolf & Abbott 2023, "Lyapunov
+spectra of chaotic recurrent neural networks".
 
-Between two orthonormalisations the columns are kept apart by LU, W = (PᵀL) U, at half the price of a QR: the first i
-columns of PᵀL span what those of W do, no entry of it is above 1, and the diagonals of all U times that of the next R
-*are* those of the R that one QR of the whole product would give (Rutishauser's treppen-iteration, 1958). So nothing
-under- or overflows and no direction drowns in another, however rare the QRs are.
+Between two orthonormalisations the columns are kept apart by LU, W = (PᵀL) U, at half the price of a QR: the first
+i columns of PᵀL span what those of W do, no entry of it is above 1, and the diagonals of all U times that of the
+next R *are* those of the R that one QR of the whole product would give (Bauer's treppen-iteration, 1957). So
+nothing under- or overflows and no direction drowns in another, however rare the QRs are.
 """
 
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Bool, Float
 
 from analysis.exponents import LyapunovSpectrum, summarise
@@ -42,15 +43,16 @@ def lyapunov_spectrum(
 ) -> LyapunovSpectrum:
     """The k largest Lyapunov exponents (all S by default) along the trajectory that `xs [T, D]` drive from `state`.
 
-    `xs` is `[T, 0]` for a map without input. S counts the whole state: both h and c of an LSTM, complex leaves twice,
-    integers not at all. No Jacobian is formed: a step takes k directional derivatives. The first `warmup` steps (a
-    tenth by default, and up to `qr_every` more, so that the rest divides) are not counted: the state settles and the
-    frame turns into place. `key` draws the frame at the start. With `adjoint` the transposed Jacobians are
-    multiplied, from the last step to the first: the same exponents another way; the warm-up then lies at the end.
-    `tolerance`, in nats per step, is what a standard error may be for an exponent to count as converged.
+    `xs` is `[T, 0]` for a map without input. S counts the whole state: both h and c of an LSTM, complex leaves
+    twice, integers not at all. No Jacobian is formed: a step takes k directional derivatives. The first `warmup`
+    steps (a tenth by default, and up to `qr_every` more, so that the rest divides) are not counted: the state
+    settles and the frame turns into place. `key` draws the frame at the start. With `adjoint` the transposed
+    Jacobians are multiplied, from the last step to the first: the same exponents another way; the warm-up then lies
+    at the end. `tolerance`, in nats per step, is what a standard error may be for an exponent to count as
+    converged.
 
-    Differentiable in `params`, `xs` and `state`: `mean(exponents**2)` as a loss is gradient flossing (Engelken 2023).
-    Several trajectories: `jax.vmap(partial(lyapunov_spectrum, cell, params), in_axes=1)(xs)`.
+    Differentiable in `params`, `xs` and `state`: `mean(exponents**2)` as a loss is gradient flossing (Engelken
+    2023). Several trajectories: `jax.vmap(partial(lyapunov_spectrum, cell, params), in_axes=1)(xs)`.
 
     Raises ValueError for k outside 1 … S, where too few steps are left after the warm-up, and where a state leaves
     the range of floating-point numbers (under `jit` and `vmap` the exponents are NaN there).
@@ -73,7 +75,7 @@ def lyapunov_spectrum(
         )
     key = jax.random.key(0) if key is None else key
     found, finite = measure(cell, k, qr_every, counted, adjoint, tolerance, params, xs, state, key)
-    if not isinstance(finite, jax.core.Tracer) and not finite.all():
+    if not isinstance(finite, Tracer) and not finite.all():
         raise ValueError(
             f"the state of {type(cell).__name__} leaves the range of {found.exponents.dtype} at step "
             f"{int(jnp.argmin(finite)) + 1} of {length}: what runs away has no exponents"

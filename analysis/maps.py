@@ -1,7 +1,7 @@
 """Maps whose Lyapunov exponents are known, as cells without input: what a measurement of exponents is tried on.
 
-Each takes `xs [T, 0]`, as `lyapunov_spectrum(HenonMap(), {}, jnp.zeros((10_000, 0)))`; none has parameters. In single
-precision chaos ends in short cycles: run them in double (`jax.enable_x64`).
+Each takes `xs [T, 0]`, as `lyapunov_spectrum(HenonMap(), {}, jnp.zeros((10_000, 0)))`; none has parameters. In
+single precision chaos ends in short cycles: run them in double (`jax.enable_x64`).
 """
 
 from dataclasses import dataclass

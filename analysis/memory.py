@@ -30,6 +30,6 @@ def check_memory(size: int, what: str, instead: str) -> None:
     free = available_memory()
     if free is not None and size > free / 2:
         raise ValueError(
-            f"{what} would take {size / 2**30:.3g} GiB, more than half of the {free / 2**30:.3g} GiB that are free: "
-            f"use {instead}"
+            f"{what} would take {size / 2**30:.3g} GiB, more than half of the {free / 2**30:.3g} GiB that are "
+            f"free: use {instead}"
         )

@@ -46,9 +46,10 @@ class Newton:
       Gonzalez et al.; their k is λ / (1 + λ)), without the Kalman filter of its other form; i states are exact
       after i rounds with it too. With full Jacobians λ is multiplied by min(1, residual), example by example, so
       that the last rounds are Newton's again.
-    - `lyapunov`: λ₁, the largest Lyapunov exponent in nats per step, where it is known (`analysis.lyapunov_spectrum`);
-      "measure" estimates it example by example over the first steps. What then promises more rounds than
-      `iterations` (`models/contraction.py`) is left to scan from the start. None, the default: find out by trying.
+    - `lyapunov`: λ₁, the largest Lyapunov exponent in nats per step, where it is known
+      (`analysis.lyapunov_spectrum`); "measure" estimates it example by example over the first steps. What then
+      promises more rounds than `iterations` (`models/contraction.py`) is left to scan from the start. None, the
+      default: find out by trying.
     """
 
     iterations: int = 100
@@ -80,8 +81,8 @@ def newton(
     reverse: bool = False,
 ) -> tuple[State, Output, dict[str, Array]]:
     """Final state and outputs `[T, *batch, ...]` as of `models.scan.scan`, and how it went, example by example:
-    `iterations` (rounds taken), `converged`, `residual` (max |s_t − f(s_{t−1})| / (1 + |s_t|)), each `[*batch]`, and
-    `exponent`, the λ₁ measured, where that was asked for.
+    `iterations` (rounds taken), `converged`, `residual` (max |s_t − f(s_{t−1})| / (1 + |s_t|)), each `[*batch]`,
+    and `exponent`, the λ₁ measured, where that was asked for.
 
     Where it has not converged the results are those of scan, and the residual is that of the rounds given up.
     The gradient is exact either way, by one linear recurrence backwards; `info` carries none. As with every

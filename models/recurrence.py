@@ -160,7 +160,7 @@ def unroll_with_info(
 def decide(method: Method, cell: Cell, state: State, mask: Array | None, length: int) -> tuple[Way, str]:
     """The way that `method` comes to, and why. Newton's, where λ₁ is given, only if that promises few rounds."""
     if method == "auto" or isinstance(method, Auto):
-        return choose(cell, state, mask, length, None if method == "auto" else method.lyapunov)
+        return choose(cell, state, mask, length, method.lyapunov if isinstance(method, Auto) else None)
     way = named(method)
     if isinstance(way, Newton) and isinstance(way.lyapunov, float | int):
         rounds, told = expected_rounds(way.lyapunov), f"the largest Lyapunov exponent is {way.lyapunov:+.3g}"
@@ -177,8 +177,8 @@ def choose(
 
     - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work with
       nothing to do it in parallel, and a scan is several times faster.
-    - Where λ₁ is given, on an accelerator and for a state with a derivative: `Newton` if it promises so few rounds, of
-      log₂ T products each, that the T steps of a scan are more. On the CPU a scan is always faster than that.
+    - Where λ₁ is given, on an accelerator and for a state with a derivative: `Newton` if it promises so few rounds,
+      of log₂ T products each, that the T steps of a scan are more. On the CPU a scan is always faster than that.
     - An additive cell of the product form: `Fused`. (A GRU, which isn't additive, was slower fused than scanned.)
     - Any other: `Scan`.
     """
