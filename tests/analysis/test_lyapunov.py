@@ -214,6 +214,19 @@ def test_single_precision_against_the_textbook(qr_every: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("qr_every", [1, 10])
+def test_a_large_net_of_full_rank_loses_nothing(qr_every: int) -> None:
+    """All 256 in single precision, the smallest growth near its rounding now and then; at g = 1.5."""
+    cell, params, xs = driven(256, 1.5, 300)
+    found = lyapunov_spectrum(cell, params, xs, qr_every=qr_every)
+    expected = textbook(np.asarray(step_jacobians(cell, params, xs), np.float64), 256, 30)
+    assert found.lost == 0
+    assert abs(found.sum_gap) < 1e-4 * abs(found.log_det)
+    np.testing.assert_allclose(found.exponents[:200], np.sort(expected)[::-1][:200], atol=0.03)
+    np.testing.assert_allclose(found.total, expected.sum(), rtol=2e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("gain", "expected"), [(1.0, -0.4595), (1.5, -0.1418)])
 def test_driven_net(gain: float, expected: float) -> None:
     """λ₁ = ½ ln χ of mean-field theory, N = 512, σ = 1."""
