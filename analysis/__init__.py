@@ -11,11 +11,22 @@ from analysis.error_surface import (
     one_parameter,
     random_direction,
 )
+from analysis.exponents import LyapunovSpectrum
 from analysis.fixed_points import FixedPoints, find_fixed_points, principal_axes
 from analysis.forensics import FirstNonfinite, first_nonfinite
 from analysis.gated_mean_field import PopulationTheory, gated_spectral_radius, population_theory
 from analysis.gradient_flow import gradient_by_lag, log_slope, state_gradients
-from analysis.jacobian import jacobian_eigenvalues, spectral_radius, step_jacobians
+from analysis.jacobian import (
+    jacobian_eigenvalues,
+    jacobian_singular_values,
+    log_condition_numbers,
+    log_norms,
+    spectral_radius,
+    step_jacobians,
+)
+from analysis.lyapunov import lyapunov_spectrum
+from analysis.maps import CatMap, HenonMap, LogisticMap, Lorenz
+from analysis.matrix_free import leading_singular_values
 from analysis.mean_field import (
     MeanField,
     edge_of_chaos,
@@ -28,10 +39,15 @@ from analysis.parameter_flow import half_life, lag_quantiles, parameter_gradient
 from analysis.products import product_spectrum
 
 __all__ = [
+    "CatMap",
     "Descent",
     "ErrorSurface",
     "FirstNonfinite",
     "FixedPoints",
+    "HenonMap",
+    "LogisticMap",
+    "Lorenz",
+    "LyapunovSpectrum",
     "MeanField",
     "OneUnit",
     "OneUnitLoss",
@@ -48,10 +64,15 @@ __all__ = [
     "half_life",
     "hessian_directions",
     "jacobian_eigenvalues",
+    "jacobian_singular_values",
     "lag_quantiles",
     "last_state",
+    "leading_singular_values",
+    "log_condition_numbers",
+    "log_norms",
     "log_slope",
     "loss_surface",
+    "lyapunov_spectrum",
     "one_parameter",
     "parameter_gradient_by_lag",
     "population_theory",

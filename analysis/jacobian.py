@@ -1,31 +1,58 @@
-"""Jacobians of single steps along a trajectory, and their eigenvalues."""
+"""Jacobians of single steps along a trajectory, and what is read off them."""
 
 from functools import partial
+from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float
 
-from models.cell import Array, Cell, Drive, Params, State
+from analysis.closed_form import closed_form, dense, has_closed_form
+from analysis.memory import check_memory
+from models.cell import Array, Cell, Drive, Params, ProductCell, State
 from models.scan import states_before
 from models.state import ravel_state
 
+Way = Literal["auto", "forward"]
 
-@partial(jax.jit, static_argnums=0)
+
 def step_jacobians(
-    cell: Cell, params: Params, xs: Float[Array, "T D"], state: State | None = None
+    cell: Cell, params: Params, xs: Float[Array, "T D"], state: State | None = None, *, method: Way = "auto"
 ) -> Float[Array, "T S S"]:
     """J_t = ∂s_t / ∂s_{t−1} along the trajectory that the inputs drive: `xs [T, D]` → `[T, S, S]`.
 
-    Exact (forward mode), of the whole state: (h, c) for an LSTM, in the order of the state's leaves; a complex
-    number counts as two real ones, an integer leaf doesn't count. `state` is s_0, the cell's initial state by
-    default. For several sequences: `jax.vmap(partial(step_jacobians, cell, params), in_axes=1)(xs)`.
-    Memory: T·S² numbers.
+    Exact, of the whole state: (h, c) for an LSTM, in the order of the state's leaves; a complex number counts as
+    two real ones, an integer leaf doesn't count. `state` is s_0, the cell's initial state by default. For several
+    sequences: `jax.vmap(partial(step_jacobians, cell, params), in_axes=1)(xs)`. By forward mode (S directional
+    derivatives), and where the cell has one by the closed form of `analysis/closed_form.py`, many times faster;
+    `method="forward"` declines it. Memory: T·S² numbers.
+
+    Raises ValueError where these take more than half of the memory that is free.
     """
     if state is None:
         state = cell.initial_state(params)
+    vector = jax.eval_shape(lambda state: ravel_state(state)[0], state)
+    length, size = xs.shape[0], vector.shape[0]
+    check_memory(
+        length * size**2 * vector.dtype.itemsize,
+        f"the Jacobians [T, S, S] = [{length}, {size}, {size}]",
+        "leading_singular_values or lyapunov_spectrum(…, k=…), which form none, or fewer steps at a time",
+    )
+    return all_jacobians(cell, method, params, xs, state)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def all_jacobians(cell: Cell, method: Way, params: Params, xs: Array, state: State) -> Float[Array, "T S S"]:
+    """`step_jacobians` once it is known to fit."""
     weights = cell.prepare(params)
     drive = cell.drive(weights, xs)
+    before = states_before(cell, weights, state, drive)
+    first = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), drive)
+    if method == "auto" and has_closed_form(cell, weights, state, first):
+        assert isinstance(cell, ProductCell)
+        gates = dense(cell.recurrent_matrix(weights))
+        return jax.vmap(partial(closed_form, cell, gates, weights))(before, drive)
 
     def jacobian(state: State, drive: Drive) -> Array:
         vector, restore = ravel_state(state)
@@ -36,7 +63,7 @@ def step_jacobians(
 
         return jax.jacfwd(step)(vector)
 
-    return jax.vmap(jacobian)(states_before(cell, weights, state, drive), drive)
+    return jax.vmap(jacobian)(before, drive)
 
 
 def jacobian_eigenvalues(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Complex[np.ndarray, "*T S"]:
@@ -50,3 +77,27 @@ def jacobian_eigenvalues(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Comp
 def spectral_radius(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Float[np.ndarray, "*T"]:
     """The largest modulus of each step Jacobian's eigenvalues."""
     return np.abs(jacobian_eigenvalues(jacobians))[..., 0]
+
+
+def jacobian_singular_values(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Float[np.ndarray, "*T S"]:
+    """Natural logarithms of the singular values of each step Jacobian, largest first; −∞ for an exact zero. In
+    float64 on the host. Those below 1e-16 of the largest are rounding; of products: `product_spectrum`."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.linalg.svd(np.asarray(jacobians, np.float64), compute_uv=False))
+
+
+def log_norms(
+    log_singular_values: Float[np.ndarray, "*K S"], kind: Literal["spectral", "frobenius"] = "spectral"
+) -> Float[np.ndarray, "*K"]:
+    """ln ‖J‖ from the logarithms of the singular values, those of steps (`jacobian_singular_values`) or of products
+    (`product_spectrum`): the largest one, or the root of their sum of squares; nothing under- or overflows."""
+    if kind == "spectral":
+        return np.asarray(np.max(log_singular_values, axis=-1))
+    return np.asarray(np.logaddexp.reduce(2 * log_singular_values, axis=-1) / 2)
+
+
+def log_condition_numbers(log_singular_values: Float[np.ndarray, "*K S"]) -> Float[np.ndarray, "*K"]:
+    """ln (σ_max / σ_min) of steps or products, from the logarithms of their singular values: ∞ where one is 0."""
+    largest, smallest = np.max(log_singular_values, axis=-1), np.min(log_singular_values, axis=-1)
+    singular = np.isneginf(smallest)
+    return np.where(singular, np.inf, largest - np.where(singular, 0.0, smallest))

@@ -23,8 +23,8 @@ from models import (
     unroll,
 )
 from models.cell import at_least
-from models.recurrence import Method
 from models.stacked import Connection
+from models.ways import Method
 
 Direction = Literal["forward", "backward", "both"]
 WayName = Literal["scan", "fused", "associative", "newton"]

@@ -46,11 +46,12 @@ from models.dropout import Dropout, RecurrentDropout, VariationalDropout
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
 from models.layer import Layer
 from models.newton import Newton
-from models.recurrence import Associative, Fused, Info, Scan, unroll, unroll_with_info
+from models.recurrence import unroll, unroll_with_info
 from models.recurrent import Recurrent
 from models.stacked import Stacked
 from models.streaming import stream
 from models.truncated import carried, truncated_value_and_gradient
+from models.ways import Associative, Auto, Fused, Info, Scan
 
 __all__ = [
     "CELLS",
@@ -63,6 +64,7 @@ __all__ = [
     "S5",
     "SLSTM",
     "Associative",
+    "Auto",
     "Backward",
     "BasicGRU",
     "BatchNormLSTM",

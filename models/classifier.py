@@ -6,8 +6,9 @@ from flax import linen as nn
 
 from models.cell import Array, Cell, at_least
 from models.pooling import mean_valid
-from models.recurrence import Method, last_output
+from models.recurrence import last_output
 from models.recurrent import Recurrent
+from models.ways import Method
 
 Pool = Literal["last", "mean"]
 

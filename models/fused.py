@@ -130,7 +130,7 @@ def backward(
         _, pull = jax.vjp(lambda read, state: cell.exposed(with_read(read), state), read, state)
         dread_exposed, ds_exposed = pull(times(apart(cell, dkept)[1], turned))
         ds = jax.tree.map(jnp.add, ds_local, ds_exposed)
-        return (ds, jax.tree.map(lambda *parts: sum(parts), dread, dread_local, dread_exposed)), dkept
+        return (ds, jax.tree.map(add, dread, dread_local, dread_exposed)), dkept
 
     def block(carry: Any, inputs: Any) -> tuple[Any, Array | None]:
         ds, dread, dmatrix, ddriving = carry
@@ -147,21 +147,30 @@ def backward(
         else:
             _, pull = jax.vjp(lambda leaves: driven(cell, with_driving(leaves), xs, mask), driving)
             (added,), dxs = pull(ddrive), None
-        return (ds, dread, dmatrix + more, jax.tree.map(jnp.add, ddriving, added)), dxs
+        return (ds, dread, add(dmatrix, more), jax.tree.map(add, ddriving, added)), dxs
 
     ds, dys = cotangents
-    start = (ds, *jax.tree.map(jnp.zeros_like, (read, matrix, driving)))
+    start = (ds, *jax.tree.map(zero_sum, (read, matrix, driving)))
     inputs = (*in_blocks((xs, mask, dys), size), starts, states, kept)
     (ds, dread, dmatrix, ddriving), dxs = jax.lax.scan(block, start, inputs, reverse=not reverse)
-    (dweights,) = jax.vjp(cell.recurrent_matrix, weights)[1](dmatrix)
-    zeros = jax.tree.map(jnp.zeros_like, weights)
-    dweights = jax.tree.map(
-        lambda *parts: sum(parts), dweights, with_read(dread, zeros), with_driving(ddriving, zeros)
-    )
+    (dweights,) = jax.vjp(cell.recurrent_matrix, weights)[1](dmatrix.astype(matrix.dtype))
+    zeros = jax.tree.map(zero_sum, weights)
+    sums = jax.tree.map(add, with_read(dread, zeros), with_driving(ddriving, zeros), dweights)
+    dweights = jax.tree.map(lambda sum, leaf: sum.astype(leaf.dtype), sums, weights)
     return dweights, ds, None if dxs is None else dxs.reshape(xs.shape), None
 
 
 blockwise.defvjp(forward, backward)
+
+
+def zero_sum(leaf: Array) -> Array:
+    """Where a sum over time begins: in single precision at least, for half precision stops counting at 256."""
+    return jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32))
+
+
+def add(total: Array, *more: Array) -> Array:
+    """The sum, in the precision of `total`."""
+    return sum((x.astype(total.dtype) for x in more), total)
 
 
 def driven(cell: ProductCell, weights: Weights, xs: Array, mask: Array | None) -> Drive:

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool
 
 from models.cell import Array, BatchShape, Cell, Drive, Output, State, Weights, at_least
+from models.contraction import check_exponent, expected_rounds, largest_exponent
 from models.scan import keep_valid, scan, varying_alike
 from models.state import ravel_state
 
@@ -45,12 +46,17 @@ class Newton:
       Gonzalez et al.; their k is λ / (1 + λ)), without the Kalman filter of its other form; i states are exact
       after i rounds with it too. With full Jacobians λ is multiplied by min(1, residual), example by example, so
       that the last rounds are Newton's again.
+    - `lyapunov`: λ₁, the largest Lyapunov exponent in nats per step, where it is known
+      (`analysis.lyapunov_spectrum`); "measure" estimates it example by example over the first steps. What then
+      promises more rounds than `iterations` (`models/contraction.py`) is left to scan from the start. None, the
+      default: find out by trying.
     """
 
     iterations: int = 100
     tolerance: float | None = None
     jacobian: Literal["full", "diagonal"] = "full"
     damping: float = 0.0
+    lyapunov: float | Literal["measure"] | None = None
 
     def __post_init__(self) -> None:
         at_least(1, iterations=self.iterations)
@@ -60,6 +66,7 @@ class Newton:
             raise ValueError(f"Newton's jacobian is 'full' or 'diagonal', but is {self.jacobian!r}")
         if not 0 <= self.damping < math.inf:
             raise ValueError(f"Newton's damping must be a number of at least 0, but is {self.damping!r}")
+        check_exponent(self.lyapunov, "Newton")
 
 
 def newton(
@@ -74,7 +81,8 @@ def newton(
     reverse: bool = False,
 ) -> tuple[State, Output, dict[str, Array]]:
     """Final state and outputs `[T, *batch, ...]` as of `models.scan.scan`, and how it went, example by example:
-    `iterations` (rounds taken), `converged`, `residual` (max |s_t − f(s_{t−1})| / (1 + |s_t|)), each `[*batch]`.
+    `iterations` (rounds taken), `converged`, `residual` (max |s_t − f(s_{t−1})| / (1 + |s_t|)), each `[*batch]`,
+    and `exponent`, the λ₁ measured, where that was asked for.
 
     Where it has not converged the results are those of scan, and the residual is that of the rounds given up.
     The gradient is exact either way, by one linear recurrence backwards; `info` carries none. As with every
@@ -90,9 +98,13 @@ def newton(
     if reverse:
         drive = jax.tree.map(lambda leaf: leaf[::-1], drive)
         mask = None if mask is None else mask[::-1]
-    found: Any = solution(cell, options, batch_shape, weights, state, drive, mask)
+    pack, restore, step = in_vectors(cell, state, batch_shape)
+    worth, measured = jnp.ones(batch_shape, bool), {}
+    if options.lyapunov == "measure":
+        exponent = largest_exponent(partial(step, weights), pack(state), drive, mask)
+        worth, measured = expected_rounds(exponent) <= options.iterations, {"exponent": exponent}
+    found: Any = solution(cell, options, batch_shape, weights, state, drive, mask, worth)
     vectors, info = found
-    pack, restore, _ = in_vectors(cell, state, batch_shape)
 
     def read_out(before: Array, drive: Drive, valid: Array | None) -> Output:
         state = restore(before)
@@ -101,7 +113,7 @@ def newton(
 
     ys = jax.vmap(read_out)(shifted(pack(state), vectors), drive, mask)
     ys = jax.tree.map(lambda leaf: leaf[::-1], ys) if reverse else ys
-    return restore(vectors[-1]), ys, jax.lax.stop_gradient(info)
+    return restore(vectors[-1]), ys, jax.lax.stop_gradient(info | measured)
 
 
 def can_newton(state: State) -> bool:
@@ -118,8 +130,9 @@ def solution(
     state: State,
     drive: Drive,
     mask: Array | None,
+    worth: Array,
 ) -> tuple[Vectors, dict[str, Array]]:
-    """s_1 … s_T, by Newton's method where it converges and by scan elsewhere, and how it went."""
+    """s_1 … s_T, by Newton's method where it is worth trying and converges, by scan elsewhere, and how it went."""
     pack, _, step = in_vectors(cell, state, batch_shape)
     start = pack(state)
     every_step = jax.vmap(step, in_axes=(None, 0, 0, 0))
@@ -132,7 +145,7 @@ def solution(
         return gap, jnp.max(jnp.abs(gap) / (1 + jnp.abs(vectors)), axis=per_example, initial=0.0)
 
     def active(residual: Array) -> Array:
-        return (residual > tolerance) & jnp.isfinite(residual)
+        return (residual > tolerance) & jnp.isfinite(residual) & worth
 
     def unfinished(carry: tuple[Array, ...]) -> Array:
         _, _, residual, rounds = carry
@@ -190,7 +203,7 @@ def backward(cell: Cell, options: Newton, batch_shape: BatchShape, residuals: An
     with v̄ the cotangent of the solution. The recurrence takes all steps at once with full Jacobians, and one
     after the other, by products with the exact Jacobian, where only its diagonal is wanted in memory.
     """
-    weights, state, drive, mask, vectors = residuals
+    weights, state, drive, mask, _, vectors = residuals
     pack, _, step = in_vectors(cell, state, batch_shape)
     before = shifted(pack(state), vectors)
     every_step = jax.vmap(step, in_axes=(None, 0, 0, 0))
@@ -218,7 +231,7 @@ def backward(cell: Cell, options: Newton, batch_shape: BatchShape, residuals: An
     def from_inputs(weights: Weights, state: State, drive: Drive) -> Vectors:
         return every_step(weights, shifted(pack(state), vectors), drive, mask)
 
-    return *jax.vjp(from_inputs, weights, state, drive)[1](total), None
+    return *jax.vjp(from_inputs, weights, state, drive)[1](total), None, None
 
 
 solution.defvjp(forward, backward)

@@ -1,7 +1,6 @@
 """A cell through time: one door, `unroll`, and several ways behind it."""
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,59 +18,13 @@ from models.cell import (
     ProductCell,
     State,
     Weights,
-    at_least,
 )
 from models.fused import can_fuse, fused
 from models.layer import Layer
-from models.newton import Newton, newton
+from models.newton import newton
 from models.pooling import last_valid
 from models.scan import checkpointed_scan, scan, varying_alike
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One step after the other by `jax.lax.scan`; serves every cell.
-
-    With `checkpoint_every=k` the way back keeps the state of every k-th step only and computes those between again:
-    memory falls from T steps to T/k states and k steps, for about a third more time.
-    """
-
-    checkpoint_every: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.checkpoint_every is not None:
-            at_least(1, checkpoint_every=self.checkpoint_every)
-
-
-@dataclass(frozen=True)
-class Fused:
-    """A scan with a hand-driven way back (`models/fused.py`); serves cells of the product form."""
-
-
-@dataclass(frozen=True)
-class Associative:
-    """All steps at once in log T rounds (`models/associative.py`); serves cells linear in their state."""
-
-
-Way = Scan | Fused | Associative | Newton
-Method = Literal["auto", "scan", "fused", "associative", "newton"] | Way
-NAMED: dict[str, Way] = {"scan": Scan(), "fused": Fused(), "associative": Associative(), "newton": Newton()}
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Info:
-    """What the way taken has to tell.
-
-    `method` is the way, `why` the reason where "auto" chose it. For `Newton`, example by example `[*batch]`:
-    `iterations`, `converged` (where it is False the result is that of scan) and `residual`; else None.
-    """
-
-    method: Way = field(metadata={"static": True})
-    why: str = field(metadata={"static": True})
-    iterations: Array | None = None
-    converged: Array | None = None
-    residual: Array | None = None
+from models.ways import Associative, Fused, Info, Method, Newton, Scan, decide
 
 
 def unroll(
@@ -154,7 +107,7 @@ def unroll_with_info(
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
     weights, state, xs, mask = varying_alike((weights, state, xs, mask))
     check_step(cell, weights, state, xs)
-    way, why = choose(cell, weights, state, xs, mask) if method == "auto" else (named(method), "asked for")
+    way, why = decide(method, cell, weights, state, xs, mask)
     if isinstance(way, Fused):
         return *run_fused(cell, weights, state, xs, mask, reverse), Info(way, why)
     drive = cell.drive(weights, xs)
@@ -170,31 +123,6 @@ def unroll_with_info(
         )
         return final, ys, Info(way, why, **told)
     return *run(way, cell, weights, state, drive, mask, reverse), Info(way, why)
-
-
-def choose(cell: Cell, weights: Weights, state: State, xs: Array, mask: Array | None) -> tuple[Way, str]:
-    """What "auto" takes, and why.
-
-    - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work with
-      nothing to do it in parallel, and a scan is several times faster.
-    - A cell of the product form: `Fused`.
-    - Any other: `Scan`.
-    """
-    backend = jax.default_backend()
-    if can_associate(cell, mask) and backend != "cpu":
-        return Associative(), f"linear in its state, on a {backend}"
-    if can_fuse(cell, weights, state, xs):
-        return Fused(), "a product and something local"
-    return Scan(), "neither of the product form nor, on an accelerator, linear in its state"
-
-
-def named(method: Method) -> Way:
-    """The way with that name, or the one given. Raises ValueError for any other."""
-    if isinstance(method, str) and method in NAMED:
-        return NAMED[method]
-    if isinstance(method, Way):
-        return method
-    raise ValueError(f"unknown method {method!r}: there are auto, {', '.join(NAMED)}")
 
 
 def run(

@@ -1,6 +1,7 @@
 """Step Jacobians against closed forms in NumPy, and their eigenvalues against matrices whose answer is known."""
 
 import cmath
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,10 +11,36 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analysis import jacobian_eigenvalues, spectral_radius, step_jacobians
-from models import GRU, LSTM, BasicGRU, Cell, Elman, LSTMState, unroll
+from analysis import jacobian as jacobian_module
+from analysis import (
+    jacobian_eigenvalues,
+    jacobian_singular_values,
+    leading_singular_values,
+    log_condition_numbers,
+    log_norms,
+    memory,
+    product_spectrum,
+    spectral_radius,
+    step_jacobians,
+)
+from analysis.closed_form import has_closed_form
+from models import (
+    GRU,
+    LSTM,
+    SLSTM,
+    BasicGRU,
+    Cell,
+    Elman,
+    IndRNN,
+    LearnedState,
+    LSTMState,
+    OrthogonalRNN,
+    PeepholeLSTM,
+    unroll,
+)
 from models.cell import Array
 from models.state import ravel_state
+from tests import contract
 from tests.models import loops
 
 T, D, H = 5, 2, 3
@@ -188,3 +215,130 @@ def test_spectral_radius() -> None:
     nilpotent = np.array([[0.0, 1e6], [0.0, 0.0]])
     negative = np.array([[-3.0, 100.0], [0.0, 2.0]])
     np.testing.assert_allclose(spectral_radius(np.stack([nilpotent, negative])), [0.0, 3.0], rtol=1e-14)
+
+
+# --- the closed form
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Elman(4, activation="relu"),
+        BasicGRU(4),
+        GRU(4),
+        LSTM(4),
+        PeepholeLSTM(4),
+        OrthogonalRNN(4),
+        IndRNN(4),
+        SLSTM(6, heads=2),
+        LearnedState(LSTM(4)),
+    ],
+    ids=lambda cell: type(cell).__name__,
+)
+@pytest.mark.usefixtures("x64")
+def test_closed_form_is_taken_and_is_forward_mode(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    params, xs, state = contract.example(cell, ())
+    expected = step_jacobians(cell, params, xs, state, method="forward")
+    called = []
+    form = jacobian_module.closed_form
+    monkeypatch.setattr(jacobian_module, "closed_form", lambda *given: called.append(1) or form(*given))
+    found = step_jacobians(cell, params, xs, state)
+    assert called
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@dataclass(frozen=True)
+class Mixing(Elman):
+    """Mixes its units, but forgot to say that it isn't elementwise."""
+
+    def pointwise(self, weights: Any, state: Array, drive: Array, r: Array) -> tuple[Array, Array]:
+        h = jnp.tanh(drive + r + jnp.roll(state, 1, axis=-1))
+        return h, h
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_cell_that_is_not_what_it_says() -> None:
+    cell = Mixing(H)
+    params, xs, state = contract.example(cell, ())
+    assert not has_closed_form(cell, params, state, cell.drive(params, xs[0]))
+    found = step_jacobians(cell, params, xs, state)
+    np.testing.assert_array_equal(found, step_jacobians(cell, params, xs, state, method="forward"))
+
+
+def test_what_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """5 · 6² numbers of 4 bytes are 720 bytes: more than half of 1,439, not of 1,440."""
+    p = LSTM(H).init(jax.random.key(0), D)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1440)
+    assert step_jacobians(LSTM(H), p, jnp.zeros((T, D))).shape == (T, 6, 6)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1439)
+    with pytest.raises(
+        ValueError, match=r"the Jacobians \[T, S, S\] = \[5, 6, 6\] .*leading_singular_values"
+    ):
+        step_jacobians(LSTM(H), p, jnp.zeros((T, D)))
+
+
+def test_available_memory() -> None:
+    """Some, and not more than there is."""
+    free = memory.available_memory()
+    assert free is None or 2**20 < free < 2**50
+
+
+# --- what is read off
+
+
+def test_singular_values_norms_and_conditions() -> None:
+    """Of matrices made with given singular values; ∞ where one is exactly zero."""
+    rng = np.random.default_rng(0)
+    values = np.array([[4.0, 2.0, 0.5], [3.0, 1.0, 1e-5]])
+    u, v = (np.linalg.qr(rng.normal(size=(2, 3, 3)))[0] for _ in range(2))
+    found = jacobian_singular_values(u * values[:, None] @ v)
+    np.testing.assert_allclose(found, np.log(values), atol=1e-9)
+    np.testing.assert_allclose(log_norms(found), np.log([4.0, 3.0]), atol=1e-12)
+    frobenius = np.log(np.linalg.norm(u * values[:, None] @ v, axis=(1, 2)))
+    np.testing.assert_allclose(log_norms(found, "frobenius"), frobenius, atol=1e-12)
+    np.testing.assert_allclose(log_condition_numbers(found), np.log([8.0, 3e5]), atol=1e-9)
+    dead = jacobian_singular_values(np.diag([2.0, 0.0]))
+    assert np.isneginf(dead[1])
+    assert np.isposinf(log_condition_numbers(dead))
+    far = np.array([-5000.0, -5000.0])  # of a product that no floating-point number holds
+    np.testing.assert_allclose(log_norms(far, "frobenius"), -5000 + math.log(2) / 2)
+
+
+@pytest.mark.usefixtures("x64")
+def test_order_of_products() -> None:
+    """BPTT = J_T … J_1 = finite differences; J_1 … J_T is something else."""
+    params, xs, state = contract.example(LSTM(H), ())
+    weight = np.sin(np.arange(1.0, 2 * H + 1))
+    vector, restore = ravel_state(state)
+
+    def loss(vector: Array) -> Array:
+        return ravel_state(unroll(LSTM(H), params, xs, restore(vector))[0])[0] @ jnp.asarray(weight)
+
+    bptt = np.asarray(jax.grad(loss)(vector))
+    jacobians = np.asarray(step_jacobians(LSTM(H), params, xs, state))
+    np.testing.assert_allclose(weight @ np.linalg.multi_dot(jacobians[::-1]), bptt, rtol=1e-6)
+    h, evaluate = 1e-5, jax.jit(loss)
+    differences = [(evaluate(vector + h * e) - evaluate(vector - h * e)) / (2 * h) for e in jnp.eye(2 * H)]
+    np.testing.assert_allclose(differences, bptt, rtol=1e-6)
+    wrong = weight @ np.linalg.multi_dot(jacobians)
+    assert np.abs(wrong - bptt).max() > 0.01 * np.abs(bptt).max()
+
+
+@pytest.mark.parametrize("cell", [LSTM(8), Elman(16, activation="relu")], ids=lambda c: type(c).__name__)
+@pytest.mark.usefixtures("x64")
+def test_leading_singular_values(cell: Cell) -> None:
+    """Those of the whole product, from all Jacobians: of a few steps and of 2,000, where they are e^−hundreds."""
+    p, _, state = contract.example(cell, ())
+    for length in (3, 2000):
+        xs = jnp.asarray(np.random.default_rng(0).normal(size=(length, D)))
+        expected = product_spectrum(step_jacobians(cell, p, xs, state), [length])[0, :4]
+        found = leading_singular_values(cell, p, xs, state, k=4, tolerance=1e-7, rounds=200)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-5)
+
+
+def test_leading_singular_values_refuses() -> None:
+    p = LSTM(H).init(jax.random.key(0), D)
+    with pytest.raises(ValueError, match=r"there are 6 singular values, one for each number .* but k is 7"):
+        leading_singular_values(LSTM(H), p, jnp.zeros((T, D)), k=7)
+    with pytest.raises(ValueError, match=r"still change by more than 0.001 after 1 rounds"):
+        leading_singular_values(LSTM(H), p, jnp.ones((T, D)), k=2, rounds=1)

@@ -21,7 +21,7 @@ from models import (
     Stacked,
     unroll,
 )
-from models.recurrence import NAMED
+from models.ways import NAMED
 from tests.experiments.command import SMALL, command, newest_checkpoint, saved_state
 
 T, B, D, H = 5, 3, 2, 4

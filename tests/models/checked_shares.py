@@ -14,7 +14,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from models import GRU, LSTM, SLSTM, Bidirectional, Elman, MinGRU, Newton, Stacked, unroll
 from models.cell import Array, Cell
-from models.recurrence import Scan
+from models.ways import Scan
 
 T, B, D = 6, 4, 3
 WAYS: list[tuple[Cell, Any]] = [

@@ -13,7 +13,8 @@ import models.fused
 from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian, LinearCell, LSTMState, Scan, unroll
 from models.cell import Array, BatchShape, Key, Params, affine, times
 from models.fused import block_size
-from models.recurrence import Associative, Fused, choose, unroll_with_info
+from models.recurrence import unroll_with_info
+from models.ways import Associative, Fused, choose
 
 T, B, D = 7, 3, 2
 
@@ -131,6 +132,29 @@ def test_fused_block_by_block(
 )
 def test_block_size(length: int, batch: int, size: int) -> None:
     assert block_size(length, batch) == size
+
+
+def test_fused_sums_half_precision_in_single(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bias's gradient in bfloat16 is a sum over 512 steps, a number above 256 here: in bfloat16 it would stop
+    growing there, and be off by half."""
+    monkeypatch.setattr(models.fused, "BLOCK_ROWS", 4)
+    cell, length = Elman(2, activation="identity", recurrent_init=Gaussian(0.0)), 512
+    params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), cell.init(jax.random.key(0), D))
+    xs = jnp.zeros((length, D), jnp.bfloat16)
+    gradient = jax.grad(lambda p: jnp.sum(unroll(cell, p, xs, method="fused")[1].astype(jnp.float32)))(params)
+    assert gradient["bias"].dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(gradient["bias"], np.float32), length, rtol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [Scan(checkpoint_every=316), "auto"], ids=["checkpointed", "auto"])
+def test_a_long_sequence_fits(method: Any) -> None:
+    """T = 100,000, H = 64, B = 1: what XLA sets aside for a gradient is below 1 GB."""
+    cell, xs = LSTM(64), jnp.zeros((100_000, 1, 64))
+    params = cell.init(jax.random.key(0), 64)
+    gradient = jax.jit(jax.grad(lambda p: jnp.mean(unroll(cell, p, xs, method=method)[1] ** 2)))
+    memory: Any = gradient.lower(params).compile().memory_analysis()
+    assert memory.temp_size_in_bytes + memory.argument_size_in_bytes < 1e9
 
 
 def test_fused_takes_token_ids() -> None:

@@ -1,0 +1,122 @@
+"""The step Jacobian of a cell that is one matrix product and then something unit by unit, in closed form.
+
+With r = e(s) R and s' = p(s, d, r), where e and p mix no units, all that there is to know of them are diagonals,
+which a few directional derivatives find: one for each leaf of the state and each gate. For leaves l, m of the state
+and gates g,
+
+    ∂s'_m/∂s_l = diag(∂p_m/∂s_l) + Σ_g diag(∂p_m/∂r_g) R_gᵀ diag(∂e/∂s_l),
+
+L² blocks `[H, H]` that cost a few multiplications an entry, where forward mode takes S products with R.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from models.cell import Array, Cell, Drive, ProductCell, State, Weights
+from models.state import ravel_state
+
+
+def has_closed_form(cell: Cell, weights: Weights, state: State, drive: Drive) -> bool:
+    """Whether `closed_form` is the Jacobian of this cell's step: it says that it is elementwise, its state is made
+    of units, and the form gives what a directional derivative of the step gives at random numbers."""
+    if not (isinstance(cell, ProductCell) and cell.has_product_form() and cell.elementwise):
+        return False
+    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    shapes = {(leaf.shape, leaf.dtype) for leaf in leaves}
+    if len(shapes) != 1 or len(leaves[0].shape) != 1 or jnp.iscomplexobj(leaves[0]):
+        return False
+    given = (weights, state, drive)
+    return form_holds(
+        cell,
+        jax.tree.structure(given),
+        tuple((leaf.shape, jnp.dtype(leaf.dtype)) for leaf in jax.tree.leaves(given)),
+    )
+
+
+@lru_cache(maxsize=256)
+def form_holds(cell: ProductCell, structure: Any, leaves: tuple[tuple[tuple[int, ...], Any], ...]) -> bool:
+    """`has_closed_form` for leaves of these shapes and types. `elementwise` is a cell's word; a Jacobian that is
+    wrong because its author forgot to deny it would pass unnoticed."""
+    rng = np.random.default_rng(0)
+
+    def draw(shape: tuple[int, ...], dtype: Any) -> Any:
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            return np.zeros(shape, dtype)
+        return (rng.uniform(0.1, 0.9, shape) * rng.choice([-1, 1], shape)).astype(dtype)
+
+    weights, state, drive = jax.tree.unflatten(structure, [draw(*leaf) for leaf in leaves])
+    with jax.ensure_compile_time_eval():
+        weights, state, drive = jax.tree.map(jnp.asarray, (weights, state, drive))
+        vector, restore = ravel_state(state)
+        if dense(cell.recurrent_matrix(weights)).shape[2] != jax.tree.leaves(state)[0].size:
+            return False
+        direction = jnp.asarray(draw(vector.shape, vector.dtype))
+
+        @jax.jit
+        def both(weights: Weights, state: State, drive: Drive) -> tuple[Array, Array]:
+            def step(vector: Array) -> Array:
+                return ravel_state(cell.step(weights, restore(vector), drive)[0])[0]
+
+            form = closed_form(cell, dense(cell.recurrent_matrix(weights)), weights, state, drive)
+            return form @ direction, jax.jvp(step, (vector,), (direction,))[1]
+
+        found, expected = (np.asarray(side, np.float64) for side in both(weights, state, drive))
+    tolerance = 100 * float(jnp.finfo(vector.dtype).eps) * (1 + np.abs(expected).max())
+    return bool(np.isfinite(found).all() and np.abs(found - expected).max() <= tolerance)
+
+
+def dense(matrix: Array) -> Float[Array, "G H H"]:
+    """R_gᵀ for every gate, from R `[H, G·H]` or block-diagonal `[N, H/N, G·H/N]`."""
+    blocks = matrix[None] if matrix.ndim == 2 else matrix
+    count, width, columns = blocks.shape
+    # A product with I, though exact, is a transposition that XLA can't put off: put off into the loop over the
+    # entries of the Jacobians, it would read across the rows of R every time.
+    eye = jnp.eye(count * width, dtype=matrix.dtype)
+    by_gate = blocks.reshape(count, width, columns // width, width)
+    rows = jnp.einsum("njgi,nm->njgmi", by_gate, jnp.eye(count, dtype=matrix.dtype), precision="highest")
+    turned = jnp.einsum("ab,bc->ca", eye, rows.reshape(count * width, -1), precision="highest")
+    return turned.reshape(columns // width, count * width, count * width)
+
+
+def closed_form(
+    cell: ProductCell,
+    gates: Float[Array, "G H H"],
+    weights: Weights,
+    state: State,
+    drive: Drive,
+) -> Float[Array, "S S"]:
+    """∂s'/∂s of one step, in the order of `ravel_state`; `gates` are `dense(R)`."""
+    vector, restore = ravel_state(state)
+    gate_count, size, _ = gates.shape
+    parts = vector.size // size
+    r = cell.product(weights, state)
+    heads = cell.recurrent_matrix(weights).shape[0] if cell.recurrent_matrix(weights).ndim == 3 else 1
+
+    def local(vector: Array, r: Array) -> Float[Array, "L H"]:
+        return ravel_state(cell.pointwise(weights, restore(vector), drive, r)[0])[0].reshape(parts, size)
+
+    def exposed(vector: Array) -> Array:
+        return cell.exposed(weights, restore(vector))
+
+    # One direction for each leaf of the state and each gate: ones in all its units, zeros elsewhere.
+    of_leaf = jnp.repeat(jnp.eye(parts, dtype=vector.dtype), size, axis=1)
+    of_gate = jnp.tile(jnp.repeat(jnp.eye(gate_count, dtype=r.dtype), size // heads, axis=1), (1, heads))
+    p_s = jax.vmap(lambda v: jax.jvp(lambda s: local(s, r), (vector,), (v,))[1], out_axes=1)(of_leaf)
+    p_r = jax.vmap(lambda v: jax.jvp(lambda r: local(vector, r), (r,), (v,))[1], out_axes=1)(of_gate)
+    e_s = jax.vmap(lambda v: jax.jvp(exposed, (vector,), (v,))[1])(of_leaf)
+
+    # Without the barrier the activations would be computed again for every entry of the matrix.
+    p_s, p_r, e_s = jax.lax.optimization_barrier((p_s, p_r, e_s))
+    # Added up gate by gate, for a product over so short an axis is slower than its sums.
+    through = sum(
+        (p_r[:, g, :, None] * gates[g][None] for g in range(gate_count)),
+        jnp.zeros((parts, size, size), vector.dtype),
+    )
+    blocks = through[:, :, None, :] * e_s[None, None]  # [m, i, l, j]
+    straight = p_s.transpose(0, 2, 1)[..., None] * jnp.eye(size, dtype=vector.dtype)[None, :, None, :]
+    return (blocks + straight).reshape(parts * size, parts * size)

@@ -1,0 +1,136 @@
+"""The Lyapunov spectrum of a cell along a trajectory.
+
+A frame Q of k directions is carried along, W_t = J_t Q_{t−1}, and made orthonormal again, W_t = Q_t R_t; the first
+i directions come to span the i that grow most, whatever they began as, and the i-th exponent is the mean of ln
+|R_t,ii|. Benettin et al. 1980; Shimada & Nagashima 1979; for recurrent nets Engelken, Wolf & Abbott 2023, "Lyapunov
+spectra of chaotic recurrent neural networks".
+
+Between two orthonormalisations the columns are kept apart by LU, W = (PᵀL) U, at half the price of a QR: the first
+i columns of PᵀL span what those of W do, no entry of it is above 1, and the diagonals of all U times that of the
+next R *are* those of the R that one QR of the whole product would give (Bauer's treppen-iteration, 1957). So
+nothing under- or overflows and no direction drowns in another, however rare the QRs are.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Bool, Float
+
+from analysis.exponents import LyapunovSpectrum, summarise
+from analysis.frames import advance, tangent_step
+from models.cell import Array, Cell, Key, Params, State, at_least
+from models.scan import states_before
+from models.state import ravel_state
+
+ALL_CHECKED = 64  # up to this S the sum rule is checked at every step, beyond it in one stretch of ten
+
+
+def lyapunov_spectrum(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T D"],
+    state: State | None = None,
+    *,
+    k: int | None = None,
+    warmup: int | None = None,
+    qr_every: int = 10,
+    key: Key | None = None,
+    adjoint: bool = False,
+    tolerance: float = 0.01,
+) -> LyapunovSpectrum:
+    """The k largest Lyapunov exponents (all S by default) along the trajectory that `xs [T, D]` drive from `state`.
+
+    `xs` is `[T, 0]` for a map without input. S counts the whole state: both h and c of an LSTM, complex leaves
+    twice, integers not at all. No Jacobian is formed: a step takes k directional derivatives. The first `warmup`
+    steps (a tenth by default, and up to `qr_every` more, so that the rest divides) are not counted: the state
+    settles and the frame turns into place. `key` draws the frame at the start. With `adjoint` the transposed
+    Jacobians are multiplied, from the last step to the first: the same exponents another way; the warm-up then lies
+    at the end. `tolerance`, in nats per step, is what a standard error may be for an exponent to count as
+    converged.
+
+    Differentiable in `params`, `xs` and `state`: `mean(exponents**2)` as a loss is gradient flossing (Engelken
+    2023). Several trajectories: `jax.vmap(partial(lyapunov_spectrum, cell, params), in_axes=1)(xs)`.
+
+    Raises ValueError for k outside 1 … S, where too few steps are left after the warm-up, and where a state leaves
+    the range of floating-point numbers (under `jit` and `vmap` the exponents are NaN there).
+    """
+    if state is None:
+        state = cell.initial_state(params)
+    at_least(1, qr_every=qr_every)
+    length, size = xs.shape[0], jax.eval_shape(lambda state: ravel_state(state)[0], state).shape[0]
+    k = size if k is None else k
+    at_least(1, k=k)
+    if k > size:
+        raise ValueError(f"there are {size} exponents, one for each number in the state, but k is {k}")
+    warmup = length // 10 if warmup is None else warmup
+    at_least(0, warmup=warmup)
+    counted = (length - warmup) // qr_every
+    if counted < 1:
+        raise ValueError(
+            f"a sequence of {length} steps is too short for a warm-up of {warmup} and one stretch of {qr_every} to "
+            "count: give a longer one, or smaller warmup and qr_every"
+        )
+    key = jax.random.key(0) if key is None else key
+    found, finite = measure(cell, k, qr_every, counted, adjoint, tolerance, params, xs, state, key)
+    if not isinstance(finite, Tracer) and not finite.all():
+        raise ValueError(
+            f"the state of {type(cell).__name__} leaves the range of {found.exponents.dtype} at step "
+            f"{int(jnp.argmin(finite)) + 1} of {length}: what runs away has no exponents"
+        )
+    return found
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def measure(
+    cell: Cell,
+    k: int,
+    qr_every: int,
+    counted: int,
+    adjoint: bool,
+    tolerance: float | Array,
+    params: Params,
+    xs: Array,
+    state: State,
+    key: Key,
+) -> tuple[LyapunovSpectrum, Bool[Array, " T"]]:
+    """The spectrum from the last `counted` stretches of `qr_every` steps, and which states are finite."""
+    weights = cell.prepare(params)
+    drive = cell.drive(weights, xs)
+    vector, _ = ravel_state(state)
+    length, size = xs.shape[0], vector.size
+
+    def in_order(leaf: Array) -> Array:
+        """From the order of the steps taken to that of time, or back."""
+        return leaf[::-1] if adjoint else leaf
+
+    stretch, left = jnp.divmod(jnp.arange(length)[::-1], qr_every)
+    # Beyond ALL_CHECKED the determinants would cost as much again as the exponents.
+    checked = (stretch < counted) & (stretch % (1 if size <= ALL_CHECKED else 10) == 0)
+    known = states_before(cell, weights, state, drive) if adjoint else None
+
+    def step(carry: tuple[State, Array], inputs: Any) -> tuple[tuple[State, Array], tuple[Array, ...]]:
+        (state, frame), (known, drive, orthonormal, check) = carry, inputs
+        stepped, push, pull = tangent_step(cell, weights, known if adjoint else state, drive)
+
+        def determinant() -> Array:
+            jacobian = jax.lax.stop_gradient(push(jnp.eye(size, dtype=frame.dtype)))
+            return jnp.linalg.slogdet(jacobian)[1]
+
+        none = jnp.full((), jnp.nan, frame.dtype)
+        log_det = jax.lax.cond(check, determinant, lambda: none) if k == size else none
+        frame, logs, small = advance(pull if adjoint else push, frame, orthonormal)
+        return (stepped, frame), (logs, small, log_det, jnp.isfinite(ravel_state(stepped)[0]).all())
+
+    frame = jnp.linalg.qr(jax.random.normal(key, (size, k), vector.dtype))[0]
+    inputs = (known, drive, in_order(left == 0), in_order(checked))
+    _, (*series, finite) = jax.lax.scan(step, (state, frame), inputs, reverse=adjoint)
+
+    def stretches(leaf: Array) -> Array:
+        last = in_order(leaf)[length - counted * qr_every :]
+        return last.reshape(counted, qr_every, *leaf.shape[1:])
+
+    logs, small, log_dets = (stretches(leaf) for leaf in series)
+    return summarise(logs, small, log_dets, whole=k == size, tolerance=tolerance), finite

@@ -1,0 +1,111 @@
+"""Lyapunov spectra of a driven tanh net, H = 256, T = 1,000: `lyapunov_spectrum` beside loops in PyTorch.
+
+    python benchmarks/lyapunov.py        (PyTorch must be importable; about two minutes)
+
+Each side runs in processes of its own, by turns, so that neither's threads disturb the other's; medians. Both are
+given the same weights and inputs, and their exponents must agree. There are two loops in PyTorch, both with a QR at
+every step: `torch`, which takes directional derivatives of any step by `torch.func` as we do, and `torch by hand`,
+which has the derivative of tanh written into it.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+H, T, GAIN, ROUNDS = 256, 1000, 1.5, 3
+SIDES = ("ours", "torch", "torch by hand")
+
+
+def example() -> tuple[np.ndarray, np.ndarray]:
+    """R `[H, H]` with entries of N(0, g²/H) and inputs `[T, H]` of N(0, 1), in single precision."""
+    rng = np.random.default_rng(0)
+    recurrent = GAIN / H**0.5 * rng.normal(size=(H, H))
+    return recurrent.astype(np.float32), rng.normal(size=(T, H)).astype(np.float32)
+
+
+def ours(k: int) -> Callable[[], np.ndarray]:
+    """The library, through the function that users call."""
+    import jax.numpy as jnp
+
+    from analysis import lyapunov_spectrum
+    from models import Elman
+
+    recurrent, xs = (jnp.asarray(a) for a in example())
+    params = {"kernel": jnp.eye(H), "recurrent": recurrent, "bias": jnp.zeros(H)}
+    return lambda: np.asarray(lyapunov_spectrum(Elman(H), params, xs, k=k, warmup=100).exponents)
+
+
+def torch_loop(k: int, by_hand: bool) -> Callable[[], np.ndarray]:
+    """What is written in PyTorch from the textbook."""
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch.func import jvp, vmap  # pyright: ignore[reportMissingImports]
+
+    recurrent, xs = (torch.from_numpy(a) for a in example())
+    transposed = recurrent.T.contiguous()
+
+    @torch.no_grad()
+    def run() -> np.ndarray:
+        torch.manual_seed(0)
+        h, total = torch.zeros(H), torch.zeros(k)
+        q, _ = torch.linalg.qr(torch.randn(H, k))
+        for t, x in enumerate(xs):
+
+            def step(h: torch.Tensor, x: torch.Tensor = x) -> torch.Tensor:
+                return torch.tanh(x + h @ recurrent)
+
+            if by_hand:
+                h = step(h)
+                w = (1 - h * h)[:, None] * (transposed @ q)
+            else:
+                along = vmap(lambda v, h=h, step=step: jvp(step, (h,), (v,))[1], in_dims=1, out_dims=1)
+                w, h = along(q), step(h)
+            q, r = torch.linalg.qr(w)
+            if t >= 100:
+                total += torch.log(torch.abs(torch.diagonal(r)))
+        return (total / (T - 100)).numpy()
+
+    return run
+
+
+def one(side: str, k: int) -> None:
+    """In a process of its own: prints the seconds of the best of three runs, and the exponents."""
+    run = ours(k) if side == "ours" else torch_loop(k, side == "torch by hand")
+    exponents, seconds = run(), []  # the first compiles
+    for _ in range(3):
+        start = time.perf_counter()
+        exponents = run()
+        seconds.append(time.perf_counter() - start)
+    print(min(seconds), *exponents)
+
+
+def main() -> None:
+    """By turns, and the table."""
+    root = str(Path(__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    print("| k | side | seconds | ours is faster by | largest difference of exponents |")
+    print("| --- | --- | --- | --- | --- |")
+    for k in (32, H):
+        runs: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
+        for _ in range(ROUNDS):
+            for side in SIDES:
+                command = [sys.executable, __file__, side, str(k)]
+                told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+                runs[side].append(np.array(told.stdout.split(), float))
+        ours_seconds = median(run[0] for run in runs["ours"])
+        for side in SIDES:
+            seconds = median(run[0] for run in runs[side])
+            apart = np.abs(runs[side][0][1:] - runs["ours"][0][1:]).max()
+            print(f"| {k} | {side} | {seconds:.3f} | {seconds / ours_seconds:.2f} | {apart:.1g} |")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        one(sys.argv[1], int(sys.argv[2]))
+    else:
+        main()
