@@ -1,6 +1,7 @@
 """Strict settings for the whole suite: shapes in annotations are checked, silent broadcasting is an error."""
 
 import os
+import signal
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -18,6 +19,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # JAX begins here, with one device: else the first experiment run in this process would give it one for each core,
 # and what later tests see would depend on their order. Several devices are tested in processes of their own.
 jax.devices()
+
+# A shell starts what runs in the background deaf to Ctrl-C, which some tests send themselves.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Compilation makes first examples slow, and a timed test is no test.
 settings.register_profile(

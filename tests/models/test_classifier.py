@@ -201,7 +201,7 @@ def test_recurrent_holds_the_parameters_of_its_cell() -> None:
     [
         ({"classes": 0}, "^classes must be a whole number of at least 1, but is 0"),
         ({"classes": 2.5}, "^classes must be a whole number of at least 1, but is 2.5"),
-        ({"classes": 2, "pool": "max"}, "^unknown pool 'max': there are last, first, ends, mean"),
+        ({"classes": 2, "pool": "max"}, "^unknown pool 'max': there are last, mean"),
         ({"classes": 2, "vocabulary_size": 0}, "^vocabulary_size must be a whole number of at least 1"),
         ({"classes": 2, "embedding_size": -1}, "^embedding_size must be a whole number of at least 1"),
     ],
