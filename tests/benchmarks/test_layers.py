@@ -1,0 +1,99 @@
+"""The benchmark of recurrent layers: it times one and the same work, counts it right, and says what it found."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks.__main__ import write
+from benchmarks.compare import Peer, check_same, compare, peers
+from benchmarks.report import page, ratios
+from benchmarks.work import FAMILIES, Family, Work
+from models import CELLS, unroll
+from models.interop import from_torch
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_products_are_those_that_xla_counts(family: Family) -> None:
+    """What XLA counts of a step by step forward pass, less what isn't a product, which is little beside it."""
+    work = Work(family, 1, 512, 256, 256)
+    cell: Any = CELLS[family](work.H)  # pyright: ignore[reportCallIssue]
+    params = from_torch(cell, work.weights())
+
+    def counted(function: Any) -> float:
+        analysis: Any = jax.jit(function).lower(params, jnp.asarray(work.inputs())).compile().cost_analysis()
+        return analysis["flops"]
+
+    def square(params: Any, xs: jax.Array) -> jax.Array:
+        return jnp.sum(unroll(cell, params, xs, method="scan")[1] ** 2)
+
+    assert counted(square) == pytest.approx(work.products(backward=False), rel=0.05)
+
+
+def measured(family: Family, times: dict[str, float]) -> list[dict[str, Any]]:
+    work = asdict(Work(family, 20, 4, 3, 8))
+    return [
+        {
+            "peer": peer,
+            "work": work,
+            "way": way,
+            "times": [time] * 4,
+            "first_seconds": 1.5,
+            "peak_bytes": 2**21,
+        }
+        for way in ("forward", "both")
+        for peer, time in times.items()
+    ]
+
+
+RECORD: dict[str, Any] = {
+    "date": "today",
+    "machine": "a machine",
+    "versions": {"jax": "1"},
+    "product_rate": 1e11,
+    "accelerator": "On an accelerator: not measured.",
+    "rows": [
+        *measured("lstm", {"ours": 0.002, "Linen": 0.005, "Linen, sharded": 0.001, "PyTorch": 0.003}),
+        *measured("elman", {"ours": 0.002, "Linen": 0.001}),
+    ],
+}
+
+
+def test_ratios() -> None:
+    assert ratios(RECORD, "both", "lstm", ("Linen", "NNX")) == {"20, 4, 3, 8": pytest.approx(2.5)}
+    assert ratios(RECORD, "both", "lstm", ("Linen", "Linen, sharded")) == {"20, 4, 3, 8": pytest.approx(0.5)}
+    assert ratios(RECORD, "both", "elman", ("PyTorch",)) == {}
+
+
+def test_page(tmp_path: Path) -> None:
+    write(RECORD, tmp_path)
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert text == page(RECORD)
+    assert "| best JAX peer as shipped | 0.50 (worst 0.50) | – | 2.50 (worst 2.50) |" in text
+    assert "| PyTorch | – | – | 1.50 (worst 1.50) |" in text
+    assert "| lstm 20, 4, 3, 8 | 2 / 1.5 |" in text
+    assert (tmp_path / "benchmarks.png").stat().st_size > 10_000
+
+
+def test_other_work_is_refused() -> None:
+    check_same(Work("lstm", 1, 1, 1, 1), {"ours": 1.0, "Linen": 1.00001})
+    with pytest.raises(ValueError, match=r"not the same work in lstm 1,1,1,1: .*'Linen': 1.1"):
+        check_same(Work("lstm", 1, 1, 1, 1), {"ours": 1.0, "Linen": 1.1})
+
+
+@pytest.mark.slow
+def test_those_installed_agree() -> None:
+    """Real processes, for a moment: the same mean square everywhere, or `compare` raises."""
+    chosen = [peer for peer in peers(2) if peer.module in ("ours", "flax_linen", "flax_nnx")]
+    rows = compare(chosen, [Work("gru", 5, 4, 3, 4)], rounds=1, seconds=0.0, say=lambda *_, **__: None)
+    assert {row.peer for row in rows} == {peer.name for peer in chosen}
+    assert all(len(row.times) >= 3 and row.first_seconds > 0 and row.value > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_named() -> None:
+    with pytest.raises(RuntimeError, match=r"benchmarks\.worker nothing 1 ended without an answer"):
+        compare([Peer("x", "nothing")], [Work("gru", 5, 4, 3, 4)], rounds=1, seconds=0.0)
