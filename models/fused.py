@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from models.cell import Array, Cell, Drive, Output, ProductCell, State, Weights, times
-from models.scan import keep_valid, scan
+from models.scan import keep_valid, scan, varying_alike
 
 # Rows (steps × examples) of a block on the CPU: enough for the products to run at full rate, few enough for the
 # second-level cache. `python -m benchmarks blocks` shows what other sizes cost.
@@ -139,7 +139,9 @@ def backward(
         (ds, dread), dkept = jax.lax.scan(step, (ds, dread), (dys, before, kept, mask), reverse=not reverse)
         ddrive, dr = apart(cell, dkept)
         # In two dimensions: with more to sum over, XLA would copy both sides into another order first.
-        exposed, dr = (x.reshape(-1, x.shape[-1]) for x in (cell.exposed(weights, before), dr))
+        exposed, dr = (
+            x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) for x in (cell.exposed(weights, before), dr)
+        )
         (more,) = jax.vjp(lambda matrix: times(exposed, matrix), matrix)[1](dr)
         if wants_dxs:
             _, pull = jax.vjp(lambda leaves, xs: driven(cell, with_driving(leaves), xs, mask), driving, xs)
@@ -152,6 +154,7 @@ def backward(
     ds, dys = cotangents
     start = (ds, *jax.tree.map(zero_sum, (read, matrix, driving)))
     inputs = (*in_blocks((xs, mask, dys), size), starts, states, kept)
+    start, inputs = varying_alike((start, inputs))
     (ds, dread, dmatrix, ddriving), dxs = jax.lax.scan(block, start, inputs, reverse=not reverse)
     (dweights,) = jax.vjp(cell.recurrent_matrix, weights)[1](dmatrix.astype(matrix.dtype))
     zeros = jax.tree.map(zero_sum, weights)
