@@ -42,7 +42,7 @@ class Worker:
 
     def __init__(self, peer: Peer) -> None:
         command = [sys.executable, "-m", "benchmarks.worker", peer.module, str(peer.devices)]
-        # No setting of threads beyond what each has by itself: OMP_WAIT_POLICY=passive, say, halves PyTorch's speed.
+        # Threads as each library has them by itself: OMP_WAIT_POLICY=passive, say, halves PyTorch's speed.
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, **request: Any) -> Any:
