@@ -135,13 +135,14 @@ def plot(record: dict[str, Any], path: Path) -> None:
     figure, panels = plt.subplots(1, len(FAMILIES), figsize=(10, 3.6), sharey=True, layout="constrained")
     for panel, family in zip(panels, FAMILIES, strict=True):
         measured = {name: ratios(record, "both", family, (name,)) for name in colours}
-        sizes = list(next((r for r in measured.values() if r), {}))
+        measured = {name: values for name, values in measured.items() if values}
+        sizes = list(next(iter(measured.values()), {}))
         for k, (name, values) in enumerate(measured.items()):
             at = [i + 0.2 * (k - 1.5) for i, size in enumerate(sizes) if size in values]
             panel.bar(at, list(values.values()), 0.2, color=colours[name], label=name)
         panel.axhline(1, color="black", lw=1)
         panel.set_title(NAMES[family])
-        panel.set_xticks(range(len(sizes)), [size.replace(", ", "\n", 1) for size in sizes], fontsize=7)
+        panel.set_xticks(range(len(sizes)), [size.replace(", ", "\n") for size in sizes], fontsize=7)
         panel.set_yscale("log")
         panel.spines[["top", "right"]].set_visible(False)
     ticks = [0.5, 1, 2, 4, 8]
