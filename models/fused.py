@@ -25,7 +25,7 @@ from models.cell import Array, Cell, Drive, Output, ProductCell, State, Weights,
 from models.scan import keep_valid, scan, varying_alike
 
 # Rows (steps × examples) of a block on the CPU: enough for the products to run at full rate, few enough for the
-# second-level cache. `python -m benchmarks blocks` shows what other sizes cost.
+# second-level cache.
 BLOCK_ROWS = 256
 BLOCK_SLACK = 1.5  # up to so many times as many stay one block
 
@@ -113,7 +113,7 @@ def backward(
     """Cotangents of weights, initial state and inputs."""
     weights, xs, mask, starts, states, kept = residuals
     matrix = cell.recurrent_matrix(weights)
-    # Turned round once: a product with Rᵀ by rows takes 1.5 times as long, at every step.
+    # Turned round once: XLA takes longer over a product with Rᵀ by rows, and would at every step.
     turned = jax.lax.optimization_barrier(jnp.swapaxes(matrix, -1, -2))
     one = jax.tree.map(lambda leaf: leaf[0, 0], (states, kept))
     read, with_read = reads(
