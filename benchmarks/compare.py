@@ -21,8 +21,12 @@ class Peer:
     families: tuple[str, ...] = ("elman", "gru", "lstm")
 
 
+PRODUCTS = "products alone"
+
+
 def peers(cores: int) -> list[Peer]:
-    """Those installed: ours over a device per core, the others in JAX as shipped and sharded as ours is."""
+    """Those installed: ours over a device per core, the others in JAX as shipped and sharded as ours is; last the
+    layer's products alone, which is no layer but the bound of all."""
     found = [Peer("ours", "ours", cores), Peer("ours, one device", "ours")]
     for name, module, needs, families in (
         ("Linen", "flax_linen", "flax", ("elman", "gru", "lstm")),
@@ -34,7 +38,7 @@ def peers(cores: int) -> list[Peer]:
             found.append(Peer(f"{name}, sharded", module, cores, families))
     if importlib.util.find_spec("torch"):
         found.append(Peer("PyTorch", "pytorch"))
-    return found
+    return [*found, Peer(PRODUCTS, "products", cores)]
 
 
 class Worker:
@@ -90,7 +94,7 @@ def compare(
         for work in works:
             taking = [peer.name for peer in chosen if work.family in peer.families]
             built = {name: workers[name].ask(do="build", work=asdict(work)) for name in taking}
-            check_same(work, {name: answer["both"]["value"] for name, answer in built.items()})
+            check_same(work, {name: built[name]["both"]["value"] for name in taking if name != PRODUCTS})
             for way in ("forward", "both"):
                 rows = {name: Measured(name, work, way, **built[name][way]) for name in taking}
                 for _ in range(rounds):

@@ -14,16 +14,25 @@ Outputs = Callable[[Any, jax.Array], jax.Array]
 """`(params, xs [T, B, D]) → ys [T, B, H]`."""
 
 
-class JittedLayer:
-    """`outputs` under `jax.jit`; with `sharded` the batch goes over all devices by `jax.shard_map`."""
+Both = Callable[[Any, jax.Array], tuple[jax.Array, Any]]
+"""`(params, xs [T, B, D]) → the mean square of the outputs, and its gradient`."""
 
-    def __init__(self, work: Work, params: Any, outputs: Outputs, *, sharded: bool) -> None:
+
+class JittedLayer:
+    """`outputs` under `jax.jit`; with `sharded` the batch goes over all devices by `jax.shard_map`.
+
+    `both` takes the place of what autodiff makes of `outputs`, where it is given.
+    """
+
+    def __init__(
+        self, work: Work, params: Any, outputs: Outputs, *, sharded: bool, both: Both | None = None
+    ) -> None:
         size = work.T * work.B * work.H
 
         def loss(params: Any, xs: jax.Array) -> jax.Array:
             return jnp.sum(jnp.square(outputs(params, xs))) / size
 
-        forward, both = loss, jax.value_and_grad(loss)
+        forward, both = loss, both or jax.value_and_grad(loss)
         xs = jnp.asarray(work.inputs())
         params = jax.tree.map(jnp.asarray, params)  # which must hold arrays alone
         if sharded:

@@ -1,5 +1,6 @@
 """The benchmark of recurrent layers: it times one and the same work, counts it right, and says what it found."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from benchmarks.__main__ import write
 from benchmarks.compare import Peer, check_same, compare, peers
+from benchmarks.layers import products
 from benchmarks.report import page, ratios
 from benchmarks.work import FAMILIES, Family, Work
 from models import CELLS, unroll
@@ -31,6 +34,30 @@ def test_products_are_those_that_xla_counts(family: Family) -> None:
         return jnp.sum(unroll(cell, params, xs, method="scan")[1] ** 2)
 
     assert counted(square) == pytest.approx(work.products(backward=False), rel=0.05)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("steps", [6, 100])
+def test_products_alone_leave_out_none(family: Family, steps: int) -> None:
+    """What is in the trace, loops counted as often as they go round: the products of the work and no others."""
+    work = Work(family, steps, 16, 3, 4)
+    layer = products.build(work, False)
+    for function, backward in ((layer.compiled_forward, False), (layer.compiled_both, True)):
+        traced = jax.make_jaxpr(function)(*layer.arguments)
+        assert product_count(traced.jaxpr) == work.products(backward)
+
+
+def product_count(jaxpr: Any) -> float:
+    """Floating-point operations of the matrix products in a trace."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            left, _ = (variable.aval.shape for variable in equation.invars)
+            ((contracted, _), _) = equation.params["dimension_numbers"]
+            total += 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
+        for inner in jaxprs_in_params(equation.params):
+            total += equation.params.get("length", 1) * product_count(inner)
+    return total
 
 
 def measured(family: Family, times: dict[str, float]) -> list[dict[str, Any]]:
@@ -56,7 +83,16 @@ RECORD: dict[str, Any] = {
     "product_rate": 1e11,
     "accelerator": "On an accelerator: not measured.",
     "rows": [
-        *measured("lstm", {"ours": 0.002, "Linen": 0.005, "Linen, sharded": 0.001, "PyTorch": 0.003}),
+        *measured(
+            "lstm",
+            {
+                "ours": 0.002,
+                "Linen": 0.005,
+                "Linen, sharded": 0.001,
+                "PyTorch": 0.003,
+                "products alone": 0.0015,
+            },
+        ),
         *measured("elman", {"ours": 0.002, "Linen": 0.001}),
     ],
 }
@@ -75,6 +111,7 @@ def test_page(tmp_path: Path) -> None:
     assert "| best JAX peer as shipped | 0.50 (worst 0.50) | – | 2.50 (worst 2.50) |" in text
     assert "| PyTorch | – | – | 1.50 (worst 1.50) |" in text
     assert "| lstm 20, 4, 3, 8 | 2 / 1.5 |" in text
+    assert "| 2 (0) | 5 (0) | 1 (0) | 3 (0) | 1.5 (0) | 0 | 0% | 75% |" in text
     assert (tmp_path / "benchmarks.png").stat().st_size > 10_000
 
 
@@ -87,7 +124,7 @@ def test_other_work_is_refused() -> None:
 @pytest.mark.slow
 def test_those_installed_agree() -> None:
     """Real processes, for a moment: the same mean square everywhere, or `compare` raises."""
-    chosen = [peer for peer in peers(2) if peer.module in ("ours", "flax_linen", "flax_nnx")]
+    chosen = [peer for peer in peers(2) if peer.module in ("ours", "flax_linen", "flax_nnx", "products")]
     rows = compare(chosen, [Work("gru", 5, 4, 3, 4)], rounds=1, seconds=0.0, say=lambda *_, **__: None)
     assert {row.peer for row in rows} == {peer.name for peer in chosen}
     assert all(len(row.times) >= 3 and row.first_seconds > 0 and row.value > 0 for row in rows)
