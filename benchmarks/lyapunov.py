@@ -1,13 +1,12 @@
 """Lyapunov spectra of a driven tanh net, H = 256, T = 1,000: `lyapunov_spectrum` beside loops in PyTorch.
 
-    python benchmarks/lyapunov.py        (PyTorch must be importable; about two minutes)
-
 Each side runs in processes of its own, by turns, so that neither's threads disturb the other's; medians. Both are
 given the same weights and inputs, and their exponents must agree. There are two loops in PyTorch, both with a QR at
 every step: `torch`, which takes directional derivatives of any step by `torch.func` as we do, and `torch by hand`,
 which has the derivative of tanh written into it.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,11 +14,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 H, T, GAIN, ROUNDS = 256, 1000, 1.5, 3
 SIDES = ("ours", "torch", "torch by hand")
+ROOT = str(Path(__file__).parents[1])
 
 
 def example() -> tuple[np.ndarray, np.ndarray]:
@@ -84,28 +85,26 @@ def one(side: str, k: int) -> None:
     print(min(seconds), *exponents)
 
 
-def main() -> None:
-    """By turns, and the table."""
-    root = str(Path(__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    print("| k | side | seconds | ours is faster by | largest difference of exponents |")
-    print("| --- | --- | --- | --- | --- |")
+def measure(say: Callable[..., None] = print) -> list[dict[str, Any]]:
+    """By turns: a record for each k and side that is installed: `k`, `side`, `seconds` (median), `apart` (the
+    largest difference of an exponent from ours)."""
+    sides = SIDES if importlib.util.find_spec("torch") else SIDES[:1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])}
+    found = []
     for k in (32, H):
-        runs: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
+        runs: dict[str, list[np.ndarray]] = {side: [] for side in sides}
         for _ in range(ROUNDS):
-            for side in SIDES:
-                command = [sys.executable, __file__, side, str(k)]
+            for side in sides:
+                command = [sys.executable, "-m", "benchmarks.lyapunov", side, str(k)]
                 told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
                 runs[side].append(np.array(told.stdout.split(), float))
-        ours_seconds = median(run[0] for run in runs["ours"])
-        for side in SIDES:
-            seconds = median(run[0] for run in runs[side])
-            apart = np.abs(runs[side][0][1:] - runs["ours"][0][1:]).max()
-            print(f"| {k} | {side} | {seconds:.3f} | {seconds / ours_seconds:.2f} | {apart:.1g} |")
+        for side, each in runs.items():
+            apart = float(np.abs(each[0][1:] - runs["ours"][0][1:]).max())
+            seconds = float(median(run[0] for run in each))
+            found.append({"k": k, "side": side, "seconds": seconds, "apart": apart})
+        say(f"Lyapunov spectrum, k = {k}, done", flush=True)
+    return found
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        one(sys.argv[1], int(sys.argv[2]))
-    else:
-        main()
+    one(sys.argv[1], int(sys.argv[2]))
