@@ -59,7 +59,7 @@ def exponents(rows: list[dict[str, Any]]) -> list[str]:
         "A driven tanh net, H = 256, T = 1,000, the k leading exponents in float32: `lyapunov_spectrum` beside a "
         "loop in PyTorch that takes directional derivatives of any step by `torch.func` as ours does, and beside "
         "one with the derivative of tanh written into it; both with a QR at every step. Median of processes of "
-        "their own, by turns. Each begins with a frame of its own draw, and the exponents differ by what 1,000 steps "
+        "their own, by turns. Each begins with a frame of its own draw: the exponents differ by what 1,000 steps "
         "have not yet forgotten of it.",
         "",
         "| k | | seconds | times ours | largest difference of an exponent from ours |",
