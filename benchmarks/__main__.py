@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks import lyapunov
+from benchmarks import jacobians, lyapunov
 from benchmarks.compare import compare, peers, product_rate
 from benchmarks.report import page, plot, summary
 from benchmarks.work import FAMILIES, SIZES, Family, Work
@@ -34,8 +34,8 @@ class Config:
     """Turns of each library."""
     seconds: float = 0.4
     """Of each turn; at least three calls."""
-    lyapunov: bool = True
-    """Lyapunov spectra too, beside loops in PyTorch."""
+    analysis: bool = True
+    """Step Jacobians and Lyapunov spectra too."""
     out: Path = DOCS
     """Folder of the page, the plot and the times."""
 
@@ -52,7 +52,8 @@ def main(config: Config) -> None:
         "product_rate": product_rate(),
         "accelerator": "On an accelerator: not measured.",
         "rows": [asdict(row) for row in rows],
-        "lyapunov": lyapunov.measure() if config.lyapunov else [],
+        "jacobians": jacobians.measure() if config.analysis else [],
+        "lyapunov": lyapunov.measure() if config.analysis else [],
     }
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "benchmarks.json").write_text(json.dumps(record))

@@ -47,9 +47,30 @@ def page(record: dict[str, Any]) -> str:
             if rows:
                 lines += ["", f"### {NAMES[family]}", "", *table(rows, rate, way == "both")]
     lines += ["", "## Memory and compilation", "", *costs(record["rows"]), ""]
+    if record["jacobians"]:
+        lines += ["## Step Jacobians", "", *jacobians(record["jacobians"]), ""]
     if record["lyapunov"]:
         lines += ["## Lyapunov spectrum", "", *exponents(record["lyapunov"]), ""]
     return "\n".join(lines)
+
+
+def jacobians(rows: list[dict[str, Any]]) -> list[str]:
+    """A line a cell and length."""
+    names = list(rows[0]["seconds"])
+    lines = [
+        "All T Jacobians `[S, S]` of a layer with H = 256, in ms: `step_jacobians`, whose closed form these "
+        "cells have; `jax.jacfwd` under `vmap` over all steps, where the one product with R that all share is done "
+        "once; `jax.jacfwd`, jitted, called at every step; and the writing of so many numbers alone. In brackets: "
+        "times ours.",
+        "",
+        f"| T, S | | {' | '.join(names)} |",
+        f"| --- | --- |{' ---: |' * len(names)}",
+    ]
+    for row in rows:
+        seconds = row["seconds"]
+        cells = [f"{1e3 * seconds[name]:.3g} ({seconds[name] / seconds['ours']:.1f})" for name in names]
+        lines.append(f"| {row['T']}, {row['S']} | {NAMES[row['family']]} | {' | '.join(cells)} |")
+    return lines
 
 
 def exponents(rows: list[dict[str, Any]]) -> list[str]:

@@ -82,6 +82,9 @@ RECORD: dict[str, Any] = {
     "versions": {"jax": "1"},
     "product_rate": 1e11,
     "accelerator": "On an accelerator: not measured.",
+    "jacobians": [
+        {"family": "lstm", "T": 16, "S": 512, "seconds": {"ours": 0.004, "jacfwd, all steps": 0.008}},
+    ],
     "lyapunov": [
         {"k": 32, "side": "ours", "seconds": 0.2, "apart": 0.0},
         {"k": 32, "side": "torch", "seconds": 0.5, "apart": 2e-6},
@@ -116,6 +119,7 @@ def test_page(tmp_path: Path) -> None:
     assert "| PyTorch | – | – | 1.50 (worst 1.50) |" in text
     assert "| lstm 20, 4, 3, 8 | 2 / 1.5 |" in text
     assert "| 2 (0) | 5 (0) | 1 (0) | 3 (0) | 1.5 (0) | 0 | 0% | 75% |" in text
+    assert "| 16, 512 | LSTM | 4 (1.0) | 8 (2.0) |" in text
     assert "| 32 | torch | 0.500 | 2.50 | 2e-06 |" in text
     assert (tmp_path / "benchmarks.png").stat().st_size > 10_000
 
