@@ -1,69 +1,22 @@
 """The report: what its page says of runs written here by hand, read as HTML, and its mistakes."""
 
-import dataclasses
 import json
 import math
 import re
 from base64 import b64decode
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
-from experiments.adding import Config
-from experiments.environment import environment
 from experiments.report import write_report
 from experiments.report.charts import MOST, chart, style_of, thinned
 from experiments.report.reading import Line, read_reported
-from experiments.run import describe, write_json
+from experiments.run import write_json
 from tests.experiments.command import command
-from train import Tracker
-
-VOID = {"meta", "br", "img", "input", "hr", "link"}
-
-
-class Page(HTMLParser):
-    """A page's elements `(name, attributes, text directly within)`; each must be closed in its place."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
-        self.open: list[int] = []
-        self.feed(text)
-        self.close()
-        assert not self.open, [self.elements[i][0] for i in self.open]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs), []))
-        if tag not in VOID:
-            self.open.append(len(self.elements) - 1)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs), []))
-
-    def handle_endtag(self, tag: str) -> None:
-        opened = self.elements[self.open.pop()][0]
-        assert opened == tag, f"<{opened}> is closed by </{tag}>"
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.elements[self.open[-1]][2].append(data)
-
-    def all(self, tag: str, **attributes: str) -> list[tuple[dict[str, str | None], str]]:
-        return [
-            (found, "".join(text))
-            for name, found, text in self.elements
-            if name == tag
-            and all(found.get(k.strip("_").replace("_", "-")) == v for k, v in attributes.items())
-        ]
-
-    def numbers(self) -> dict[str, Any]:
-        ((_, text),) = self.all("script", id="numbers")
-        return json.loads(text)
+from tests.experiments.reported import Page, made_run
 
 
 def rows(text: str, section: str) -> list[list[str]]:
@@ -78,35 +31,11 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Writes the folder of a run of adding, as the experiments do, with made-up metrics of each of its nets."""
+    """Makes a run's folder by its name within the folder where commands are then given."""
     monkeypatch.chdir(tmp_path)
 
-    def run(
-        name: str = "runs/adding/first",
-        nets: dict[str, list[float]] | None = None,
-        *,
-        finished: bool = True,
-        table: str = "",
-        **config: Any,
-    ) -> Path:
-        folder = tmp_path / name
-        (folder / "figures").mkdir(parents=True)
-        write_json(folder / "config.json", describe("adding", dataclasses.replace(Config(), **config)))
-        write_json(folder / "environment.json", [environment(1)])
-        for net, losses in (nets or {".": [0.5, 0.25, 0.2]}).items():
-            tracker = Tracker(folder / net)
-            for i, loss in enumerate(losses, 1):
-                tracker.log(10 * i, "train", {"loss": loss, "grad_norm": 10.0**-i, "seconds": 2.0 * i})
-            tracker.log(10 * len(losses), "validation", {"mean_square_error": losses[-1] / 2})
-            tracker.close()
-        figure = Figure(figsize=(1, 1))
-        figure.add_subplot().plot([1, 2], [1, len(name)])
-        figure.savefig(folder / "figures" / "training.png")
-        if table:
-            (folder / "table.txt").write_text(table)
-        if finished:
-            write_json(folder / "results.json", {"test": {"mean_square_error": 0.125}, "solved": True})
-        return folder
+    def run(name: str = "runs/adding/first", nets: dict[str, list[float]] | None = None, **more: Any) -> Path:
+        return made_run(tmp_path / name, nets or {".": [0.5, 0.25, 0.2]}, **more)
 
     return run
 
