@@ -121,7 +121,7 @@ def test_curves_stand_where_their_values_are(make: Make) -> None:
         upwards = np.array([(float(y), marks.get(t) or float(t)) for x, y, t in labels if float(y) < 220])
         assert len(across) >= 2
         assert len(upwards) >= 3
-        steps = np.polyval(np.polyfit(*across.T, 1), points[:, 0])
+        steps = np.polyval(np.polyfit(across[:, 0], across[:, 1], 1), points[:, 0])
         np.testing.assert_allclose(steps, [10, 20, 30, 40], atol=0.05)
         heights = np.polyval(np.polyfit(upwards[:, 0], scale(upwards[:, 1]), 1), points[:, 1])
         np.testing.assert_allclose(heights, scale(np.array(values)), atol=0.01)

@@ -25,7 +25,7 @@ addEventListener("error", (event) => wrong.push(event.message ?? "not loaded"), 
 addEventListener("securitypolicyviolation", (event) => wrong.push(event.blockedURI));
 addEventListener("load", () => {
   const all = (selector) => [...document.querySelectorAll(selector)];
-  const seen = (element) => element.checkVisibility();
+  const seen = (element) => getComputedStyle(element).display !== "none";
   const figure = document.querySelector("[data-chart]"), svg = figure.querySelector("svg");
   const box = svg.getBoundingClientRect(), at = (share) => ({ clientX: box.left + share * box.width,
     clientY: box.top + box.height / 2, bubbles: true });
