@@ -54,6 +54,7 @@ def notes(charts: Iterable[Lines]) -> list[str]:
 
 
 def finite_values(lines: Lines) -> Numbers:
+    """Those of all lines of a chart, `[n]`."""
     values = np.concatenate([line.values for _, line in lines.values()])
     return values[np.isfinite(values)]
 

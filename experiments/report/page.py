@@ -102,6 +102,7 @@ def devices(run: Reported) -> str:
 
 
 def config_rows(runs: Sequence[Reported]) -> list[list[str]]:
+    """An option a row, with each run's value."""
     options = dict.fromkeys(option for run in runs for option in run.config)
     return [[f"<code>{escape(o)}</code>", *(escape(run.config.get(o, "–")) for run in runs)] for o in options]
 

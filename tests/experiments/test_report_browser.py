@@ -102,9 +102,9 @@ def test_several_runs_in_a_browser(width: int, finished: Finished, tmp_path: Pat
 def test_a_mistake_is_seen(finished: Finished, tmp_path: Path) -> None:
     """The probe itself: the page's policy refuses a picture from elsewhere, and a script's fault is told."""
     page = write_report([finished("adding")], tmp_path / "report.html")
-    more = '<img src="http://127.0.0.1:9/a.png"><script>console.error("bad"); nowhere()</script>'
+    more = '<img src="https://elsewhere.example/a.png"><script>console.error("bad"); nowhere()</script>'
     page.write_text(page.read_text().replace("<main>", f"<main>{more}"))
     found, _, said = opened(page, tmp_path, 1280)
     assert [True for wrong in found["wrong"] if "nowhere is not defined" in wrong]
-    assert [True for wrong in found["wrong"] if "127.0.0.1" in wrong]
+    assert [True for wrong in found["wrong"] if "elsewhere.example" in wrong]
     assert "bad" in said
