@@ -12,7 +12,6 @@ from experiments.report.reading import Line, Reported, net_title, png_size, run_
 from experiments.run import told
 from train.progress import clock
 
-HERE = Path(__file__).parent
 # Nothing is fetched, whatever a run's files hold: a browser that obeys this can't.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 LONG = 30  # rows of a table that is shown folded
@@ -20,7 +19,7 @@ LONG = 30  # rows of a table that is shown folded
 
 def page(runs: Sequence[Reported]) -> str:
     """The whole file."""
-    title = f"{runs[0].experiment}: {runs[0].folder.name}" if len(runs) == 1 else f"{len(runs)} runs compared"
+    title = f"{runs[0].experiment}: {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs compared"
     drawn, data = curves(runs)
     sections = {
         "Runs": overview(runs),
@@ -42,11 +41,15 @@ def page(runs: Sequence[Reported]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>:root{{{palette}}}\n{(HERE / 'page.css').read_text()}</style></head>"
+        f"<title>{escape(title)}</title><style>:root{{{palette}}}\n{packaged('page.css')}</style></head>"
         f"<body><header><h1>{escape(title)}</h1><nav>{links}</nav></header><main>{body}</main>"
         f'<script type="application/json" id="numbers">{numbers}</script>'
-        f"<script>\n{(HERE / 'page.js').read_text()}</script></body></html>\n"
+        f"<script>\n{packaged('page.js')}</script></body></html>\n"
     )
+
+
+def packaged(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], marked: bool = False) -> str:
@@ -77,7 +80,7 @@ def overview(runs: Sequence[Reported]) -> str:
         again = f"<br>gone on with {escape(clock_time(later[-1]['started']))}" if later else ""
         steps, seconds = sum(net.steps for net in run.nets), sum(net.seconds or 0 for net in run.nets)
         return [
-            escape(run_name(runs, i) or run.folder.resolve().name),
+            escape(run_name(runs, i) or run.name),
             escape(run.experiment),
             f'<span class="{state}">{state}</span>',
             f"<time>{escape(clock_time(first['started']))}</time>{again}",
@@ -139,7 +142,7 @@ def results(runs: Sequence[Reported]) -> str:
         ]
         body = table(["quantity", *heads(runs)], rows)
         parts.append(folded(f"{len(rows)} numbers", body) if parts or len(rows) > LONG else body)
-    waiting = [run_name(runs, i) or run.folder.name for i, run in enumerate(runs) if not run.finished]
+    waiting = [run_name(runs, i) or run.name for i, run in enumerate(runs) if not run.finished]
     if waiting:
         parts.append(f"<p>Not finished: {escape(', '.join(waiting))}. What there is so far is shown.</p>")
     return "".join(parts)

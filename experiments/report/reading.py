@@ -63,6 +63,11 @@ class Reported:
     """PNG files by name."""
 
     @property
+    def name(self) -> str:
+        """The last part of its folder."""
+        return self.folder.resolve().name
+
+    @property
     def finished(self) -> bool:
         return self.results is not None
 
@@ -150,7 +155,7 @@ def png_size(content: bytes) -> tuple[int, int]:
 
 def run_name(runs: Sequence[Reported], i: int) -> str:
     """`1 · lstm_run`: a run's number and the last part of its folder; of one run alone nothing."""
-    return "" if len(runs) == 1 else f"{i + 1} · {runs[i].folder.resolve().name}"
+    return "" if len(runs) == 1 else f"{i + 1} · {runs[i].name}"
 
 
 def net_title(runs: Sequence[Reported], i: int, net: Net, single: bool) -> str:
