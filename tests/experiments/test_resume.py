@@ -164,6 +164,7 @@ def test_more_steps(options: Options, finished: Finished, tmp_path: Path) -> Non
     assert json.loads((part / "config.json").read_text()) == json.loads((whole / "config.json").read_text())
 
 
+@pytest.mark.slow  # of several nets in one run, test_long_memory.py stops and resumes one too
 def test_gradients(
     options: Options,
     finished: Finished,
