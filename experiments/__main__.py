@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 NAMES = ("adding", "copy_memory", "temporal_order", "digits", "gradients", "long_memory", "speed")
+COMMANDS = ("inspect", "report")  # what looks at runs
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
 
@@ -23,9 +24,15 @@ def main(arguments: list[str]) -> int:
     try:
         if name == "inspect":
             return inspect(rest)
+        if name == "report":
+            return report(rest)
         if name not in NAMES:
-            near = difflib.get_close_matches(name, [*NAMES, "inspect"], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)} and inspect."
+            near = difflib.get_close_matches(name, [*NAMES, *COMMANDS], n=1)
+            hint = (
+                f"did you mean {near[0]}?"
+                if near
+                else f"there are {', '.join([*NAMES, *COMMANDS[:-1]])} and {COMMANDS[-1]}."
+            )
             raise ValueError(f"unknown experiment {name!r}: {hint}")
         return run(name, rest)
     except (ValueError, OSError) as error:
@@ -91,6 +98,14 @@ def inspect(arguments: list[str]) -> int:
     return 0
 
 
+def report(arguments: list[str]) -> int:
+    """Writes one HTML page of a run, or of several compared."""
+    from experiments import report
+
+    print(report.main(arguments))
+    return 0
+
+
 def with_resume_value(arguments: list[str]) -> list[str]:
     """`--resume` alone stands for `--resume newest`."""
     filled = []
@@ -107,6 +122,7 @@ def overview() -> str:
     for name in NAMES:
         lines.append(f"  {name:<16}{first_line(name)}")
     lines.append(f"  {'inspect RUN':<16}a run's config and last metrics; draws its figures anew.")
+    lines.append(f"  {'report RUN …':<16}one HTML page of a run, or of several compared.")
     return "\n".join([*lines, "", "python -m experiments NAME --help shows an experiment's options."])
 
 

@@ -13,6 +13,10 @@ import jax
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "scikit-learn")
 
+# What `environment` writes, to tell a file of it from any other.
+FIELDS = {"command": list, "started": str, "python": str, "platform": str, "devices": list, "packages": dict}
+FIELDS |= {"cpu_count": int | None, "commit": str | None}
+
 
 def cores() -> int:
     """How many this process may use, which in a container may be fewer than there are."""

@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 
-from experiments.run import environments, flat, option_name, read_json, read_run, shown
+from experiments.run import environments, flat, option_name, read_results, read_run, shown, told
 from train import read_metrics
 
 
@@ -25,15 +25,15 @@ def inspect_run(folder: Path) -> str:
         for split, record in last.items():
             values = ", ".join(f"{k} {v:.5g}" for k, v in record.items() if k not in ("split", "step"))
             lines.append(f"  {split}, step {record['step']}: {values}")
-    if not (folder / "results.json").exists():
+    results = read_results(folder)
+    if results is None:
         return "\n".join([*lines, "", "not finished: go on with the same command and --resume"])
     table = folder / "table.txt"
-    results = flat(read_json(folder / "results.json"))
     lines += ["", "results"]
     lines += (
         [table.read_text()]
         if table.exists()
-        else [f"  {name:<36}{value:.6g}" for name, value in results.items()]
+        else [f"  {name:<36}{told(value)}" for name, value in results.items()]
     )
     drawn = importlib.import_module(f"experiments.{described['experiment']}").draw(folder)
     return "\n".join([*lines, "", "drawn from the run's arrays:", *(f"  {path}" for path in drawn)])

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.environment import cores, environment
+from experiments.environment import FIELDS, cores, environment
 from models.cell import at_least
 from train import Checkpoints, LoopConfig
 
@@ -151,13 +151,13 @@ def environments(folder: Path) -> list[dict[str, Any]]:
     """Where a run was begun, and where it was gone on with each time. Raises ValueError for anything else."""
     path = folder / "environment.json"
     found = read_json(path)
-    if not isinstance(found, list) or not all(
-        isinstance(one, dict) and "devices" in one for one in found[:1]
-    ):
-        found = []
-    if not found:
+    if not isinstance(found, list) or not found or not all(map(is_environment, found)):
         raise ValueError(f"{path} is damaged: it isn't what a run writes of its machine")
     return found
+
+
+def is_environment(found: Any) -> bool:
+    return isinstance(found, dict) and all(k in found and isinstance(found[k], t) for k, t in FIELDS.items())
 
 
 def newest_unfinished(name: str) -> Path:
@@ -210,6 +210,11 @@ def shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def told(value: Any) -> str:
+    """A number in six digits, anything else as it is."""
+    return f"{value:.6g}" if isinstance(value, float) else shown(value)
+
+
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} → {"a.b": 1}."""
     pairs: dict[str, Any] = {}
@@ -241,6 +246,20 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError:
         raise ValueError(f"{path} is damaged: it isn't JSON") from None
+
+
+def read_results(folder: Path) -> dict[str, Any] | None:
+    """What a finished run found, nested names joined by dots; None of an unfinished one.
+
+    Raises ValueError where the file isn't what a run writes.
+    """
+    path = folder / "results.json"
+    if not path.exists():
+        return None
+    found = read_json(path)
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path} is damaged: it isn't the results that a run writes")
+    return flat(found)
 
 
 def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:

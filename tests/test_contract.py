@@ -10,6 +10,8 @@ from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian
 from models.cell import Array, Params
 from tests import contract
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 BUILT_IN: dict[str, Cell] = {
     "elman": Elman(4),
     "elman relu": Elman(3, activation="relu"),

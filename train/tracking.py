@@ -35,7 +35,7 @@ class Tracker:
         The file is replaced in one move. TensorBoard is told to hide its events after `step`. Call it first.
 
         Raises:
-            ValueError: a line before the last isn't JSON.
+            ValueError: a line before the last isn't such a record.
         """
         path = self.folder / METRICS_FILE
         if not path.exists():
@@ -92,7 +92,7 @@ def read_metrics(path: Path | str) -> list[dict[str, Any]]:
     A half-written last line is passed over.
 
     Raises:
-        ValueError: a line before the last isn't JSON.
+        ValueError: a line before the last isn't such a record.
     """
     path = Path(path)
     if path.is_dir():
@@ -110,8 +110,11 @@ def _whole_lines(path: Path) -> list[str]:
 
 def _parse(path: Path, line: str) -> dict[str, Any]:
     try:
-        return json.loads(line)
-    except json.JSONDecodeError:
+        record = json.loads(line)
+        if not isinstance(record["step"], int) or not isinstance(record["split"], str):
+            raise TypeError
+    except (ValueError, KeyError, TypeError):
         raise ValueError(
-            f"{path} holds a line that isn't JSON: {line.strip()[:60]!r}; mend or remove it"
+            f"{path} holds a line that no training wrote: {line.strip()[:60]!r}; mend or remove it"
         ) from None
+    return record

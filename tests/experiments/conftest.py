@@ -1,5 +1,7 @@
-"""Small finished runs, made once for all the tests that look at them."""
+"""Small finished runs, made once for all the tests that look at them, whichever process they are in."""
 
+import fcntl
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -29,9 +31,18 @@ OPTIONS: dict[str, tuple[str | float, ...]] = {
 
 
 @pytest.fixture(scope="session")
-def leaky(tmp_path_factory: pytest.TempPathFactory) -> str:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for all of this session's processes: pytest-xdist gives each worker one within it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def leaky(shared: Path) -> str:
     """A cell in a user's own file, as the command line names it."""
-    path = tmp_path_factory.mktemp("users") / "mine.py"
+    path = shared / "mine.py"
     path.write_text(LEAKY)
     return f"{path}:Leaky(alpha=0.3)"
 
@@ -43,15 +54,16 @@ def options(leaky: str) -> dict[str, tuple[str | float, ...]]:
 
 
 @pytest.fixture(scope="session")
-def finished(
-    options: dict[str, tuple[str | float, ...]], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
-    """The folder of an experiment's small run, made when first asked for."""
+def finished(options: dict[str, tuple[str | float, ...]], shared: Path) -> Callable[[str], Path]:
+    """The folder of an experiment's small run, made when first asked for, by one process alone; to be read only."""
 
     @cache
     def run(name: str) -> Path:
-        folder = tmp_path_factory.mktemp("runs") / name
-        assert command(name, *options[name], "--run-dir", folder) == 0
+        folder = shared / "runs" / name
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits, and finds it made
+            if not (folder / "figures").exists():  # the last that a run writes
+                assert command(name, *options[name], "--run-dir", folder) == 0
         return folder
 
     return run

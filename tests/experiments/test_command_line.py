@@ -57,7 +57,7 @@ def test_list_names_all_and_waits_for_no_jax() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for name in (*NAMES, "inspect RUN"):
+    for name in (*NAMES, "inspect RUN", "report RUN …"):
         assert re.search(rf"^  {name} +\S.*\.$", done.stdout, re.MULTILINE), name
     assert done.stdout.splitlines()[-1] == "False"
 
@@ -95,6 +95,7 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
     [
         (["addin"], "error: unknown experiment 'addin': did you mean adding?"),
         (["inspct"], "unknown experiment 'inspct': did you mean inspect?"),
+        (["reprt"], "unknown experiment 'reprt': did you mean report?"),
         (["zzz"], "unknown experiment 'zzz': there are adding, copy_memory, "),
         (["adding", "--hiden-size", "3"], "Perhaps you meant: --hidden-size INT"),
         (["adding", "--optimizer.learnin-rate", "3"], "Perhaps you meant: --optimizer.learning-rate FLOAT"),
@@ -159,6 +160,7 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
         ),
         (["speed", "--newton-memory", "0"], "error: --newton-memory must be above 0, but is 0"),
         (["inspect"], ""),
+        (["report"], "error: report names no run: python -m experiments report RUN …"),
         (["inspect", "nowhere"], "error: nowhere is not a run folder (it has no config.json)"),
         (["adding", "--resume", "nowhere"], "error: nowhere is not a run folder (it has no config.json)"),
         (["adding", "--resume"], "there is no unfinished run of adding in runs/adding: leave --resume out"),
@@ -251,6 +253,8 @@ def test_damaged_run(mistake: Callable[..., str], copied: Path, name: str) -> No
     path.write_bytes(path.read_bytes()[:-20])
     assert f"error: {path} is damaged: " in mistake("inspect", copied)
     path.write_bytes(b"")
+    assert f"error: {path} is damaged: " in mistake("inspect", copied)
+    path.write_text('[{"devices": []}]')  # JSON, but not what a run writes there
     assert f"error: {path} is damaged: " in mistake("inspect", copied)
     path.unlink()
     if name != "results.json":  # without it the run counts as unfinished

@@ -12,6 +12,7 @@ from tests.experiments.command import LEAKY
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_good_file(leaky: str) -> None:
     """A real process, for `-m` must find the packages."""
     done = subprocess.run(

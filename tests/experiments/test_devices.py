@@ -99,6 +99,7 @@ def test_resume_says_where_it_went_on(finished: Finished, options: dict, tmp_pat
     assert second["devices"] == [f"{d.platform}: {d.device_kind}" for d in jax.local_devices()]
 
 
+@pytest.mark.slow
 def test_batch_norm_trains_with_its_averages(tmp_path: Path) -> None:
     """By its name; the averages are those of training, so that held-out data are normalised as training's were."""
     options = (

@@ -56,23 +56,20 @@ def wait_for_step(run: Path, step: int, process: Process) -> None:
         time.sleep(0.002)
 
 
-Stopped = dict[str, tuple[Path, int, str]]
-HOW = {"term": signal.SIGTERM, "kill": signal.SIGKILL}
+Stopped = tuple[Path, int, str]
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
-    """Of each way to be stopped the folder, exit code and words: two processes side by side."""
+    """Of a process that SIGTERM stopped the folder, exit code and words."""
     home = tmp_path_factory.mktemp("home")
-    processes = {name: start(home, "--run-dir", f"runs/adding/{name}") for name in HOW}
+    process = start(home, "--run-dir", "runs/adding/term")
     try:
-        for name, number in HOW.items():
-            wait_for_step(home / "runs/adding" / name, 500, processes[name])
-            processes[name].send_signal(number)
-        return {name: (home / "runs/adding" / name, *finish(p)) for name, p in processes.items()}
+        wait_for_step(home / "runs/adding/term", 500, process)
+        process.terminate()
+        return home / "runs/adding/term", *finish(process)
     finally:
-        for process in processes.values():
-            process.kill()
+        process.kill()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,19 +89,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sigterm_saves_and_leaves(stopped: Stopped) -> None:
-    folder, code, said = stopped["term"]
+    folder, code, said = stopped
     assert code == 128 + signal.SIGTERM, said
     assert "stopping after the steps under way" in said
     step = Checkpoints(folder / "checkpoints").steps()[-1]
     assert 500 <= step < LAST
     assert f"stopped at step {step}; go on with the same command and --resume runs/adding/term" in said
     assert not (folder / "results.json").exists()
-
-
-def test_sigkill_leaves_what_was_saved(stopped: Stopped) -> None:
-    folder, code, _ = stopped["kill"]
-    assert code == -signal.SIGKILL
-    assert 0 < Checkpoints(folder / "checkpoints").steps()[-1] < LAST
 
 
 def check_equal(folder: Path, whole: Path) -> None:
@@ -123,7 +114,7 @@ def position(folder: Path) -> str:
 
 
 def test_resumed_by_name(stopped: Stopped, whole: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(stopped["term"][0], tmp_path / "run")
+    folder = shutil.copytree(stopped[0], tmp_path / "run")
     assert command(*ADDING, "--resume", folder) == 0
     check_equal(folder, whole)
 
@@ -133,7 +124,7 @@ def test_resumed_as_the_newest(
 ) -> None:
     """Of the unfinished runs the one begun last."""
     runs = tmp_path / "runs" / "adding"
-    for name, source in (("1", stopped["term"][0]), ("2", stopped["kill"][0]), ("3", whole)):
+    for name, source in (("1", stopped[0]), ("2", stopped[0]), ("3", whole)):
         shutil.copytree(source, runs / name)
     untouched = newest_checkpoint(runs / "1")
     monkeypatch.chdir(tmp_path)
@@ -151,6 +142,7 @@ def test_killed_and_resumed_in_processes_of_their_own(whole: Path, tmp_path: Pat
         wait_for_step(folder, step, process)
         process.kill()
         assert finish(process)[0] == -signal.SIGKILL
+        assert 0 < Checkpoints(folder / "checkpoints").steps()[-1] < LAST
     code, said = finish(start(tmp_path, "--resume", "run"))
     assert code == 0, said
     check_equal(folder, whole)
@@ -172,6 +164,7 @@ def test_more_steps(options: Options, finished: Finished, tmp_path: Path) -> Non
     assert json.loads((part / "config.json").read_text()) == json.loads((whole / "config.json").read_text())
 
 
+@pytest.mark.slow  # of several nets in one run, test_long_memory.py stops and resumes one too
 def test_gradients(
     options: Options,
     finished: Finished,

@@ -50,6 +50,7 @@ def check_equal(folder: Path, unbroken) -> None:
     assert untimed(folder) == untimed(unbroken[0])
 
 
+@pytest.mark.slow  # the same by the command line is in tests/experiments/test_resume.py
 def test_sigterm(unbroken, tmp_path):
     process = start(tmp_path, "--pause", "0.05")
     wait_for(lambda: (tmp_path / "metrics.jsonl").exists(), process)
@@ -67,7 +68,7 @@ def test_sigterm(unbroken, tmp_path):
 
 
 def test_sigkill_while_saving(unbroken, tmp_path):
-    """Killed in its second save, resumed and killed in the one after, then resumed to the end."""
+    """Killed in its second save, resumed and killed in the one after, then resumed to the end, in this process."""
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     for options, whole in (((), 1), (("--resume",), 2)):
         process = start(tmp_path, *options)
@@ -84,8 +85,6 @@ def test_sigkill_while_saving(unbroken, tmp_path):
         assert code == -signal.SIGKILL
         assert 0 < checkpoints.steps()[-1] < 90
 
-    code, message = finish(start(tmp_path, "--resume"))
-    assert code == 0, message
-    assert "Traceback" not in message
+    assert train_toy(tmp_path, resume=True).finished
     check_equal(tmp_path, unbroken)
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["80", "90"]

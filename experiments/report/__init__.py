@@ -1,0 +1,71 @@
+"""`python -m experiments report RUN …`: one HTML page for a run, or for several beside one another."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from experiments.report.page import page
+from experiments.report.reading import read_reported
+from experiments.run import RUNS
+
+
+@dataclass(frozen=True)
+class Options:
+    """One self-contained HTML page of a run, or of several compared: options, machine, tables, figures, curves
+    and times. It opens from disk and needs no network."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN …")] = ()
+    """Run folders; finished or not."""
+    out: Path | None = None
+    """The file to write: by default RUN/report.html of one run, runs/report-HASH.html of several, where the same
+    runs have the same HASH."""
+
+
+def main(arguments: Sequence[str]) -> str:
+    """What `report` says of the page that it wrote. Raises ValueError for what can't be reported."""
+    given = tyro.cli(Options, args=arguments, prog="python -m experiments report")
+    path = write_report(given.runs, given.out)
+    return (
+        f"report of {counted(given.runs)}: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser"
+    )
+
+
+def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
+    """Writes the page in one move, and returns where: the same bytes for the same folders.
+
+    Raises ValueError where no run is named, or one twice, a folder isn't a run's, is damaged or holds nothing yet
+    to be shown, or `out` is no HTML file.
+    """
+    if not folders:
+        raise ValueError("report names no run: python -m experiments report RUN …, with the folder of each")
+    resolved = [folder.resolve() for folder in folders]
+    for i, folder in enumerate(folders):
+        if resolved[i] in resolved[:i]:
+            raise ValueError(f"report names {folder} twice: name each run once")
+    path = default_path(folders) if out is None else out
+    if path.suffix != ".html":
+        raise ValueError(f"--out {path} must be a file whose name ends in .html")
+    if path.is_dir():
+        raise ValueError(f"--out {path} is a folder: name a file in it")
+    text = page([read_reported(folder) for folder in folders])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def default_path(folders: Sequence[Path]) -> Path:
+    """Beside a run's other files; of several runs in the folder of all runs."""
+    if len(folders) == 1:
+        return folders[0] / "report.html"
+    names = "\n".join(str(folder.resolve()) for folder in folders)
+    return RUNS / f"report-{hashlib.sha256(names.encode()).hexdigest()[:6]}.html"
+
+
+def counted(folders: Sequence[Path]) -> str:
+    return str(folders[0]) if len(folders) == 1 else f"{len(folders)} runs"

@@ -1,0 +1,165 @@
+"""What a report shows of a run, read from its folder and checked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.cells import label
+from experiments.run import environments, flat, folder_name, option_name, read_results, read_run, shown
+from train import Checkpoints, read_metrics
+
+PNG = b"\x89PNG\r\n\x1a\n"
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric of one split of a net's training: `steps [n]`, `values [n]`."""
+
+    split: str
+    metric: str
+    steps: Numbers
+    values: Numbers
+
+
+@dataclass(frozen=True)
+class Net:
+    """What was logged and saved of one net that the run trained."""
+
+    name: str
+    """Of its folder within the run, the cell as figures name it; empty where the run trains one net alone."""
+    lines: list[Line]
+    seconds: float | None
+    """Spent training, those before a resumption included."""
+    checkpoints: list[int]
+    """The steps saved."""
+
+    @property
+    def steps(self) -> int:
+        """Steps done, as far as they were logged."""
+        return int(max((line.steps[-1] for line in self.lines), default=0))
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A run as a report shows it."""
+
+    folder: Path
+    experiment: str
+    config: dict[str, str]
+    """Every option as the command line spells it, with its value."""
+    environments: list[dict[str, Any]]
+    """Where it was begun, and gone on with."""
+    nets: list[Net]
+    """Those of which anything was logged."""
+    results: dict[str, Any] | None
+    """None as long as it isn't finished."""
+    table: str
+    figures: dict[str, bytes]
+    """PNG files by name."""
+
+    @property
+    def name(self) -> str:
+        """The last part of its folder."""
+        return self.folder.resolve().name
+
+    @property
+    def finished(self) -> bool:
+        return self.results is not None
+
+
+def read_reported(folder: Path) -> Reported:
+    """Raises ValueError where the folder isn't a run's, is damaged, or holds nothing yet to be shown."""
+    described = read_run(folder)
+    table = folder / "table.txt"
+    cells = cell_labels(described["config"])
+    logged = sorted(
+        (path.parent.relative_to(folder) for path in folder.rglob("metrics.jsonl")), key=place(cells)
+    )
+    nets = [read_net(folder / net, net_name(net, cells)) for net in logged]
+    run = Reported(
+        folder=folder,
+        experiment=described["experiment"],
+        config={option_name(key): shown(value) for key, value in flat(described["config"]).items()},
+        environments=environments(folder),
+        nets=[net for net in nets if net.lines],
+        results=read_results(folder),
+        table=table.read_text(encoding="utf-8", errors="replace").rstrip() if table.exists() else "",
+        figures={path.stem: read_png(path) for path in sorted((folder / "figures").glob("*.png"))},
+    )
+    if not (run.finished or run.figures or run.table or run.nets):
+        raise ValueError(
+            f"{folder} has nothing to report yet, no metrics, table or figure: go on with it by --resume {folder}"
+        )
+    return run
+
+
+def cell_labels(config: Mapping[str, Any]) -> dict[str, str]:
+    """Of a run of several cells each one's folder and label, in the order in which they were given."""
+    cells = config.get("cells", [])
+    return {folder_name(label(cell)): label(cell) for cell in cells if isinstance(cell, str)}
+
+
+def place(cells: Mapping[str, str]) -> Callable[[Path], list[tuple[int, int, str]]]:
+    """A key to sort nets' folders by: cells as they were given, numbers by size, other names by letters."""
+    order = {name: i for i, name in enumerate(cells)}
+    return lambda path: [(order.get(p, -1), int(p) if p.isdecimal() else 0, p) for p in path.parts]
+
+
+def net_name(path: Path, cells: Mapping[str, str]) -> str:
+    """`cells/elman_recurrent_glorot` → `elman recurrent=glorot`; `nets/adding/gru/50` → `adding / gru / 50`."""
+    return " / ".join(cells.get(part, part) for part in path.parts[1:] or path.parts)
+
+
+def read_net(folder: Path, name: str) -> Net:
+    """A net's curves in the order in which they were first logged, the clock apart."""
+    columns: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    seconds = None
+    for record in read_metrics(folder):
+        values = {name: value for name, value in record.items() if is_number(value)}
+        seconds = values.pop("seconds", seconds)
+        step = values.pop("step")
+        for metric, value in values.items():
+            columns.setdefault((record["split"], metric), []).append((step, value))
+    return Net(
+        name=name,
+        lines=[Line(*key, *np.array(pairs, np.float64).T) for key, pairs in columns.items()],
+        seconds=seconds,
+        checkpoints=Checkpoints(folder / "checkpoints").steps(),
+    )
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def read_png(path: Path) -> bytes:
+    """A figure's file as it is."""
+    content = path.read_bytes()
+    if not content.startswith(PNG) or not content.rstrip(b"\0").endswith(b"IEND\xaeB`\x82"):
+        raise ValueError(
+            f"{path} is damaged: it isn't a whole PNG; draw it anew by python -m experiments inspect "
+            f"{path.parent.parent}"
+        )
+    return content
+
+
+def png_size(content: bytes) -> tuple[int, int]:
+    """Width and height in pixels, from the first chunk."""
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+
+
+def run_name(runs: Sequence[Reported], i: int) -> str:
+    """`1 · lstm_run`: a run's number and the last part of its folder; of one run alone nothing."""
+    return "" if len(runs) == 1 else f"{i + 1} · {runs[i].name}"
+
+
+def net_title(runs: Sequence[Reported], i: int, net: Net, single: bool) -> str:
+    """What names a net beside all others; where each run trains a single one, the run does."""
+    if single or not net.name:
+        return run_name(runs, i) or runs[i].experiment
+    return net.name if len(runs) == 1 else f"{i + 1} · {net.name}"
