@@ -4,16 +4,17 @@ Two states of one net, of variance q each, with correlation c between them, have
 
     c' = (σ_w² E[tanh(u₁) tanh(u₂)] + σ²) / q,   u₁, u₂ Gaussian of variance q and correlation c
 
-where σ² is the variance of what both are given alike: the biases, or one and the same noise. c = 1 is always a fixed
-point, with the slope χ₁ = χ of `analysis/mean_field.py`. Where χ₁ < 1 all inputs end alike (order); where χ₁ > 1 it is
-unstable, and all pairs end at the same c* < 1 (chaos). Either way what told them apart decays, at last as
+where σ² is the variance of what both are given alike: the biases, or one and the same noise. c = 1 is always a
+fixed point, with the slope χ₁ = χ of `analysis/mean_field.py`. Where χ₁ < 1 all inputs end alike (order); where
+χ₁ > 1 it is unstable, and all pairs end at the same c* < 1 (chaos). Either way what told them apart decays, at
+last as
 
     |c_t − c*| ∼ e^(−t/ξ_c),   1/ξ_c = −ln χ_c*,   χ_c* = σ_w² E[(1 − tanh² u₁)(1 − tanh² u₂)] at c*
 
-and the squared norm of a gradient changes as e^(∓t/ξ_∇), 1/ξ_∇ = |ln χ₁|. Both lengths are infinite at the edge of
-chaos alone. Poole et al. 2016; Schoenholz et al. 2017, "Deep information propagation", who find a net trained up to a
-depth of about 6 ξ_c; for recurrent nets Chen, Pennington & Schoenholz 2018. That the matrix is the same at every step,
-in time, changes nothing of it as N → ∞.
+and the squared norm of a gradient changes as e^(∓t/ξ_∇), 1/ξ_∇ = |ln χ₁|. Both lengths are infinite at the edge
+of chaos alone. Poole et al. 2016; Schoenholz et al. 2017, "Deep information propagation", who find nets trained up
+to a depth of about 6 ξ_c; for recurrent nets Chen, Pennington & Schoenholz 2018. That the matrix is the same at
+every step, in time, changes nothing of it as N → ∞.
 """
 
 from collections.abc import Callable
@@ -29,8 +30,8 @@ HALVINGS = 50  # of the interval in which c* lies
 @dataclass(frozen=True)
 class DepthScales:
     """The correlation c* in which all pairs of inputs end, χ_c*, and the lengths in steps over which a difference
-    between inputs (`signal`, ξ_c) and the square of a gradient (`gradient`, ξ_∇) change by a factor e: ∞ at the edge
-    of chaos, 0 where all is gone at once. Arrays of the shape that σ_w and σ have together."""
+    between inputs (`signal`, ξ_c) and the square of a gradient (`gradient`, ξ_∇) change by a factor e: ∞ at the
+    edge of chaos, 0 where all is gone at once. Arrays of the shape that σ_w and σ have together."""
 
     correlation: Numbers
     chi: Numbers
@@ -62,8 +63,8 @@ def depth_scales(sigma_w: Values, sigma: Values) -> DepthScales:
 
 
 def pair_mean(function: Callable[[Numbers], Numbers], variance: Values, correlation: Values) -> Numbers:
-    """E[f(u₁) f(u₂)] for u₁, u₂ of a variance and a correlation c ≥ 0: both are √c x + √(1 − c) y with one x and a y
-    of their own, so that it is E_x[(E_y f)²]."""
+    """E[f(u₁) f(u₂)] for u₁, u₂ of a variance and a correlation c ≥ 0: both are √c x + √(1 − c) y with one x and
+    a y of their own, so that it is E_x[(E_y f)²]."""
     q, c = np.broadcast_arrays(np.asarray(variance, np.float64), np.asarray(correlation, np.float64))
 
     def squared(shared: Numbers) -> Numbers:

@@ -1,0 +1,289 @@
+"""Edge of chaos: measured exponents beside mean-field theory over the (σ_w, σ_b) plane, and how deep in time nets learn.
+
+Nets h_t = tanh(R h_{t−1} + b) with R_ij ~ N(0, σ_w²/N) and b_i ~ N(0, σ_b²). First λ₁ of each, measured on nets of
+--units, beside ½ ln χ. Then smaller nets are trained: an image of a digit is written into the state, T steps go by
+without input, and the last state says which digit it was. Which T is learnt within --updates is drawn over the plane
+and beside the length ξ = −1/ln χ_c* over which the net's inputs become alike: 6 ξ is what Schoenholz et al. (2017)
+found for depth, which T is here; for recurrent nets Chen, Pennington & Schoenholz (2018).
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from analysis import depth_scales, edge_of_chaos, figures, lyapunov_spectrum, tanh_mean_field
+from analysis.figures_edge import Plane, depth_over_plane, depth_reached, exponent_planes
+from data import digits, evaluation_batches
+from data.digits import DIGITS_CLASSES
+from experiments.nets import stored_config
+from experiments.pieces import piece
+from experiments.run import Run, read_arrays
+from models import Elman, unroll
+from models.cell import Array, Key, Params, at_least
+from train import OptimizerConfig, accuracy, cross_entropy, make_clipping, make_optimizer, mean
+
+WARMUP = 200  # steps of a trajectory that don't count
+FINE = 81  # gains and deviations at which theory is drawn
+
+
+@dataclass(frozen=True)
+class Config:
+    """Edge of chaos."""
+
+    gains: tuple[float, ...] = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4, 2.6)
+    """Deviations σ_w of the recurrent weights, times √N."""
+    biases: tuple[float, ...] = (0.05, 0.3, 0.6, 0.9)
+    """Deviations σ_b of the biases."""
+    lengths: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
+    """Steps T between the image and the answer."""
+    units: int = 512
+    """Units of the nets whose λ₁ is measured, N."""
+    draws: int = 2
+    """Nets at each point of the plane whose λ₁ is averaged."""
+    trajectory: int = 500
+    """Steps of a trajectory along which λ₁ is measured; the first 200 don't count."""
+    hidden_size: int = 64
+    """Units of the nets that are trained."""
+    updates: int = 200
+    """Training steps."""
+    batch_size: int = 50
+    """Images a training step, B."""
+    learnt: float = 0.8
+    """Accuracy on held-out images from which a length counts as learnt."""
+    seed: int = 0
+    """Of nets and the order of images; which are held out doesn't depend on it."""
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-3))
+
+    def __post_init__(self) -> None:
+        at_least(1, units=self.units, draws=self.draws, hidden_size=self.hidden_size, updates=self.updates)
+        at_least(1, batch_size=self.batch_size)
+        at_least(0, seed=self.seed)
+        for option, given in (
+            ("--gains", self.gains),
+            ("--biases", self.biases),
+            ("--lengths", self.lengths),
+        ):
+            if len(given) < 2:
+                raise ValueError(f"{option} must name two values at least, for a plane to be drawn over them")
+            if list(given) != sorted(set(given)):
+                raise ValueError(f"{option} must rise, each named once, but are {' '.join(map(str, given))}")
+            if not all(np.isfinite(value) and value >= 0 for value in given):
+                raise ValueError(
+                    f"{option} must be at least 0 and finite, but are {' '.join(map(str, given))}"
+                )
+        at_least(1, lengths=self.lengths[0])
+        if self.trajectory < WARMUP + 10:
+            raise ValueError(
+                f"--trajectory {self.trajectory} is too short for the warm-up of {WARMUP} steps and 10 to count"
+            )
+        if not 1 / DIGITS_CLASSES < self.learnt <= 1:
+            raise ValueError(
+                f"--learnt must be above 0.1, which is guessing, and at most 1, but is {self.learnt}"
+            )
+
+    def check(self) -> None:
+        """Raises ValueError for options that can't be had together; all of them can."""
+
+    def plane(self) -> tuple[np.ndarray, np.ndarray]:
+        """σ_w and σ_b of every net, `[n · m]` each, the σ_b of one σ_w side by side."""
+        gains, biases = np.meshgrid(self.gains, self.biases, indexing="ij")
+        return gains.ravel(), biases.ravel()
+
+
+def main(config: Config, run: Run) -> str:
+    """Measures, trains length by length, draws, returns the table."""
+    exponents = piece(run, "exponents", lambda: {"measured": measured_exponents(config)})["measured"]
+    print(f"λ₁ measured on {exponents.size} nets of {config.units} units", flush=True)
+    for length in config.lengths:
+        found = piece(run, f"trained_{length}", lambda length=length: trained_accuracy(config, length))
+        learnt = int(np.sum(found["accuracy"] >= config.learnt))
+        print(f"T = {length}: {learnt} of {found['accuracy'].size} nets learnt", flush=True)
+    table = format_table(config, run.folder)
+    (run.folder / "table.txt").write_text(table + "\n")
+    run.finish(results(config, run.folder))
+    draw(run.folder)
+    return table
+
+
+def measured_exponents(config: Config) -> np.ndarray:
+    """λ₁ of `draws` nets at every point, `[n, m, draws]`."""
+    gains, biases = config.plane()
+
+    def first(gain: Array, bias: Array, key: Key) -> Array:
+        r, b, start = jax.random.split(key, 3)
+        size = config.units
+        params = {
+            "kernel": jnp.zeros((0, size)),
+            "recurrent": gain / size**0.5 * jax.random.normal(r, (size, size)),
+            "bias": bias * jax.random.normal(b, (size,)),
+        }
+        state = 0.5 * jax.random.normal(start, (size,))
+        nothing = jnp.zeros((config.trajectory, 0))
+        return lyapunov_spectrum(Elman(size), params, nothing, state, k=1, warmup=WARMUP).exponents[0]
+
+    # A net after the other: their matrices together would not fit into the processor's memory.
+    over = jax.jit(lambda points: jax.lax.map(lambda point: first(*point), points))
+    keys = jax.random.split(jax.random.key(config.seed), config.draws)
+    plane = (jnp.asarray(gains, jnp.float32), jnp.asarray(biases, jnp.float32))
+    found = [over((*plane, jnp.repeat(key[None], len(gains)))) for key in keys]
+    return np.stack(found, axis=-1).reshape(len(config.gains), len(config.biases), config.draws)
+
+
+def images(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The digits of a split, `[N, 64]` pixels of mean square 1, and their labels `[N]`."""
+    source = digits(split)
+    (batch,) = evaluation_batches(source, batch_size=len(source))
+    pixels = np.moveaxis(np.asarray(batch.inputs)[..., 0], 0, 1)
+    return np.float32(pixels / np.sqrt(np.mean(pixels**2))), np.asarray(batch.targets)
+
+
+def trained_accuracy(config: Config, length: int) -> dict[str, np.ndarray]:
+    """Accuracy on held-out digits of every net of the plane after training over T = `length` steps, and its last
+    training loss: `[n, m]` each. All nets see the same images in the same order, and begin with the same draws."""
+    gains, biases = (jnp.asarray(values, jnp.float32) for values in config.plane())
+    pixels, labels = images("train")
+    order = np.random.default_rng(config.seed).integers(0, len(labels), (config.updates, config.batch_size))
+    key = jax.random.key(config.seed)
+    nets = jax.vmap(partial(fresh_net, key, pixels.shape[1], config.hidden_size))(gains, biases)
+    nets, losses = train_nets(config, length, nets, jnp.asarray(pixels[order]), jnp.asarray(labels[order]))
+    held_out, answers = images("test")
+    found = jax.jit(
+        jax.vmap(lambda net: mean(accuracy(answer(length, net, jnp.asarray(held_out)), jnp.asarray(answers))))
+    )(nets)
+    shape = (len(config.gains), len(config.biases))
+    return {"accuracy": np.asarray(found).reshape(shape), "loss": np.asarray(losses).reshape(shape)}
+
+
+def fresh_net(key: Key, pixels: int, size: int, gain: Array, bias: Array) -> Params:
+    """How an image is written into the state, the net, how the answer is read: all Gaussian, scaled by fan-in."""
+    write, r, b, read = jax.random.split(key, 4)
+    return {
+        "write": jax.random.normal(write, (pixels, size)) / pixels**0.5,
+        "cell": {
+            "kernel": jnp.zeros((0, size)),
+            "recurrent": gain / size**0.5 * jax.random.normal(r, (size, size)),
+            "bias": bias * jax.random.normal(b, (size,)),
+        },
+        "read": jax.random.normal(read, (size, DIGITS_CLASSES)) / size**0.5,
+    }
+
+
+def answer(length: int, net: Params, pixels: Array) -> Array:
+    """Logits `[B, 10]` after T steps from the image `[B, 64]`."""
+    size = net["read"].shape[0]
+    state, _ = unroll(
+        Elman(size), net["cell"], jnp.zeros((length, len(pixels), 0)), jnp.tanh(pixels @ net["write"])
+    )
+    return state @ net["read"]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def train_nets(
+    config: Config, length: int, nets: Params, pixels: Array, labels: Array
+) -> tuple[Params, Array]:
+    """Every net of a leading axis after a training step on each batch of `pixels [updates, B, 64]`; its last loss."""
+    optimizer = optax.chain(make_clipping(config.optimizer), make_optimizer(config.optimizer))
+
+    def loss(net: Params, pixels: Array, labels: Array) -> Array:
+        return mean(cross_entropy(answer(length, net, pixels), labels))
+
+    def train(net: Params) -> tuple[Params, Array]:
+        def update(carry: Any, batch: Any) -> tuple[Any, Array]:
+            net, state = carry
+            value, gradient = jax.value_and_grad(loss)(net, *batch)
+            changes, state = optimizer.update(gradient, state, net)
+            return (optax.apply_updates(net, changes), state), value
+
+        (net, _), losses = jax.lax.scan(update, (net, optimizer.init(net)), (pixels, labels))
+        return net, losses[-1]
+
+    return jax.vmap(train)(nets)
+
+
+def columns(config: Config, folder: Path) -> dict[str, np.ndarray]:
+    """What was measured and what theory says at every point of the plane, `[n, m]`; `accuracy [n, m, lengths]`."""
+    found = read_arrays(folder, "exponents")["measured"]
+    trained = [read_arrays(folder, f"trained_{length}")["accuracy"] for length in config.lengths]
+    accuracies = np.stack(trained, axis=-1)
+    gains, biases = np.asarray(config.gains)[:, None], np.asarray(config.biases)[None]
+    scales = depth_scales(gains, biases)
+    return {
+        "measured": found.mean(axis=-1),
+        "theory": tanh_mean_field(gains, biases).exponent,
+        "signal": scales.signal,
+        "gradient": scales.gradient,
+        "accuracy": accuracies,
+        "reached": reached(np.asarray(config.lengths), accuracies >= config.learnt),
+    }
+
+
+def reached(lengths: np.ndarray, learnt: np.ndarray) -> np.ndarray:
+    """The longest of the lengths such that it and all below it are learnt, `[..., lengths]` → `[...]`; 0 for none."""
+    count = np.sum(np.cumprod(learnt, axis=-1), axis=-1)
+    return np.concatenate([[0], lengths])[count]
+
+
+def format_table(config: Config, folder: Path) -> str:
+    """A row for each point of the plane."""
+    rows = columns(config, folder)
+    titles = "".join(f"{f'T = {length}':>9}" for length in config.lengths)
+    lines = [
+        f"{'σ_b':>5}{'σ_w':>6}{'λ₁':>10}{'theory':>10}{'ξ':>9}{'6 ξ':>9}{'learnt T':>10}  accuracy at",
+        f"{'':>61}{titles}",
+    ]
+    for j, bias in enumerate(config.biases):
+        for i, gain in enumerate(config.gains):
+            shares = "".join(f"{share:>9.1%}" for share in rows["accuracy"][i, j])
+            lines += [
+                f"{bias:>5g}{gain:>6g}{rows['measured'][i, j]:>+10.4f}{rows['theory'][i, j]:>+10.4f}"
+                f"{rows['signal'][i, j]:>9.1f}{6 * rows['signal'][i, j]:>9.1f}{rows['reached'][i, j]:>10}  {shares}"
+            ]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"λ₁: measured on {config.draws} nets of {config.units} units, nats per step; theory: ½ ln χ as N → ∞; "
+            "ξ = −1/ln χ_c*, steps;",
+            f"learnt T: the longest T up to which accuracy is at least {config.learnt:g} after {config.updates} "
+            f"training steps, {config.hidden_size} units.",
+        ]
+    )
+
+
+def results(config: Config, folder: Path) -> dict[str, Any]:
+    """The table's numbers, `[n, m]` by gain and bias."""
+    axes = {"gains": config.gains, "biases": config.biases, "lengths": config.lengths}
+    found = {name: values.tolist() for name, values in columns(config, folder).items()}
+    return axes | {k: v for k, v in found.items() if k not in ("signal", "gradient")}
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figures of a finished run, from its arrays."""
+    config = stored_config(Config, folder)
+    rows = columns(config, folder)
+    fine_gains = np.linspace(config.gains[0], config.gains[-1], FINE)
+    fine_biases = np.linspace(config.biases[0], config.biases[-1], FINE)
+    theory = Plane(
+        fine_gains,
+        fine_biases,
+        tanh_mean_field(fine_gains[:, None], fine_biases[None]).exponent,
+        edge_of_chaos(fine_biases),
+    )
+    measured = (np.asarray(config.gains), np.asarray(config.biases), rows["measured"])
+    lengths = np.asarray(config.lengths)
+    panels = {f"σ_b = {bias:g}": rows["accuracy"][:, j] for j, bias in enumerate(config.biases)}
+    scales = {
+        f"σ_b = {bias:g}": (fine_gains, depth_scales(fine_gains, bias).signal) for bias in config.biases
+    }
+    drawn = {
+        "phase_diagram": exponent_planes(theory, *measured),
+        "depth_learnt": depth_reached(measured[0], lengths, panels, scales, learnt=config.learnt),
+        "depth_over_plane": depth_over_plane(theory, *measured[:2], rows["reached"]),
+    }
+    return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]
