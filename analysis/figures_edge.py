@@ -66,7 +66,7 @@ def exponent_planes(theory: Plane, sigma_w: ArrayLike, sigma_b: ArrayLike, measu
             ax.grid(False)
             draw_edge(ax, theory)
             ax.set(title=title, xlabel=GAIN)
-            ax.set(xlim=(edges[0][0], edges[0][-1]), ylim=(edges[1][0], edges[1][-1]))
+            frame(ax, theory)
         axes[0].set_ylabel(BIAS)
         bar = figure.colorbar(mesh, ax=axes, label="λ₁ (nats per step)", aspect=25, pad=0.02)
         bar.ax.set_yscale("linear")
@@ -83,9 +83,9 @@ def depth_reached(
     *,
     learnt: float,
 ) -> Figure:
-    """Accuracy after training over gain and depth in time, one panel a name: `panels[name] [n, T]` at `sigma_w [n]`,
-    `lengths [T]`. Above it, of `scales[name]` = (gains `[k]`, ξ `[k]`), ξ and 6 ξ; the cells whose accuracy is at
-    least `learnt` have a dot."""
+    """Accuracy after training over gain and depth in time, one panel for each σ_b: `panels[σ_b] [n, T]` at
+    `sigma_w [n]`, `lengths [T]`. Over it, of `scales[σ_b]` = (gains `[k]`, ξ `[k]`), ξ and 6 ξ; the cells whose
+    accuracy is at least `learnt` have a dot."""
     demand_names(panels, "accuracies")
     gains, depths = (checked("axes", np.asarray(a, np.float64), "[n]") for a in (sigma_w, lengths))
     read = {
@@ -93,15 +93,13 @@ def depth_reached(
         for name, values in panels.items()
     }
     rows = 2.0 ** between(np.log2(depths))
-    black: dict[str, Any] = {
-        "color": "black",
-        "lw": 1.4,
-        "path_effects": [withStroke(linewidth=2.6, foreground="white")],
-    }
+    outline = [withStroke(linewidth=2.6, foreground="white")]
+    black: dict[str, Any] = {"color": "black", "lw": 1.4, "path_effects": outline}
     with style.context(SETTINGS, after_reset=True):
         figure, axes = panel_grid(read, 2.1, GAIN, "depth in time, $T$ (steps)")
         mesh = None
         for ax, (name, values) in zip(axes, read.items(), strict=True):
+            ax.set_title(rf"$\sigma_b = {name}$")
             mesh = ax.pcolormesh(
                 between(gains), rows, values.T, vmin=0, vmax=1, cmap="viridis", rasterized=True
             )
@@ -119,8 +117,8 @@ def depth_reached(
         assert mesh is not None
         figure.colorbar(mesh, ax=axes, label="accuracy, held out", aspect=25, pad=0.02)
         lines = [
-            Line2D([], [], color="black", ls="--", lw=1.4, label=r"$\xi = -1\,/\,\ln\chi_{c^*}$, theory"),
-            Line2D([], [], color="black", lw=1.4, label="six times that"),
+            Line2D([], [], color="black", ls="--", lw=1.4, label="ξ = −1 / ln χ at c*, theory"),
+            Line2D([], [], color="black", lw=1.4, label="6 ξ"),
             Line2D([], [], color="black", ls="none", marker="o", ms=2, label=f"learnt: {learnt:.0%} or more"),
         ]
         add_legend(figure, lines)
@@ -128,7 +126,7 @@ def depth_reached(
 
 
 def depth_over_plane(theory: Plane, sigma_w: ArrayLike, sigma_b: ArrayLike, reached: ArrayLike) -> Figure:
-    """The longest T that was learnt, `reached [n, m]`, as the area and number of a disc at every gain and bias,
+    """The longest T that was learnt, `reached [n, m]`, as the size and number of a disc at every gain and bias,
     over the theory's λ₁ and edge of chaos. A cross stands where none was."""
     gains, biases = (checked("deviations", np.asarray(a, np.float64), "[n]") for a in (sigma_w, sigma_b))
     depths = demand_shape("depths", reached, (len(gains), len(biases)))
@@ -143,18 +141,18 @@ def depth_over_plane(theory: Plane, sigma_w: ArrayLike, sigma_b: ArrayLike, reac
         for i, gain in enumerate(gains):
             for j, bias in enumerate(biases):
                 if depths[i, j] > 0:
-                    size = 18 * np.sqrt(depths[i, j] / largest)
+                    size = 8 + 11 * np.sqrt(depths[i, j] / largest)
                     ax.plot(gain, bias, "o", ms=size, mfc="white", mec="black", mew=0.7, zorder=3)
                     ax.text(gain, bias, f"{depths[i, j]:g}", ha="center", va="center", fontsize=6, zorder=4)
                 else:
                     ax.plot(gain, bias, "x", ms=4, color="black", zorder=3)
-        edges = [between(gains), between(biases)]
-        ax.set(xlim=(edges[0][0], edges[0][-1]), ylim=(edges[1][0], edges[1][-1]), xlabel=GAIN, ylabel=BIAS)
+        frame(ax, theory)
+        ax.set(xlabel=GAIN, ylabel=BIAS)
         bar = figure.colorbar(mesh, ax=ax, label="λ₁ = ½ ln χ (nats per step)", aspect=25, pad=0.02)
         bar.ax.set_yscale("linear")
         bar.locator = MaxNLocator(7, steps=STEPS)
         disc = Line2D([], [], ls="none", marker="o", ms=6, mfc="white", mec="black", mew=0.7)
-        disc.set_label("longest $T$ learnt")
+        disc.set_label("longest T learnt")
         add_legend(figure, [EDGE, disc])
     return figure
 
@@ -179,6 +177,11 @@ def shade(ax: Axes, theory: Plane, norm: TwoSlopeNorm) -> Any:
     values = clipped(theory.exponent, norm).T
     look: dict[str, Any] = {"norm": norm, "cmap": EXPONENTS, "shading": "gouraud", "rasterized": True}
     return ax.pcolormesh(theory.sigma_w, theory.sigma_b, values, **look)
+
+
+def frame(ax: Axes, theory: Plane) -> None:
+    """As far as the theory reaches."""
+    ax.set(xlim=theory.sigma_w[[0, -1]], ylim=theory.sigma_b[[0, -1]])
 
 
 def draw_edge(ax: Axes, theory: Plane) -> None:

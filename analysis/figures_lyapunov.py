@@ -86,11 +86,15 @@ def random_nets(measured: Mapping[str, Columns], theory: Mapping[str, Columns]) 
     return figure
 
 
-def spectra_by_value(panels: Mapping[str, tuple[ArrayLike, ArrayLike]], label: str) -> Figure:
+def spectra_by_value(
+    panels: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    label: str,
+    y_label: str = r"exponent $\lambda_i$ (nats per step)",
+) -> Figure:
     """Whole spectra, λ_i against i/S, one panel a name, one line for each value of what changes.
 
     A panel is `(values [n], exponents [n, k])`; all share the colours of the values, whose name is `label`. Lines
-    end where exponents are −∞.
+    end where exponents are −∞. The lowest hundredth of all may lie below the panel.
     """
     demand_names(panels, "spectra")
     read = {
@@ -104,7 +108,7 @@ def spectra_by_value(panels: Mapping[str, tuple[ArrayLike, ArrayLike]], label: s
     finite = np.concatenate([e[np.isfinite(e)] for _, e in read.values()])
     colours = ScalarMappable(Normalize(0, max(len(every) - 1, 1)), FALLING)
     with style.context(SETTINGS, after_reset=True):
-        figure, axes = panel_grid(panels, 2.2, "$i\\,/\\,S$", r"exponent $\lambda_i$ (nats per step)")
+        figure, axes = panel_grid(panels, 2.2, "$i\\,/\\,S$", y_label)
         # The smallest few lie far below all others (a random matrix is nearly singular in one direction).
         low, high = np.quantile(finite, [0.01, 1.0])
         axes[0].set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
@@ -126,7 +130,8 @@ def during_training(cells: Mapping[str, Columns], metric: str, *, log: bool = Fa
     """Against the training step: λ₁ along the task's input and without any, dimension, and what was learnt.
 
     Each value has `step [n]`, `driven|exponents`, `driven|standard_errors` and `silent|exponents [n, k]`,
-    `dimension [n]` (a fraction of S) and `metric [n]`, whose name is `metric` and whose axis is logarithmic with `log`.
+    `dimension [n]` (a fraction of S) and `metric [n]`, whose name is `metric` and whose axis is logarithmic with
+    `log`.
     """
     demand_names(cells, "cells")
     styles = styles_of(cells)

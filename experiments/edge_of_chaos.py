@@ -1,12 +1,14 @@
-"""Edge of chaos: measured exponents beside mean-field theory over the (σ_w, σ_b) plane, and how deep in time nets learn.
+"""Edge of chaos: exponents beside mean-field theory over the (σ_w, σ_b) plane, and how deep in time nets learn.
 
 Nets h_t = tanh(R h_{t−1} + b) with R_ij ~ N(0, σ_w²/N) and b_i ~ N(0, σ_b²). First λ₁ of each, measured on nets of
---units, beside ½ ln χ. Then smaller nets are trained: an image of a digit is written into the state, T steps go by
-without input, and the last state says which digit it was. Which T is learnt within --updates is drawn over the plane
-and beside the length ξ = −1/ln χ_c* over which the net's inputs become alike: 6 ξ is what Schoenholz et al. (2017)
-found for depth, which T is here; for recurrent nets Chen, Pennington & Schoenholz (2018).
+--units, beside ½ ln χ. Then smaller nets are trained: an image of a digit is written into the state, T steps go
+by without input, and the last state says which digit it was. Which T is learnt within --updates is drawn over the
+plane and beside the length ξ = −1/ln χ_c* over which the net's inputs become alike: 6 ξ is what Schoenholz et al.
+(2017) found for depth, which T is here; for recurrent nets Chen, Pennington & Schoenholz (2018).
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, PartitionSpec
 
 from analysis import depth_scales, edge_of_chaos, figures, lyapunov_spectrum, tanh_mean_field
 from analysis.figures_edge import Plane, depth_over_plane, depth_reached, exponent_planes
@@ -26,7 +29,16 @@ from experiments.pieces import piece
 from experiments.run import Run, read_arrays
 from models import Elman, unroll
 from models.cell import Array, Key, Params, at_least
-from train import OptimizerConfig, accuracy, cross_entropy, make_clipping, make_optimizer, mean
+from train import (
+    BATCH_AXIS,
+    OptimizerConfig,
+    accuracy,
+    batch_mesh,
+    cross_entropy,
+    make_clipping,
+    make_optimizer,
+    mean,
+)
 
 WARMUP = 200  # steps of a trajectory that don't count
 FINE = 81  # gains and deviations at which theory is drawn
@@ -40,7 +52,7 @@ class Config:
     """Deviations σ_w of the recurrent weights, times √N."""
     biases: tuple[float, ...] = (0.05, 0.3, 0.6, 0.9)
     """Deviations σ_b of the biases."""
-    lengths: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
+    lengths: tuple[int, ...] = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
     """Steps T between the image and the answer."""
     units: int = 512
     """Units of the nets whose λ₁ is measured, N."""
@@ -90,10 +102,16 @@ class Config:
     def check(self) -> None:
         """Raises ValueError for options that can't be had together; all of them can."""
 
-    def plane(self) -> tuple[np.ndarray, np.ndarray]:
-        """σ_w and σ_b of every net, `[n · m]` each, the σ_b of one σ_w side by side."""
-        gains, biases = np.meshgrid(self.gains, self.biases, indexing="ij")
-        return gains.ravel(), biases.ravel()
+    def measured_biases(self) -> np.ndarray:
+        """The σ_b at which λ₁ is measured: those of --biases and, half way, between them."""
+        given = np.asarray(self.biases)
+        return np.sort(np.concatenate([given, (given[1:] + given[:-1]) / 2]))
+
+
+def plane(gains: Sequence[float], biases: Sequence[float] | np.ndarray) -> tuple[Array, Array]:
+    """σ_w and σ_b of every net, `[n · m]` each, the σ_b of one σ_w side by side."""
+    pairs = np.meshgrid(gains, biases, indexing="ij")
+    return jnp.asarray(pairs[0].ravel(), jnp.float32), jnp.asarray(pairs[1].ravel(), jnp.float32)
 
 
 def main(config: Config, run: Run) -> str:
@@ -101,7 +119,9 @@ def main(config: Config, run: Run) -> str:
     exponents = piece(run, "exponents", lambda: {"measured": measured_exponents(config)})["measured"]
     print(f"λ₁ measured on {exponents.size} nets of {config.units} units", flush=True)
     for length in config.lengths:
-        found = piece(run, f"trained_{length}", lambda length=length: trained_accuracy(config, length))
+        found = piece(
+            run, f"trained_{length}", lambda length=length: trained_accuracy(config, length, run.devices)
+        )
         learnt = int(np.sum(found["accuracy"] >= config.learnt))
         print(f"T = {length}: {learnt} of {found['accuracy'].size} nets learnt", flush=True)
     table = format_table(config, run.folder)
@@ -112,8 +132,8 @@ def main(config: Config, run: Run) -> str:
 
 
 def measured_exponents(config: Config) -> np.ndarray:
-    """λ₁ of `draws` nets at every point, `[n, m, draws]`."""
-    gains, biases = config.plane()
+    """λ₁ of `draws` nets at every gain and measured bias, `[n, 2m − 1, draws]`."""
+    biases = config.measured_biases()
 
     def first(gain: Array, bias: Array, key: Key) -> Array:
         r, b, start = jax.random.split(key, 3)
@@ -130,9 +150,9 @@ def measured_exponents(config: Config) -> np.ndarray:
     # A net after the other: their matrices together would not fit into the processor's memory.
     over = jax.jit(lambda points: jax.lax.map(lambda point: first(*point), points))
     keys = jax.random.split(jax.random.key(config.seed), config.draws)
-    plane = (jnp.asarray(gains, jnp.float32), jnp.asarray(biases, jnp.float32))
-    found = [over((*plane, jnp.repeat(key[None], len(gains)))) for key in keys]
-    return np.stack(found, axis=-1).reshape(len(config.gains), len(config.biases), config.draws)
+    nets = plane(config.gains, biases)
+    found = [over((*nets, jnp.repeat(key[None], nets[0].size))) for key in keys]
+    return np.stack(found, axis=-1).reshape(len(config.gains), len(biases), config.draws)
 
 
 def images(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -143,15 +163,17 @@ def images(split: str) -> tuple[np.ndarray, np.ndarray]:
     return np.float32(pixels / np.sqrt(np.mean(pixels**2))), np.asarray(batch.targets)
 
 
-def trained_accuracy(config: Config, length: int) -> dict[str, np.ndarray]:
+def trained_accuracy(config: Config, length: int, devices: int = 1) -> dict[str, np.ndarray]:
     """Accuracy on held-out digits of every net of the plane after training over T = `length` steps, and its last
     training loss: `[n, m]` each. All nets see the same images in the same order, and begin with the same draws."""
-    gains, biases = (jnp.asarray(values, jnp.float32) for values in config.plane())
+    gains, biases = plane(config.gains, config.biases)
     pixels, labels = images("train")
     order = np.random.default_rng(config.seed).integers(0, len(labels), (config.updates, config.batch_size))
     key = jax.random.key(config.seed)
     nets = jax.vmap(partial(fresh_net, key, pixels.shape[1], config.hidden_size))(gains, biases)
-    nets, losses = train_nets(config, length, nets, jnp.asarray(pixels[order]), jnp.asarray(labels[order]))
+    mesh = batch_mesh(math.gcd(devices, gains.size))
+    batches = (jnp.asarray(pixels[order]), jnp.asarray(labels[order]))
+    nets, losses = jax.device_put(train_nets(config, length, mesh, nets, *batches), jax.local_devices()[0])
     held_out, answers = images("test")
     found = jax.jit(
         jax.vmap(lambda net: mean(accuracy(answer(length, net, jnp.asarray(held_out)), jnp.asarray(answers))))
@@ -183,17 +205,18 @@ def answer(length: int, net: Params, pixels: Array) -> Array:
     return state @ net["read"]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def train_nets(
-    config: Config, length: int, nets: Params, pixels: Array, labels: Array
+    config: Config, length: int, mesh: Mesh, nets: Params, pixels: Array, labels: Array
 ) -> tuple[Params, Array]:
-    """Every net of a leading axis after a training step on each batch of `pixels [updates, B, 64]`; its last loss."""
+    """Every net of a leading axis after a step on each batch of `pixels [updates, B, 64]`, and its last loss.
+    Devices share the nets."""
     optimizer = optax.chain(make_clipping(config.optimizer), make_optimizer(config.optimizer))
 
     def loss(net: Params, pixels: Array, labels: Array) -> Array:
         return mean(cross_entropy(answer(length, net, pixels), labels))
 
-    def train(net: Params) -> tuple[Params, Array]:
+    def train(net: Params, pixels: Array, labels: Array) -> tuple[Params, Array]:
         def update(carry: Any, batch: Any) -> tuple[Any, Array]:
             net, state = carry
             value, gradient = jax.value_and_grad(loss)(net, *batch)
@@ -203,7 +226,11 @@ def train_nets(
         (net, _), losses = jax.lax.scan(update, (net, optimizer.init(net)), (pixels, labels))
         return net, losses[-1]
 
-    return jax.vmap(train)(nets)
+    each, whole = PartitionSpec(BATCH_AXIS), PartitionSpec()
+    shared = jax.shard_map(
+        jax.vmap(train, in_axes=(0, None, None)), mesh=mesh, in_specs=(each, whole, whole), out_specs=each
+    )
+    return shared(nets, pixels, labels)
 
 
 def columns(config: Config, folder: Path) -> dict[str, np.ndarray]:
@@ -214,7 +241,7 @@ def columns(config: Config, folder: Path) -> dict[str, np.ndarray]:
     gains, biases = np.asarray(config.gains)[:, None], np.asarray(config.biases)[None]
     scales = depth_scales(gains, biases)
     return {
-        "measured": found.mean(axis=-1),
+        "measured": found.mean(axis=-1)[:, ::2],  # those half way are for the figure
         "theory": tanh_mean_field(gains, biases).exponent,
         "signal": scales.signal,
         "gradient": scales.gradient,
@@ -224,7 +251,7 @@ def columns(config: Config, folder: Path) -> dict[str, np.ndarray]:
 
 
 def reached(lengths: np.ndarray, learnt: np.ndarray) -> np.ndarray:
-    """The longest of the lengths such that it and all below it are learnt, `[..., lengths]` → `[...]`; 0 for none."""
+    """The longest length such that it and all below it are learnt, `[..., lengths]` → `[...]`; 0 for none."""
     count = np.sum(np.cumprod(learnt, axis=-1), axis=-1)
     return np.concatenate([[0], lengths])[count]
 
@@ -263,27 +290,33 @@ def results(config: Config, folder: Path) -> dict[str, Any]:
     return axes | {k: v for k, v in found.items() if k not in ("signal", "gradient")}
 
 
+def reach(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """From half a cell before the first value, though not below 0, to half a cell after the last."""
+    first, second, *_ = values
+    *_, before, last = values
+    return max(first - (second - first) / 2, 0.0), last + (last - before) / 2
+
+
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
     config = stored_config(Config, folder)
     rows = columns(config, folder)
-    fine_gains = np.linspace(config.gains[0], config.gains[-1], FINE)
-    fine_biases = np.linspace(config.biases[0], config.biases[-1], FINE)
+    fine_gains, fine_biases = (
+        np.linspace(*reach(values), FINE) for values in (config.gains, config.measured_biases())
+    )
     theory = Plane(
         fine_gains,
         fine_biases,
         tanh_mean_field(fine_gains[:, None], fine_biases[None]).exponent,
         edge_of_chaos(fine_biases),
     )
-    measured = (np.asarray(config.gains), np.asarray(config.biases), rows["measured"])
-    lengths = np.asarray(config.lengths)
-    panels = {f"σ_b = {bias:g}": rows["accuracy"][:, j] for j, bias in enumerate(config.biases)}
-    scales = {
-        f"σ_b = {bias:g}": (fine_gains, depth_scales(fine_gains, bias).signal) for bias in config.biases
-    }
+    gains, biases, lengths = map(np.asarray, (config.gains, config.biases, config.lengths))
+    measured = read_arrays(folder, "exponents")["measured"].mean(axis=-1)
+    panels = {f"{bias:g}": rows["accuracy"][:, j] for j, bias in enumerate(config.biases)}
+    scales = {f"{bias:g}": (fine_gains, depth_scales(fine_gains, bias).signal) for bias in config.biases}
     drawn = {
-        "phase_diagram": exponent_planes(theory, *measured),
-        "depth_learnt": depth_reached(measured[0], lengths, panels, scales, learnt=config.learnt),
-        "depth_over_plane": depth_over_plane(theory, *measured[:2], rows["reached"]),
+        "phase_diagram": exponent_planes(theory, gains, config.measured_biases(), measured),
+        "depth_learnt": depth_reached(gains, lengths, panels, scales, learnt=config.learnt),
+        "depth_over_plane": depth_over_plane(theory, gains, biases, rows["reached"]),
     }
     return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]
