@@ -80,6 +80,7 @@ def test_nets_trained_together_are_those_trained_alone() -> None:
         return optax.softmax_cross_entropy_with_integer_labels(answer(3, net, pixels), labels).mean()
 
     net = fresh_net(jax.random.key(1), 64, 6, gains[1], biases[1])
+    value = jnp.nan
     for batch in zip(*batches, strict=True):
         value, gradient = jax.value_and_grad(loss)(net, *batch)
         net = jax.tree.map(lambda p, g: p - 0.1 * g, net, gradient)

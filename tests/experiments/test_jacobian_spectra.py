@@ -50,7 +50,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     with np.load(folder / f"arrays/nets/{name}.npz") as arrays:
         found = dict(arrays)
     assert found["after|spectra"].shape == (2, 10, 5)
-    product = np.eye(5)
+    product, expected = np.eye(5), np.zeros(5)
     for lag, jacobian in enumerate(jacobians[::-1], 1):
         product = product @ jacobian
         expected = np.log(np.linalg.svd(product, compute_uv=False))
