@@ -17,28 +17,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax.sharding import Mesh, PartitionSpec
 
 from analysis import depth_scales, edge_of_chaos, figures, lyapunov_spectrum, tanh_mean_field
 from analysis.figures_edge import Plane, depth_over_plane, depth_reached, exponent_planes
-from data import digits, evaluation_batches
 from data.digits import DIGITS_CLASSES
+from experiments.deep_in_time import answer, fresh_net, images, random_net, train_nets
 from experiments.nets import stored_config
 from experiments.pieces import piece
 from experiments.run import Run, read_arrays
-from models import Elman, unroll
-from models.cell import Array, Key, Params, at_least
-from train import (
-    BATCH_AXIS,
-    OptimizerConfig,
-    accuracy,
-    batch_mesh,
-    cross_entropy,
-    make_clipping,
-    make_optimizer,
-    mean,
-)
+from models import Elman
+from models.cell import Array, Key, at_least
+from train import OptimizerConfig, accuracy, batch_mesh, mean
 
 WARMUP = 200  # steps of a trajectory that don't count
 FINE = 81  # gains and deviations at which theory is drawn
@@ -138,11 +127,7 @@ def measured_exponents(config: Config) -> np.ndarray:
     def first(gain: Array, bias: Array, key: Key) -> Array:
         r, b, start = jax.random.split(key, 3)
         size = config.units
-        params = {
-            "kernel": jnp.zeros((0, size)),
-            "recurrent": gain / size**0.5 * jax.random.normal(r, (size, size)),
-            "bias": bias * jax.random.normal(b, (size,)),
-        }
+        params = random_net(r, b, size, gain, bias)
         state = 0.5 * jax.random.normal(start, (size,))
         nothing = jnp.zeros((config.trajectory, 0))
         return lyapunov_spectrum(Elman(size), params, nothing, state, k=1, warmup=WARMUP).exponents[0]
@@ -155,14 +140,6 @@ def measured_exponents(config: Config) -> np.ndarray:
     return np.stack(found, axis=-1).reshape(len(config.gains), len(biases), config.draws)
 
 
-def images(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """The digits of a split, `[N, 64]` pixels of mean square 1, and their labels `[N]`."""
-    source = digits(split)
-    (batch,) = evaluation_batches(source, batch_size=len(source))
-    pixels = np.moveaxis(np.asarray(batch.inputs)[..., 0], 0, 1)
-    return np.float32(pixels / np.sqrt(np.mean(pixels**2))), np.asarray(batch.targets)
-
-
 def trained_accuracy(config: Config, length: int, devices: int = 1) -> dict[str, np.ndarray]:
     """Accuracy on held-out digits of every net of the plane after training over T = `length` steps, and its last
     training loss: `[n, m]` each. All nets see the same images in the same order, and begin with the same draws."""
@@ -173,64 +150,15 @@ def trained_accuracy(config: Config, length: int, devices: int = 1) -> dict[str,
     nets = jax.vmap(partial(fresh_net, key, pixels.shape[1], config.hidden_size))(gains, biases)
     mesh = batch_mesh(math.gcd(devices, gains.size))
     batches = (jnp.asarray(pixels[order]), jnp.asarray(labels[order]))
-    nets, losses = jax.device_put(train_nets(config, length, mesh, nets, *batches), jax.local_devices()[0])
+    nets, losses = jax.device_put(
+        train_nets(config.optimizer, length, mesh, nets, *batches), jax.local_devices()[0]
+    )
     held_out, answers = images("test")
     found = jax.jit(
         jax.vmap(lambda net: mean(accuracy(answer(length, net, jnp.asarray(held_out)), jnp.asarray(answers))))
     )(nets)
     shape = (len(config.gains), len(config.biases))
     return {"accuracy": np.asarray(found).reshape(shape), "loss": np.asarray(losses).reshape(shape)}
-
-
-def fresh_net(key: Key, pixels: int, size: int, gain: Array, bias: Array) -> Params:
-    """How an image is written into the state, the net, how the answer is read: all Gaussian, scaled by fan-in."""
-    write, r, b, read = jax.random.split(key, 4)
-    return {
-        "write": jax.random.normal(write, (pixels, size)) / pixels**0.5,
-        "cell": {
-            "kernel": jnp.zeros((0, size)),
-            "recurrent": gain / size**0.5 * jax.random.normal(r, (size, size)),
-            "bias": bias * jax.random.normal(b, (size,)),
-        },
-        "read": jax.random.normal(read, (size, DIGITS_CLASSES)) / size**0.5,
-    }
-
-
-def answer(length: int, net: Params, pixels: Array) -> Array:
-    """Logits `[B, 10]` after T steps from the image `[B, 64]`."""
-    size = net["read"].shape[0]
-    state, _ = unroll(
-        Elman(size), net["cell"], jnp.zeros((length, len(pixels), 0)), jnp.tanh(pixels @ net["write"])
-    )
-    return state @ net["read"]
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def train_nets(
-    config: Config, length: int, mesh: Mesh, nets: Params, pixels: Array, labels: Array
-) -> tuple[Params, Array]:
-    """Every net of a leading axis after a step on each batch of `pixels [updates, B, 64]`, and its last loss.
-    Devices share the nets."""
-    optimizer = optax.chain(make_clipping(config.optimizer), make_optimizer(config.optimizer))
-
-    def loss(net: Params, pixels: Array, labels: Array) -> Array:
-        return mean(cross_entropy(answer(length, net, pixels), labels))
-
-    def train(net: Params, pixels: Array, labels: Array) -> tuple[Params, Array]:
-        def update(carry: Any, batch: Any) -> tuple[Any, Array]:
-            net, state = carry
-            value, gradient = jax.value_and_grad(loss)(net, *batch)
-            changes, state = optimizer.update(gradient, state, net)
-            return (optax.apply_updates(net, changes), state), value
-
-        (net, _), losses = jax.lax.scan(update, (net, optimizer.init(net)), (pixels, labels))
-        return net, losses[-1]
-
-    each, whole = PartitionSpec(BATCH_AXIS), PartitionSpec()
-    shared = jax.shard_map(
-        jax.vmap(train, in_axes=(0, None, None)), mesh=mesh, in_specs=(each, whole, whole), out_specs=each
-    )
-    return shared(nets, pixels, labels)
 
 
 def columns(config: Config, folder: Path) -> dict[str, np.ndarray]:

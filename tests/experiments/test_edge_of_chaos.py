@@ -12,15 +12,8 @@ import optax
 import pytest
 
 from analysis import depth_scales, tanh_mean_field
-from experiments.edge_of_chaos import (
-    Config,
-    answer,
-    fresh_net,
-    images,
-    measured_exponents,
-    reached,
-    train_nets,
-)
+from experiments.deep_in_time import answer, fresh_net, images, train_nets
+from experiments.edge_of_chaos import Config, measured_exponents, reached
 from tests.experiments.command import arrays_bytes, command
 from train import OptimizerConfig, batch_mesh
 
@@ -67,14 +60,12 @@ def test_images_have_mean_square_one() -> None:
 
 def test_nets_trained_together_are_those_trained_alone() -> None:
     """Two updates by plain gradient descent, the second net by hand."""
-    config = Config(
-        updates=2, hidden_size=6, optimizer=OptimizerConfig(name="sgd", learning_rate=0.1, clip="none")
-    )
+    plain = OptimizerConfig(name="sgd", learning_rate=0.1, clip="none")
     gains, biases = jnp.array([0.9, 1.4]), jnp.array([0.1, 0.5])
     pixels, labels = images("train")
     batches = jnp.asarray(pixels[:20].reshape(2, 10, 64)), jnp.asarray(labels[:20].reshape(2, 10))
     nets = jax.vmap(lambda g, b: fresh_net(jax.random.key(1), 64, 6, g, b))(gains, biases)
-    found, losses = train_nets(config, 3, batch_mesh(1), nets, *batches)
+    found, losses = train_nets(plain, 3, batch_mesh(1), nets, *batches)
 
     def loss(net: dict, pixels: jax.Array, labels: jax.Array) -> jax.Array:
         return optax.softmax_cross_entropy_with_integer_labels(answer(3, net, pixels), labels).mean()

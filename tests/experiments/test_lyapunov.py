@@ -37,7 +37,9 @@ def test_random_nets_against_exact_results(finished: Finished) -> None:
     assert silent["first"][0] == pytest.approx(np.log(radius), abs=2e-3)
     assert silent["mean"][0] == pytest.approx(np.linalg.slogdet(matrix)[1] / 40, abs=1e-9)
     assert silent["dimension"][0] == silent["entropy"][0] == 0
-    np.testing.assert_allclose(driven["first"], tanh_mean_field([0.5, 1.5], 1.0).exponent, atol=0.08)
+    np.testing.assert_allclose(
+        driven["first"], tanh_mean_field(np.array([0.5, 1.5]), 1.0).exponent, atol=0.08
+    )
     for gap in silent["sum_gap"] + driven["sum_gap"]:
         assert abs(gap) < 1e-9
     table = (folder / "table.txt").read_text().splitlines()
