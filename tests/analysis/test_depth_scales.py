@@ -87,5 +87,5 @@ def test_mean_exponent_at_rest_and_without_weights() -> None:
     np.testing.assert_allclose(
         tanh_mean_exponent(np.array([0.0, 0.5]), 0.0), [-np.inf, np.log(0.5) - 0.5], rtol=1e-12
     )
-    with pytest.raises(ValueError, match="size must be 1 or more"):
+    with pytest.raises(ValueError, match="size must be a whole number of at least 1"):
         tanh_mean_exponent(1.0, 0.0, 0)

@@ -119,11 +119,11 @@ def test_resumed_run_ends_the_same(finished: Finished, options: Options, tmp_pat
     [
         (["--gains", "1"], "--gains must name two values at least"),
         (["--lengths", "8", "4"], "--lengths must rise"),
-        (["--lengths", "0", "4"], "lengths must be 1 or more"),
+        (["--lengths", "0", "4"], "lengths must be a whole number of at least 1"),
         (["--biases", "0.1", "inf"], "--biases must be at least 0 and finite"),
         (["--trajectory", "205"], "--trajectory 205 is too short for the warm-up of 200"),
         (["--learnt", "1.5"], "--learnt must be above 0.1"),
-        (["--updates", "0"], "updates must be 1 or more"),
+        (["--updates", "0"], "updates must be a whole number of at least 1"),
     ],
 )
 def test_errors(

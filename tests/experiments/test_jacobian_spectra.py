@@ -122,7 +122,7 @@ def test_resumed_run_ends_the_same(
             "--shown-lags 60 is longer than the sequences of adding, which have 50 steps",
         ),
         (["--cells", "elman(recurrent_init=gauss(gain=G))"], "unknown initialiser 'gauss'"),
-        (["--trajectories", "0"], "trajectories must be 1 or more"),
+        (["--trajectories", "0"], "trajectories must be a whole number of at least 1"),
     ],
 )
 def test_errors(
