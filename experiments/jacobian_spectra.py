@@ -84,7 +84,7 @@ class Config(NetsConfig):
     def check(self) -> None:
         """Raises ValueError for a cell that can't be had, or a lag beyond the sequences."""
         super().check()
-        steps = len(self.problem().data.validation()[0].inputs)
+        steps = len(held_out_inputs(self.problem(), self.trajectories))
         if max(self.shown_lags) > steps:
             raise ValueError(
                 f"--shown-lags {max(self.shown_lags)} is longer than the sequences of {self.task}, which have "

@@ -91,6 +91,16 @@ class Config(NetsConfig):
                     f"--leading {self.leading} is more than the {size} exponents of {name}, one for each number "
                     f"in its state: give {min(sizes.values())} or less"
                 )
+        self.along()
+
+    def along(self) -> np.ndarray:
+        """The input along which cells are measured: held-out sequences one after the other, `[trajectory, D]`.
+
+        Raises ValueError where there aren't enough of them."""
+        problem = self.problem()
+        steps = len(problem.data.validation()[0].inputs)
+        inputs = held_out_inputs(problem, -(-self.trajectory // steps))
+        return np.moveaxis(inputs, 1, 0).reshape(-1, inputs.shape[-1])[: self.trajectory]
 
     def moments(self) -> list[int]:
         """The training steps after which spectra are measured, the first and the last among them."""
@@ -152,10 +162,7 @@ def train_and_measure(config: Config, run: Run, expression: str) -> None:
     problem, name = config.problem(), label(expression)
     model, cell = config.model(expression, problem), config.cell(expression)
     validation = problem.data.validation()
-    needed = -(-config.trajectory // len(validation[0].inputs))
-    along = held_out_inputs(problem, needed)
-    along = np.moveaxis(along, 1, 0).reshape(-1, along.shape[-1])[: config.trajectory]
-    resumed = run
+    along, resumed = config.along(), run
     for moment in config.moments():
         if run.resumed and has_piece(run, trained_name(expression, moment)):
             continue

@@ -102,6 +102,7 @@ def test_resumed_run_ends_the_same(finished: Finished, options: Options, tmp_pat
         (["--trajectory", "300", "--warmup", "295"], "--trajectory 300 is too short for --warmup 295"),
         (["--leading", "300"], "--leading 300 is more than the 200 exponents of a random net of --units 200"),
         (["--leading", "9", "--cells", "elman(hidden_size=4)"], "--leading 9 is more than the 4 exponents of"),
+        (["--trajectory", "60000"], "1200 held-out sequences are asked for, but there are 1000"),
         (["--gains"], "--gains is empty"),
         (["--noises", "1", "1"], "--noises names one twice"),
         (["--gains", "-1"], "--gains must be at least 0 and finite"),
