@@ -62,7 +62,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     results = json.loads((folder / "results.json").read_text())
     assert list(results) == [
         f"{cell}, {moment} training"
-        for cell in ("elman recurrent=gaussian(gain=0.5)", "elman recurrent=gaussian(gain=1.5)", "lstm")
+        for cell in ("elman recurrent=gaussian(gain=0.5)", "elman recurrent=gaussian(gain=1.5)")
         for moment in ("before", "after")
     ]
     row = results["elman recurrent=gaussian(gain=1.5), after training"]
@@ -90,7 +90,10 @@ def test_root_mean_square_of_a_wide_net_is_that_of_theory() -> None:
     measured = log_rms(found["spectra"])[0]
     theory = tanh_theory(Elman(size), params, along)
     assert theory is not None
-    np.testing.assert_allclose(measured, theory, atol=0.05)
+    lags = np.arange(1, 13)
+    np.testing.assert_allclose(
+        measured / lags, theory / lags, atol=0.03
+    )  # of about −0.13; one net of 300 units
     np.testing.assert_allclose(np.diff(theory)[:4], tanh_mean_field(1.5, 1.0).exponent, atol=0.02)
     assert tanh_theory(GRU(3), GRU(3).init(jnp.zeros(2, jnp.uint32), 2), jnp.zeros((2, 1, 2))) is None
 
@@ -102,7 +105,7 @@ def test_resumed_run_ends_the_same(
     before, table = arrays_bytes(folder), (folder / "table.txt").read_text()
     kept = folder / "arrays/nets/elman_recurrent_gaussian_gain_0.5.npz"
     stamp = kept.stat().st_mtime_ns
-    for gone in ("results.json", "table.txt", "arrays/nets/lstm.npz"):
+    for gone in ("results.json", "table.txt", "arrays/nets/elman_recurrent_gaussian_gain_1.5.npz"):
         (folder / gone).unlink()
     assert command("jacobian_spectra", *options["jacobian_spectra"], "--resume", folder) == 0
     assert kept.stat().st_mtime_ns == stamp
