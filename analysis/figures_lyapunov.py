@@ -107,6 +107,7 @@ def spectra_by_value(
     every = np.unique(np.concatenate([values for values, _ in read.values()]))
     finite = np.concatenate([e[np.isfinite(e)] for _, e in read.values()])
     colours = ScalarMappable(Normalize(0, max(len(every) - 1, 1)), FALLING)
+    shades = colours.to_rgba(np.arange(len(every)))
     with style.context(SETTINGS, after_reset=True):
         figure, axes = panel_grid(panels, 2.2, "$i\\,/\\,S$", y_label)
         # The smallest few lie far below all others (a random matrix is nearly singular in one direction).
@@ -116,7 +117,7 @@ def spectra_by_value(
             for value, line in zip(values, exponents, strict=True):
                 place = int(np.searchsorted(every, value))
                 x = np.arange(1, len(line) + 1) / len(line)
-                draw_line(ax, x, line, label=f"{value:g}", color=colours.to_rgba(place), lw=1.1)
+                draw_line(ax, x, line, label=f"{value:g}", color=tuple(shades[place]), lw=1.1)
             ax.axhline(0, color=GREY, lw=0.8)
             ax.set_xlim(0, 1.02)
             ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])

@@ -110,7 +110,7 @@ def test_spectra_by_value() -> None:
         {"gru": (values, exponents), "lstm": (values[:1], exponents[:1])}, "training step"
     )
     (last,) = with_label(figure.axes[0], "100")
-    np.testing.assert_allclose(last.get_xdata(), [1 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(np.asarray(last.get_xdata()), [1 / 3, 2 / 3, 1])
     np.testing.assert_array_equal(heights(last), [0.0, -0.5, np.nan])
     assert figure.axes[-1].get_ylabel() == "training step"
     assert [text.get_text() for text in figure.axes[-1].get_yticklabels()] == ["0", "100"]
@@ -178,7 +178,11 @@ def test_depth_learnt() -> None:
     xi, six, dots = ax.get_lines()
     np.testing.assert_array_equal(heights(xi), [2, np.inf, 3])
     np.testing.assert_array_equal(heights(six), [12, np.inf, 18])
-    assert {(x, y) for x, y in zip(*dots.get_data(), strict=True)} == {(0.6, 4), (1.2, 4), (1.2, 16)}
+    assert {(x, y) for x, y in zip(*map(np.asarray, dots.get_data()), strict=True)} == {
+        (0.6, 4),
+        (1.2, 4),
+        (1.2, 16),
+    }
     assert legend_of(figure)[2] == "learnt: 80% or more"
     assert rendered(figure) > 5_000
 

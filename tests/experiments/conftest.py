@@ -29,7 +29,6 @@ OPTIONS: dict[str, tuple[str | float, ...]] = {
         *(
             "--cells",
             "elman(recurrent_init=gaussian(gain=G))",
-            "lstm",
             "--gains",
             0.5,
             1.5,
