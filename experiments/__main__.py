@@ -116,8 +116,8 @@ def overview() -> str:
     """All experiments with a line each."""
     lines = ["usage: python -m experiments NAME [--option value …]", ""]
     for name in NAMES:
-        lines.append(f"  {name:<16}{first_line(name)}")
-    lines.append(f"  {'inspect RUN':<16}a run's config and last metrics; draws its figures anew.")
+        lines.append(f"  {name:<18}{first_line(name)}")
+    lines.append(f"  {'inspect RUN':<18}a run's config and last metrics; draws its figures anew.")
     return "\n".join([*lines, "", "python -m experiments NAME --help shows an experiment's options."])
 
 

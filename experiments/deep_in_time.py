@@ -33,7 +33,7 @@ def images(split: str) -> tuple[np.ndarray, np.ndarray]:
     source = digits(split)
     (batch,) = evaluation_batches(source, batch_size=len(source))
     pixels = np.moveaxis(np.asarray(batch.inputs)[..., 0], 0, 1)
-    return np.float32(pixels / np.sqrt(np.mean(pixels**2))), np.asarray(batch.targets)
+    return np.asarray(pixels / np.sqrt(np.mean(pixels**2)), np.float32), np.asarray(batch.targets)
 
 
 def fresh_net(key: Key, pixels: int, size: int, gain: Array, bias: Array) -> Params:
