@@ -1,5 +1,6 @@
 """What is measured of a cell or a trained model: arrays in, arrays out."""
 
+from analysis.depth_scales import DepthScales, depth_scales
 from analysis.error_surface import (
     Descent,
     ErrorSurface,
@@ -31,6 +32,7 @@ from analysis.mean_field import (
     MeanField,
     edge_of_chaos,
     elman_deviations,
+    tanh_mean_exponent,
     tanh_mean_field,
     tanh_mean_field_path,
 )
@@ -40,6 +42,7 @@ from analysis.products import product_spectrum
 
 __all__ = [
     "CatMap",
+    "DepthScales",
     "Descent",
     "ErrorSurface",
     "FirstNonfinite",
@@ -54,6 +57,7 @@ __all__ = [
     "PopulationTheory",
     "clipped_sgd",
     "coordinates",
+    "depth_scales",
     "descent",
     "edge_of_chaos",
     "elman_deviations",
@@ -82,6 +86,7 @@ __all__ = [
     "spectral_radius",
     "state_gradients",
     "step_jacobians",
+    "tanh_mean_exponent",
     "tanh_mean_field",
     "tanh_mean_field_path",
 ]

@@ -25,8 +25,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import root_scalar
+from scipy.special import digamma
 
-from models.cell import Array, Cell, Params, ProductCell
+from models.cell import Array, Cell, Params, ProductCell, at_least
 
 Numbers = NDArray[np.float64]
 Values = ArrayLike | float  # beartype reads `complex` in ArrayLike as complex alone
@@ -90,6 +91,31 @@ def tanh_mean_field(sigma_w: Values, sigma: Values) -> MeanField:
         low, high = np.where(above, low, q), np.where(above, q, high)
     q = np.where((noise == 0) & (gain <= 1), 0.0, low)
     return MeanField(q, np.asarray(gain**2 * gaussian_mean(slope_squared, q)))
+
+
+def log_slope_squared(x: Numbers) -> Numbers:
+    """ln (1 − tanh² x) = 2 (ln 2 − |x| − ln(1 + e^(−2|x|))): the logarithm of the slope would underflow."""
+    return 2 * (np.log(2) - np.abs(x) - np.log1p(np.exp(-2 * np.abs(x))))
+
+
+def tanh_mean_exponent(sigma_w: Values, sigma: Values, size: int | None = None) -> Numbers:
+    """The mean of all Lyapunov exponents of a tanh net, ⟨ln |det J|⟩ / N, natural log per step:
+
+        ln σ_w + c_N + E[ln(1 − tanh²(√q z))],   c_N = (1/2N) Σ_i [ln(2/N) + ψ(i/2)],   i = 1 … N
+
+    A step's Jacobian is W times the diagonal of the slopes, and |det| of a Gaussian W is a product of χ
+    variables (Goodman 1963), whence c_N, −½ as N → ∞ (`size` None). A negative mean says that volumes shrink:
+    by Σλ = N times it a step. −∞ without weights.
+
+    Raises ValueError where a gain or deviation is negative or not finite, or `size` is below 1.
+    """
+    field, gain = tanh_mean_field(sigma_w, sigma), np.asarray(sigma_w, np.float64)
+    correction = -0.5
+    if size is not None:
+        at_least(1, size=size)
+        correction = float(np.mean(np.log(2 / size) + digamma(np.arange(1, size + 1) / 2))) / 2
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(gain) + correction + gaussian_mean(log_slope_squared, field.q))
 
 
 def tanh_mean_field_path(sigma_w: float, sigma: Float[np.ndarray, " T"] | Array, q: float = 0.0) -> MeanField:

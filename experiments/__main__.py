@@ -9,7 +9,18 @@ import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
-NAMES = ("adding", "copy_memory", "temporal_order", "digits", "gradients", "long_memory", "speed")
+NAMES = (
+    "adding",
+    "copy_memory",
+    "temporal_order",
+    "digits",
+    "gradients",
+    "jacobian_spectra",
+    "lyapunov",
+    "edge_of_chaos",
+    "long_memory",
+    "speed",
+)
 COMMANDS = ("inspect", "report")  # what looks at runs
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
@@ -120,9 +131,9 @@ def overview() -> str:
     """All experiments with a line each."""
     lines = ["usage: python -m experiments NAME [--option value …]", ""]
     for name in NAMES:
-        lines.append(f"  {name:<16}{first_line(name)}")
-    lines.append(f"  {'inspect RUN':<16}a run's config and last metrics; draws its figures anew.")
-    lines.append(f"  {'report RUN …':<16}one HTML page of a run, or of several compared.")
+        lines.append(f"  {name:<18}{first_line(name)}")
+    lines.append(f"  {'inspect RUN':<18}a run's config and last metrics; draws its figures anew.")
+    lines.append(f"  {'report RUN …':<18}one HTML page of a run, or of several compared.")
     return "\n".join([*lines, "", "python -m experiments NAME --help shows an experiment's options."])
 
 

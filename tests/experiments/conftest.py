@@ -27,6 +27,28 @@ OPTIONS: dict[str, tuple[str | float, ...]] = {
         *("--cells", "elman", "--methods", "scan", "associative", "newton", "--lengths", 4, 16),
         *("--hidden-size", 4, "--input-size", 2, "--batch-size", 2, "--repeats", 2, "--newton-memory", 1e-6),
     ),
+    "jacobian_spectra": (
+        *(
+            "--cells",
+            "elman(recurrent_init=gaussian(gain=G))",
+            "--gains",
+            0.5,
+            1.5,
+            "--hidden-size",
+            5,
+        ),
+        *("--length", 10, "--shown-lags", 1, 10, "--trajectories", 2, "--batch-size", 10),
+        *("--steps", 20, "--eval-every", 20, "--save-every", 20, "--chunk", 20),
+    ),
+    "lyapunov": (
+        *("--cells", "elman(activation=sigmoid)", "--hidden-size", 4, "--length", 10, "--batch-size", 10),
+        *("--units", 40, "--gains", 0.5, 1.5, "--trajectory", 400, "--warmup", 100, "--measure-every", 10),
+        *("--steps", 20, "--eval-every", 20, "--save-every", 20, "--chunk", 10),
+    ),
+    "edge_of_chaos": (
+        *("--gains", 0.8, 1.6, "--biases", 0.1, 0.5, "--lengths", 1, 6, "--units", 30, "--draws", 1),
+        *("--trajectory", 250, "--hidden-size", 16, "--updates", 60, "--optimizer.learning-rate", 0.01),
+    ),
 }
 
 

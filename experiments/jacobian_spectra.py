@@ -1,0 +1,286 @@
+"""Jacobian spectra: singular values of products of step Jacobians against lag, by cell and initialisation.
+
+Every net is measured as it is initialised and once more when it has been trained on a task: the singular values of
+J_T … J_{T−k+1} along held-out sequences, over every lag k, their growth per step (which tends to the Lyapunov
+exponents), the condition number, the eigenvalues of each step. How much of a signal a net keeps is in the singular
+values, not in the eigenvalues, and best where all are near one: Saxe et al. 2014; Pennington et al. 2017,
+"Resurrecting the sigmoid", for depth. Tanh nets stand beside the mean-field theory of their mean square.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from analysis import (
+    elman_deviations,
+    figures,
+    jacobian_eigenvalues,
+    leading_singular_values,
+    log_condition_numbers,
+    log_norms,
+    product_spectrum,
+    step_jacobians,
+    tanh_mean_field_path,
+)
+from analysis.figures_lyapunov import spectra_by_value
+from analysis.figures_spectra import condition_numbers, mean_square, spectra_before_after
+from experiments.cells import label
+from experiments.gradients import MOMENTS, power_of_ten
+from experiments.nets import CELLS_HELP, NetsConfig, held_out_inputs, stored_config
+from experiments.network import check_cells
+from experiments.pieces import piece
+from experiments.problem import METRICS
+from experiments.run import Run, folder_name, read_arrays
+from experiments.training import Evaluation, initial_params, train_model
+from models import Cell
+from models.cell import Array, Params, at_least
+from train import evaluate
+
+GAIN_HELP = f"{CELLS_HELP} G is each of the gains in turn: elman(recurrent_init=gaussian(gain=G))."
+MANY = 64  # beyond so many lags only some are measured
+
+
+@dataclass(frozen=True)
+class Config(NetsConfig):
+    """Jacobian spectra."""
+
+    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=GAIN_HELP)] = (
+        "elman(recurrent_init=gaussian(gain=G))",
+        "elman(recurrent_init=orthogonal)",
+        "elman(activation=relu, recurrent_init=identity)",
+        "gru",
+        "lstm(forget_bias=0)",
+        "lstm",
+        "lstm(max_lag=T)",
+    )
+    gains: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
+    """What G stands for in a cell's options."""
+    trajectories: int = 4
+    """Held-out sequences along which Jacobians are multiplied."""
+    shown_lags: tuple[int, ...] = (1, 5, 20, 50)
+    """Lags at which whole spectra are drawn."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, trajectories=self.trajectories)
+        for option, given in (("--gains", self.gains), ("--shown-lags", self.shown_lags)):
+            if not given:
+                raise ValueError(f"{option} is empty: give at least one")
+        if not all(np.isfinite(gain) and gain >= 0 for gain in self.gains):
+            raise ValueError(
+                f"--gains must be at least 0 and finite, but are {' '.join(map(str, self.gains))}"
+            )
+        for lag in self.shown_lags:
+            at_least(1, shown_lags=lag)
+        check_cells(self.expressions())
+
+    def check(self) -> None:
+        """Raises ValueError for a cell that can't be had, or a lag beyond the sequences."""
+        super().check()
+        steps = len(held_out_inputs(self.problem(), self.trajectories))
+        if max(self.shown_lags) > steps:
+            raise ValueError(
+                f"--shown-lags {max(self.shown_lags)} is longer than the sequences of {self.task}, which have "
+                f"{steps} steps: give shorter lags or a greater --length"
+            )
+
+    def expressions(self) -> tuple[str, ...]:
+        """The cells, each that names G once for every gain."""
+        return tuple(
+            at_gain(cell, gain)
+            for cell in self.cells
+            for gain in (self.gains if GAIN.search(cell) else (0.0,))
+        )
+
+
+GAIN = re.compile(r"=\s*G\b")
+
+
+def at_gain(cell: str, gain: float) -> str:
+    """A cell's expression with the gain in place of G: `gaussian(gain=G)` → `gaussian(gain=1.5)`."""
+    return GAIN.sub(f"={gain:g}", cell)
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains and measures net by net, draws, returns the table. A resumed run keeps the nets that it has."""
+    for expression in config.expressions():
+        found = piece(run, array_name(expression), partial(train_and_measure, config, run, expression))
+        row = summary(config, found, "after")
+        print(
+            f"{label(expression)}: largest σ over {row['lag']} steps {row['largest']} after training",
+            flush=True,
+        )
+    table = format_table(config, run.folder)
+    (run.folder / "table.txt").write_text(table + "\n")
+    run.finish(results(config, run.folder))
+    draw(run.folder)
+    return table
+
+
+def array_name(expression: str) -> str:
+    return f"nets/{folder_name(label(expression))}"
+
+
+def train_and_measure(config: Config, run: Run, expression: str) -> dict[str, Any]:
+    """What is measured of one net before and after training, `MOMENT|NAME`."""
+    problem, cell = config.problem(), config.cell(expression)
+    model, validation = config.model(expression, problem), problem.data.validation()
+    along = jnp.asarray(held_out_inputs(problem, config.trajectories))
+    fresh = initial_params(model, config.seed, validation[0])
+    trained = train_model(
+        run.folder / "cells" / folder_name(label(expression)),
+        run=run,
+        model=model,
+        measure=problem.measure,
+        config=config,
+        batches=problem.data.train(config.seed, config.batch_size),
+        validation=validation,
+        label=label(expression),
+    )
+    arrays: dict[str, Any] = {"lags": measured_lags(len(along))}
+    for moment, params in zip(MOMENTS, (fresh, trained), strict=True):
+        own = params["params"]["recurrent"]["cell"]
+        metric = evaluate(Evaluation(model, problem.measure), params, validation)[problem.metric]
+        arrays |= {f"{moment}|{k}": v for k, v in measure(cell, own, along).items()}
+        arrays[f"{moment}|metric"] = metric
+    theory = tanh_theory(cell, fresh["params"]["recurrent"]["cell"], along)
+    return arrays if theory is None else arrays | {"theory": theory}
+
+
+def measured_lags(steps: int) -> np.ndarray:
+    """All lags 1 … T, or of many those a constant factor apart."""
+    if steps <= MANY:
+        return np.arange(1, steps + 1)
+    return np.unique(np.round(np.geomspace(1, steps, MANY)).astype(int))
+
+
+def measure(cell: Cell, params: Params, along: Array) -> dict[str, Any]:
+    """Along sequences `[T, M, D]`: `spectra [M, K, S]`, natural logarithms of the singular values of the products
+    at the measured lags; `eigenvalues [T, S]` of the steps along the first; `matrix_free`, ln of the largest
+    singular value over all steps along it, found without a Jacobian (NaN where that doesn't settle)."""
+    lags = measured_lags(len(along))
+    jacobians = [np.asarray(step_jacobians(cell, params, along[:, i])) for i in range(along.shape[1])]
+    try:
+        leading = leading_singular_values(cell, params, along[:, 0], k=1)[0]
+    except ValueError:
+        leading = np.nan
+    return {
+        "spectra": np.stack([product_spectrum(js, [int(lag) for lag in lags]) for js in jacobians]),
+        "eigenvalues": jacobian_eigenvalues(jacobians[0]),
+        "matrix_free": leading,
+    }
+
+
+def tanh_theory(cell: Cell, params: Params, along: Array) -> np.ndarray | None:
+    """ln of the root mean square of the singular values that mean-field theory gives at the measured lags, `[K]`:
+    the sum of ½ ln χ_t over the steps multiplied. None where the cell is no tanh net."""
+    try:
+        gain, deviations = elman_deviations(cell, params, along)
+    except ValueError:
+        return None
+    exponents = tanh_mean_field_path(gain, deviations).exponent
+    return np.cumsum(exponents[::-1])[measured_lags(len(along)) - 1]
+
+
+def log_rms(spectra: np.ndarray) -> np.ndarray:
+    """ln √(mean σ²) from logarithms of singular values, `[..., S]` → `[...]`."""
+    return log_norms(spectra, "frobenius") - np.log(spectra.shape[-1]) / 2
+
+
+def summary(config: Config, found: Mapping[str, np.ndarray], moment: str) -> dict[str, Any]:
+    """A row of the table: medians over the sequences, singular values in powers of ten."""
+    spectra, last = found[f"{moment}|spectra"], int(found["lags"][-1])
+    middle = np.median(spectra, axis=0)
+    condition = np.median(log_condition_numbers(spectra), axis=0)
+    largest = spectra[0, -1, 0]
+    gap = found[f"{moment}|matrix_free"] - largest if np.isfinite(largest) else np.nan
+    return {
+        "lag": last,
+        "rate": float(np.median(log_rms(spectra), axis=0)[-1] / last),
+        "theory": float(found["theory"][-1] / last) if "theory" in found and moment == MOMENTS[0] else None,
+        "largest": power_of_ten(middle[-1, 0]),
+        "median": power_of_ten(middle[-1, (middle.shape[1] - 1) // 2]),
+        "condition_of_a_step": power_of_ten(condition[0]),
+        "condition": power_of_ten(condition[-1]),
+        "matrix_free_gap": float(gap),
+        "metric": float(found[f"{moment}|metric"]),
+    }
+
+
+def rows_of(config: Config, folder: Path) -> list[tuple[str, str, dict[str, Any]]]:
+    """Name, moment and summary of every net."""
+    found = {label(e): read_arrays(folder, array_name(e)) for e in config.expressions()}
+    return [(name, moment, summary(config, f, moment)) for name, f in found.items() for moment in MOMENTS]
+
+
+def format_table(config: Config, folder: Path) -> str:
+    """A row for each net before and after training."""
+    rows = rows_of(config, folder)
+    width, lag = max(len(name) for name, _, _ in rows), rows[0][2]["lag"]
+    quantity = METRICS[config.problem().metric][0]
+    lines = [
+        f"{'cell':<{width}}  {'training':<9}{'rms rate':>9}{'theory':>9}{'largest σ':>12}{'median σ':>12}"
+        f"{'cond. 1':>11}{f'cond. {lag}':>11}{'mat.-free':>11}  {quantity}"
+    ]
+    for name, moment, row in rows:
+        theory = "" if row["theory"] is None else f"{row['theory']:+.4f}"
+        lines += [
+            f"{name:<{width}}  {moment:<9}{row['rate']:>+9.4f}{theory:>9}{row['largest']:>12}{row['median']:>12}"
+            f"{row['condition_of_a_step']:>11}{row['condition']:>11}{row['matrix_free_gap']:>+11.0e}"
+            f"  {row['metric']:.5f}"
+        ]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"σ: singular values of the product of the last {lag} step Jacobians, median over sequences;",
+            "rms rate: ln of their root mean square, per step; theory: ½ ln χ of mean-field theory;",
+            f"cond.: condition number of one step and of {lag};",
+            "mat.-free: ln of the largest σ found without a Jacobian, less that of the product.",
+        ]
+    )
+
+
+def results(config: Config, folder: Path) -> dict[str, Any]:
+    """The table's rows by name."""
+    return {f"{name}, {moment} training": row for name, moment, row in rows_of(config, folder)}
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figures of a finished run, from its arrays."""
+    config = stored_config(Config, folder)
+    found = {label(e): read_arrays(folder, array_name(e)) for e in config.expressions()}
+    lags = next(iter(found.values()))["lags"]
+    spectra = {m: {name: f[f"{m}|spectra"] for name, f in found.items()} for m in MOMENTS}
+    conditions = {
+        f"{m} training": {n: np.median(log_condition_numbers(s), axis=0) for n, s in spectra[m].items()}
+        for m in MOMENTS
+    }
+    drawn = {
+        "singular_values": spectra_before_after(lags, spectra["before"], spectra["after"]),
+        "condition_numbers": condition_numbers(lags, conditions),
+    }
+    theory = {name: f["theory"] for name, f in found.items() if "theory" in f}
+    if theory:
+        measured = {name: np.median(log_rms(spectra["before"][name]), axis=0) for name in theory}
+        drawn["mean_square"] = mean_square(lags, measured, theory)
+    places = [int(np.argmin(np.abs(lags - lag))) for lag in config.shown_lags]
+    for m in MOMENTS:
+        rates = {
+            name: (lags[places], (np.median(s, axis=0) / lags[:, None])[places])
+            for name, s in spectra[m].items()
+        }
+        drawn[f"growth_rates_{m}"] = spectra_by_value(
+            rates, "lag $k$", r"$\ln\sigma_i\,/\,k$ (nats per step)"
+        )
+        drawn[f"eigenvalues_{m}"] = figures.eigenvalues_in_plane(
+            {name: f[f"{m}|eigenvalues"] for name, f in found.items()}
+        )
+    return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]
