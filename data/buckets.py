@@ -27,12 +27,13 @@ def bucket_batches(
     threads: int = 0,
     collate: Collate = collate,
 ) -> "BucketBatches":
-    """Endless shuffled batches, each of one bucket: examples of at most `bounds[i]` steps, and more than `bounds[i−1]`.
+    """Endless shuffled batches, each of one bucket: examples of at most `bounds[i]` steps, and more than
+    `bounds[i−1]`.
 
-    Every epoch goes through every example once, in an order of its own: within buckets the examples are shuffled and
-    cut into batches, then the batches of all buckets are. A bucket's last batch is filled up with examples of no
-    steps, masked throughout. Batches are padded to the bound of their bucket, so that at most `len(bounds)` lengths
-    are compiled for; several that are taken at once, to the longest among them.
+    Every epoch goes through every example once, in an order of its own: within buckets the examples are
+    shuffled and cut into batches, then the batches of all buckets are. A bucket's last batch is filled up with
+    examples of no steps, masked throughout. Batches are padded to the bound of their bucket, so that at most
+    `len(bounds)` lengths are compiled for; several that are taken at once, to the longest among them.
 
     Under several processes each makes its share of the same batch, hence of the same bucket and T.
 
@@ -45,7 +46,9 @@ def bucket_batches(
     if not len(source):
         raise ValueError("the source holds no examples: give at least one.")
     if batch_size > len(source):
-        raise ValueError(f"batch_size is {batch_size}, but the data hold {len(source)} examples: make the batch smaller.")
+        raise ValueError(
+            f"batch_size is {batch_size}, but the data hold {len(source)} examples: make the batch smaller."
+        )
     lengths = np.array([len(example.inputs) for example in source])
     if not lengths.min():
         raise ValueError(f"example {lengths.argmin()} of the source has no steps: leave it out.")
@@ -74,7 +77,7 @@ def bucket_batches(
         indices = epoch(batch // per_epoch)[batch % per_epoch]
         found = [source[index] for index in indices[share[share < len(indices)]].tolist()]
         # Of the bucket, not of the examples at hand: a process whose share is empty pads to the same T.
-        return bounds[buckets[indices[0]]], found + [nothing_like(source[0])] * (len(share) - len(found))
+        return int(bounds[int(buckets[indices[0]])]), found + [nothing_like(source[0])] * (len(share) - len(found))
 
     rows = grain.MapDataset.range(sys.maxsize).map(read)
     identity = {"examples": len(source), "batch_size": batch_size, "seed": seed, "bounds": list(bounds)}
@@ -92,7 +95,9 @@ class BucketBatches:
         """The next `count` batches, NumPy leaves [count, ...]. Raises ValueError for count < 1."""
         taken = self._rows.take(count)
         length = max(bound for bound, _ in taken)
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *(self._collate(row, length) for _, row in taken))
+        return jax.tree.map(
+            lambda *leaves: np.stack(leaves), *(self._collate(row, length) for _, row in taken)
+        )
 
     def get_state(self) -> bytes:
         return self._rows.get_state()

@@ -13,10 +13,11 @@ _CALLED = {"train": "train", "validation": "valid", "valid": "valid", "dev": "va
 def read_catalogue(config: TextConfig) -> Texts:
     """The splits of a data set that TFDS knows by name, an example a line (its own line breaks stay).
 
-    Fetched where a network allows, into TFDS's own folder, and read without TensorFlow. Raises ValueError where TFDS
-    doesn't know the name, can't fetch it, or it has no such feature of text.
+    Fetched where a network allows, into TFDS's own folder, and read without TensorFlow. Raises ValueError where
+    TFDS doesn't know the name, can't fetch it, or it has no such feature of text.
     """
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.registered import DatasetNotFoundError
 
     name = str(config.tfds)
     try:
@@ -24,12 +25,15 @@ def read_catalogue(config: TextConfig) -> Texts:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             builder: Any = tfds.builder(name, file_format="array_record")
             builder.download_and_prepare()
-    except tfds.core.registered.DatasetNotFoundError:
-        raise ValueError(f"TFDS knows no data set {name!r}: see its catalogue, or give files with --data.dir") from None
+    except DatasetNotFoundError:
+        raise ValueError(
+            f"TFDS knows no data set {name!r}: see its catalogue, or give files with --data.dir"
+        ) from None
     except Exception as error:  # whatever a download ends in: TFDS documents none
         first = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(
-            f"TFDS couldn't fetch {name!r} ({type(error).__name__}: {first}): is there a network? Files go by --data.dir"
+            f"TFDS couldn't fetch {name!r} ({type(error).__name__}: {first}): is there a network? "
+            "Files go by --data.dir"
         ) from None
     feature = builder.info.features.get(config.tfds_feature)
     if feature is None or not isinstance(feature, tfds.features.Text):
@@ -45,7 +49,9 @@ def read_catalogue(config: TextConfig) -> Texts:
             joined = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
             splits[_CALLED[split]] = joined.encode() if config.unit == "byte" else joined
     if "train" not in splits:
-        raise ValueError(f"{name!r} has no training split, only {', '.join(builder.info.splits)}: choose another")
+        raise ValueError(
+            f"{name!r} has no training split, only {', '.join(builder.info.splits)}: choose another"
+        )
     origin = {f"{builder.info.full_name}": str(builder.info.splits["train"].num_examples)}
     return Texts(splits, origin, {split: f"{name} ({split})" for split in splits})
 

@@ -29,8 +29,8 @@ class TextConfig:
     unit: Unit = "word"
     """One token is a character, a byte, what stands between white space, or a piece of a word (sentencepiece)."""
     min_count: int | None = None
-    """Types of the training text that stand there less often become <unk> (characters, words); by default 1, of words
-    2 where the text holds no <unk> of its own."""
+    """Types of the training text that stand there less often become <unk> (characters, words); by default 1, of
+    words 2 where the text holds no <unk> of its own."""
     vocabulary_limit: int | None = None
     """The most types beside <unk> and the end mark (characters, words); by default no limit."""
     bpe_size: int = 4000
@@ -49,24 +49,29 @@ class TextConfig:
         """Raises ValueError for what can't be, before any file is looked at."""
         for name, number in (("min-count", self.min_count), ("vocabulary-limit", self.vocabulary_limit)):
             if number is not None and number < 1:
-                raise ValueError(f"--data.{name} must be 1 or more, but is {number}: leave it out for its default")
+                raise ValueError(
+                    f"--data.{name} must be 1 or more, but is {number}: leave it out for its default"
+                )
         if self.longest_line < 1:
             raise ValueError(f"--data.longest-line must be 1 or more, but is {self.longest_line}")
         shares = (self.valid_share, self.test_share)
         if not (min(shares) >= 0 and sum(shares) < 1):
             raise ValueError(
-                f"--data.valid-share {self.valid_share} and --data.test-share {self.test_share} must be 0 or more and "
-                "leave something to train on"
+                f"--data.valid-share {self.valid_share} and --data.test-share {self.test_share} must be 0 or more "
+                "and leave something to train on"
             )
         if self.dir is not None and self.tfds is not None:
             raise ValueError("give --data.dir or --data.tfds, not both")
         if self.cache is not None and self.dir is None and self.tfds is None:
-            raise ValueError("--data.cache is for --data.dir or --data.tfds: the text without either needs none")
+            raise ValueError(
+                "--data.cache is for --data.dir or --data.tfds: the text without either needs none"
+            )
 
 
 @dataclass(frozen=True)
 class Texts:
-    """What was read, not yet taken apart: by split, with a checksum of each file and the split's name for people."""
+    """What was read, not yet taken apart: by split, with a checksum of each file and the split's name for
+    people."""
 
     splits: Mapping[str, str | bytes]
     origin: Mapping[str, str]
@@ -75,7 +80,8 @@ class Texts:
 
 @dataclass(frozen=True)
 class Size:
-    """What was found in a split. `unknown` counts tokens that aren't in the vocabulary, the text's own <unk> not."""
+    """What was found in a split. `unknown` counts tokens that aren't in the vocabulary, the text's own <unk>
+    not."""
 
     tokens: int
     unknown: int
@@ -125,10 +131,13 @@ def read_texts(config: TextConfig) -> Texts:
         splits = embedded_text(words=config.unit in ("word", "bpe"))
         digest = hashlib.sha256("".join(splits.values()).encode()).hexdigest()
         name = "Python's language reference"
-        return Texts(_as_units(splits, config.unit), {name: digest}, {split: name for split in splits})
+        return Texts(_as_units(splits, config.unit), {name: digest}, dict.fromkeys(splits, name))
     files = {split: [read_file(path) for path in paths] for split, paths in find_files(config.dir).items()}
     origin = {file.path.name: file.checksum for found in files.values() for file in found}
-    texts = {split: [f.content if config.unit == "byte" else f.text() for f in found] for split, found in files.items()}
+    texts = {
+        split: [f.content if config.unit == "byte" else f.text() for f in found]
+        for split, found in files.items()
+    }
     if "" not in texts:
         names = {split: str(found[0].path) for split, found in files.items()}
         return Texts({split: found[0] for split, found in texts.items()}, origin, names)
@@ -152,8 +161,9 @@ def tokenised(texts: Texts, config: TextConfig) -> Corpus:
             number, length = longest_line(lines_of(_text(text)))
             if length > config.longest_line:
                 raise ValueError(
-                    f"line {number} of {texts.names[split]} has {length:,} characters, more than {config.longest_line:,}: "
-                    "break it into lines, raise --data.longest-line, or choose --data.unit character"
+                    f"line {number} of {texts.names[split]} has {length:,} characters, more than "
+                    f"{config.longest_line:,}: break it into lines, raise --data.longest-line, or "
+                    "choose --data.unit character"
                 )
     tokenizer = _learn(texts.splits["train"], config)
     splits, sizes = {}, {}
@@ -164,8 +174,8 @@ def tokenised(texts: Texts, config: TextConfig) -> Corpus:
         end = tokenizer.vocabulary.end_id
         if sizes[split].unknown == (len(ids) if end is None else np.count_nonzero(ids != end)):
             raise ValueError(
-                f"{texts.names[split]} holds only unknown {config.unit}s: nothing in it stands in the training text; "
-                "is it of the same language and form?"
+                f"{texts.names[split]} holds only unknown {config.unit}s: nothing in it stands in the "
+                "training text; is it of the same language and form?"
             )
     return Corpus(splits, tokenizer, sizes, texts.origin)
 

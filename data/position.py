@@ -11,8 +11,8 @@ Element = TypeVar("Element")
 class SavedIterator(Generic[Element]):
     """Goes through a Grain dataset that has no end; its position can be saved.
 
-    The state is the position of Grain's iterator beside `identity`, which must be the same when it is restored, lest
-    a run go on with other data.
+    The state is the position of Grain's iterator beside `identity`, which must be the same when it is restored,
+    lest a run go on with other data.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ class _Damaged(Exception):
 
 def _settings(config: TextConfig, texts: Texts) -> dict[str, Any]:
     """All that decides what is prepared, as option and value."""
-    used = {"unit": config.unit}
+    used: dict[str, Any] = {"unit": config.unit}
     if config.unit in ("character", "word"):
         used |= {"min_count": config.min_count, "vocabulary_limit": config.vocabulary_limit}
     if config.unit == "bpe":
@@ -99,7 +99,9 @@ def _write(folder: Path, corpus: Corpus, settings: dict[str, Any]) -> None:
 def _read(folder: Path, settings: dict[str, Any], texts: Texts) -> Corpus:
     """What `_write` wrote. Raises ValueError where it was prepared otherwise, `_Damaged` where it isn't whole."""
     if not (folder / MANIFEST).is_file():
-        raise ValueError(f"{folder} holds files, but no {MANIFEST}: name an empty or a prepared folder with --data.cache")
+        raise ValueError(
+            f"{folder} holds files, but no {MANIFEST}: name an empty or a prepared folder with --data.cache"
+        )
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         there, files = content["settings"], dict(content["files"])
@@ -129,7 +131,9 @@ def load_tokenizer(folder: Path, unit: str) -> Tokenizer:
     return {"character": Characters, "byte": Bytes, "word": Words}[unit](vocabulary)
 
 
-def _compare(folder: Path, settings: dict[str, Any], options: dict[str, Any], sources: dict[str, str]) -> None:
+def _compare(
+    folder: Path, settings: dict[str, Any], options: dict[str, Any], sources: dict[str, str]
+) -> None:
     mend = "name another folder with --data.cache, or prepare this one's text again with its own settings"
     for name in settings["options"] | options:
         mine, theirs = settings["options"].get(name), options.get(name)

@@ -46,11 +46,11 @@ class StreamBatch(NamedTuple):
 class StreamBatches:
     """A text as B long rows read T tokens at a time, over and over; every token is a target exactly once an epoch.
 
-    The N targets are cut into B rows of ⌈N / B⌉ (the last ones one shorter, or empty where B is nearly N), row b going
-    on from batch to batch; the last batch of an epoch is shorter by its mask, and the first of the next begins all
-    rows anew. `before` is the token that is seen before the first; without it the first token is only seen, and
-    N is one less. Process p of P makes the rows p, p + P, … of the `batch_size` rows; batch i of all together is the
-    same whatever P is.
+    The N targets are cut into B rows of ⌈N / B⌉ (the last ones one shorter, or empty where B is nearly N), row
+    b going on from batch to batch; the last batch of an epoch is shorter by its mask, and the first of the next
+    begins all rows anew. `before` is the token that is seen before the first; without it the first token is
+    only seen, and N is one less. Process p of P makes the rows p, p + P, … of the `batch_size` rows; batch i of
+    all together is the same whatever P is.
 
     Raises ValueError where there are fewer targets than rows.
     """
@@ -71,7 +71,8 @@ class StreamBatches:
         inputs, targets = pairs(tokens, before)
         if batch_size > len(targets):
             raise ValueError(
-                f"batch_size is {batch_size}, but the text has {len(targets)} tokens to predict: make the batch smaller."
+                f"batch_size is {batch_size}, but the text has {len(targets)} tokens to predict: "
+                "make the batch smaller."
             )
         row = -(-len(targets) // batch_size)
         self.batches_per_epoch = -(-row // length)
@@ -129,7 +130,9 @@ def windows(tokens: Ids, length: int, *, stride: int | None = None) -> ArrayExam
     if step < 1:
         raise ValueError(f"stride is {stride}: windows lie at least 1 token apart.")
     if len(tokens) < length + 1:
-        raise ValueError(f"a window of {length} tokens and the next doesn't fit a text of {len(tokens)}: make it shorter.")
+        raise ValueError(
+            f"a window of {length} tokens and the next doesn't fit a text of {len(tokens)}: make it shorter."
+        )
     found = np.lib.stride_tricks.sliding_window_view(tokens, length + 1)[::step]
     return ArrayExamples(found[:, :-1], found[:, 1:])
 
@@ -141,10 +144,11 @@ def sentences(tokens: Ids, end: int) -> list[Example]:
     """
     cuts = np.flatnonzero(tokens == end) + 1
     lines = [line for line in np.split(tokens, cuts) if len(line)]
-    return [Example(np.concatenate([[end], line[:-1]]).astype(np.int32), line.astype(np.int32)) for line in lines]
+    return [
+        Example(np.concatenate([[end], line[:-1]]).astype(np.int32), line.astype(np.int32)) for line in lines
+    ]
 
 
 def _check_length(length: int) -> None:
     if length < 1:
         raise ValueError(f"length is {length}: a batch has at least 1 step.")
-

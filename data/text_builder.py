@@ -46,11 +46,16 @@ class LocalText(tfds.core.GeneratorBasedBuilder):
 
 def write_splits(folder: Path, splits: Mapping[str, Int32[np.ndarray, "_"]]) -> None:
     """The splits as a TFDS data set in `folder/local_text/1.0.0`."""
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # progress bars
-        LocalText(splits, data_dir=str(folder)).download_and_prepare()
+    with (
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):  # progress bars
+        LocalText(splits=splits, data_dir=str(folder)).download_and_prepare()
 
 
 def read_splits(folder: Path, names: list[str]) -> dict[str, Int32[np.ndarray, "_"]]:
     """What `write_splits` wrote, each split joined to one array [T]."""
     builder = LocalText(data_dir=str(folder))
-    return {name: np.concatenate([record["ids"] for record in builder.as_data_source(name)]) for name in names}
+    return {
+        name: np.concatenate([record["ids"] for record in builder.as_data_source(name)]) for name in names
+    }

@@ -87,12 +87,16 @@ def find_files(place: Path) -> dict[str, list[Path]]:
         return {"": found}
     for path, split in called.items():
         if split is None:
-            raise ValueError(f"{path} is of none of the splits {', '.join(SPLITS)} by its name: rename it, or move it")
+            raise ValueError(
+                f"{path} is of none of the splits {', '.join(SPLITS)} by its name: rename it, or move it"
+            )
     files: dict[str, list[Path]] = {}
     for split in SPLITS:
         of_split = [path for path, its in called.items() if its == split]
         if len(of_split) > 1:
-            raise ValueError(f"{of_split[0]} and {of_split[1].name} are both {split} by their names: leave one")
+            raise ValueError(
+                f"{of_split[0]} and {of_split[1].name} are both {split} by their names: leave one"
+            )
         if of_split:
             files[split] = of_split
     if "train" not in files:
@@ -100,7 +104,9 @@ def find_files(place: Path) -> dict[str, list[Path]]:
     return files
 
 
-def cut(text: str | bytes, valid_share: float, test_share: float, *, at_lines: bool) -> dict[str, str | bytes]:
+def cut(
+    text: str | bytes, valid_share: float, test_share: float, *, at_lines: bool
+) -> dict[str, str | bytes]:
     """Consecutive parts of a text of n characters: the last `test_share` of it, `valid_share` before it, the rest.
 
     The first part has ⌊(1 − valid_share − test_share) n⌋ characters, and so on; `at_lines` moves each cut on to the
@@ -122,8 +128,8 @@ def cut(text: str | bytes, valid_share: float, test_share: float, *, at_lines: b
         parts[split] = text[start:end]
         if not parts[split].strip():
             raise ValueError(
-                f"the text of {size:,} characters is too short to be cut: nothing is left for {split}; give more, or "
-                "other shares"
+                f"the text of {size:,} characters is too short to be cut: nothing is left for {split}; "
+                "give more, or other shares"
             )
     return parts
 

@@ -37,6 +37,10 @@ class Tokenizer(Protocol):
         """The text; a line's end mark becomes a line break."""
         ...
 
+    def unknown(self, text: str) -> list[str]:
+        """What of a text the vocabulary doesn't hold, each once, in the text's order."""
+        ...
+
 
 @dataclass(frozen=True)
 class Characters:
@@ -56,6 +60,9 @@ class Characters:
 
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.vocabulary.decode(ids))
+
+    def unknown(self, text: str) -> list[str]:
+        return [c for c in dict.fromkeys(text) if c not in self.vocabulary]
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,9 @@ class Bytes:
     def decode(self, ids: Iterable[int]) -> str:
         return bytes(list(ids)).decode("utf-8", errors="replace")
 
+    def unknown(self, text: str) -> list[str]:
+        return []
+
 
 @dataclass(frozen=True)
 class Words:
@@ -104,14 +114,17 @@ class Words:
     def decode(self, ids: Iterable[int]) -> str:
         return re.sub(f" ?{re.escape(END)} ?", "\n", " ".join(self.vocabulary.decode(ids)))
 
+    def unknown(self, text: str) -> list[str]:
+        return [word for word in dict.fromkeys(text.split()) if word not in self.vocabulary]
+
 
 @dataclass(frozen=True)
 class Pieces:
     """Pieces of words joined from the most frequent pairs, and a mark at the end of each line.
 
-    Byte-pair encoding, Sennrich, Haddow & Birch 2016, as sentencepiece learns and applies it (Kudo & Richardson 2018).
-    `model` is its model file. Nothing is normalised: what is decoded is what was encoded, but for characters that
-    the training text doesn't hold.
+    Byte-pair encoding, Sennrich, Haddow & Birch 2016, as sentencepiece learns and applies it (Kudo & Richardson
+    2018). `model` is its model file. Nothing is normalised: what is decoded is what was encoded, but for
+    characters that the training text doesn't hold.
     """
 
     vocabulary: Vocabulary
@@ -138,7 +151,8 @@ class Pieces:
                 character_coverage=1.0,
                 normalization_rule_name="identity",
                 remove_extra_whitespaces=False,
-                max_sentence_length=10 + max(len(line.encode()) for line in lines),  # longer ones it leaves out
+                max_sentence_length=10
+                + max(len(line.encode()) for line in lines),  # longer ones it leaves out
                 num_threads=1,
                 unk_id=0,
                 eos_id=1,
@@ -150,7 +164,9 @@ class Pieces:
                 minloglevel=2,
             )
         except RuntimeError as error:
-            raise ValueError(f"--data.bpe-size {size} can't be had of this text: {_reason(str(error))}") from None
+            raise ValueError(
+                f"--data.bpe-size {size} can't be had of this text: {_reason(str(error))}"
+            ) from None
         blank = cls(Vocabulary((UNKNOWN, END), (0, 0), end=END), model.getvalue())
         types = [blank._processor.id_to_piece(number) for number in range(blank._processor.get_piece_size())]
         counts = np.bincount(blank.encode(text), minlength=len(types)).tolist()
@@ -177,6 +193,9 @@ class Pieces:
             else:
                 lines[-1].append(number)
         return "\n".join(self._processor.decode(line) for line in lines)
+
+    def unknown(self, text: str) -> list[str]:
+        return [c for c in dict.fromkeys(text) if self.vocabulary.unknown_id in self.encode_prompt(c)]
 
 
 def lines_of(text: str) -> Sequence[str]:

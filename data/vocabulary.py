@@ -16,9 +16,9 @@ UNKNOWN, END = "<unk>", "<eos>"
 class Vocabulary:
     """V types, numbered 0 … V − 1.
 
-    `unknown` is the mark that stands for every type that isn't among them, `end` the one that ends a line; None where
-    there is no such mark. Both are types themselves. `counts [V]` says how often each stood in the training text
-    (under `unknown` all that were left out), as tuple, for a vocabulary is a value.
+    `unknown` is the mark that stands for every type that isn't among them, `end` the one that ends a line; None
+    where there is no such mark. Both are types themselves. `counts [V]` says how often each stood in the
+    training text (under `unknown` all that were left out), as tuple, for a vocabulary is a value.
     """
 
     types: tuple[str, ...]
@@ -57,13 +57,16 @@ class Vocabulary:
         if min_count < 1:
             raise ValueError(f"--data.min-count must be 1 or more, but is {min_count}")
         if limit is not None and limit < 1:
-            raise ValueError(f"--data.vocabulary-limit must be 1 or more, but is {limit}: leave it out for no limit")
+            raise ValueError(
+                f"--data.vocabulary-limit must be 1 or more, but is {limit}: leave it out for no limit"
+            )
         marks = [mark for mark in (unknown, end) if mark is not None]
         ranked = sorted((t for t in counts if t not in marks), key=lambda t: (-counts[t], t))
         kept = [t for t in ranked if counts[t] >= min_count][:limit]
         if not kept:
             raise ValueError(
-                f"no type stands {min_count} times or more in the training text: lower --data.min-count or give more"
+                f"no type stands {min_count} times or more in the training text: lower "
+                "--data.min-count or give more"
             )
         if len(kept) < len(ranked) and unknown is None:
             raise ValueError(f"{len(ranked) - len(kept)} types are left out, and there is no mark for them")
@@ -102,7 +105,9 @@ class Vocabulary:
         try:
             return np.fromiter((numbers[token] for token in tokens), np.int32)
         except KeyError as missing:
-            raise ValueError(f"{missing.args[0]!r} is not in the vocabulary, and nothing stands for it") from None
+            raise ValueError(
+                f"{missing.args[0]!r} is not in the vocabulary, and nothing stands for it"
+            ) from None
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The type of each number. Raises ValueError for a number outside 0 … V − 1."""
@@ -138,7 +143,9 @@ class Vocabulary:
     def load(cls, path: Path) -> "Vocabulary":
         """What `save` wrote. Raises ValueError where it isn't there or is damaged."""
         if not path.is_file():
-            raise ValueError(f"there is no vocabulary {path}: name the file that a run or a preparation has written")
+            raise ValueError(
+                f"there is no vocabulary {path}: name the file that a run or a preparation has written"
+            )
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             types, counts = tuple(content["types"]), tuple(content["counts"])

@@ -45,7 +45,9 @@ class NgramModel:
         Raises ValueError for a token that isn't among the types.
         """
         if len(tokens) and (tokens.min() < 0 or tokens.max() >= self.counts.size):
-            raise ValueError(f"tokens lie in {tokens.min()} … {tokens.max()}; the model knows 0 … {self.counts.size - 1}")
+            raise ValueError(
+                f"tokens lie in {tokens.min()} … {tokens.max()}; the model knows 0 … {self.counts.size - 1}"
+            )
         found, contexts = self.counts.numbers(tokens)
         p = np.full(len(tokens), self.base)
         reach = self.counts.reach(tokens)
@@ -54,7 +56,9 @@ class NgramModel:
             if self.longest_only:
                 here &= reach == n
             seen = here & (found[n] != ABSENT)
-            share = np.where(seen, direct[np.where(seen, found[n], 0)], 0.0) if len(direct) else np.zeros(len(p))
+            share = (
+                np.where(seen, direct[np.where(seen, found[n], 0)], 0.0) if len(direct) else np.zeros(len(p))
+            )
             lower = np.where(here, rest[np.where(here, contexts[n], 0)], 1.0) * p
             p = share + lower if self.interpolated else np.where(seen & (share > 0), share, lower)
         return p
@@ -97,7 +101,12 @@ class NgramModel:
         return 0, 0
 
     def sample(
-        self, generator: np.random.Generator, length: int, prompt: Sequence[int] = (), *, never: Sequence[int] = ()
+        self,
+        generator: np.random.Generator,
+        length: int,
+        prompt: Sequence[int] = (),
+        *,
+        never: Sequence[int] = (),
     ) -> list[int]:
         """`length` tokens drawn one after another behind a prompt, none of those in `never`.
 
@@ -125,8 +134,8 @@ def smoothed(counts: NgramCounts, smoothing: Smoothing, *, k: float = 0.01) -> N
 
     mle             c(c w) / c(c): nothing for what wasn't seen
     add_k           (c(c w) + k) / (c(c) + k V), Lidstone
-    stupid_backoff  c(c w) / c(c), or 0.4 times that of the shorter context: scores, no probabilities (Brants et al. 2007)
-    katz            Good–Turing discounts, backed off so that it sums to one (Katz 1987)
+    stupid_backoff  c(c w) / c(c), or 0.4 times that of the shorter context: scores, no probabilities (Brants et
+    al. 2007) katz            Good–Turing discounts, backed off so that it sums to one (Katz 1987)
     kneser_ney      interpolated, three discounts each order (Chen & Goodman 1999): see `kneser_ney`
     """
     uniform = 1 / counts.size
@@ -188,7 +197,11 @@ def _relative(counts: NgramCounts, k: float) -> Weights:
     direct, rest = [], []
     for level in counts.levels:
         total = level.total(level.counts) + k * counts.size
-        direct.append(level.counts / _at_least_one(total)[level.contexts] if not k else level.counts / total[level.contexts])
+        direct.append(
+            level.counts / _at_least_one(total)[level.contexts]
+            if not k
+            else level.counts / total[level.contexts]
+        )
         rest.append(np.where(total > 0, k * counts.size / np.where(total > 0, total, 1), 1.0))
     return direct, rest
 
@@ -196,8 +209,8 @@ def _relative(counts: NgramCounts, k: float) -> Weights:
 def _katz(counts: NgramCounts) -> Weights:
     """direct = d(r) r / c(c) with Good–Turing's d; rest, what that leaves, over what it leaves in the order below.
 
-    Where all counts after a context are too large to be discounted nothing would be left for what is unseen, so c(c)
-    counts one more there, as in SRILM.
+    Where all counts after a context are too large to be discounted nothing would be left for what is unseen, so
+    c(c) counts one more there, as in SRILM.
     """
     direct, rest = [], []
     for n, level in enumerate(counts.levels):
@@ -210,13 +223,15 @@ def _katz(counts: NgramCounts) -> Weights:
         # Where every type was seen nothing is left for the others: what was seen takes all.
         full = (total > 0) & (unseen < 1e-9)
         direct.append(mine / np.where(full, 1 - left, 1.0)[level.contexts])
-        rest.append(np.where(full, 0.0, np.where(total > 0, left / np.where(unseen < 1e-9, 1.0, unseen), 1.0)))
+        rest.append(
+            np.where(full, 0.0, np.where(total > 0, left / np.where(unseen < 1e-9, 1.0, unseen), 1.0))
+        )
     return direct, rest
 
 
-def _good_turing(counts: Int[np.ndarray, "M"]) -> Float[np.ndarray, "k+2"]:
-    """What a count r is multiplied by, for r = 0 … k and above: d_r = (r*/r − μ) / (1 − μ), r* = (r + 1) n_{r+1} / n_r,
-    μ = (k + 1) n_{k+1} / n₁; where those can't be had (a small text), (r − ½) / r."""
+def _good_turing(counts: Int[np.ndarray, "M"]) -> Float[np.ndarray, "_"]:
+    """What a count r is multiplied by, for r = 0 … k and above: d_r = (r*/r − μ) / (1 − μ), r* = (r + 1)
+    n_{r+1} / n_r, μ = (k + 1) n_{k+1} / n₁; where those can't be had (a small text), (r − ½) / r."""
     n = np.bincount(np.minimum(counts, KATZ_K + 2), minlength=KATZ_K + 3).astype(float)
     r = np.arange(1, KATZ_K + 1)
     d = np.ones(KATZ_K + 2)

@@ -1,12 +1,13 @@
 """n-grams of a text and how often each stands in it, as sorted arrays.
 
-An n-gram is its context, an (n−1)-gram, and a last token w. Numbered in the order of (context's number, w), the n-grams
-of one order are one sorted array of `context · V + w`: looking one up is a binary search, the continuations of a context
-lie side by side, and the numbers fit 64 bits whatever n is. All of it works on whole arrays at once.
+An n-gram is its context, an (n−1)-gram, and a last token w. Numbered in the order of (context's number, w), the
+n-grams of one order are one sorted array of `context · V + w`: looking one up is a binary search, the
+continuations of a context lie side by side, and the numbers fit 64 bits whatever n is. All of it works on whole
+arrays at once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +24,7 @@ class Level:
     keys: Int[np.ndarray, "M"]  # rising: number of the context · V + last token
     counts: Int[np.ndarray, "M"]  # how often each stands in the text
     suffix: Int[np.ndarray, "M"]  # number, in the order below, of the n-gram without its first token
-    first: Int[np.ndarray, "M'+1"]  # the continuations of context c are first[c] … first[c + 1]
+    first: Int[np.ndarray, "_"]  # [M' + 1]: the continuations of context c are first[c] … first[c + 1] − 1
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -57,7 +58,8 @@ class NgramCounts:
 
     @classmethod
     def of(cls, tokens: Ids, size: int, order: int, boundary: int | None = None) -> "NgramCounts":
-        """Counts a text of `tokens` in 0 … V − 1, `size` = V; its first token stands after a boundary, if there is one.
+        """Counts a text of `tokens` in 0 … V − 1, `size` = V; its first token stands after a boundary, if there
+        is one.
 
         Raises ValueError for an order below 1, a text without tokens, or a token outside 0 … V − 1.
         """
@@ -66,7 +68,9 @@ class NgramCounts:
         if not len(tokens):
             raise ValueError("a text without tokens can't be counted: give at least one")
         if tokens.min() < 0 or tokens.max() >= size:
-            raise ValueError(f"tokens lie in {tokens.min()} … {tokens.max()}, but there are types 0 … {size - 1} only")
+            raise ValueError(
+                f"tokens lie in {tokens.min()} … {tokens.max()}, but there are types 0 … {size - 1} only"
+            )
         text = _after_boundary(tokens, boundary)
         reach = _reach(text, boundary)
         # In order 1 every type has a place, the number of which is the type's.
@@ -77,13 +81,20 @@ class NgramCounts:
         for n in range(2, order + 1):
             places = np.flatnonzero(reach >= n - 1)
             found, where, back, counts = np.unique(
-                ends[places - 1] * size + text[places], return_index=True, return_inverse=True, return_counts=True
+                ends[places - 1] * size + text[places],
+                return_index=True,
+                return_inverse=True,
+                return_counts=True,
             )
             first = np.searchsorted(found, np.arange(len(levels[-1]) + 1) * size)
             levels.append(Level(found, counts, ends[places[where]], first))
             ends = np.full(len(text), ABSENT)
             ends[places] = back
         return cls(tuple(levels), size, boundary)
+
+    def up_to(self, order: int) -> "NgramCounts":
+        """The same counts, of the orders 1 … `order` alone."""
+        return replace(self, levels=self.levels[:order])
 
     def numbers(self, tokens: Ids) -> tuple[Int[np.ndarray, "n T"], Int[np.ndarray, "n T"]]:
         """Of each order and token of a text the number of the n-gram that ends there, and of its context.
@@ -144,7 +155,9 @@ class NgramCounts:
         seen = found != ABSENT
         seen[0] = self.levels[0].counts[found[0]] > 0
         reach = self.reach(tokens)
-        shares = [1 - np.mean(seen[n][reach >= n]) if np.any(reach >= n) else np.nan for n in range(self.order)]
+        shares = [
+            1 - np.mean(seen[n][reach >= n]) if np.any(reach >= n) else np.nan for n in range(self.order)
+        ]
         return np.array(shares)
 
 
