@@ -49,7 +49,7 @@ def test_folders_that_leave_it_open(tmp_path: Path, files: dict[str, str], said:
 
 
 def test_faults_of_files(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no file or folder .*nowhere: name one"):
+    with pytest.raises(ValueError, match=r"there is no file or folder .*nowhere: name one"):
         find_files(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="there is no file"):
         read_file(tmp_path / "nowhere")
@@ -82,7 +82,9 @@ def test_cut_at_lines_and_words() -> None:
     assert parts == {"train": "one two\nthree\n", "valid": "four five\n", "test": "six\n"}
     one_line = cut("aa bb cc dd ee ff", 0.3, 0.0, at_lines=True)
     assert one_line == {"train": "aa bb cc dd ", "valid": "ee ff"}
-    with pytest.raises(ValueError, match="the text of 3 characters is too short to be cut: nothing is left for"):
+    with pytest.raises(
+        ValueError, match="the text of 3 characters is too short to be cut: nothing is left for"
+    ):
         cut("a b", 0.1, 0.1, at_lines=True)
 
 

@@ -68,6 +68,10 @@ def test_mistakes() -> None:
     closed = Vocabulary.build({"x": 1}, unknown=None)
     with pytest.raises(ValueError, match="'y' is not in the vocabulary"):
         closed.encode(["x", "y"])
-    for use in (closed.decode, lambda ids: closed.one_hot(np.array(ids)), lambda ids: closed.bag_of_words([np.array(ids)])):
+    for use in (
+        closed.decode,
+        lambda ids: closed.one_hot(np.array(ids)),
+        lambda ids: closed.bag_of_words([np.array(ids)]),
+    ):
         with pytest.raises(ValueError, match="1 is no number of this vocabulary, which has 0 … 0"):
             use([1])
