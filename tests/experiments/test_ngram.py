@@ -74,7 +74,7 @@ def test_a_prompt_is_continued(text: Path, capsys: pytest.CaptureFixture[str]) -
     arguments = ("--data.dir", text, "--order", 4, "--prompt", "students opened their", "--continuations", 2)
     assert command("ngram", *arguments, "--run-dir", "run") == 0
     said = capsys.readouterr().out
-    assert "  train             55 tokens, 0 unknown (0.00%)" in said
+    assert "  train           65 tokens, 0 unknown (0.00%)" in said
     assert re.search(r"^books +0\.\d+ +5  students opened their$", said, re.MULTILINE)
     assert re.search(r"^minds +0\.\d+ +5  students opened their$", said, re.MULTILINE)
     assert "text: train.txt, valid.txt; 7 types" in said
@@ -99,7 +99,7 @@ def test_other_units(text: Path, unit: str) -> None:
         ({"train.txt": b"a b\n" * 9, "valid.txt": b"a\n"}, ["--prompt", "a zebra b cow"],
          "--prompt 'a zebra b cow' holds what the vocabulary of the training text doesn't: 'zebra', 'cow'; choose"),
         ({"train.txt": b"a b\n" * 9}, [], "the text has no valid split, only train: give a file for it"),
-        ({"train.txt": b"a b\n" * 9}, ["--data.vocabulary-limit", "0"], "--data.vocabulary-limit must be 1 or more"),
+        ({"train.txt": b"a b\n" * 9}, ["--data.vocabulary-limit", "0"], "--data.vocabulary-limit must be 1 or"),
         ({"train.txt": b"a b\n" * 9}, ["--data.unit", "bpe"], "--data.bpe-size 4000 can't be had of this"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
@@ -115,7 +115,7 @@ def test_bad_input(
     folder = tmp_path / "text"
     folder.mkdir()
     if set(files) == {"valid.txt"}:
-        (folder / "train.txt").write_text("a b\n")
+        (folder / "train.txt").write_text("a b\na b\n")
     for name, content in files.items():
         (folder / name).write_bytes(content)
     assert command("ngram", "--data.dir", "text", *arguments) == 2
