@@ -1,5 +1,7 @@
 """Figures of n-gram models: what is drawn is what was given."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,8 @@ def test_perplexities() -> None:
 
 def test_sizes() -> None:
     figure = size_by_order(ORDERS, [10, 200, 5000], {"valid": [0.0, 0.2, 0.7], "test": [0.0, 0.3, 0.8]})
-    left, right = figure.axes
+    axes: list[Any] = figure.axes
+    left, right = axes
     assert [bar.get_height() for bar in left.patches] == [10, 200, 5000]
     assert [text.get_text() for text in left.texts] == ["10", "200", "5,000"]
     np.testing.assert_array_equal(right.get_lines()[1].get_ydata(), [0.0, 0.3, 0.8])

@@ -27,7 +27,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def same(one: Corpus, other: Corpus) -> bool:
     return (
-        all(np.array_equal(one.splits[split], other.splits[split]) for split in one.splits | other.splits)
+        all(np.array_equal(one.splits[split], other.splits[split]) for split in {*one.splits, *other.splits})
         and one.sizes == other.sizes
         and one.tokenizer == other.tokenizer
     )

@@ -136,6 +136,8 @@ def test_buckets_shared_and_saved() -> None:
     make = {"batch_size": 4, "seed": 3, "bounds": (3, 12)}
     whole = bucket_batches(source(), **make)
     shares = [bucket_batches(source(), **make, process_index=p, process_count=4) for p in range(4)]
+    state, one = b"", whole.take(1)
+    whole.set_state(shares[0].get_state())
     for _ in range(30):
         state = whole.get_state()
         one, parts = whole.take(1), [share.take(1) for share in shares]

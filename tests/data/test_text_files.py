@@ -71,7 +71,7 @@ def test_cut_by_characters() -> None:
     text = "".join(chr(97 + i % 26) for i in range(1_115_394))
     parts = cut(text, 0.1, 0.0, at_lines=False)
     assert {split: len(part) for split, part in parts.items()} == {"train": 1_003_854, "valid": 111_540}
-    assert parts["train"] + parts["valid"] == text
+    assert "".join(map(str, parts.values())) == text
     parts = cut(b"0123456789", 0.1, 0.2, at_lines=False)
     assert parts == {"train": b"0123456", "valid": b"7", "test": b"89"}
 
