@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
@@ -18,7 +19,7 @@ class SmallCatalogueText(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = tfds.features.FeaturesDict(
-            {"text": tfds.features.Text(), "label": tfds.features.Scalar("int64")}
+            {"text": tfds.features.Text(), "label": tfds.features.Scalar(np.int64)}
         )
         return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
 

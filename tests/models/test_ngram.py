@@ -242,7 +242,7 @@ PTB = next((place for place in PLACES if place.is_dir()), None)
 @pytest.mark.skipif(PTB is None, reason="the Penn Treebank text is not here")
 @pytest.mark.parametrize(("order", "published"), [(3, 148.3), (5, 141.2)])
 def test_ptb(order: int, published: float) -> None:
-    """Interpolated modified Kneser–Ney as SRILM's on the same split (Mikolov 2012, table of KN3 and KN5)."""
+    """Interpolated modified Kneser–Ney as SRILM's on the same split (Mikolov 2012, table 4.1, KN3 and KN5)."""
     assert PTB is not None
     with gzip.open(PTB / "ptb.train.txt.gz", "rt", encoding="utf-8") as file:
         train = file.read()
