@@ -1,11 +1,16 @@
 """Where batches come from: tasks made from a key, and examples read through one pipeline."""
 
 from data.batch import Array, Batch, Batches
+from data.buckets import BucketBatches, bucket_batches
+from data.corpus import Corpus, TextConfig
 from data.digits import DIGITS_CLASSES, DIGITS_PIXELS, digits, digits_indices, digits_permutation
+from data.embedded_text import embedded_text
 from data.examples import ArrayExamples, Example, Source, collate, nothing_like
 from data.lengths import Multiple
 from data.order import random_order
 from data.pipeline import EvaluationBatches, GrainBatches, evaluation_batches, train_batches
+from data.prepared import load_corpus, load_tokenizer
+from data.streams import StreamBatch, StreamBatches, pairs, sentences, windows
 from data.task_batches import Task, TaskBatches, split_key
 from data.tasks import (
     COPY_BLANK,
@@ -21,6 +26,8 @@ from data.tasks import (
     temporal_order,
     temporal_order_baseline,
 )
+from data.units import Tokenizer
+from data.vocabulary import Vocabulary
 
 __all__ = [
     "COPY_BLANK",
@@ -35,26 +42,40 @@ __all__ = [
     "ArrayExamples",
     "Batch",
     "Batches",
+    "BucketBatches",
+    "Corpus",
     "EvaluationBatches",
     "Example",
     "GrainBatches",
     "Multiple",
     "Source",
+    "StreamBatch",
+    "StreamBatches",
     "Task",
     "TaskBatches",
+    "TextConfig",
+    "Tokenizer",
+    "Vocabulary",
     "adding",
     "adding_baseline",
+    "bucket_batches",
     "collate",
     "copy_baseline",
     "copy_memory",
     "digits",
     "digits_indices",
     "digits_permutation",
+    "embedded_text",
     "evaluation_batches",
+    "load_corpus",
+    "load_tokenizer",
     "nothing_like",
+    "pairs",
     "random_order",
+    "sentences",
     "split_key",
     "temporal_order",
     "temporal_order_baseline",
     "train_batches",
+    "windows",
 ]

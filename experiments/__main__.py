@@ -20,6 +20,7 @@ NAMES = (
     "edge_of_chaos",
     "long_memory",
     "speed",
+    "ngram",
 )
 COMMANDS = ("inspect", "report")  # what looks at runs
 ROOT = Path(__file__).resolve().parent.parent

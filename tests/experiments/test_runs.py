@@ -32,7 +32,7 @@ def results(folder: Path) -> dict:
 
 
 # Those whose folders look otherwise have tests of their own.
-OTHERS = ("long_memory", "speed", "jacobian_spectra", "lyapunov", "edge_of_chaos")
+OTHERS = ("long_memory", "speed", "jacobian_spectra", "lyapunov", "edge_of_chaos", "ngram")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in OTHERS])

@@ -1,0 +1,211 @@
+"""A text taken apart: the numbers of its tokens by split, the vocabulary, and what was found in it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from data.embedded_text import embedded_text
+from data.text_files import SPLITS, cut, find_files, longest_line, read_file
+from data.units import Bytes, Characters, Pieces, Tokenizer, Unit, Words, lines_of
+from data.vocabulary import UNKNOWN
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Which text, and what it is taken apart into."""
+
+    dir: Path | None = None
+    """A text file, plain or gzipped, or a folder of them (train, valid, test by their names, else all are cut);
+    without it the English prose of Python's own language reference."""
+    tfds: str | None = None
+    """Instead of --data.dir: the name of a data set in the TFDS catalogue, fetched where a network allows."""
+    tfds_feature: str = "text"
+    """Which feature of --data.tfds is the text."""
+    unit: Unit = "word"
+    """One token is a character, a byte, what stands between white space, or a piece of a word (sentencepiece)."""
+    min_count: int | None = None
+    """Types of the training text that stand there less often become <unk> (characters, words); by default 1, of
+    words 2 where the text holds no <unk> of its own."""
+    vocabulary_limit: int | None = None
+    """The most types beside <unk> and the end mark (characters, words); by default no limit."""
+    bpe_size: int = 4000
+    """Types of --data.unit bpe, the marks among them."""
+    valid_share: float = 0.1
+    """Share to validate, of files that are cut."""
+    test_share: float = 0.1
+    """Share to test, the last of it, of files that are cut; 0 for none."""
+    longest_line: int = 100_000
+    """Refuse longer lines, in characters, where lines are what contexts end at (words, bpe)."""
+    cache: Path | None = None
+    """Where what was prepared of --data.dir is kept: this one folder, or by default one for each text and setting
+    in the user's cache."""
+
+    def check(self) -> None:
+        """Raises ValueError for what can't be, before any file is looked at."""
+        for name, number in (("min-count", self.min_count), ("vocabulary-limit", self.vocabulary_limit)):
+            if number is not None and number < 1:
+                raise ValueError(
+                    f"--data.{name} must be 1 or more, but is {number}: leave it out for its default"
+                )
+        if self.longest_line < 1:
+            raise ValueError(f"--data.longest-line must be 1 or more, but is {self.longest_line}")
+        shares = (self.valid_share, self.test_share)
+        if not (min(shares) >= 0 and sum(shares) < 1):
+            raise ValueError(
+                f"--data.valid-share {self.valid_share} and --data.test-share {self.test_share} must be 0 or more "
+                "and leave something to train on"
+            )
+        if self.dir is not None and self.tfds is not None:
+            raise ValueError("give --data.dir or --data.tfds, not both")
+        if self.cache is not None and self.dir is None and self.tfds is None:
+            raise ValueError(
+                "--data.cache is for --data.dir or --data.tfds: the text without either needs none"
+            )
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What was read, not yet taken apart: by split, with a checksum of each file and the split's name for
+    people."""
+
+    splits: Mapping[str, str | bytes]
+    origin: Mapping[str, str]
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What was found in a split. `unknown` counts tokens that aren't in the vocabulary, the text's own <unk>
+    not."""
+
+    tokens: int
+    unknown: int
+    characters: int
+    words: int
+    lines: int
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Token numbers `splits[name] [T]` int32, for train and as many of valid and test as there are."""
+
+    splits: Mapping[str, Int32[np.ndarray, "_"]]
+    tokenizer: Tokenizer
+    sizes: Mapping[str, Size]
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    def split(self, name: str) -> Int32[np.ndarray, "T"]:
+        """Raises ValueError where the text has no such split."""
+        if name not in self.splits:
+            raise ValueError(
+                f"the text has no {name} split, only {' and '.join(self.splits)}: give a file for it, or a share"
+            )
+        return self.splits[name]
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """`vocabulary.json`, and for bpe `bpe.model`: what a run needs to read its own numbers."""
+        self.tokenizer.vocabulary.save(folder / "vocabulary.json")
+        if isinstance(self.tokenizer, Pieces):
+            (folder / "bpe.model").write_bytes(self.tokenizer.model)
+
+    def summary(self) -> str:
+        """A line of what was found in all, and one a split."""
+        types = len(self.tokenizer.vocabulary)
+        first, *others = self.origin
+        files = ", ".join(self.origin) if len(others) < 3 else f"{first} and {len(others)} other files"
+        lines = [f"text: {files}; {types:,} types"]
+        for name, size in self.sizes.items():
+            share = size.unknown / max(size.tokens, 1)
+            lines.append(f"  {name:<6}{size.tokens:>12,} tokens, {size.unknown:,} unknown ({share:.2%})")
+        return "\n".join(lines)
+
+
+def read_texts(config: TextConfig) -> Texts:
+    """The files of `--data.dir`, or the embedded text. Raises ValueError as `find_files` and `read_file` do."""
+    if config.dir is None:
+        splits = embedded_text(words=config.unit in ("word", "bpe"))
+        digest = hashlib.sha256("".join(splits.values()).encode()).hexdigest()
+        name = "Python's language reference"
+        return Texts(_as_units(splits, config.unit), {name: digest}, dict.fromkeys(splits, name))
+    files = {split: [read_file(path) for path in paths] for split, paths in find_files(config.dir).items()}
+    origin = {file.path.name: file.checksum for found in files.values() for file in found}
+    texts = {
+        split: [f.content if config.unit == "byte" else f.text() for f in found]
+        for split, found in files.items()
+    }
+    if "" not in texts:
+        names = {split: str(found[0].path) for split, found in files.items()}
+        return Texts({split: found[0] for split, found in texts.items()}, origin, names)
+    parts: dict[str, Any] = {}
+    for text in texts[""]:
+        pieces = cut(text, config.valid_share, config.test_share, at_lines=config.unit in ("word", "bpe"))
+        for split, part in pieces.items():
+            parts[split] = parts[split] + part if split in parts else part
+    return Texts(parts, origin, {split: f"{config.dir} ({split} part)" for split in parts})
+
+
+def tokenised(texts: Texts, config: TextConfig) -> Corpus:
+    """Learns the units of the training text and takes all splits apart.
+
+    Raises ValueError for a line beyond `longest_line`, settings that leave no type, and a held-out text of which
+    nothing is known.
+    """
+    config.check()
+    if config.unit in ("word", "bpe"):
+        for split, text in texts.splits.items():
+            number, length = longest_line(lines_of(_text(text)))
+            if length > config.longest_line:
+                raise ValueError(
+                    f"line {number} of {texts.names[split]} has {length:,} characters, more than "
+                    f"{config.longest_line:,}: break it into lines, raise --data.longest-line, or "
+                    "choose --data.unit character"
+                )
+    tokenizer = _learn(texts.splits["train"], config)
+    splits, sizes = {}, {}
+    for split in (name for name in SPLITS if name in texts.splits):
+        text = texts.splits[split]
+        ids = tokenizer.encode_bytes(text) if isinstance(tokenizer, Bytes) else tokenizer.encode(_text(text))  # type: ignore[arg-type]
+        splits[split], sizes[split] = ids, _size(ids, text, tokenizer)
+        end = tokenizer.vocabulary.end_id
+        if sizes[split].unknown == (len(ids) if end is None else np.count_nonzero(ids != end)):
+            raise ValueError(
+                f"{texts.names[split]} holds only unknown {config.unit}s: nothing in it stands in the "
+                "training text; is it of the same language and form?"
+            )
+    return Corpus(splits, tokenizer, sizes, texts.origin)
+
+
+def _learn(text: str | bytes, config: TextConfig) -> Any:
+    match config.unit:
+        case "byte":
+            return Bytes.learn(text if isinstance(text, bytes) else text.encode())
+        case "character":
+            return Characters.learn(_text(text), config.min_count or 1, config.vocabulary_limit)
+        case "word":
+            words = _text(text)
+            least = config.min_count or (1 if f" {UNKNOWN} " in words else 2)
+            return Words.learn(words, least, config.vocabulary_limit)
+        case "bpe":
+            return Pieces.learn(_text(text), config.bpe_size)
+
+
+def _size(ids: Int32[np.ndarray, "T"], text: str | bytes, tokenizer: Tokenizer) -> Size:
+    vocabulary = tokenizer.vocabulary
+    unknown = 0 if vocabulary.unknown_id is None else int(np.count_nonzero(ids == vocabulary.unknown_id))
+    if isinstance(tokenizer, Words):
+        unknown -= sum(word == UNKNOWN for word in _text(text).split())
+    newline = "\n" if isinstance(text, str) else b"\n"
+    return Size(len(ids), unknown, len(text), len(text.split()), text.count(newline))  # type: ignore[arg-type]
+
+
+def _text(text: str | bytes) -> str:
+    return text if isinstance(text, str) else text.decode("utf-8", errors="replace")
+
+
+def _as_units(splits: dict[str, str], unit: Unit) -> Mapping[str, str | bytes]:
+    return {split: text.encode() for split, text in splits.items()} if unit == "byte" else splits

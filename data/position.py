@@ -1,0 +1,51 @@
+"""Where an iterator of Grain's stands, as text that can be saved beside a model."""
+
+import json
+from typing import Any, Generic, TypeVar
+
+import grain
+
+Element = TypeVar("Element")
+
+
+class SavedIterator(Generic[Element]):
+    """Goes through a Grain dataset that has no end; its position can be saved.
+
+    The state is the position of Grain's iterator beside `identity`, which must be the same when it is restored,
+    lest a run go on with other data.
+    """
+
+    def __init__(
+        self, dataset: "grain.MapDataset[Element]", identity: dict[str, Any], options: grain.ReadOptions
+    ) -> None:
+        self._iterator = iter(dataset.to_iter_dataset(options))
+        self._identity = identity
+
+    def take(self, count: int) -> list[Element]:
+        """The next `count` elements. Raises ValueError for count < 1."""
+        if count < 1:
+            raise ValueError(f"count is {count}: take at least 1 batch.")
+        return [next(self._iterator) for _ in range(count)]
+
+    def get_state(self) -> bytes:
+        """JSON."""
+        return json.dumps({"grain": self._iterator.get_state(), **self._identity}).encode()
+
+    def set_state(self, state: bytes) -> None:
+        """Raises ValueError where it is no state, or that of other data."""
+        try:
+            fields = dict(json.loads(state))
+            position = fields.pop("grain")
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"state {state!r} is not that of a pipeline: start anew or restore another."
+            ) from None
+        if fields != self._identity:
+            raise ValueError(
+                f"the state is of batches with {fields}, these have {self._identity}: "
+                "go on with the same data, batch size and seed."
+            )
+        try:
+            self._iterator.set_state(position)
+        except (IndexError, KeyError, TypeError):
+            raise ValueError(f"{position!r} is not a position of Grain's: restore another state.") from None

@@ -1,0 +1,155 @@
+"""The types that a text is made of, and their numbers."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int, Int32
+
+UNKNOWN, END = "<unk>", "<eos>"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """V types, numbered 0 … V − 1.
+
+    `unknown` is the mark that stands for every type that isn't among them, `end` the one that ends a line; None
+    where there is no such mark. Both are types themselves. `counts [V]` says how often each stood in the
+    training text (under `unknown` all that were left out), as tuple, for a vocabulary is a value.
+    """
+
+    types: tuple[str, ...]
+    counts: tuple[int, ...]
+    unknown: str | None = UNKNOWN
+    end: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.types) or len(self._numbers) != len(self.types):
+            raise ValueError(
+                f"a vocabulary of {len(self.types)} types ({len(self._numbers)} different ones) with "
+                f"{len(self.counts)} counts: each type must stand in it once, with its count"
+            )
+        for name, mark in (("unknown", self.unknown), ("end", self.end)):
+            if mark is not None and mark not in self._numbers:
+                raise ValueError(f"the mark {name}, {mark!r}, is not among the types: add it")
+
+    @classmethod
+    def build(
+        cls,
+        counts: Mapping[str, int],
+        *,
+        min_count: int = 1,
+        limit: int | None = None,
+        unknown: str | None = UNKNOWN,
+        end: str | None = None,
+    ) -> "Vocabulary":
+        """The marks, then every type counted at least `min_count` times, most frequent first and equally frequent
+        ones in the order of their characters; at most `limit` of them beside the marks.
+
+        A type spelt like a mark is that mark: PTB's own `<unk>` counts as unknown.
+
+        Raises ValueError for a `min_count` or `limit` below 1, where no type is left, or where types are left out
+        and there is no mark for them.
+        """
+        if min_count < 1:
+            raise ValueError(f"--data.min-count must be 1 or more, but is {min_count}")
+        if limit is not None and limit < 1:
+            raise ValueError(
+                f"--data.vocabulary-limit must be 1 or more, but is {limit}: leave it out for no limit"
+            )
+        marks = [mark for mark in (unknown, end) if mark is not None]
+        ranked = sorted((t for t in counts if t not in marks), key=lambda t: (-counts[t], t))
+        kept = [t for t in ranked if counts[t] >= min_count][:limit]
+        if not kept:
+            raise ValueError(
+                f"no type stands {min_count} times or more in the training text: lower "
+                "--data.min-count or give more"
+            )
+        if len(kept) < len(ranked) and unknown is None:
+            raise ValueError(f"{len(ranked) - len(kept)} types are left out, and there is no mark for them")
+        left_out = sum(counts[t] for t in ranked) - sum(counts[t] for t in kept)
+        frequency = {mark: counts.get(mark, 0) for mark in marks} | {t: counts[t] for t in kept}
+        if unknown is not None:
+            frequency[unknown] += left_out
+        return cls(tuple(frequency), tuple(frequency.values()), unknown, end)
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._numbers
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {t: number for number, t in enumerate(self.types)}
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The number of the mark for what is unknown."""
+        return None if self.unknown is None else self._numbers[self.unknown]
+
+    @property
+    def end_id(self) -> int | None:
+        """The number of the mark that ends a line."""
+        return None if self.end is None else self._numbers[self.end]
+
+    def encode(self, tokens: Iterable[str]) -> Int32[np.ndarray, "T"]:
+        """The number of each token. Raises ValueError for an unknown one where there is no mark for it."""
+        numbers = self._numbers
+        unknown = self.unknown_id
+        if unknown is not None:
+            return np.fromiter((numbers.get(token, unknown) for token in tokens), np.int32)
+        try:
+            return np.fromiter((numbers[token] for token in tokens), np.int32)
+        except KeyError as missing:
+            raise ValueError(
+                f"{missing.args[0]!r} is not in the vocabulary, and nothing stands for it"
+            ) from None
+
+    def decode(self, ids: Iterable[int | np.integer]) -> list[str]:
+        """The type of each number. Raises ValueError for a number outside 0 … V − 1."""
+        numbers = [int(number) for number in ids]
+        outside = [number for number in numbers if not 0 <= number < len(self)]
+        if outside:
+            raise ValueError(f"{outside[0]} is no number of this vocabulary, which has 0 … {len(self) - 1}")
+        return [self.types[number] for number in numbers]
+
+    def one_hot(self, ids: Int[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape V"]:
+        """1 at each token's number, 0 elsewhere; the unknown mark's place is the class "other"."""
+        self.decode(np.unique(ids))
+        return np.eye(len(self), dtype=np.float32)[ids]
+
+    def bag_of_words(
+        self, documents: Sequence[Int[np.ndarray, "_"]], *, binary: bool = False
+    ) -> Float32[np.ndarray, "B V"]:
+        """How often each type stands in each of B documents, whatever the order; `binary`: whether it does."""
+        bags = np.zeros((len(documents), len(self)), np.float32)
+        for bag, document in zip(bags, documents, strict=True):
+            self.decode(np.unique(document))
+            bag += np.bincount(document, minlength=len(self))
+        return np.minimum(bags, 1) if binary else bags
+
+    def save(self, path: Path) -> None:
+        """As JSON, in one move."""
+        content = {"types": self.types, "counts": self.counts, "unknown": self.unknown, "end": self.end}
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Vocabulary":
+        """What `save` wrote. Raises ValueError where it isn't there or is damaged."""
+        if not path.is_file():
+            raise ValueError(
+                f"there is no vocabulary {path}: name the file that a run or a preparation has written"
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            types, counts = tuple(content["types"]), tuple(content["counts"])
+            unknown, end = content["unknown"], content["end"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{path} is damaged: it isn't a vocabulary any more") from None
+        return cls(types, counts, unknown, end)
