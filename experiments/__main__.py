@@ -9,7 +9,17 @@ import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
-NAMES = ("adding", "copy_memory", "temporal_order", "digits", "gradients", "long_memory", "speed", "clipping")
+NAMES = (
+    "adding",
+    "copy_memory",
+    "temporal_order",
+    "digits",
+    "gradients",
+    "long_memory",
+    "speed",
+    "cliff",
+    "clipping",
+)
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
 

@@ -182,7 +182,7 @@ def train(
     shape = (len(config.rates), config.seeds)
     seeds = np.tile(config.seed + np.arange(config.seeds), shape[0])
     trained = train_side_by_side(course, seeds, np.repeat(config.rates, config.seeds), devices)
-    loss = next(iter(held_out(course, trained.params).values()))
+    loss = held_out(course, trained.params)["loss"]
     steps = np.asarray(trained.steps)
     finite = np.isfinite(loss) & (steps == config.steps)
     return {

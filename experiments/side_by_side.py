@@ -42,6 +42,7 @@ class Course:
     optimizer: OptimizerConfig
     steps: int
     batch_size: int
+    test: Task | None = None  # where held-out sequences come from: by default `task`, with a key of its own
 
     def __post_init__(self) -> None:
         if self.optimizer.schedule != "constant":
@@ -126,7 +127,8 @@ def train_one(course: Course, seed: Array, rate: Array) -> Trained:
 
 
 def held_out(course: Course, params: Params, count: int = 1000) -> dict[str, Float[np.ndarray, " N"]]:
-    """The measures of each net (leaves of `params` `[N, ...]`) on so many sequences that no net was trained on."""
+    """The measures of each net (leaves of `params` `[N, ...]`) on so many sequences that no net was trained on;
+    the one that training makes small is there as `loss` too."""
     found = evaluate_all(dataclasses.replace(course, batch_size=count), params)
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
@@ -135,6 +137,11 @@ def held_out(course: Course, params: Params, count: int = 1000) -> dict[str, Flo
 def evaluate_all(course: Course, params: Params) -> dict[str, Array]:
     """The means over one batch of the test split, the same for every seed."""
     key = split_key(jax.random.key(0, impl="threefry2x32"), "test")
-    batch = course.task(key, course.batch_size)
+    batch = (course.test or course.task)(key, course.batch_size)
     evaluation = Evaluation(course.model, course.measure)
-    return jax.lax.map(lambda one: {k: mean(pair) for k, pair in evaluation(one, batch).items()}, params)
+
+    def measures(params: Params) -> dict[str, Array]:
+        found = {name: mean(pair) for name, pair in evaluation(params, batch).items()}
+        return {"loss": next(iter(found.values())), **found}  # named here: a dict comes back sorted by name
+
+    return jax.lax.map(measures, params)

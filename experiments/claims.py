@@ -1,0 +1,376 @@
+"""Claims: sentences of lecture notes on recurrent nets, put to the test.
+
+Each is measured with several seeds and judged by a rule written beside it: it held, it did not hold, or the spread over
+the seeds leaves it undecided. What is called larger or smaller is so by more than two standard errors of the
+difference of the means.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis import figures
+from analysis.figures_sweeps import outcomes_against
+from experiments.claims_measured import PIECES, Sizes
+from experiments.run import Run, read_arrays
+from models.cell import at_least
+
+Arrays = Mapping[str, np.ndarray]
+HELD, FAILED, OPEN = "held", "did not hold", "not decided"
+LEARNT = 0.5  # of the trivial answer's loss: below it a net has learnt
+
+
+@dataclass(frozen=True)
+class Config:
+    """Claims."""
+
+    seeds: int = 4
+    """Nets of each kind, with the seeds from --seed on."""
+    hidden_size: int = 32
+    """Units of each cell, H."""
+    batch_size: int = 32
+    """Sequences a step, B."""
+    steps: int = 400
+    """Updates of each net."""
+    length: int = 20
+    """Length of the sequences, T."""
+    lags: int = 50
+    """Steps back over which gradients of untrained nets are followed."""
+    seed: int = 0
+    """The first seed."""
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps)
+        at_least(0, seed=self.seed)
+        at_least(4, length=self.length)
+        at_least(2, lags=self.lags)
+        if self.seeds < 2:
+            raise ValueError(f"--seeds must be 2 or more, for one net has no spread, but is {self.seeds}")
+
+    def check(self) -> None:
+        """Nothing here can't be had."""
+
+    @property
+    def sizes(self) -> Sizes:
+        """What the measurements take of it."""
+        return Sizes(**vars(self))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, what was measured of it, and what came of it."""
+
+    sentence: str
+    measured: str
+    verdict: str
+
+
+def main(config: Config, run: Run) -> str:
+    """Measures piece by piece, judges, draws; a resumed run keeps the pieces that it has."""
+    for name, piece in PIECES.items():
+        if run.resumed and (run.folder / "arrays" / f"{name}.npz").exists():
+            print(f"{name}: measured before", flush=True)
+            continue
+        run.write_arrays(name, piece(config.sizes, run.devices))
+        print(f"{name}: measured", flush=True)
+    claims = judge({name: read_arrays(run.folder, name) for name in PIECES})
+    table = format_table(claims)
+    (run.folder / "table.txt").write_text(table + "\n")
+    run.finish({name: vars(claim) for name, claim in claims.items()})
+    draw(run.folder)
+    return table
+
+
+# --- judging
+
+
+def judge(found: Mapping[str, Arrays]) -> dict[str, Claim]:
+    """Every claim by what was measured of it."""
+    gradients, rates, depth, gated = (found[name] for name in ("gradients", "rates", "depth", "gated"))
+    return {
+        "lstm_explodes": lstm_explodes(gradients),
+        "lstm_vanishes": lstm_vanishes(gradients),
+        "lstm_rate": lstm_rate(rates),
+        "loss_swings": loss_swings(rates),
+        "clipping_helps": clipping_helps(rates),
+        "depth_helps": depth_helps(depth),
+        "four_layers": four_layers(depth),
+        "gru_parameters": gru_parameters(gated),
+        "gru_quality": gru_quality(gated, "equal units", 0),
+        "gru_equal": gru_quality(gated, "equal parameters", 1),
+    }
+
+
+def lstm_explodes(arrays: Arrays) -> Claim:
+    """Held where the gradient of every seed grows backwards in time at some scale of the weights."""
+    slopes, gains = arrays["lstm"], arrays["gain"]
+    exploding = (slopes > 0).all(1)
+    some = (slopes > 0).any(1)
+    verdict = HELD if exploding.any() else OPEN if some.any() else FAILED
+    where = f"from gain {gains[exploding][0]:g} on" if exploding.any() else "at no gain for all seeds"
+    simple = (arrays["elman"] > 0).all(1)
+    beside = f"from {gains[simple][0]:g} on" if simple.any() else "at none"
+    return Claim(
+        "An LSTM does away with vanishing gradients, but not with exploding ones: there are still very steep places.",
+        f"log gradient per step back, untrained, recurrent weights N(0, g²/H): positive {where} (a simple net "
+        f"{beside}); at gain {gains[-1]:g} {mean_spread(slopes[-1])}",
+        verdict,
+    )
+
+
+def lstm_vanishes(arrays: Arrays) -> Claim:
+    """Held where the gradient of a fresh LSTM with forget bias 1 falls by less than a tenth over 20 steps; failed
+    where it falls by more."""
+    slopes, bias = arrays["lstm|bias"], arrays["bias"]
+    usual = slopes[list(bias).index(1.0)]
+    bound = math.log(0.9) / 20
+    low, high = interval(usual)
+    verdict = HELD if low > bound else FAILED if high < bound else OPEN
+    halves = math.log(2) / max(-float(usual.mean()), 1e-12)
+    return Claim(
+        "In an LSTM memory and input are added, not overwritten, so its gradient does not vanish.",
+        f"log gradient per step back, untrained, forget bias 1: {mean_spread(usual)}, a half-life of {halves:.0f} "
+        f"steps; forget bias {bias[-1]:g}: {mean_spread(slopes[-1], 4)}; held were above {bound:.4f}",
+        verdict,
+    )
+
+
+def lstm_rate(arrays: Arrays) -> Claim:
+    """Held where the largest rate at which each LSTM learns is smaller than that of the simple nets."""
+    largest = {name: largest_rate(arrays, name) for name in ("elman", "lstm")}
+    logs = {name: np.log10(values) for name, values in largest.items()}
+    verdict = smaller(logs["lstm"], logs["elman"])
+    said = " and ".join(f"{10 ** float(v.mean()):.2g} ({n})" for n, v in logs.items())
+    return Claim(
+        "Since its gradients explode, an LSTM has to be trained with a very small learning rate.",
+        f"largest rate without clipping at which a net learns the temporal order (geometric mean over seeds): {said}",
+        verdict,
+    )
+
+
+def loss_swings(arrays: Arrays) -> Claim:
+    """Held where the loss of a simple net climbs further in training than that of an LSTM, each at its best rate."""
+    climbed = {}
+    for name in ("elman", "lstm"):
+        best = int(np.argmin(np.median(arrays[f"{name}|held_out"], axis=1)))
+        climbed[name] = arrays[f"{name}|climbed"][best]
+    return Claim(
+        "A simple recurrent net is hard to train: its loss swings violently.",
+        "how far ln loss climbs in all, between means of 10 steps, at each net's best rate: simple net "
+        f"{mean_spread(climbed['elman'], 2)}, LSTM {mean_spread(climbed['lstm'], 2)}",
+        smaller(climbed["lstm"], climbed["elman"]),
+    )
+
+
+def clipping_helps(arrays: Arrays) -> Claim:
+    """Held where clipping lets the simple nets learn at a larger rate than they do without."""
+    free, bound = (np.log10(largest_rate(arrays, name)) for name in ("elman", "elman, clipped"))
+    return Claim(
+        "The cure for exploding gradients is simple: bound them, and training goes on.",
+        "largest rate at which a simple net learns the temporal order (geometric mean over seeds): "
+        f"{10 ** float(free.mean()):.2g} without, {10 ** float(bound.mean()):.2g} with the norm bounded at 1",
+        smaller(free, bound),
+    )
+
+
+def depth_helps(arrays: Arrays) -> Claim:
+    """Held where the best depth above one has a smaller loss than one layer."""
+    losses = np.log(arrays["held_out"])
+    best = 1 + int(np.argmin(losses[1:].mean(1)))
+    return Claim(
+        "A recurrent net of several layers does better than one of a single layer.",
+        f"held-out loss on digits read row by row, geometric mean: {geometric(losses[0])} with one layer, "
+        f"{geometric(losses[best])} with {arrays['depth'][best]:.0f}, the best of the others",
+        smaller(losses[best], losses[0]),
+    )
+
+
+def four_layers(arrays: Arrays) -> Claim:
+    """Failed where five or six layers have a smaller loss than four; held where neither could be smaller by a tenth."""
+    losses = np.log(arrays["held_out"])
+    four, deeper = losses[3], losses[4:]
+    if any(smaller(deep, four) == HELD for deep in deeper):
+        verdict = FAILED
+    else:
+        verdict = HELD if all(difference(deep, four)[0] > math.log(0.9) for deep in deeper) else OPEN
+    first = arrays["first_layer"].mean(1)
+    return Claim(
+        "More than four layers bring a recurrent net no further gain.",
+        f"the same: {geometric(four)} with four, "
+        + ", ".join(f"{geometric(deep)} with {4 + i}" for i, deep in enumerate(deeper, 1))
+        + f"; gradient norm of the first layer, untrained: {first[0]:.2g} of one, {first[-1]:.2g} of {len(first)}",
+        verdict,
+    )
+
+
+def gru_parameters(arrays: Arrays) -> Claim:
+    """Held where the count is exactly 3/4."""
+    lstm, gru = (int(arrays[f"{name}|parameters"][0]) for name in ("lstm", "gru"))
+    return Claim(
+        "A layer of LSTM has four matrices of weights, one of GRU only three.",
+        f"parameters at equal units and inputs: {gru:,} of {lstm:,}, {gru / lstm:.4f}",
+        HELD if 4 * gru == 3 * lstm else FAILED,
+    )
+
+
+def gru_quality(arrays: Arrays, what: str, column: int) -> Claim:
+    """Held where the GRU's loss can't be larger by more than a quarter, failed where it must be."""
+    lstm, gru = np.log(arrays["lstm|held_out"][0]), np.log(arrays["gru|held_out"][column])
+    low, high = difference(gru, lstm)
+    bound = math.log(1.25)
+    verdict = HELD if high < bound else FAILED if low > bound else OPEN
+    return Claim(
+        f"A GRU does as well as an LSTM ({what}).",
+        f"held-out loss on adding, geometric mean: GRU {geometric(gru)} with "
+        f"{arrays['gru|parameters'][column]:,.0f} parameters, LSTM {geometric(lstm)} with "
+        f"{arrays['lstm|parameters'][0]:,.0f}; ratio between {math.exp(low):.2f} and {math.exp(high):.2f}",
+        verdict,
+    )
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """mean(a) − mean(b) ∓ two standard errors: √(var a / n + var b / m), the seeds taken as independent."""
+    error = math.sqrt(float(a.var(ddof=1)) / len(a) + float(b.var(ddof=1)) / len(b))
+    middle = float(a.mean() - b.mean())
+    return middle - 2 * error, middle + 2 * error
+
+
+def smaller(a: np.ndarray, b: np.ndarray) -> str:
+    """Whether a is smaller than b: held, did not hold (it is larger, or both are the same), not decided."""
+    low, high = difference(a, b)
+    return HELD if high < 0 else FAILED if low > 0 or low == high else OPEN
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The mean ∓ two standard errors."""
+    error = 2 * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return float(values.mean()) - error, float(values.mean()) + error
+
+
+def largest_rate(arrays: Arrays, name: str) -> np.ndarray:
+    """The largest learning rate at which the net of each seed learns, `[N]`; below the smallest tried where it doesn't."""
+    rates, losses = arrays["rate"], arrays[f"{name}|held_out"]
+    learns = losses < LEARNT * math.log(4)
+    padded = np.concatenate([[rates[0] ** 2 / rates[1]], rates])  # one step below the smallest
+    return padded[np.where(learns.any(0), len(rates) - np.argmax(learns[::-1], axis=0), 0)]
+
+
+def mean_spread(values: np.ndarray, digits: int = 3) -> str:
+    """`−0.123 ± 0.004`: mean and standard deviation over the seeds."""
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+
+
+def geometric(logs: np.ndarray) -> str:
+    """e to the mean of logarithms."""
+    return f"{math.exp(float(logs.mean())):.3g}"
+
+
+def format_table(claims: Mapping[str, Claim]) -> str:
+    """Three lines a claim, and how many held."""
+    lines = []
+    for number, claim in enumerate(claims.values(), 1):
+        lines += [f"{number:>2}. “{claim.sentence}”", f"    {claim.measured}", f"    → {claim.verdict}", ""]
+    counts = {verdict: sum(c.verdict == verdict for c in claims.values()) for verdict in (HELD, FAILED, OPEN)}
+    return "\n".join([*lines, ", ".join(f"{count} {verdict}" for verdict, count in counts.items())])
+
+
+# --- figures
+
+
+def points(x: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
+    """As `outcomes_against` takes them."""
+    return {"x": x, "values": values}
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figures of a finished run, from its arrays."""
+    gradients, rates, depth, gated = (read_arrays(folder, name) for name in PIECES)
+    names = {
+        "elman": "Elman",
+        "lstm": "LSTM",
+        "elman, clipped": "Elman, clipped",
+        "lstm, clipped": "LSTM, clipped",
+    }
+
+    def by_rate(key: str, of: Sequence[str]) -> dict[str, Any]:
+        return {names[n]: points(rates["rate"], rates[f"{n}|{key}"]) for n in of}
+
+    slope = r"slope of $\ln\|\partial L/\partial s_{T-k}\|$ per step back"
+    trivial = {"guessing": math.log(4)}
+    drawn = {
+        "lstm_explodes": outcomes_against(
+            {
+                "untrained": {
+                    n: points(gradients["gain"], gradients[k])
+                    for n, k in (("Elman", "elman"), ("LSTM", "lstm"))
+                }
+            },
+            x_label="gain of the recurrent weights, $g$",
+            y_label=slope,
+            log="x",
+            levels={"neither grows nor falls": 0.0},
+        ),
+        "lstm_vanishes": outcomes_against(
+            {"untrained": {"LSTM": points(gradients["bias"], gradients["lstm|bias"])}},
+            x_label="forget bias",
+            y_label=slope,
+            levels={
+                "neither grows nor falls": 0.0,
+                "Elman, orthogonal": float(gradients["elman|orthogonal"].mean()),
+            },
+        ),
+        "learning_rates": outcomes_against(
+            {"temporal order": by_rate("held_out", list(names))},
+            x_label="learning rate",
+            y_label="loss, held out (nats)",
+            log="xy",
+            limits=(1e-4, 30.0),
+            levels=trivial,
+        ),
+        "loss_swings": outcomes_against(
+            {"temporal order": by_rate("climbed", ("elman", "lstm"))},
+            x_label="learning rate",
+            y_label="climbs of ln loss, added up",
+            log="x",
+        ),
+        "largest_gradients": outcomes_against(
+            {"temporal order": by_rate("largest", ("elman", "lstm"))},
+            x_label="learning rate",
+            y_label="largest gradient norm in training",
+            log="xy",
+        ),
+        "depth": outcomes_against(
+            {"digits, row by row": {"Elman": points(depth["depth"], depth["held_out"])}},
+            x_label="layers",
+            y_label="loss, held out (nats)",
+            log="y",
+        ),
+        "depth_gradients": outcomes_against(
+            {
+                "digits, row by row, untrained": {
+                    "first layer": points(depth["depth"], depth["first_layer"]),
+                    "last layer": points(depth["depth"], depth["last_layer"]),
+                }
+            },
+            x_label="layers",
+            y_label="gradient norm of a layer's weights",
+            log="y",
+        ),
+        "gru_beside_lstm": outcomes_against(
+            {
+                "adding": {
+                    n.upper(): points(gated[f"{n}|parameters"], gated[f"{n}|held_out"])
+                    for n in ("lstm", "gru")
+                }
+            },
+            x_label="parameters of the layer",
+            y_label="mean square error, held out",
+            log="y",
+            levels={"always answering 1": 1 / 6},
+        ),
+    }
+    return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]
