@@ -139,7 +139,8 @@ def bifurcation(
     b, x, stable = (np.asarray(a) for a in curve)
     checked("biases of fixed points", b, "[n]")
     demand_shape("fixed points", x, b.shape)
-    looks = styles_of(sensitivity)
+    # Other colours than those of the fixed points, which mean something else.
+    looks = dict(list(styles_of(["stable", "unstable", *sensitivity]).items())[2:])
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(PAGE, 2.5), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -164,9 +165,15 @@ def bifurcation(
             [
                 Line2D([], [], color=COLOURS[0], label="stable"),
                 Line2D([], [], color=COLOURS[1], ls="--", label="unstable"),
-                Patch(color=GREY, alpha=0.12, lw=0, label=f"two stable: {edges[0]:.5f} … {edges[1]:.5f}"),
-                Line2D([], [], color=GREY, lw=0.8, ls=":", label=f"start, $x_0 = {start:g}$"),
+                Patch(
+                    color=GREY,
+                    alpha=0.12,
+                    lw=0,
+                    label=f"two stable: {edges[0]:.5f} … {edges[1]:.5f}".replace("-", "−"),
+                ),
+                Line2D([], [], color=GREY, lw=0.8, ls=":", label=f"start, x₀ = {start:g}".replace("-", "−")),
                 *entries(looks),
+                Line2D([], [], color="black", lw=0.8, ls=":", label="where the lower point goes"),
             ],
         )
     return figure

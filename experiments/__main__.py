@@ -19,6 +19,7 @@ NAMES = (
     "speed",
     "cliff",
     "clipping",
+    "claims",
 )
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))

@@ -1,7 +1,7 @@
 """Claims: sentences of lecture notes on recurrent nets, put to the test.
 
-Each is measured with several seeds and judged by a rule written beside it: it held, it did not hold, or the spread over
-the seeds leaves it undecided. What is called larger or smaller is so by more than two standard errors of the
+Each is measured with several seeds and judged by a rule written beside it: it held, it did not hold, or the spread
+over the seeds leaves it undecided. What is called larger or smaller is so by more than two standard errors of the
 difference of the means.
 """
 
@@ -29,7 +29,7 @@ class Config:
     """Claims."""
 
     seeds: int = 4
-    """Nets of each kind, with the seeds from --seed on."""
+    """Nets of each kind, with as many seeds, one after another."""
     hidden_size: int = 32
     """Units of each cell, H."""
     batch_size: int = 32
@@ -115,7 +115,7 @@ def lstm_explodes(arrays: Arrays) -> Claim:
     simple = (arrays["elman"] > 0).all(1)
     beside = f"from {gains[simple][0]:g} on" if simple.any() else "at none"
     return Claim(
-        "An LSTM does away with vanishing gradients, but not with exploding ones: there are still very steep places.",
+        "An LSTM does away with vanishing gradients, but not with exploding ones: very steep places remain.",
         f"log gradient per step back, untrained, recurrent weights N(0, g²/H): positive {where} (a simple net "
         f"{beside}); at gain {gains[-1]:g} {mean_spread(slopes[-1])}",
         verdict,
@@ -147,13 +147,13 @@ def lstm_rate(arrays: Arrays) -> Claim:
     said = " and ".join(f"{10 ** float(v.mean()):.2g} ({n})" for n, v in logs.items())
     return Claim(
         "Since its gradients explode, an LSTM has to be trained with a very small learning rate.",
-        f"largest rate without clipping at which a net learns the temporal order (geometric mean over seeds): {said}",
+        f"largest rate at which a net learns the temporal order unclipped (geometric mean over seeds): {said}",
         verdict,
     )
 
 
 def loss_swings(arrays: Arrays) -> Claim:
-    """Held where the loss of a simple net climbs further in training than that of an LSTM, each at its best rate."""
+    """Held where the loss of a simple net climbs further in training than an LSTM's, each at its best rate."""
     climbed = {}
     for name in ("elman", "lstm"):
         best = int(np.argmin(np.median(arrays[f"{name}|held_out"], axis=1)))
@@ -190,7 +190,7 @@ def depth_helps(arrays: Arrays) -> Claim:
 
 
 def four_layers(arrays: Arrays) -> Claim:
-    """Failed where five or six layers have a smaller loss than four; held where neither could be smaller by a tenth."""
+    """Failed where five or six layers have a smaller loss than four; held where neither can be so by a tenth."""
     losses = np.log(arrays["held_out"])
     four, deeper = losses[3], losses[4:]
     if any(smaller(deep, four) == HELD for deep in deeper):
@@ -252,7 +252,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def largest_rate(arrays: Arrays, name: str) -> np.ndarray:
-    """The largest learning rate at which the net of each seed learns, `[N]`; below the smallest tried where it doesn't."""
+    """The largest learning rate at which the net of each seed learns, `[N]`; one below those tried if none does."""
     rates, losses = arrays["rate"], arrays[f"{name}|held_out"]
     learns = losses < LEARNT * math.log(4)
     padded = np.concatenate([[rates[0] ** 2 / rates[1]], rates])  # one step below the smallest

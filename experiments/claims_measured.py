@@ -107,16 +107,10 @@ def rates(sizes: Sizes, devices: int) -> dict[str, np.ndarray]:
             optimizer = OptimizerConfig("momentum", 1.0, clip=clip)
             course = Course(model, classification, task, optimizer, sizes.steps, sizes.batch_size)
             trained, loss = train_at(course, sizes, RATES, devices)
-            shape = loss.shape
-            arrays |= {
-                f"{name}{words}|held_out": loss,
-                f"{name}{words}|largest": np.nanmax(np.asarray(trained.norm), axis=1, initial=0.0).reshape(
-                    shape
-                ),
-                f"{name}{words}|climbed": np.array([climbs(one) for one in np.asarray(trained.loss)]).reshape(
-                    shape
-                ),
-            }
+            norms = np.nanmax(np.asarray(trained.norm), axis=1, initial=0.0)
+            rises = np.array([climbs(one) for one in np.asarray(trained.loss)])
+            measured = {"held_out": loss, "largest": norms, "climbed": rises}
+            arrays |= {f"{name}{words}|{key}": a.reshape(loss.shape) for key, a in measured.items()}
             print(f"  {name}{words} on the temporal order", flush=True)
     return arrays
 
@@ -124,7 +118,7 @@ def rates(sizes: Sizes, devices: int) -> dict[str, np.ndarray]:
 def train_at(
     course: Course, sizes: Sizes, rates: tuple[float, ...], devices: int
 ) -> tuple[Trained, np.ndarray]:
-    """The nets of all seeds at all rates, and their held-out loss `[R, N]`, infinite where not finite to the end."""
+    """The nets of all seeds at all rates, and their held-out loss `[R, N]`, infinite if not finite to the end."""
     trained = train_side_by_side(
         course, np.tile(sizes.nets, len(rates)), np.repeat(rates, sizes.seeds), devices
     )
@@ -142,8 +136,8 @@ def climbs(loss: np.ndarray) -> float:
 
 
 def depth(sizes: Sizes, devices: int) -> dict[str, np.ndarray]:
-    """Elman nets of 1 to 6 layers on digits read row by row, by Adam at the best of `ADAM_RATES`: `held_out [L, N]`,
-    and of untrained ones the norms of the gradient in all weights of the `first_layer` and `last_layer [L, N]`."""
+    """Elman nets of 1 to 6 layers on digits read row by row, by Adam at the best of `ADAM_RATES`:
+    `held_out [L, N]`, and of untrained ones the norms of the gradient in all weights of the `first_layer` and `last_layer [L, N]`."""
     held, first, last = [], [], []
     cell = parse_cell("elman", sizes.hidden_size)
     for layers in DEPTHS:
@@ -196,7 +190,7 @@ def layer_gradients(model: SequenceClassifier, key: Array) -> Array:
 
 
 def digit_rows(key: Array, batch_size: int) -> Batch:
-    """Digits read row by row, drawn with replacement from the training images: inputs `[8, B, 8]`, targets `[B]`."""
+    """Digits read row by row, drawn with replacement from those of training: inputs `[8, B, 8]`, targets `[B]`."""
     images, labels = (jnp.asarray(a) for a in images_by_row("train"))
     places = jax.random.randint(key, (batch_size,), 0, len(labels))
     return Batch(images[:, places], labels[places], jnp.ones((8, batch_size), bool))

@@ -25,7 +25,6 @@ from analysis import (
     OneUnitLoss,
     bistable_range,
     clipped_sgd,
-    coordinates,
     descent,
     figures,
     fixed_point_curve,
@@ -36,6 +35,7 @@ from analysis import (
     random_direction,
 )
 from analysis.figures_surface import bifurcation, error_surface_3d, error_surface_contours
+from analysis.figures_sweeps import loss_by_way
 from data import split_key, temporal_order
 from data.task_batches import Task
 from experiments.cells import parse_cell
@@ -66,7 +66,7 @@ class Config:
     """One unit: learning rate."""
     clip_at: float = 0.3
     """One unit: the bound of clipping, by value and by norm."""
-    path_steps: int = 60
+    path_steps: int = 12
     """One unit: steps of descent."""
     points: int = 161
     """Points along each axis of a surface."""
@@ -85,7 +85,7 @@ class Config:
     """Learning rate of the net, in training and from the steepest place on."""
     net_clip_at: float = 0.3
     """The bound of its clipping, by value and by norm."""
-    net_path_steps: int = 20
+    net_path_steps: int = 15
     """Steps of descent from the steepest place on."""
     directions: Literal["hessian", "random"] = "hessian"
     """The plane: the two directions of strongest curvature, or two random ones, scaled unit by unit."""
@@ -162,8 +162,8 @@ def one_unit(config: Config) -> dict[str, np.ndarray]:
             name: descent(loss, start, clipped_sgd(config.rate, name, config.clip_at), config.path_steps)
             for name in PATHS
         }
-        w = np.linspace(config.weight - 0.6, config.weight + 0.6, config.points)
-        b = np.linspace(config.bias - 0.9, config.bias + 0.5, config.points)
+        w = np.linspace(config.weight - 0.7, config.weight + 0.4, config.points)
+        b = np.linspace(config.bias - 0.7, config.bias + 0.4, config.points)
         surface = loss_surface(loss, zero, plane, w, b, chunk=512)
     arrays = {"first": w, "second": b, "loss": surface.loss, "gradient_norm": surface.gradient_norm}
     for name, path in walked.items():
@@ -191,8 +191,8 @@ def sensitivity(config: Config) -> dict[str, np.ndarray]:
 
 
 def net(config: Config) -> dict[str, np.ndarray]:
-    """A net trained to the steepest place that it meets after the first tenth of its training, the surface over a
-    plane there, and the three paths from there, as far as the plane shows them."""
+    """A net trained to the steepest place that it meets; the surface over a plane there, and three paths from there:
+    within the plane, so that they lie on what is drawn, and of all parameters, `…|free_loss [points]`."""
     task = partial(temporal_order, length=config.length)
     cell = parse_cell(config.cell, config.hidden_size)
     loss = NetLoss(
@@ -201,21 +201,25 @@ def net(config: Config) -> dict[str, np.ndarray]:
     rate, bound = config.net_rate, config.net_clip_at
     training = descent(loss, loss.init(), clipped_sgd(rate, "norm", bound), config.steps)
     steep = np.nan_to_num(training.gradient_norm, nan=-1.0, posinf=-1.0)
-    place = int(config.steps // 10 + np.argmax(steep[config.steps // 10 :]))
+    place = int(np.argmax(steep))
     params: Params = jax.tree.map(lambda leaf: leaf[place], training.params)
     if config.directions == "hessian":
         curvatures, found = hessian_directions(loss, params, 2)
-        plane = (found[0], found[1])
     else:
         keys = jax.random.split(jax.random.key(config.seed), 2)
-        plane, curvatures = (
-            (random_direction(keys[0], params), random_direction(keys[1], params)),
-            np.zeros(2),
-        )
-    walked = {
-        name: descent(loss, params, clipped_sgd(rate, name, bound), config.net_path_steps) for name in PATHS
+        curvatures, found = np.full(2, np.nan), [random_direction(key, params) for key in keys]
+    plane = orthonormal(found[0], found[1])
+
+    def in_plane(point: Params) -> Array:
+        return loss(jax.tree.map(lambda p, a, b: p + point["a"] * a + point["b"] * b, params, *plane))
+
+    origin = {"a": jnp.zeros(()), "b": jnp.zeros(())}
+    clips = {name: clipped_sgd(rate, name, bound) for name in PATHS}
+    walked = {name: descent(in_plane, origin, clip, config.net_path_steps) for name, clip in clips.items()}
+    shown = {
+        name: np.stack([np.asarray(path.params["a"]), np.asarray(path.params["b"])], axis=1)
+        for name, path in walked.items()
     }
-    shown = {name: coordinates(path.params, params, plane) for name, path in walked.items()}
     reach = 1.5 * max(float(np.nanmax(np.abs(shown[name]))) for name in ("value", "norm"))
     axis = np.linspace(-reach, reach, config.points)
     surface = loss_surface(loss, params, plane, axis, axis)
@@ -224,29 +228,41 @@ def net(config: Config) -> dict[str, np.ndarray]:
         "second": axis,
         "loss": surface.loss,
         "gradient_norm": surface.gradient_norm,
+        "inside": np.array(walked["none"].gradient_norm[0] / training.gradient_norm[place]),
         "curvatures": curvatures,
         "place": np.array(place),
         "training_loss": training.loss,
         "training_norm": training.gradient_norm,
     }
     for name, path in walked.items():
+        free = descent(loss, params, clips[name], config.net_path_steps)
         arrays |= path_arrays(name, path, shown[name]) | {
-            f"{name}|inside": share_inside(path, shown[name], plane)
+            f"{name}|free_loss": free.loss,
+            f"{name}|free_gradient_norm": free.gradient_norm,
         }
     return arrays
+
+
+def orthonormal(first: Params, second: Params) -> tuple[Params, Params]:
+    """Two directions of length one at a right angle in the plane of those given, so that distances on the surface are
+    those between parameters."""
+
+    def inner(a: Params, b: Params) -> Array:
+        return sum(
+            (jnp.vdot(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True)), jnp.zeros(())
+        )
+
+    def unit(tree: Params) -> Params:
+        return jax.tree.map(lambda leaf: leaf / jnp.sqrt(inner(tree, tree)), tree)
+
+    first = unit(first)
+    across = inner(first, second)
+    return first, unit(jax.tree.map(lambda a, b: b - across * a, first, second))
 
 
 def path_arrays(name: str, path: Descent, where: np.ndarray) -> dict[str, np.ndarray]:
     """A path as it is stored: `…|where [points, 2]`, `…|loss`, `…|gradient_norm [points]`."""
     return {f"{name}|where": where, f"{name}|loss": path.loss, f"{name}|gradient_norm": path.gradient_norm}
-
-
-def share_inside(path: Descent, where: np.ndarray, plane: tuple[Params, Params]) -> np.ndarray:
-    """How much of the first step's length lies in the plane: 1 where it doesn't leave it."""
-    step = jax.tree.map(lambda leaf: leaf[1] - leaf[0], path.params)
-    inside = jax.tree.map(lambda a, b: where[1, 0] * a + where[1, 1] * b, *plane)
-    lengths = [math.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(t))) for t in (inside, step)]
-    return np.array(lengths[0] / lengths[1] if lengths[1] else 0.0)
 
 
 def summary(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
@@ -263,21 +279,31 @@ def summary(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
     for piece in ("one_unit", "net"):
         arrays = found[piece]
         results[piece] = {
-            PATHS[name]: {
-                "begins": float(arrays[f"{name}|loss"][0]),
-                "gradient_norm": finite_largest(arrays[f"{name}|gradient_norm"]),
-                "highest": finite_largest(arrays[f"{name}|loss"]),
-                "ends": float(arrays[f"{name}|loss"][-1])
-                if np.isfinite(arrays[f"{name}|loss"][-1])
-                else None,
+            PATHS[name]: path_summary(arrays[f"{name}|loss"], arrays[f"{name}|gradient_norm"])
+            | {
                 "longest_step": finite_largest(
                     np.linalg.norm(np.diff(arrays[f"{name}|where"], axis=0), axis=1)
-                ),
+                )
             }
             for name in PATHS
         }
-    results["net_first_step_inside"] = {PATHS[name]: float(found["net"][f"{name}|inside"]) for name in PATHS}
+    arrays = found["net"]
+    results["net_all_parameters"] = {
+        PATHS[name]: path_summary(arrays[f"{name}|free_loss"], arrays[f"{name}|free_gradient_norm"])
+        for name in PATHS
+    }
+    results["share_of_gradient_in_plane"] = float(arrays["inside"])
     return results
+
+
+def path_summary(losses: np.ndarray, norms: np.ndarray) -> dict[str, Any]:
+    """Where a path begins, how high it comes, where it ends (None where not finite), and its largest gradient."""
+    return {
+        "begins": float(losses[0]),
+        "gradient_norm": finite_largest(norms),
+        "highest": finite_largest(losses),
+        "ends": float(losses[-1]) if np.isfinite(losses[-1]) else None,
+    }
 
 
 def finite_largest(values: np.ndarray) -> float:
@@ -296,22 +322,29 @@ def format_table(results: Mapping[str, Any]) -> str:
             for name, b in peaks.items()
         ),
     ]
+    place, share = results["steepest_step_of_training"], results["share_of_gradient_in_plane"]
     titles = {
         "one_unit": "one unit",
-        "net": f"net, from step {results['steepest_step_of_training']} of its training on",
+        "net": f"net, from step {place} of its training on, in the plane",
+        "net_all_parameters": "net, the same with all its parameters",
     }
     for piece, title in titles.items():
         lines += [
             "",
-            f"{title:<46}{'begins':>9}{'highest':>9}{'ends':>9}{'largest gradient':>18}{'longest step':>14}",
+            f"{title:<54}{'begins':>9}{'highest':>9}{'ends':>12}{'largest gradient':>18}{'longest step':>14}",
         ]
         for name, row in results[piece].items():
             ends = "not finite" if row["ends"] is None else f"{row['ends']:.4f}"
+            longest = f"{row['longest_step']:.3g}" if "longest_step" in row else ""
             lines.append(
-                f"  {name:<44}{row['begins']:>9.4f}{row['highest']:>9.4f}{ends:>9}"
-                f"{row['gradient_norm']:>18.3g}{row['longest_step']:>14.3g}"
+                f"  {name:<52}{row['begins']:>9.4f}{row['highest']:>9.4f}{ends:>12}"
+                f"{row['gradient_norm']:>18.3g}{longest:>14}".rstrip()
             )
-    lines += ["", "begins, highest, ends: the loss along the path; longest step: in the plane that is drawn."]
+    lines += [
+        "",
+        "begins, highest, ends: the loss along the path; longest step: distance in the plane that is drawn,",
+        f"which holds {share:.0%} of the gradient's length where the net's paths begin.",
+    ]
     return "\n".join(lines)
 
 
@@ -330,13 +363,20 @@ def draw(folder: Path) -> list[Path]:
         named: dict[str, Any] = {"labels": labels[piece]} if piece in labels else {}
         drawn[f"{piece}_contours"] = error_surface_contours(*surface, arrays["gradient_norm"], paths, **named)
         drawn[f"{piece}_3d"] = error_surface_3d(*surface, lifted, **named)
+    free = {
+        label: {"step": np.arange(len(arrays[f"{name}|free_loss"])), "value": arrays[f"{name}|free_loss"]}
+        for name, label in PATHS.items()
+    }
+    drawn["net_losses"] = loss_by_way(
+        {"all parameters, from the steepest place on": free}, y_label="loss $L$", baseline=math.log(4), top=10
+    )
     bends = read_arrays(folder, "bifurcation")
     x = np.linspace(-8, 8, 4001)
     b, stable = fixed_point_curve(W, x)
     drawn["bifurcation"] = bifurcation(
         (b, x, stable),
         bistable_range(W),
-        {f"$T = {steps:,}$": (bends["b"], bends[f"T = {steps}"]) for steps in SENSITIVITY_STEPS},
+        {f"T = {steps:,}": (bends["b"], bends[f"T = {steps}"]) for steps in SENSITIVITY_STEPS},
         start=BIFURCATION_START,
     )
     return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]

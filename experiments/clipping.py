@@ -72,7 +72,7 @@ class Config:
     rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Learning rates."""
     seeds: int = 5
-    """Nets at each learning rate, with the seeds from --seed on."""
+    """Nets at each learning rate, with as many seeds, one after another."""
     order_cell: ORDER_CELL = "elman(recurrent_init=orthogonal(gain=1.1))"
     order_length: int = 20
     """Length of its sequences, T."""

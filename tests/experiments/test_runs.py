@@ -20,6 +20,13 @@ from train import read_metrics
 
 Finished = Callable[[str], Path]
 Options = dict[str, tuple[str | float, ...]]
+OTHERS = (
+    "long_memory",
+    "speed",
+    "cliff",
+    "clipping",
+    "claims",
+)  # what they leave is tested in files of their own
 
 
 def trained_folders(name: str, folder: Path) -> list[Path]:
@@ -31,7 +38,7 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("long_memory", "speed")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OTHERS])
 def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     folder = finished(name)
     described = json.loads((folder / "config.json").read_text())
