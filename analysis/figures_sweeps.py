@@ -1,7 +1,6 @@
 """Figures of many trainings: outcomes of several seeds against what was varied. Arrays in, figures out; the rules
 are those of `analysis/figures.py`, and a name has the same colour and mark in every figure given the same names."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, NullLocator
-from numpy.typing import ArrayLike, NDArray
+from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import ArrayLike
 
 from analysis.drawing import (
     GREY,
     PAGE,
     SETTINGS,
+    STEPS,
     Numbers,
     add_legend,
     checked,
@@ -124,18 +124,17 @@ def clipping_outcomes(
                 seeds,
             )
             count_ax.set_xlabel("learning rate")
+            count_ax.set_title(f"nets that diverged, of {seeds}", fontsize=7.5)
             for ax in (loss_ax, share_ax):
                 ax.tick_params(labelbottom=False)
         rows[0, 0].set_ylabel("loss, held out")
         rows[1, 0].set_ylabel("share of steps\nclipped")
-        rows[2, 0].set_ylabel(f"diverged\nof {seeds}")
         for ax in rows[2, 1:]:
             ax.tick_params(labelleft=False)
         handles = legend_of(looks)
         handles.append(Line2D([], [], color=GREY, lw=0.8, ls="--", label="trivial answer"))
         handles.append(Patch(color=GREY, alpha=0.3, lw=0, label="least to most of the seeds"))
         add_legend(figure, handles)
-        figure.align_ylabels(rows[:, 0])
     return figure
 
 
@@ -161,20 +160,19 @@ def loss_by_way(
         ended_anywhere = False
         for ax, curves in zip(axes, panels.values(), strict=True):
             ax.axhline(baseline, color=GREY, lw=0.8, ls="--")
+            ended = 0
             for name, curve in curves.items():
                 steps, value = (np.asarray(curve[key], np.float64) for key in ("step", "value"))
                 look = {key: looks[name][key] for key in ("color", "linestyle")}
                 draw_line(ax, steps, np.where(value > 0, value, np.nan), label=name, **look)
                 if not np.isfinite(value).all():
-                    ended_anywhere = True
                     end = int(np.argmin(np.isfinite(value)))
                     height = (
-                        min(value[end - 1], 0.6 * (top or 30) * baseline)
-                        if end
-                        else 0.6 * (top or 30) * baseline
-                    )
+                        (top or 30) * baseline * 0.6 * 0.6**ended
+                    )  # one below the other, where they end together
+                    ended, ended_anywhere = ended + 1, True
                     ax.plot(steps[end], height, "x", ms=5, mew=1.4, color=look["color"], zorder=5)
-            ax.xaxis.set_major_locator(FixedLocator(list(even_ticks(values_of(curves, "step")))))
+            ax.xaxis.set_major_locator(MaxNLocator(3, steps=STEPS, integer=True))
         handles: list[Artist] = [
             Line2D([], [], label=name, color=look["color"], linestyle=look["linestyle"])
             for name, look in looks.items()
@@ -272,14 +270,3 @@ def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 def legend_of(looks: Mapping[str, dict[str, Any]]) -> list[Artist]:
     """A legend's entry for every name."""
     return [Line2D([], [], label=name, markersize=MARKER_SIZE, **look) for name, look in looks.items()]
-
-
-def values_of(curves: Mapping[str, Mapping[str, ArrayLike]], key: str) -> NDArray[Any]:
-    """One column of all curves."""
-    return np.concatenate([np.ravel(curve[key]) for curve in curves.values()])
-
-
-def even_ticks(steps: NDArray[Any]) -> NDArray[Any]:
-    """Three ticks: 0, the middle, the end, in whole steps."""
-    end = math.ceil(float(np.max(steps)))
-    return np.array([0, end // 2, end])

@@ -137,7 +137,8 @@ def climbs(loss: np.ndarray) -> float:
 
 def depth(sizes: Sizes, devices: int) -> dict[str, np.ndarray]:
     """Elman nets of 1 to 6 layers on digits read row by row, by Adam at the best of `ADAM_RATES`:
-    `held_out [L, N]`, and of untrained ones the norms of the gradient in all weights of the `first_layer` and `last_layer [L, N]`."""
+    `held_out [L, N]`, and of untrained ones the norms of the gradient in all weights of the `first_layer` and
+    `last_layer [L, N]`."""
     held, first, last = [], [], []
     cell = parse_cell("elman", sizes.hidden_size)
     for layers in DEPTHS:

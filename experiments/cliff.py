@@ -191,7 +191,7 @@ def sensitivity(config: Config) -> dict[str, np.ndarray]:
 
 
 def net(config: Config) -> dict[str, np.ndarray]:
-    """A net trained to the steepest place that it meets; the surface over a plane there, and three paths from there:
+    """A net trained to the steepest place it meets; the surface over a plane there, and three paths from there:
     within the plane, so that they lie on what is drawn, and of all parameters, `…|free_loss [points]`."""
     task = partial(temporal_order, length=config.length)
     cell = parse_cell(config.cell, config.hidden_size)
@@ -244,7 +244,7 @@ def net(config: Config) -> dict[str, np.ndarray]:
 
 
 def orthonormal(first: Params, second: Params) -> tuple[Params, Params]:
-    """Two directions of length one at a right angle in the plane of those given, so that distances on the surface are
+    """Two directions of length one at a right angle in the plane of those given: distances on the surface are
     those between parameters."""
 
     def inner(a: Params, b: Params) -> Array:

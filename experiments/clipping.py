@@ -34,10 +34,10 @@ from train.optimizer import Clip
 ProblemName = Literal["temporal_order", "adding"]
 WAYS: dict[str, str] = {
     "none": "none",
-    "value": "by value",
-    "block_rms": "by rms of each array",
-    "block_norm": "by norm of each array",
-    "global_norm": "by global norm",
+    "value": "value",
+    "block_rms": "rms of array",
+    "block_norm": "norm of array",
+    "global_norm": "global norm",
     "adaptive": "adaptive",
 }
 SMOOTHED = 10  # steps whose mean is a point of a curve
@@ -153,7 +153,7 @@ def main(config: Config, run: Run) -> str:
             arrays = train(config, problem, clip, task, run.devices)
             run.write_arrays(name, arrays)
             print(
-                f"{QUESTIONS[problem].title}, clipping {WAYS[clip]}: {told(config, problem, arrays)}",
+                f"{QUESTIONS[problem].title}, clipping: {WAYS[clip]}: {told(config, problem, arrays)}",
                 flush=True,
             )
     found = stored(run.folder)
