@@ -219,6 +219,10 @@ def draw_outcomes(ax: Axes, x: Numbers, values: Numbers, look: Mapping[str, Any]
     )
     visible = np.where(np.isfinite(middle) & (middle <= top), middle, np.nan)
     ax.plot(x, visible, markersize=MARKER_SIZE, **look)
+    if len(x) == 1:  # a band of one point has no width
+        ax.vlines(
+            x, np.clip(low, bottom, top), np.clip(high, bottom, top), color=look["color"], lw=2.5, alpha=0.3
+        )
 
 
 def draw_counts(ax: Axes, x: Numbers, counts: Mapping[str, Numbers], of: int) -> None:
@@ -238,8 +242,12 @@ def draw_counts(ax: Axes, x: Numbers, counts: Mapping[str, Numbers], of: int) ->
 def mark_points(ax: Axes, xs: Sequence[Numbers], log: bool) -> None:
     """Ticks at the points themselves, half a step of room on either side; every so many where they'd collide."""
     every = np.unique(np.concatenate(xs))
-    ticks = every[:: -(-len(every) // 8)]
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    places = np.log(every) if log else every
+    apart = np.append(
+        True, np.diff(places) > 0.02 * (places[-1] - places[0])
+    )  # 4,477 and 4,480 are one place
+    ticks = every[apart][:: -(-int(apart.sum()) // 8)]
+    ax.set_xticks(ticks, [f"{tick:,g}" if tick < 1000 else f"{tick:,.0f}" for tick in ticks])
     ax.xaxis.set_minor_locator(NullLocator())
     if len(every) > 1:
         scaled = np.log(every) if log else every

@@ -34,7 +34,7 @@ class Config:
     """Units of each cell, H."""
     batch_size: int = 32
     """Sequences a step, B."""
-    steps: int = 400
+    steps: int = 300
     """Updates of each net."""
     length: int = 20
     """Length of the sequences, T."""
@@ -209,10 +209,10 @@ def four_layers(arrays: Arrays) -> Claim:
 
 def gru_parameters(arrays: Arrays) -> Claim:
     """Held where the count is exactly 3/4."""
-    lstm, gru = (int(arrays[f"{name}|parameters"][0]) for name in ("lstm", "gru"))
+    lstm, gru = (int(arrays[f"{name}|weights"][0]) for name in ("lstm", "gru"))
     return Claim(
         "A layer of LSTM has four matrices of weights, one of GRU only three.",
-        f"parameters at equal units and inputs: {gru:,} of {lstm:,}, {gru / lstm:.4f}",
+        f"weights in matrices at equal units and inputs: {gru:,} of {lstm:,}, {gru / lstm:.4f}",
         HELD if 4 * gru == 3 * lstm else FAILED,
     )
 
@@ -347,7 +347,6 @@ def draw(folder: Path) -> list[Path]:
             {"digits, row by row": {"Elman": points(depth["depth"], depth["held_out"])}},
             x_label="layers",
             y_label="loss, held out (nats)",
-            log="y",
         ),
         "depth_gradients": outcomes_against(
             {
@@ -358,7 +357,6 @@ def draw(folder: Path) -> list[Path]:
             },
             x_label="layers",
             y_label="gradient norm of a layer's weights",
-            log="y",
         ),
         "gru_beside_lstm": outcomes_against(
             {

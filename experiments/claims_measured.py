@@ -22,7 +22,7 @@ from train.optimizer import Clip
 GAINS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 BIASES = (0.0, 1.0, 2.0, 4.0)
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-ADAM_RATES = (0.001, 0.003, 0.01)  # of which each kind of net gets its best
+ADAM_RATES = (0.003, 0.01)  # of which each kind of net gets its best
 DEPTHS = (1, 2, 3, 4, 5, 6)
 PROBES = 16  # sequences along which gradients of untrained nets are followed
 INPUTS = 8  # numbers a step there
@@ -214,7 +214,8 @@ def images_by_row(*splits: str) -> tuple[np.ndarray, np.ndarray]:
 
 def gated(sizes: Sizes, devices: int) -> dict[str, np.ndarray]:
     """LSTM with H units, GRU with as many and GRU with as many parameters, on adding by Adam at the best of
-    `ADAM_RATES`: `lstm|held_out [1, N]`, `gru|held_out [2, N]`, and `…|parameters` of their layers."""
+    `ADAM_RATES`: `lstm|held_out [1, N]`, `gru|held_out [2, N]`, and `…|parameters` of their layers and
+    `…|weights`, those of them that stand in matrices."""
     task = partial(adding, length=sizes.length)
     lstm = parse_cell("lstm", sizes.hidden_size)
     wide = min(
@@ -225,6 +226,7 @@ def gated(sizes: Sizes, devices: int) -> dict[str, np.ndarray]:
     arrays = {}
     for name, cells in (("lstm", [lstm]), ("gru", grus)):
         arrays[f"{name}|parameters"] = np.array([parameters(cell) for cell in cells], float)
+        arrays[f"{name}|weights"] = np.array([weights(cell) for cell in cells], float)
         arrays[f"{name}|held_out"] = np.array(
             [best_of_rates(cell, 1, regression, task, sizes, devices) for cell in cells]
         )
@@ -236,6 +238,12 @@ def parameters(cell: Cell, inputs: int = 2) -> int:
     """How many numbers a cell has to learn."""
     shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), inputs))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def weights(cell: Cell, inputs: int = 2) -> int:
+    """How many of them stand in matrices."""
+    shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), inputs))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes) if leaf.ndim == 2)
 
 
 PIECES: dict[str, Callable[[Sizes, int], dict[str, np.ndarray]]] = {
