@@ -107,13 +107,13 @@ def clipping_outcomes(
             top = 30 * baselines[problem]
             least = np.min(finite[np.isfinite(finite) & (finite > 0)], initial=baselines[problem])
             loss_ax.set(xscale="log", yscale="log", ylim=(0.5 * least, top), title=problem)
+            share_ax.set(xscale="log", ylim=(-0.04, 1.04))  # first of all, since bands are cut at the limits
             for way in ways:
                 draw_outcomes(loss_ax, x, values[way], looks[way])
                 _, shares = points(way, {"x": x, "values": clipped[problem][way]})
                 if way != "none":
                     draw_outcomes(share_ax, x, shares, looks[way])
             loss_ax.axhline(baselines[problem], color=GREY, lw=0.8, ls="--")
-            share_ax.set(xscale="log", ylim=(-0.04, 1.04))
             mark_points(loss_ax, [x], log=True)
             mark_points(share_ax, [x], log=True)
             seeds = next(iter(values.values())).shape[1]
@@ -232,7 +232,7 @@ def draw_counts(ax: Axes, x: Numbers, counts: Mapping[str, Numbers], of: int) ->
     for row, column in np.ndindex(*table.shape):
         ax.text(column, row, f"{table[row, column]:.0f}", ha="center", va="center", fontsize=6.5)
     ax.set_xticks(np.arange(len(x)), [f"{value:g}" for value in x])
-    ax.set_yticks(np.arange(len(table)), list(counts))
+    ax.set_yticks(np.arange(len(table)), list(counts), fontsize=6.5)
     ax.tick_params(length=0)
     ax.grid(False)
     for spine in ax.spines.values():
