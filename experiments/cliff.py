@@ -35,7 +35,6 @@ from analysis import (
     random_direction,
 )
 from analysis.figures_surface import bifurcation, error_surface_3d, error_surface_contours
-from analysis.figures_sweeps import loss_by_way
 from data import split_key, temporal_order
 from data.task_batches import Task
 from experiments.cells import parse_cell
@@ -66,7 +65,7 @@ class Config:
     """One unit: learning rate."""
     clip_at: float = 0.3
     """One unit: the bound of clipping, by value and by norm."""
-    path_steps: int = 12
+    path_steps: int = 20
     """One unit: steps of descent."""
     points: int = 161
     """Points along each axis of a surface."""
@@ -83,7 +82,7 @@ class Config:
     """Steps of training, clipped by norm, in which the steepest place is looked for."""
     net_rate: float = 0.3
     """Learning rate of the net, in training and from the steepest place on."""
-    net_clip_at: float = 0.3
+    net_clip_at: float = 0.1
     """The bound of its clipping, by value and by norm."""
     net_path_steps: int = 15
     """Steps of descent from the steepest place on."""
@@ -162,8 +161,8 @@ def one_unit(config: Config) -> dict[str, np.ndarray]:
             name: descent(loss, start, clipped_sgd(config.rate, name, config.clip_at), config.path_steps)
             for name in PATHS
         }
-        w = np.linspace(config.weight - 0.7, config.weight + 0.4, config.points)
-        b = np.linspace(config.bias - 0.7, config.bias + 0.4, config.points)
+        w = np.linspace(config.weight - 0.7, config.weight + 0.8, config.points)
+        b = np.linspace(config.bias - 0.7, config.bias + 2.1, config.points)
         surface = loss_surface(loss, zero, plane, w, b, chunk=512)
     arrays = {"first": w, "second": b, "loss": surface.loss, "gradient_norm": surface.gradient_norm}
     for name, path in walked.items():
@@ -220,7 +219,8 @@ def net(config: Config) -> dict[str, np.ndarray]:
         name: np.stack([np.asarray(path.params["a"]), np.asarray(path.params["b"])], axis=1)
         for name, path in walked.items()
     }
-    reach = 1.5 * max(float(np.nanmax(np.abs(shown[name]))) for name in ("value", "norm"))
+    leap = 1.1 * float(np.max(np.abs(shown["none"][1])))  # where it lands is seen
+    reach = max(leap, *(1.5 * float(np.nanmax(np.abs(shown[name]))) for name in ("value", "norm")))
     axis = np.linspace(-reach, reach, config.points)
     surface = loss_surface(loss, params, plane, axis, axis)
     arrays = {
@@ -367,8 +367,8 @@ def draw(folder: Path) -> list[Path]:
         label: {"step": np.arange(len(arrays[f"{name}|free_loss"])), "value": arrays[f"{name}|free_loss"]}
         for name, label in PATHS.items()
     }
-    drawn["net_losses"] = loss_by_way(
-        {"all parameters, from the steepest place on": free}, y_label="loss $L$", baseline=math.log(4), top=10
+    drawn["net_losses"] = figures.training_curves(
+        free, y_label="loss $L$, all parameters", baseline=math.log(4), baseline_label="guessing"
     )
     bends = read_arrays(folder, "bifurcation")
     x = np.linspace(-8, 8, 4001)

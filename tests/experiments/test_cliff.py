@@ -11,7 +11,7 @@ from scipy.special import expit
 from tests.experiments.command import arrays_bytes, command
 
 SMALL = (
-    *("cliff", "--points", 9, "--path-steps", 12, "--hidden-size", 4, "--length", 5, "--batch-size", 4),
+    *("cliff", "--points", 9, "--path-steps", 15, "--hidden-size", 4, "--length", 5, "--batch-size", 4),
     *("--steps", 10, "--net-path-steps", 3),
 )
 KINDS = ("none", "value", "norm")
@@ -56,7 +56,7 @@ def test_paths_by_hand(finished: Path) -> None:
 
     for kind in KINDS:
         point = np.array([4.816949, -2.057143])
-        for i in range(13):
+        for i in range(16):
             value, gradient = loss_and_gradient(*point)
             np.testing.assert_allclose(arrays[f"{kind}|where"][i], point, rtol=1e-5)
             np.testing.assert_allclose(arrays[f"{kind}|loss"][i], value, rtol=1e-4, atol=1e-9)
