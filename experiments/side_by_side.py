@@ -60,10 +60,10 @@ class Trained(NamedTuple):
     """
 
     params: Params
-    loss: Float[Array | np.ndarray, "N steps"]
-    norm: Float[Array | np.ndarray, "N steps"]
-    clipped: Bool[Array | np.ndarray, "N steps"]
-    steps: Int[Array | np.ndarray, " N"]
+    loss: Float[Array, "N steps"]
+    norm: Float[Array, "N steps"]
+    clipped: Bool[Array, "N steps"]
+    steps: Int[Array, " N"]
 
 
 def train_side_by_side(
@@ -76,8 +76,9 @@ def train_side_by_side(
         jnp.asarray(np.append(a, np.repeat(a[-1:], filled)), d) for a, d in ((seeds, int), (rates, float))
     )
     mesh = Mesh(np.array(jax.local_devices()[:devices]), (NETS,))
-    trained = jax.device_get(train_all(course, mesh, *padded))
-    return jax.tree.map(lambda leaf: leaf[:count], trained)
+    trained = train_all(course, mesh, *padded)
+    # On one device: what is measured of them next would else be computed on each.
+    return jax.tree.map(lambda leaf: leaf[:count], jax.device_put(trained, jax.local_devices()[0]))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
