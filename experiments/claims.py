@@ -356,7 +356,7 @@ def draw(folder: Path) -> list[Path]:
                 }
             },
             x_label="layers",
-            y_label="gradient norm of a layer's weights",
+            y_label="gradient norm, weights of a layer",
         ),
         "gru_beside_lstm": outcomes_against(
             {
