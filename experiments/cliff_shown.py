@@ -106,15 +106,17 @@ def draw(folder: Path) -> list[Path]:
     drawn = {}
     for piece in ("one_unit", "net"):
         arrays = read_arrays(folder, piece)
-        surface = [arrays[key] for key in ("first", "second", "loss")]
+        first, second, loss = (arrays[key] for key in ("first", "second", "loss"))
         paths = {label: arrays[f"{name}|where"] for name, label in PATHS.items()}
         lifted = {
             label: np.column_stack([arrays[f"{name}|where"], arrays[f"{name}|loss"]])
             for name, label in PATHS.items()
         }
         named: dict[str, Any] = {"labels": labels[piece]} if piece in labels else {}
-        drawn[f"{piece}_contours"] = error_surface_contours(*surface, arrays["gradient_norm"], paths, **named)
-        drawn[f"{piece}_3d"] = error_surface_3d(*surface, lifted, **named)
+        drawn[f"{piece}_contours"] = error_surface_contours(
+            first, second, loss, arrays["gradient_norm"], paths, **named
+        )
+        drawn[f"{piece}_3d"] = error_surface_3d(first, second, loss, lifted, **named)
     free = {
         label: {"step": np.arange(len(arrays[f"{name}|free_loss"])), "value": arrays[f"{name}|free_loss"]}
         for name, label in PATHS.items()

@@ -1,9 +1,10 @@
 """Figures of many trainings: what is drawn is what was given, and what has no outcome is not drawn."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from analysis.figures_sweeps import clipping_outcomes, loss_by_way, outcomes_against
 
@@ -11,7 +12,7 @@ RATES = [0.01, 0.1, 1.0]
 LOSSES = np.array([[0.1, 0.2, 0.4], [0.3, 0.2, np.inf], [np.nan, np.inf, 0.5]])
 
 
-def marked(ax: Axes) -> list[Line2D]:
+def marked(ax: Axes) -> list[Any]:
     """The lines with a mark: those of names, and not those across."""
     return [line for line in ax.get_lines() if line.get_marker() not in ("None", "x")]
 
@@ -58,10 +59,11 @@ def test_curves_end_where_they_are_no_longer_finite() -> None:
     }
     figure = loss_by_way({"rate 1": curves}, y_label="loss", baseline=0.5)
     (ax,) = figure.axes
-    lines = {str(line.get_label()): line for line in ax.get_lines()}
+    lines: dict[str, Any] = {str(line.get_label()): line for line in ax.get_lines()}
     np.testing.assert_allclose(lines["none"].get_ydata(), [1, np.nan, np.nan])
     np.testing.assert_allclose(lines["value"].get_ydata(), [1, 0.5, 0.1])
-    (cross,) = [line for line in ax.get_lines() if line.get_marker() == "x"]
+    crosses: list[Any] = [line for line in ax.get_lines() if line.get_marker() == "x"]
+    (cross,) = crosses
     np.testing.assert_allclose(cross.get_xdata(), [2])
     assert cross.get_color() == lines["none"].get_color()
 
