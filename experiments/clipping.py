@@ -249,7 +249,7 @@ def format_table(config: Config, found: Mapping[ProblemName, Mapping[Clip, Mappi
             f"{question.title}: median held-out loss of {config.seeds} nets, the trivial answer's is "
             f"{question.trivial:.4f};",
             "in brackets how many diverged, and the share of clipped steps",
-            "".join([f"{'clipping':<{width}}", *(f"{f'rate {rate:g}':>17}" for rate in config.rates)]),
+            "".join([f"{'clipping':<{width}}", *(f"{f'rate {rate:g}':>19}" for rate in config.rates)]),
         ]
         for clip, arrays in ways.items():
             entries = []
@@ -260,7 +260,7 @@ def format_table(config: Config, found: Mapping[ProblemName, Mapping[Clip, Mappi
                 strict=True,
             ):
                 entries.append(f"{loss:.2g} ({bad}; {share:.0%})")
-            lines += ["".join([f"{WAYS[clip]:<{width}}", *(f"{entry:>17}" for entry in entries)])]
+            lines += ["".join([f"{WAYS[clip]:<{width}}", *(f"{entry:>19}" for entry in entries)])]
         lines += [""]
     return "\n".join(lines).rstrip()
 
