@@ -36,7 +36,7 @@ from analysis.mean_field import (
     tanh_mean_field,
     tanh_mean_field_path,
 )
-from analysis.one_unit import OneUnit, OneUnitLoss, last_state
+from analysis.one_unit import OneUnit, OneUnitLoss, bistable_range, fixed_point_curve, last_state
 from analysis.parameter_flow import half_life, lag_quantiles, parameter_gradient_by_lag
 from analysis.products import product_spectrum
 
@@ -55,6 +55,7 @@ __all__ = [
     "OneUnit",
     "OneUnitLoss",
     "PopulationTheory",
+    "bistable_range",
     "clipped_sgd",
     "coordinates",
     "depth_scales",
@@ -63,6 +64,7 @@ __all__ = [
     "elman_deviations",
     "find_fixed_points",
     "first_nonfinite",
+    "fixed_point_curve",
     "gated_spectral_radius",
     "gradient_by_lag",
     "half_life",

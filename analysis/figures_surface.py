@@ -10,10 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import ArrayLike
 
-from analysis.drawing import PAGE, SETTINGS, STEPS, Numbers, add_legend, checked, demand_shape
+from analysis.drawing import (
+    COLOURS,
+    GREY,
+    PAGE,
+    SETTINGS,
+    STEPS,
+    Numbers,
+    add_legend,
+    checked,
+    demand_shape,
+    entries,
+    styles_of,
+)
 
 PATH_MARKS = "os^Dv"
 
@@ -108,6 +121,61 @@ def error_surface_3d(
         ax.locator_params(nbins=5, steps=STEPS)
         if walked:
             add_legend(figure, path_entries(walked))
+    return figure
+
+
+def bifurcation(
+    curve: tuple[ArrayLike, ArrayLike, ArrayLike],
+    edges: tuple[float, float],
+    sensitivity: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    start: float,
+) -> Figure:
+    """Fixed points of x' = w σ(x) + b against b, and how strongly x_T depends on b, side by side.
+
+    `curve` is b `[n]`, x `[n]` and whether x is stable `[n]`; between the `edges` two points are stable. In
+    `sensitivity` each name has b `[m]` and |∂x_T/∂b| `[m]`, from x_0 = `start`.
+    """
+    b, x, stable = (np.asarray(a) for a in curve)
+    checked("biases of fixed points", b, "[n]")
+    demand_shape("fixed points", x, b.shape)
+    # Other colours than those of the fixed points, which mean something else.
+    looks = dict(list(styles_of(["stable", "unstable", *sensitivity]).items())[2:])
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(PAGE, 2.5), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.axvspan(*edges, color=GREY, alpha=0.12, lw=0)
+        left.plot(b, np.where(stable, x, np.nan), color=COLOURS[0])
+        left.plot(b, np.where(stable, np.nan, x), color=COLOURS[1], ls="--")
+        room = 0.6 * (edges[1] - edges[0])
+        left.set(xlim=(edges[0] - room, edges[1] + room), xlabel="bias $b$", ylabel="fixed point $x$")
+        inside = (b > edges[0] - room) & (b < edges[1] + room)
+        left.set_ylim(x[inside].min() - 0.3, x[inside].max() + 0.3)
+        left.axhline(start, color=GREY, lw=0.8, ls=":")
+        right.set(yscale="log", xlabel="bias $b$", ylabel=r"sensitivity $|\partial x_T / \partial b|$")
+        for name, (at, values) in sensitivity.items():
+            right.plot(np.asarray(at), np.asarray(values), label=name, **looks[name])
+        right.axvline(edges[1], color="black", lw=0.8, ls=":")
+        every = np.concatenate([np.asarray(at) for at, _ in sensitivity.values()])
+        right.set_xlim(every.min(), every.max())
+        for ax in (left, right):
+            ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
+        add_legend(
+            figure,
+            [
+                Line2D([], [], color=COLOURS[0], label="stable"),
+                Line2D([], [], color=COLOURS[1], ls="--", label="unstable"),
+                Patch(
+                    color=GREY,
+                    alpha=0.12,
+                    lw=0,
+                    label=f"two stable: {edges[0]:.5f} … {edges[1]:.5f}".replace("-", "−"),
+                ),
+                Line2D([], [], color=GREY, lw=0.8, ls=":", label=f"start, x₀ = {start:g}".replace("-", "−")),
+                *entries(looks),
+                Line2D([], [], color="black", lw=0.8, ls=":", label="where the lower point goes"),
+            ],
+        )
     return figure
 
 

@@ -1,9 +1,13 @@
 """Optimizers, clipping and learning-rate schedules: one page of options, all of it Optax."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
+import jax
+import jax.numpy as jnp
 import optax
+
+Clip = Literal["none", "value", "block_rms", "block_norm", "global_norm", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,16 @@ class OptimizerConfig:
     """rmsprop: decay of the mean of the squared gradients."""
     epsilon: float = 1e-8
     """adam, rmsprop: keeps the division finite."""
-    clip: Literal["none", "value", "block_rms", "global_norm"] = "global_norm"
-    """Bound each entry, each array's root mean square (not its norm), or the norm of all arrays together."""
+    clip: Clip = "global_norm"
+    """Bound each entry (value), each array's root mean square or norm, the norm of all arrays together, or each
+    unit's norm in proportion to that of its weights (adaptive; Brock et al. 2021)."""
     clip_at: float = 1.0
-    """The bound."""
+    """The bound; for adaptive the largest ratio of gradient to weights (0.01 is usual)."""
 
     def __post_init__(self) -> None:
         require_choice("name", self.name, ("sgd", "momentum", "adam", "rmsprop"))
         require_choice("schedule", self.schedule, ("constant", "cosine", "exponential", "warmup_cosine"))
-        require_choice("clip", self.clip, ("none", "value", "block_rms", "global_norm"))
+        require_choice("clip", self.clip, get_args(Clip))
         require_positive("learning_rate", self.learning_rate)
         require_positive("epsilon", self.epsilon)
         require_positive("clip_at", self.clip_at)
@@ -90,10 +95,13 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def make_clipping(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Bounds gradients at c = `clip_at`; it remembers nothing from step to step.
+    """Bounds gradients at c = `clip_at`; it remembers nothing from step to step. `update` takes the parameters too.
 
     value: each entry into [−c, c];  block_rms: each array g / max(1, rms(g)/c), rms(g) = √(mean g²);
-    global_norm: all of them g · min(1, c/‖g‖), ‖g‖ over every entry of every array (Pascanu et al. 2013).
+    block_norm: each array g · min(1, c/‖g‖);
+    global_norm: all of them g · min(1, c/‖g‖), ‖g‖ over every entry of every array (Pascanu et al. 2013);
+    adaptive: for the weights w into each unit, a column of a matrix `[in, units]`, and for a vector as a whole,
+    g · min(1, c max(‖w‖, 0.001)/‖g‖) (Brock, De, Smith & Simonyan 2021).
     """
     match config.clip:
         case "none":
@@ -102,8 +110,26 @@ def make_clipping(config: OptimizerConfig) -> optax.GradientTransformation:
             return optax.clip(config.clip_at)
         case "block_rms":
             return optax.clip_by_block_rms(config.clip_at)
+        case "block_norm":
+            return clip_by_block_norm(config.clip_at)
         case "global_norm":
             return optax.clip_by_global_norm(config.clip_at)
+        case "adaptive":
+            return optax.adaptive_grad_clip(config.clip_at)
+
+
+def clip_by_block_norm(bound: float) -> optax.GradientTransformation:
+    """Each array g by itself: g · min(1, c/‖g‖)."""
+
+    def clipped(gradient: jax.Array) -> jax.Array:
+        norm = jnp.linalg.norm(gradient.ravel())
+        return jnp.where(norm > bound, gradient * (bound / jnp.where(norm > bound, norm, 1.0)), gradient)
+
+    def update(gradients: Any, params: Any) -> Any:
+        del params
+        return jax.tree.map(clipped, gradients)
+
+    return optax.stateless(update)
 
 
 def make_schedule(config: OptimizerConfig) -> optax.Schedule:

@@ -103,7 +103,7 @@ def train_step(
     check_names(extra)
 
     clipping, transform = make_clipping(optimizer), make_optimizer(optimizer)
-    clipped, _ = clipping.update(gradient, clipping.init(state.params))
+    clipped, _ = clipping.update(gradient, clipping.init(state.params), state.params)
     updates, opt_state = transform.update(clipped, state.opt_state, state.params)
     # A gradient of zero is not enough to leave averages alone: weight decay has none.
     updates = jax.tree.map_with_path(lambda path, u: jnp.zeros_like(u) if is_average(path) else u, updates)

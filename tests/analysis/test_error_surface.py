@@ -13,9 +13,11 @@ from scipy.special import expit
 from analysis import (
     OneUnit,
     OneUnitLoss,
+    bistable_range,
     clipped_sgd,
     coordinates,
     descent,
+    fixed_point_curve,
     hessian_directions,
     last_state,
     loss_surface,
@@ -127,6 +129,23 @@ def test_the_loss_of_pascanu_2013() -> None:
             np.testing.assert_allclose(found.slopes[i, j], np.array(slopes) / (2 * e), rtol=1e-4, atol=1e-8)
             norm = np.linalg.norm(found.slopes[i, j])
             np.testing.assert_allclose(found.gradient_norm[i, j], norm, rtol=1e-9)
+
+
+def test_bistable_range_and_its_fixed_points() -> None:
+    """For w = 5 two points are stable exactly for −2.65561 < b < −2.34439: roots of x − 5σ(x) − b on a grid,
+    counted to either side of either edge."""
+    low, high = bistable_range(5.0)
+    np.testing.assert_allclose([low, high], [-2.65561, -2.34439], atol=5e-6)
+    x = np.linspace(-6, 6, 2_000_001)
+    for edge, inside in ((low, 1), (high, -1)):
+        for away, count in ((1e-5 * inside, 3), (-1e-5 * inside, 1)):
+            assert np.count_nonzero(np.diff(np.sign(x - 5 * expit(x) - (edge + away)))) == count
+    at = np.array([-3.0, -1.0, 0.0, 0.9, 1.1])
+    b, stable = fixed_point_curve(5.0, at)
+    np.testing.assert_allclose(5 * expit(at) + b, at, atol=1e-12)
+    np.testing.assert_array_equal(stable, 5 * expit(at) * expit(-at) < 1)
+    with pytest.raises(ValueError, match="w must be above 4"):
+        bistable_range(4.0)
 
 
 def peak(steps: int, b: np.ndarray) -> float:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from train import OptimizerConfig, make_clipping, make_optimizer, make_schedule
+from train import OptimizerConfig, create_state, make_clipping, make_optimizer, make_schedule, train_step
 from train.optimizer import require_choice
 
 GRADIENTS = [np.random.default_rng(i).normal(size=(3, 2)) for i in range(6)]
@@ -68,7 +68,7 @@ def test_optimizer(config, expected):
 
 def clipped(config: OptimizerConfig, tree: Any) -> Any:
     clipping = make_clipping(config)
-    return clipping.update(tree, clipping.init(tree))[0]
+    return clipping.update(tree, clipping.init(tree), tree)[0]
 
 
 def test_clipping():
@@ -88,6 +88,79 @@ def test_clipping():
     rms = [math.sqrt((x**2).mean()) for x in (a, b)]
     assert rms[0] < 3 < rms[1]
     check("block_rms", 3.0, a, b * 3 / rms[1])
+    assert np.linalg.norm(a) < 5 < np.linalg.norm(b)
+    check("block_norm", 5.0, a, b * 5 / np.linalg.norm(b))
+    check("block_norm", 0.5, a / np.linalg.norm(a) / 2, b / np.linalg.norm(b) / 2)
+
+
+def test_adaptive_clipping():
+    """Brock et al. 2021, equation 3, unit by unit: g_i ← λ max(‖w_i‖, 10⁻³) g_i/‖g_i‖ where ‖g_i‖ is above that."""
+    generator = np.random.default_rng(0)
+    weights = {
+        "kernel": generator.normal(size=(5, 3)),
+        "bias": generator.normal(size=4),
+        "new": np.zeros((2, 2)),
+    }
+    weights["kernel"][:, 1] *= 100  # a unit whose weights allow for its gradient
+    gradients = {name: generator.normal(size=w.shape) for name, w in weights.items()}
+    expected = {name: g.copy() for name, g in gradients.items()}
+    for name, w in weights.items():
+        columns = [np.s_[:, i] for i in range(w.shape[1])] if w.ndim == 2 else [np.s_[:]]
+        for unit in columns:
+            bound = 0.1 * max(np.linalg.norm(w[unit]), 1e-3)
+            norm = np.linalg.norm(gradients[name][unit])
+            expected[name][unit] *= bound / norm if norm > bound else 1.0
+    config = OptimizerConfig(clip="adaptive", clip_at=0.1)
+    clipping, params = make_clipping(config), jax.tree.map(jax.numpy.float32, weights)
+    given = jax.tree.map(jax.numpy.float32, gradients)
+    found: Any = clipping.update(given, clipping.init(params), params)[0]
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5)
+    np.testing.assert_array_equal(found["kernel"][:, 1], gradients["kernel"][:, 1].astype("float32"))
+    assert np.abs(expected["kernel"][:, 0]).max() < np.abs(gradients["kernel"][:, 0]).max()
+
+
+def test_a_block_of_zeros_and_a_huge_one_stay_finite():
+    tree = {"a": jax.numpy.zeros((2, 2)), "b": jax.numpy.full(3, 1e18)}
+    found = clipped(OptimizerConfig(clip="block_norm", clip_at=1.0), tree)
+    np.testing.assert_array_equal(found["a"], np.zeros((2, 2)))
+    np.testing.assert_allclose(found["b"], np.full(3, 3**-0.5), rtol=1e-6)
+
+
+@pytest.mark.peers
+def test_clipping_agrees_with_pytorch():
+    """`clip_grad_value_`, and `clip_grad_norm_` of all parameters together and of each alone."""
+    torch = pytest.importorskip("torch")
+    a, b = GRADIENTS[0].astype("float32"), 10 * GRADIENTS[1].astype("float32")
+    tree = {"a": jax.numpy.asarray(a), "b": jax.numpy.asarray(b)}
+    utilities = torch.nn.utils
+    ways = {
+        "value": lambda ps: utilities.clip_grad_value_(ps, 0.7),
+        "global_norm": lambda ps: utilities.clip_grad_norm_(ps, 0.7),
+        "block_norm": lambda ps: [utilities.clip_grad_norm_([p], 0.7) for p in ps],
+    }
+    for clip, bound in ways.items():
+        parameters = [torch.nn.Parameter(torch.zeros(3, 2)) for _ in tree]
+        for parameter, gradient in zip(parameters, (a, b), strict=True):
+            parameter.grad = torch.tensor(gradient)
+        bound(parameters)
+        found = clipped(OptimizerConfig(clip=clip, clip_at=0.7), tree)  # pyright: ignore
+        for parameter, value in zip(parameters, found.values(), strict=True):
+            np.testing.assert_allclose(value, parameter.grad.numpy(), rtol=1e-5)
+
+
+def test_adaptive_clipping_in_a_train_step():
+    """It looks at the parameters, which a step must hand to it."""
+    optimizer = OptimizerConfig("sgd", 1.0, clip="adaptive", clip_at=0.01)
+    params = {"w": jax.numpy.full((4, 1), 2.0)}
+    state = create_state(params, optimizer, jax.random.key(0))
+
+    def loss(params, carry, batch, key):
+        return (1000 * jax.numpy.sum(params["w"]), jax.numpy.ones(())), (carry, {})
+
+    after, metrics = train_step(state, jax.numpy.zeros(1), loss_fn=loss, optimizer=optimizer)
+    assert float(metrics["grad_norm"]) == pytest.approx(2000)
+    np.testing.assert_allclose(after.params["w"], np.full((4, 1), 2.0 - 0.01 * 4 / 2), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

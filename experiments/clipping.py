@@ -1,0 +1,308 @@
+"""Clipping: the same training with no bound on the gradient and with five kinds of it, over learning rates.
+
+Two nets whose gradients explode, each where it does so in its own way: tanh units with a recurrent matrix a little
+larger than orthogonal, told which of two symbols came first (the loss stays bounded, and learning fails), and ReLU
+units that begin as the identity, adding two numbers (nothing stays bounded). Every way of clipping meets the same
+nets and the same data, at each learning rate with several seeds. By norm: Pascanu, Mikolov & Bengio 2013; by value:
+Mikolov 2012; adaptive: Brock, De, Smith & Simonyan 2021.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from analysis import figures
+from analysis.figures_sweeps import clipping_outcomes, loss_by_way
+from data import adding, adding_baseline, temporal_order
+from data.task_batches import Task
+from experiments.cells import parse_cell
+from experiments.network import NetworkConfig
+from experiments.run import Run, read_arrays, read_run
+from experiments.side_by_side import Course, held_out, train_side_by_side
+from experiments.training import CELL_HELP, Measure, classification, regression
+from models import SequenceClassifier
+from models.cell import at_least
+from train import OptimizerConfig
+from train.optimizer import Clip
+
+ProblemName = Literal["temporal_order", "adding"]
+WAYS: dict[str, str] = {
+    "none": "none",
+    "value": "value",
+    "block_rms": "rms of array",
+    "block_norm": "norm of array",
+    "global_norm": "global norm",
+    "adaptive": "adaptive",
+}
+SMOOTHED = 10  # steps whose mean is a point of a curve
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a net is asked: how it is measured, and what the trivial answer loses."""
+
+    title: str
+    measure: Measure
+    classes: int
+    trivial: float
+
+
+QUESTIONS: dict[ProblemName, Question] = {
+    "temporal_order": Question("temporal order, tanh units", classification, 4, math.log(4)),
+    "adding": Question("adding, ReLU units", regression, 1, adding_baseline()),
+}
+ORDER_CELL = Annotated[str, tyro.conf.arg(help=f"The cell that tells the temporal order: {CELL_HELP}.")]
+ADDING_CELL = Annotated[str, tyro.conf.arg(help=f"The cell that adds: {CELL_HELP}.")]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Clipping."""
+
+    problems: tuple[ProblemName, ...] = ("temporal_order", "adding")
+    """temporal_order: which of two symbols came first; adding: the sum of two marked numbers."""
+    clips: tuple[Clip, ...] = ("none", "value", "block_norm", "global_norm", "adaptive")
+    """Ways of clipping: none, value, block_rms, block_norm, global_norm, adaptive."""
+    rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    """Learning rates."""
+    seeds: int = 5
+    """Nets at each learning rate, with as many seeds, one after another."""
+    order_cell: ORDER_CELL = "elman(recurrent_init=orthogonal(gain=1.1))"
+    order_length: int = 20
+    """Length of its sequences, T."""
+    adding_cell: ADDING_CELL = "elman(activation=relu, recurrent_init=identity)"
+    adding_length: int = 30
+    """Length of its sequences, T."""
+    hidden_size: int = 32
+    """Units of each cell, H."""
+    batch_size: int = 32
+    """Sequences a step, B."""
+    steps: int = 500
+    """Updates of each net."""
+    optimizer: Literal["sgd", "momentum", "adam", "rmsprop"] = "momentum"
+    """What makes an update of the clipped gradient."""
+    value_at: float = 0.1
+    """The bound of value, on each entry."""
+    norm_at: float = 1.0
+    """The bound of block_rms, block_norm and global_norm."""
+    adaptive_at: float = 0.03
+    """The bound of adaptive: a unit's gradient over its weights."""
+    seed: int = 0
+    """The first seed, of parameters and training data; held-out data don't depend on it."""
+
+    def __post_init__(self) -> None:
+        at_least(
+            1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps, seeds=self.seeds
+        )
+        at_least(0, seed=self.seed)
+        at_least(4, order_length=self.order_length)
+        at_least(2, adding_length=self.adding_length)
+        for option, given in (
+            ("--problems", self.problems),
+            ("--clips", self.clips),
+            ("--rates", self.rates),
+        ):
+            if not given:
+                raise ValueError(f"{option} is empty: give at least one")
+            if len(set(given)) < len(given):
+                raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
+        if tuple(sorted(self.rates)) != self.rates:
+            raise ValueError(f"--rates must rise, but are {' '.join(f'{rate:g}' for rate in self.rates)}")
+        for option in ("value_at", "norm_at", "adaptive_at", "rates"):
+            for value in np.atleast_1d(getattr(self, option)):
+                if not 0 < value < math.inf:
+                    raise ValueError(
+                        f"--{option.replace('_', '-')} must be above 0 and finite, but is {value:g}"
+                    )
+
+    def check(self) -> None:
+        """Raises ValueError for a cell that can't be had, before a folder is made for the run."""
+        for problem in self.problems:
+            parse_cell(self.cell(problem), self.hidden_size)
+
+    def cell(self, problem: ProblemName) -> str:
+        """The expression of the cell that meets a problem."""
+        return self.order_cell if problem == "temporal_order" else self.adding_cell
+
+    def task(self, problem: ProblemName) -> Task:
+        """Where its sequences come from."""
+        if problem == "temporal_order":
+            return partial(temporal_order, length=self.order_length)
+        return partial(adding, length=self.adding_length)
+
+    def bound(self, clip: Clip) -> float:
+        """The bound of a way of clipping; 1 where there is none."""
+        return {"value": self.value_at, "adaptive": self.adaptive_at, "none": 1.0}.get(clip, self.norm_at)
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains all nets of a problem and a way of clipping at a time, tabulates and draws; returns the table."""
+    for problem in config.problems:
+        task = config.task(problem)
+        for clip in config.clips:
+            name = f"{problem}_{clip}"
+            if run.resumed and (run.folder / "arrays" / f"{name}.npz").exists():
+                print(f"{QUESTIONS[problem].title}, {WAYS[clip]}: trained before", flush=True)
+                continue
+            arrays = train(config, problem, clip, task, run.devices)
+            run.write_arrays(name, arrays)
+            print(
+                f"{QUESTIONS[problem].title}, clipping: {WAYS[clip]}: {told(config, problem, arrays)}",
+                flush=True,
+            )
+    found = stored(run.folder)
+    table = format_table(config, found)
+    (run.folder / "table.txt").write_text(table + "\n")
+    run.finish(
+        {
+            problem: {clip: summary(config, problem, arrays) for clip, arrays in ways.items()}
+            for problem, ways in found.items()
+        }
+    )
+    draw(run.folder)
+    return table
+
+
+def train(
+    config: Config, problem: ProblemName, clip: Clip, task: Task, devices: int
+) -> dict[str, np.ndarray]:
+    """One way of clipping at all R rates with all N seeds: `held_out [R, N]` (infinite for a net that wasn't finite
+    to the end), `clipped [R, N]` the share of its steps, `steps [R, N]`, and `loss`, `norm [R, N, steps]`."""
+    question = QUESTIONS[problem]
+    cell = parse_cell(config.cell(problem), config.hidden_size)
+    model = SequenceClassifier(cell, question.classes, method=NetworkConfig().way)
+    optimizer = OptimizerConfig(config.optimizer, 1.0, clip=clip, clip_at=config.bound(clip))
+    course = Course(model, question.measure, task, optimizer, config.steps, config.batch_size)
+    shape = (len(config.rates), config.seeds)
+    seeds = np.tile(config.seed + np.arange(config.seeds), shape[0])
+    trained = train_side_by_side(course, seeds, np.repeat(config.rates, config.seeds), devices)
+    loss = held_out(course, trained.params)["loss"]
+    steps = np.asarray(trained.steps)
+    finite = np.isfinite(loss) & (steps == config.steps)
+    return {
+        "held_out": np.where(finite, loss, np.inf).reshape(shape),
+        "clipped": (np.asarray(trained.clipped).sum(1) / np.maximum(steps, 1)).reshape(shape),
+        "steps": steps.reshape(shape),
+        "loss": np.asarray(trained.loss).reshape(*shape, -1),
+        "norm": np.asarray(trained.norm).reshape(*shape, -1),
+    }
+
+
+def diverged(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which nets ended beyond floating point, or above twice the loss of the trivial answer: `[R, N]`."""
+    return arrays["held_out"] > 2 * QUESTIONS[problem].trivial
+
+
+def learnt(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which nets ended below half the loss of the trivial answer: `[R, N]`."""
+    return arrays["held_out"] < 0.5 * QUESTIONS[problem].trivial
+
+
+def summary(
+    config: Config, problem: ProblemName, arrays: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """By learning rate: the median held-out loss (absent where it isn't finite), the mean share of clipped steps,
+    and of how many nets each was true."""
+    rows = {}
+    for i, rate in enumerate(config.rates):
+        row = {
+            "clipped": float(arrays["clipped"][i].mean()),
+            "learnt": int(learnt(problem, arrays)[i].sum()),
+            "diverged": int(diverged(problem, arrays)[i].sum()),
+            "not_finite": int((arrays["steps"][i] < config.steps).sum()),
+            "largest_norm": float(np.nanmax(arrays["norm"][i], initial=0.0)),
+        }
+        median = float(np.median(arrays["held_out"][i]))
+        rows[f"{rate:g}"] = row | ({"loss": median} if math.isfinite(median) else {})
+    return rows
+
+
+def told(config: Config, problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> str:
+    """`23 of 35 nets learnt it, 5 diverged (2 beyond floating point)`."""
+    count = arrays["held_out"].size
+    beyond = int((arrays["steps"] < config.steps).sum())
+    return (
+        f"{int(learnt(problem, arrays).sum())} of {count} nets learnt it, "
+        f"{int(diverged(problem, arrays).sum())} diverged ({beyond} beyond floating point)"
+    )
+
+
+def stored(folder: Path) -> dict[ProblemName, dict[Clip, dict[str, np.ndarray]]]:
+    """`{problem: {clip: arrays}}` of a run."""
+    config = read_run(folder)["config"]
+    return {p: {c: read_arrays(folder, f"{p}_{c}") for c in config["clips"]} for p in config["problems"]}
+
+
+def format_table(config: Config, found: Mapping[ProblemName, Mapping[Clip, Mapping[str, np.ndarray]]]) -> str:
+    """A block a problem, a row a way, a column a learning rate: median loss, clipped steps, nets that diverged."""
+    lines: list[str] = []
+    width = max(len(WAYS[clip]) for clip in config.clips)
+    for problem, ways in found.items():
+        question = QUESTIONS[problem]
+        lines += [
+            f"{question.title}: median held-out loss of {config.seeds} nets, the trivial answer's is "
+            f"{question.trivial:.4f};",
+            "in brackets how many diverged, and the share of clipped steps",
+            "".join([f"{'clipping':<{width}}", *(f"{f'rate {rate:g}':>19}" for rate in config.rates)]),
+        ]
+        for clip, arrays in ways.items():
+            entries = []
+            for loss, bad, share in zip(
+                np.median(arrays["held_out"], axis=1),
+                diverged(problem, arrays).sum(1),
+                arrays["clipped"].mean(1),
+                strict=True,
+            ):
+                entries.append(f"{loss:.2g} ({bad}; {share:.0%})")
+            lines += ["".join([f"{WAYS[clip]:<{width}}", *(f"{entry:>19}" for entry in entries)])]
+        lines += [""]
+    return "\n".join(lines).rstrip()
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figures of a finished run, from its arrays."""
+    config, found = read_run(folder)["config"], stored(folder)
+    rates = config["rates"]
+
+    def each(key: str) -> dict[str, dict[str, np.ndarray]]:
+        return {QUESTIONS[p].title: {WAYS[c]: a[key] for c, a in ways.items()} for p, ways in found.items()}
+
+    counts = {
+        QUESTIONS[p].title: {WAYS[c]: diverged(p, a).sum(1) for c, a in ways.items()}
+        for p, ways in found.items()
+    }
+    drawn = {
+        "outcomes": clipping_outcomes(
+            rates,
+            each("held_out"),
+            each("clipped"),
+            counts,
+            baselines={QUESTIONS[p].title: QUESTIONS[p].trivial for p in found},
+        )
+    }
+    shown = [rates[i] for i in np.unique(np.linspace(0, len(rates) - 1, 4).round().astype(int))]
+    for problem, ways in found.items():
+        panels = {
+            f"learning rate {rate:g}": {WAYS[c]: curve(a["loss"][rates.index(rate)]) for c, a in ways.items()}
+            for rate in shown
+        }
+        question = QUESTIONS[problem]
+        drawn[f"curves_{problem}"] = loss_by_way(
+            panels, y_label="training loss, median net", baseline=question.trivial
+        )
+    return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]
+
+
+def curve(losses: np.ndarray) -> dict[str, np.ndarray]:
+    """Of `losses [N, steps]` the median over the nets of the means over `SMOOTHED` steps; not finite once half of
+    the nets aren't."""
+    length = min(SMOOTHED, losses.shape[1])
+    whole = losses[:, : losses.shape[1] // length * length].reshape(len(losses), -1, length)
+    means = np.where(np.isfinite(whole).all(-1), whole.mean(-1), np.inf)
+    return {"step": length * (0.5 + np.arange(means.shape[1])), "value": np.median(means, axis=0)}
