@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from data import adding, adding_baseline, digits
-from experiments.__main__ import NAMES
 from experiments.cells import label, parse_cell
 from experiments.run import folder_name
 from models import unroll

@@ -262,7 +262,7 @@ def test_ptb(order: int, published: float) -> None:
 def test_nltk(order: int) -> None:
     """NLTK's interpolated Kneser–Ney has one discount in every order but the first, and none there."""
     lm = pytest.importorskip("nltk.lm", reason="NLTK is not installed")
-    from nltk.util import ngrams
+    from nltk.util import ngrams  # pyright: ignore[reportMissingImports]
 
     train = text(8, 80, boundary=False).tolist()
     peer = lm.KneserNeyInterpolated(order, discount=0.75)
