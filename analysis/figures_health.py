@@ -6,15 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
 from analysis.drawing import (
     COLOURS,
-    COLUMN,
     GREY,
     PAGE,
     SETTINGS,
@@ -24,21 +22,9 @@ from analysis.drawing import (
     count_along,
     demand_shape,
     draw_line,
+    entries,
     styles_of,
 )
-
-
-def lag_heat_map(steps: ArrayLike, lags: ArrayLike, logs: ArrayLike, title: str) -> Figure:
-    """A quantity by lag over training: `steps [n]`, `lags [K]`, natural logarithms `[n, K]`; a gap for −∞."""
-    with style.context(SETTINGS, after_reset=True):
-        figure = Figure(figsize=(COLUMN, 2.2))
-        figure.subplots_adjust(
-            left=0.14, right=0.99, bottom=0.2, top=0.88
-        )  # no layout engine: it takes its time
-        ax = figure.subplots()
-        draw_heat_map(figure, ax, steps, lags, logs)
-        ax.set(title=title)
-    return figure
 
 
 def draw_heat_map(
@@ -73,15 +59,6 @@ def edges(steps: Numbers) -> Numbers:
         return steps[0] + np.array([-0.5, 0.5])
     between = (steps[1:] + steps[:-1]) / 2
     return np.concatenate([[2 * steps[0] - between[0]], between, [2 * steps[-1] - between[-1]]])
-
-
-def pixels(figure: Figure, dpi: int = 100) -> np.ndarray:
-    """A figure as an image, `[rows, columns, 3]` of uint8."""
-    figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
-    with style.context(SETTINGS, after_reset=True):
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def health_figure(
@@ -131,13 +108,15 @@ def health_figure(
         ax.set(title="lag that halves the gradient", ylabel="half-life (steps)")
         if np.isfinite(lives).any():
             ax.set_yscale("log")
+            for axis_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+                axis_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
 
         ax = axes[1, 0]
         for name, style_ in styles_of(gates).items():
             draw_line(ax, steps, gates[name], label=name, **style_)
         ax.set(title="saturated gates or units", ylabel="share", ylim=(-0.03, 1.03))
         if gates:
-            ax.legend(loc="best", ncols=2 if len(gates) > 3 else 1)
+            ax.legend(handles=entries(styles_of(gates)), loc="best", ncols=2 if len(gates) > 3 else 1)
         else:
             ax.text(0.5, 0.5, "the cell shows none", ha="center", va="center", transform=ax.transAxes)
 
@@ -147,9 +126,8 @@ def health_figure(
 
         ax = axes[2, 0]
         first, last = min(singular, default=1), max(singular, default=1)
-        for (name, appearance), column in zip(
-            styles_of([f"$k$ = {lag}" for lag in lags]).items(), range(len(lags)), strict=True
-        ):
+        lines = styles_of([f"$k$ = {lag}" for lag in lags])
+        for column, (name, appearance) in enumerate(lines.items()):
             if singular:
                 top, bottom = singular[first][:, column], singular[last][:, column]
                 draw_line(ax, steps, top, label=name, **appearance)
@@ -161,7 +139,7 @@ def health_figure(
         ax.set(ylabel="singular value", xlabel="training step")
         ax.yaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
         ax.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:g}}}$")
-        ax.legend(loc="best", ncols=2)
+        ax.legend(handles=entries(lines), loc="best", ncols=2)
 
         ax = axes[2, 1]
         draw_heat_map(figure, ax, steps, gradient_lags, log_gradient)

@@ -12,8 +12,9 @@ import numpy as np
 from flax import linen as nn
 
 from analysis import figures, first_nonfinite, half_life
-from analysis.figures_health import health_figure, lag_heat_map, pixels
+from analysis.figures_health import health_figure
 from analysis.health import health_arrays, leading_values
+from analysis.heat_image import heat_image
 from data import Batch
 from experiments.inside import Inside, Measured, longest, on_first_device
 from models import Cell
@@ -109,11 +110,11 @@ def heat_map(records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """The pictures for TensorBoard: gradient and largest singular value by lag over training."""
     steps, pictures = column(records, "step"), {}
     for name, title in (
-        ("log_gradient", "gradient by lag"),
-        ("log_singular_1", "largest singular value of a product"),
+        ("log_gradient", "gradient norm by lag"),
+        ("log_singular_1", "largest singular value of the product over each lag"),
     ):
         lags, values = by_lag(records, name)
-        pictures[name] = pixels(lag_heat_map(steps, lags, values, title))
+        pictures[name] = heat_image(steps, lags, values, title)
     return pictures
 
 

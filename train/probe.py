@@ -80,7 +80,7 @@ class Reports:
         self.tracker.log(step, probe.split, figures)
         self.records.append({"step": step, "split": probe.split, **figures})
         count = len(self.records)
-        # Four to each doubling: a picture of all there is costs more than what one report adds to it.
-        if probe.picture is not None and count > 1 and count % max(1, 2 ** (count.bit_length() - 3)) == 0:
+        # Four to each doubling: each shows all there is, and a long run would fill the disk with them.
+        if probe.picture is not None and count % max(1, 2 ** (count.bit_length() - 3)) == 0:
             for tag, pixels in probe.picture(self.records).items():
                 self.tracker.picture(step, f"{probe.split}/{tag}", pixels)
