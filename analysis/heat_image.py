@@ -1,5 +1,5 @@
-"""A heat map as an image in two milliseconds, where a matplotlib figure takes seventy: for what is drawn while a net
-trains. Numbers along the edges and a bar of colours, as in a figure."""
+"""A heat map as an image in a few milliseconds, where a matplotlib figure takes seventy: for what is drawn while a
+net trains. Numbers along the edges and a bar of colours, as in a figure."""
 
 import math
 from functools import lru_cache

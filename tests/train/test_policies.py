@@ -148,9 +148,8 @@ def descend(folder: Path, config: LoopConfig = BACK, **options) -> Result:
 
 
 # The gradient 2w has an infinite square beyond |w| = 2^63. At η = 3 w grows by −5 a step, and 5^27 < 2^63 < 5^28:
-# step 29 fails. Back at
-# step 20, at η = 1.5, it grows by −2: 5^20 2^k is beyond 2^63 at k = 17, so step 38 fails. Back at step 30, η = 0.75
-# shrinks it by −½.
+# step 29 fails. Back at step 20, at η = 1.5, it grows by −2: 5^20 2^k is beyond 2^63 at k = 17, so step 38 fails.
+# Back at step 30, η = 0.75 shrinks it by −½.
 EXPECTED = [
     {"step": 20, "split": "nonfinite", "rollbacks": 1, "failed": 29, "learning_rate": 1.5},
     {"step": 30, "split": "nonfinite", "rollbacks": 2, "failed": 38, "learning_rate": 0.75},
@@ -216,7 +215,7 @@ def test_rollback_is_tried_so_often_and_no_more(tmp_path):
 
 
 def test_back_to_before_the_state_at_fault(tmp_path):
-    """A checkpoint right before the step that fails is no good one; what is later than where training stands goes."""
+    """A checkpoint right before the step that fails is no good one, and later ones go."""
     result = descend(tmp_path, replace(BACK, save_every=14))
     first, *_ = (r for r in untimed(tmp_path) if r["split"] == "nonfinite")
     assert (first["failed"], first["step"]) == (29, 14)
