@@ -17,7 +17,7 @@ from train.tracking import METRICS_FILE, read_metrics
 
 INCIDENTS_FILE = "nonfinite.json"
 SPLIT = "nonfinite"  # of the records in metrics.jsonl
-REPORTED = 10  # a run that skips thousands of steps reports the first ones, and counts the others
+REPORTED = 3  # a run that skips thousands of steps reports the first ones, and counts the others
 
 Explain = Callable[[TrainState, PyTree], Mapping[str, Any]]
 """`(state, batch) -> what first wasn't finite`, in terms that JSON holds; `sentence`, if there, is shown."""
