@@ -1,6 +1,7 @@
 """What figures of health and exponents show, read back from them."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,15 +27,23 @@ def columns(**other):
     return given | other
 
 
+def along(line: Any, axis: str) -> np.ndarray:
+    return np.asarray(line.get_ydata() if axis == "y" else line.get_xdata(), np.float64)
+
+
+def legend_of(ax: Any) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
 def test_health_panels(tmp_path):
     figure = health_figure(**columns())
     exponent, lives, gates, clipped, singular, heat = figure.axes[:6]
-    np.testing.assert_array_equal(exponent.lines[0].get_ydata(), columns()["exponent"])
-    assert np.isnan(lives.lines[0].get_ydata()[1])  # an infinite half-life is a gap
+    np.testing.assert_array_equal(along(exponent.lines[0], "y"), columns()["exponent"])
+    assert np.isnan(along(lives.lines[0], "y")[1])  # an infinite half-life is a gap
     assert lives.get_yscale() == "log"
-    assert [t.get_text() for t in gates.get_legend().get_texts()] == ["forget"]
-    assert np.isnan(clipped.lines[0].get_ydata()[0])
-    assert [t.get_text() for t in singular.get_legend().get_texts()] == ["$k$ = 1", "$k$ = 4"]
+    assert legend_of(gates) == ["forget"]
+    assert np.isnan(along(clipped.lines[0], "y")[0])
+    assert legend_of(singular) == ["$k$ = 1", "$k$ = 4"]
     (mesh,) = heat.collections
     decades = np.asarray(mesh.get_array()).reshape(K, N)
     np.testing.assert_allclose(decades, columns()["log_gradient"].T / math.log(10))
@@ -84,9 +93,9 @@ def test_exponents_before_and_after():
     figure = exponents_before_and_after(before, {"a": np.array([0.5, -1.0, -3.0]), "b": np.zeros(2)})
     left, right = figure.axes
     lines = {line.get_label(): line for line in left.lines}
-    np.testing.assert_allclose(lines["a"].get_ydata(), [0.2, -1.5, np.nan])
-    np.testing.assert_allclose(lines["a"].get_xdata(), [1 / 3, 2 / 3, 1])
-    np.testing.assert_allclose(lines["b"].get_xdata(), [0.5, 1])
+    np.testing.assert_allclose(along(lines["a"], "y"), [0.2, -1.5, np.nan])
+    np.testing.assert_allclose(along(lines["a"], "x"), [1 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(along(lines["b"], "x"), [0.5, 1])
     assert right.get_title() == "after training"
     with pytest.raises(ValueError, match="no exponents before training to draw"):
         exponents_before_and_after({}, {"a": np.zeros(2)})

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,7 @@ def test_skip_leaves_everything_but_the_count(skipped):
     assert abs(train[49]["param_norm"] - train[47]["param_norm"]) <= train[49]["update_norm"] * 1.001
     schedule = make_schedule(ADAM)
     for step in (47, 49, 90):
-        assert train[step]["learning_rate"] == pytest.approx(float(schedule(step - 1)), rel=1e-6)
+        assert train[step]["learning_rate"] == pytest.approx(float(np.asarray(schedule(step - 1))), rel=1e-6)
     # What the optimizer has counted: Adam's updates 89, the schedule's steps 90.
     counts = [int(leaf) for leaf in jax.tree.leaves(result.state.opt_state) if leaf.shape == ()]
     assert sorted(counts) == [89, 90]
@@ -143,7 +144,7 @@ BACK = LoopConfig(steps=90, log_every=1, eval_every=90, save_every=10, chunk=5, 
 
 def descend(folder: Path, config: LoopConfig = BACK, **options) -> Result:
     state = create_state({"w": jnp.ones(())}, TOO_FAST, jax.random.key(0))
-    given = {"batches": ToyBatches()} | options
+    given: dict[str, Any] = {"batches": ToyBatches()} | options
     return fit(state, loss_fn=square, optimizer=TOO_FAST, config=config, folder=folder, **given)
 
 
