@@ -182,8 +182,11 @@ def explainer(cell: Cell, model: nn.Module, measure: Measured) -> Callable[[Trai
         if not is_causal(cell):
             return {}  # it has no step, hence no first one
         params = on_first_device(state.params)
-        own, xs = inside.entry(params, batch)
-        found = first_nonfinite(cell, own, xs, inside.loss(params, batch))
+        try:
+            own, xs = inside.entry(params, batch)
+            found = first_nonfinite(cell, own, xs, inside.loss(params, batch))
+        except ValueError as refused:  # what the laboratory can't look at must not hide what was met
+            return {"sentence": f"where it began can't be told ({refused})"}
         if found is None:
             return {
                 "sentence": "run again as in evaluation, states, loss and its gradients in the states are finite: "
