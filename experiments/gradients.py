@@ -2,11 +2,10 @@
 
 The main job. Trains every cell on scikit-learn's digits, read pixel by pixel (64 steps), and measures on test
 images, before training and after: the gradient of the loss in the state k steps back, the singular values of the
-products of k step Jacobians, and the step Jacobians' eigenvalues. Hochreiter 1991; Bengio, Simard & Frasconi 1994;
-Pascanu, Mikolov & Bengio 2013.
+products of k step Jacobians, the step Jacobians' eigenvalues, and the Lyapunov spectrum. Hochreiter 1991; Bengio,
+Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013; Engelken, Wolf & Abbott 2023.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,12 +20,14 @@ from analysis import (
     figures,
     gradient_by_lag,
     jacobian_eigenvalues,
-    log_slope,
+    lyapunov_spectrum,
     product_spectrum,
     step_jacobians,
 )
+from analysis.figures_exponents import exponents_before_and_after
 from data import DIGITS_CLASSES, ArrayExamples, digits, evaluation_batches, train_batches
 from experiments.cells import label
+from experiments.gradients_table import format_table, summary
 from experiments.network import NetworkConfig, check_cells
 from experiments.run import Run, folder_name, read_arrays, read_run
 from experiments.training import (
@@ -127,7 +128,7 @@ def main(config: Config, run: Run) -> str:
         curves |= {f"{name}|{key}": value for key, value in training_record(folder).items()}
         print(f"{name}: accuracy {accuracies[name]:.1%} on the test images; gradients measured", flush=True)
 
-    for quantity in ("gradient_norms", "log_singular_values", "eigenvalues"):
+    for quantity in ("gradient_norms", "log_singular_values", "eigenvalues", "exponents"):
         arrays = {f"{n}|{m}": measured[n][m][quantity] for n in measured for m in MOMENTS}
         run.write_arrays(quantity, arrays)
     run.write_arrays("curves", curves)
@@ -153,7 +154,8 @@ def measure(
     """What is measured of one net: images `[T, N, 1]`, labels `[N]`.
 
     `gradient_norms [T, N]` at lags 1 … T; `log_singular_values [M, T, S]` of the products over each lag along the
-    first M = `trajectories` images; `eigenvalues [T, S]` of the step Jacobians along the first.
+    first M = `trajectories` images; `eigenvalues [T, S]` of the step Jacobians along the first; `exponents [M, S]`
+    along each, all of them.
     """
     cell_params = params["params"]["recurrent"]["cell"]
     along = images[:, :trajectories]
@@ -162,7 +164,18 @@ def measure(
         "gradient_norms": np.asarray(loss_gradients(cell, model, params, images, labels)),
         "log_singular_values": np.stack([product_spectrum(np.asarray(js)) for js in jacobians]),
         "eigenvalues": jacobian_eigenvalues(np.asarray(jacobians[0])),
+        "exponents": np.asarray(exponents_along(cell, cell_params, along)),
     }
+
+
+@partial(jax.jit, static_argnums=0)
+def exponents_along(cell: Cell, params: Params, images: Array) -> Array:
+    """The Lyapunov spectrum along each image, `[T, M, 1]` → `[M, S]`."""
+
+    def along(image: Array) -> Array:
+        return lyapunov_spectrum(cell, params, image).exponents
+
+    return jax.vmap(along, in_axes=1)(images)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -176,60 +189,6 @@ def loss_gradients(
         return cross_entropy(logits, labels)[0]  # the sum over images, so that each keeps its own gradient
 
     return gradient_by_lag(cell, params["params"]["recurrent"]["cell"], images, loss)
-
-
-def summary(name: str, moment: str, measured: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """A row of the table: medians over the images."""
-    spectra = np.median(measured["log_singular_values"], axis=0)
-    lags = [lag for lag in (1, 8, 32, 63) if lag <= len(spectra)]
-    half = spectra.shape[1] // 2
-    return {
-        "cell": name,
-        "moment": moment,
-        "slope": log_slope(np.median(measured["gradient_norms"], axis=1)),
-        "log_largest": {str(lag): float(spectra[lag - 1, 0]) for lag in lags},
-        "log_middle": {str(lag): float(spectra[lag - 1, max(half - 1, 0)]) for lag in lags},
-    }
-
-
-def format_table(rows: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float]) -> str:
-    """The rows as text. Singular values in powers of ten, since they may lie outside floating point."""
-    width = max(len(row["cell"]) for row in rows)
-    lags = list(rows[0]["log_largest"])
-    titles = [f"largest σ at lag {', '.join(lags)}", f"middle σ at lag {', '.join(lags)}"]
-    block = max(9 * len(lags), len(titles[0]) + 2)
-    lines = [
-        f"{'cell':<{width}}  {'training':<8}  {'slope':>7}  {titles[0]:<{block}}{titles[1]:<{block}}accuracy"
-    ]
-    for row in rows:
-        values = [
-            "".join(f"{power_of_ten(v):<9}" for v in row[key].values())
-            for key in ("log_largest", "log_middle")
-        ]
-        accuracy = f"{accuracies[row['cell']]:.1%}" if row["moment"] == "after" else ""
-        lines.append(
-            f"{row['cell']:<{width}}  {row['moment']:<8}  {row['slope']:>+7.3f}  "
-            f"{values[0]:<{block}}{values[1]:<{block}}{accuracy}".rstrip()
-        )
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "slope: of ln ‖∂L/∂s‖ per step back in time, median image; 0 would be no loss at all.",
-            "σ: singular values of the product of the last k step Jacobians, the largest and the middle one of S.",
-        ]
-    )
-
-
-def power_of_ten(log: float) -> str:
-    """e^log in scientific notation, beyond the range of floating point too."""
-    if not np.isfinite(log):
-        return "0" if log < 0 else "inf"
-    exponent = int(np.floor(log / np.log(10)))
-    mantissa = 10 ** (log / np.log(10) - exponent)
-    if f"{mantissa:.1f}" == "10.0":
-        mantissa, exponent = 1.0, exponent + 1
-    return f"{mantissa:.1f}e{exponent:+03d}"
 
 
 def draw(folder: Path) -> list[Path]:
@@ -249,6 +208,9 @@ def draw(folder: Path) -> list[Path]:
         ),
         "training": figures.training_curves(
             curves, y_label="accuracy, held out", baseline=1 / DIGITS_CLASSES, baseline_label="guessing"
+        ),
+        "lyapunov_spectrum": exponents_before_and_after(
+            arrays("exponents", "before"), arrays("exponents", "after")
         ),
     }
     for moment in MOMENTS:

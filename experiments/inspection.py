@@ -3,8 +3,9 @@
 import importlib
 from pathlib import Path
 
-from experiments.run import environments, flat, option_name, read_results, read_run, shown, told
-from train import read_metrics
+from experiments.health import draw_health, incident_sentence
+from experiments.run import environments, flat, option_name, read_json, read_results, read_run, shown, told
+from train import INCIDENTS_FILE, read_metrics
 
 
 def inspect_run(folder: Path) -> str:
@@ -23,10 +24,17 @@ def inspect_run(folder: Path) -> str:
         lines += ["", f"last metrics in {path.relative_to(folder)}"]
         last = {record["split"]: record for record in read_metrics(path)}
         for split, record in last.items():
-            values = ", ".join(f"{k} {v:.5g}" for k, v in record.items() if k not in ("split", "step"))
+            # Those with a stroke are one of many: a gate's, a lag's. The figures have them.
+            single = {k: v for k, v in record.items() if k not in ("split", "step") and "/" not in k}
+            values = ", ".join(f"{k} {v:.5g}" for k, v in single.items())
             lines.append(f"  {split}, step {record['step']}: {values}")
+    for path in sorted(folder.rglob(INCIDENTS_FILE)):
+        lines += ["", f"not finite in {path.parent.relative_to(folder)}"]
+        lines += [f"  {incident_sentence(report)}" for report in read_json(path)]
+    health = draw_health(folder)
     results = read_results(folder)
     if results is None:
+        lines += ["", *(f"drawn from the run's metrics: {path}" for path in health)] if health else []
         return "\n".join([*lines, "", "not finished: go on with the same command and --resume"])
     table = folder / "table.txt"
     lines += ["", "results"]
@@ -35,5 +43,5 @@ def inspect_run(folder: Path) -> str:
         if table.exists()
         else [f"  {name:<36}{told(value)}" for name, value in results.items()]
     )
-    drawn = importlib.import_module(f"experiments.{described['experiment']}").draw(folder)
+    drawn = importlib.import_module(f"experiments.{described['experiment']}").draw(folder) + health
     return "\n".join([*lines, "", "drawn from the run's arrays:", *(f"  {path}" for path in drawn)])

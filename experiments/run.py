@@ -17,12 +17,12 @@ import numpy as np
 
 from experiments.environment import FIELDS, cores, environment
 from models.cell import at_least
-from train import Checkpoints, LoopConfig
+from train import Checkpoints, nonfinite_counts
 
 RUNS = Path("runs")
 NEWEST = "newest"  # what --resume without a value stands for
-# What may differ on resuming: how long, and what is logged when. Nothing of it changes a parameter.
-FREE = frozenset(f"loop.{field.name}" for field in dataclasses.fields(LoopConfig))
+# Of the loop's options (how long, and what is logged when) those that change parameters and so can't on resuming.
+POLICY = ("loop.nonfinite", "loop.rollbacks")
 
 FLAT = ("loop", "network")  # nested configs whose options stand without their name in front
 
@@ -61,8 +61,9 @@ class Run:
         temporary.replace(path)
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """`results.json`: its presence says that the run is complete."""
-        write_json(self.folder / "results.json", results)
+        """`results.json`: its presence says that the run is complete. What wasn't finite on the way is added."""
+        met = nonfinite_counts(self.folder)
+        write_json(self.folder / "results.json", {**results, **({"nonfinite": met} if met else {})})
 
 
 def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Collection[str] = ()) -> Run:
@@ -177,7 +178,7 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned
         raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
     old, new = flat(before["config"]), flat(now["config"])
     for option in old | new:
-        if option in FREE and option not in pinned:
+        if option.startswith("loop.") and option not in (*POLICY, *pinned):
             continue
         if old.get(option) != new.get(option):
             raise ValueError(

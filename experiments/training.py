@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from data import Batch
 from data.batch import Batches
+from experiments.health import check_health, draw_health, explainer, health_probe
 from experiments.network import NetworkConfig
 from experiments.run import Run
 from models import CELLS, BatchNormLSTM, Cell
@@ -63,7 +64,7 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Raises ValueError for a network that can't be had, before a folder is made for the run."""
-        self.layer()
+        check_health(self.layer(), self.loop.health)
 
     def layer(self) -> Cell:
         """What is built of the cell."""
@@ -163,9 +164,11 @@ def train_model(
 ) -> Params:
     """Trains a fresh model, or goes on with the one in the folder; returns its parameters.
 
-    `config` has `seed`, `loop` and `optimizer`; `until` ends it early: see `fit`. Raises Stopped where a signal
-    asked to stop.
+    `config` has `seed`, `loop` and `optimizer`; `until` ends it early: see `fit`. With `loop.health.every` its
+    health is measured on the first batch of `validation`, and drawn. Raises Stopped where a signal asked to stop.
     """
+    cell = cell_of(model)
+    probe = health_probe(cell, model, measure, validation[0], config.loop.health)
     params = initial_params(model, config.seed, validation[0])
     state = create_state(params, config.optimizer, jax.random.key(config.seed))
     trained = over_devices(model, run.devices)
@@ -174,7 +177,7 @@ def train_model(
             state,
             loss_fn=Loss(trained, measure),
             eval_fn=Evaluation(model, measure),
-            refresh=Averages(trained) if isinstance(cell_of(model), BatchNormLSTM) else None,
+            refresh=Averages(trained) if isinstance(cell, BatchNormLSTM) else None,
             mesh=batch_mesh(run.devices),
             optimizer=config.optimizer,
             batches=batches,
@@ -185,7 +188,11 @@ def train_model(
             stop=stop,
             label=label,
             until=until,
+            probe=probe,
+            explain=explainer(cell, model, measure),
         )
+    if probe is not None:
+        draw_health(run.folder)
     if stop.requested:  # after the last step too: what comes next may be another training
         raise Stopped(run.folder, result.step, stop.signal)
     # On one device: what is measured of them next would else be computed on each.

@@ -3,11 +3,14 @@
 from train.checkpoint import Checkpoints, DamagedCheckpoint, Restored
 from train.evaluate import EvalFn, evaluate
 from train.feed import Batches
-from train.loop import Hook, LoopConfig, Result, Until, fit, next_boundary
+from train.incidents import INCIDENTS_FILE, Explain, nonfinite_counts
+from train.loop import Hook, Result, Until, fit
+from train.loop_config import HealthConfig, LoopConfig, next_boundary
 from train.losses import cross_entropy, square_error
 from train.metrics import SumCount, accuracy, mean
 from train.nonfinite import NonFinite
 from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, make_schedule
+from train.probe import Probe
 from train.progress import Progress
 from train.sharding import BATCH_AXIS, batch_mesh
 from train.state import TrainState, create_state
@@ -17,15 +20,19 @@ from train.tracking import Tracker, read_metrics
 
 __all__ = [
     "BATCH_AXIS",
+    "INCIDENTS_FILE",
     "Batches",
     "Checkpoints",
     "DamagedCheckpoint",
     "EvalFn",
+    "Explain",
+    "HealthConfig",
     "Hook",
     "LoopConfig",
     "LossFn",
     "NonFinite",
     "OptimizerConfig",
+    "Probe",
     "Progress",
     "Refresh",
     "Restored",
@@ -46,6 +53,7 @@ __all__ = [
     "make_schedule",
     "mean",
     "next_boundary",
+    "nonfinite_counts",
     "read_metrics",
     "square_error",
     "stop_on_signals",

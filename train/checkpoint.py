@@ -91,18 +91,26 @@ class Checkpoints:
             for other in [checkpoint.step for checkpoint in orbax.checkpoints if checkpoint.step not in kept]:
                 orbax.delete(other)
 
-    def restore_latest(self, template: TrainState) -> Restored | None:
+    def drop_after(self, step: int) -> None:
+        """Removes the checkpoints of later steps: training went back."""
+        with _quiet_orbax():
+            orbax = self._writer()
+            for later in [checkpoint.step for checkpoint in orbax.checkpoints if checkpoint.step > step]:
+                orbax.delete(later)
+
+    def restore_latest(self, template: TrainState, before: int | None = None) -> Restored | None:
         """The newest checkpoint that is whole, on the template's devices; None if there is none at all.
 
         Args:
             template: a state of the same model and optimizer; its values don't matter.
+            before: only checkpoints of earlier steps than this one are looked at.
 
         Raises:
             ValueError: it is a checkpoint of another model, with the name of the first leaf that differs.
             DamagedCheckpoint: all there are can't be read. If an older one can, a warning says so instead.
         """
         damages: list[DamagedCheckpoint] = []
-        for step in reversed(self.steps()):
+        for step in reversed([saved for saved in self.steps() if before is None or saved < before]):
             try:
                 restored = self._load(step, template)
             except DamagedCheckpoint as damage:

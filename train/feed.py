@@ -63,6 +63,11 @@ class Feed:
             self._batches.take(used)
         self._ahead, self.position = None, self._batches.get_state()
 
+    def pass_over(self) -> None:
+        """Leaves the next batch out."""
+        self._batches.take(1)
+        self.position = self._batches.get_state()
+
     def settle(self) -> None:
         """Leaves the batches at `position`, giving back what was fetched ahead."""
         if self._ahead is not None:

@@ -11,13 +11,17 @@ from typing import Any, SupportsFloat
 import jax
 from jax.sharding import Mesh
 
+from train.beginning import BEGUN, beginning, filling
 from train.checkpoint import Checkpoints
 from train.evaluate import EvalFn, evaluate
 from train.feed import Batches, Feed, padded
+from train.incidents import REPORTED, SPLIT, Explain, Incidents, passed_over, slowed
+from train.loop_config import LoopConfig, next_boundary
 from train.nonfinite import NonFinite, faulty_parameters
 from train.optimizer import OptimizerConfig
+from train.probe import Probe, Reports
 from train.progress import Progress
-from train.sharding import batch_mesh, batch_size, check_divides
+from train.sharding import batch_mesh
 from train.state import PyTree, TrainState, copied
 from train.step import LossFn, Refresh, on_devices, train_chunk
 from train.stop import StopRequest
@@ -31,33 +35,6 @@ Until = Callable[[Mapping[str, float]], bool]
 
 
 @dataclass(frozen=True)
-class LoopConfig:
-    """How long to train and what to do along the way, all in steps.
-
-    Raises:
-        ValueError: a number is below 1.
-    """
-
-    steps: int = 1000
-    """Updates in all, those before a resumption included."""
-    log_every: int = 20
-    """Log the figures of every so many-th step."""
-    eval_every: int = 100
-    """Evaluate after so many steps."""
-    save_every: int = 500
-    """Save after so many steps; the end, and a stop, save too."""
-    chunk: int = 50
-    """Steps in one dispatch: more cost less, but a request to stop waits for them."""
-    keep: int = 2
-    """How many checkpoints stay."""
-
-    def __post_init__(self) -> None:
-        for field, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"loop.{field} is {value}; it must be 1 or more")
-
-
-@dataclass(frozen=True)
 class Result:
     """Where training ended.
 
@@ -67,6 +44,8 @@ class Result:
         finished: False if it was asked to stop before its end.
         evaluation: the last evaluation's means; empty if there was none.
         seconds: time spent training, those before a resumption included.
+        skipped: steps of `step` that were passed over, for a loss or gradient wasn't finite.
+        rollbacks: how many times training went back to an earlier checkpoint for that reason.
     """
 
     state: TrainState
@@ -74,14 +53,8 @@ class Result:
     finished: bool
     evaluation: dict[str, float]
     seconds: float
-
-
-def next_boundary(step: int, config: LoopConfig, on_log: Hook | None = None) -> int:
-    """Where the chunk from `step` ends: the next multiple of what has to be done between chunks, or the end."""
-    strides = [config.chunk, config.eval_every, config.save_every]
-    if on_log is not None:
-        strides.append(config.log_every)
-    return min(config.steps, *((step // stride + 1) * stride for stride in strides))
+    skipped: int = 0
+    rollbacks: int = 0
 
 
 def fit(
@@ -99,6 +72,8 @@ def fit(
     resume: bool = False,
     on_log: Hook | None = None,
     until: Until | None = None,
+    probe: Probe | None = None,
+    explain: Explain | None = None,
     stop: StopRequest | None = None,
     label: str = "",
     stream: Any = None,
@@ -124,6 +99,8 @@ def fit(
         resume: go on from the newest checkpoint in the folder, or begin if there is none.
         on_log: called at every logged step for further figures.
         until: asked after every evaluation; where it says yes, training is finished.
+        probe: what else to measure while training, and how often; see `Probe`.
+        explain: asked what first wasn't finite where a loss or gradient isn't; see `Explain`.
         stop: see `stop_on_signals`.
         label: a word in front of the progress line.
         stream: the text stream where progress is shown, standard error by default.
@@ -132,7 +109,8 @@ def fit(
         ValueError: the folder holds a run already; or, on resuming, one of another model or longer than asked;
             or a batch neither divides over the devices nor can be filled up.
         DamagedCheckpoint: no checkpoint in the folder can be read.
-        NonFinite: a loss or gradient wasn't finite; the state before it has been saved.
+        NonFinite: a loss or gradient wasn't finite and `config.nonfinite` is to stop there, or to go back and that
+            was tried as often as allowed; the state before it has been saved.
     """
     if eval_fn is not None and not validation:
         raise ValueError(
@@ -141,10 +119,18 @@ def fit(
     folder, stop = Path(folder), stop or StopRequest()
     checkpoints = Checkpoints(folder / "checkpoints", config.keep)
     mesh = batch_mesh() if mesh is None else mesh
-    state, saved, extras = _beginning(on_devices(state, mesh), checkpoints, batches, config, resume)
+    first = on_devices(state, mesh)
+    begin = beginning(first, checkpoints, config, resume)
+    if begin is None:
+        state, step, saved, extras = copied(first), int(first.step), -1, BEGUN
+    else:
+        batches.set_state(begin.position)
+        state, step, saved, extras = begin.state, begin.step, begin.step, begin.extras
     evaluation: dict[str, float] = extras["evaluation"]
-    step, feed = int(state.step), Feed(batches)
+    feed = Feed(batches)
     began = time.monotonic() - extras["seconds"]
+    tracker, progress = Tracker(folder), Progress(config.steps, start=step, label=label, stream=stream)
+    reports, incidents = Reports(probe, tracker), Incidents(folder)
 
     def seconds() -> float:
         return time.monotonic() - began
@@ -153,35 +139,50 @@ def fit(
         # Nothing is trained after an evaluation that said enough: if the last one did, it was made here.
         return step == config.steps or (until is not None and bool(evaluation) and until(evaluation))
 
-    tracker, progress = Tracker(folder), Progress(config.steps, start=step, label=label, stream=stream)
-    with closing(checkpoints), closing(tracker), closing(progress):
-        tracker.cut_back(step)
+    def save() -> int:
+        tracker.flush()
+        kept = {"seconds": seconds(), "evaluation": evaluation, "tally": vars(reports.tally)}
+        checkpoints.save(step, state, feed.position, kept)
+        return step
 
-        def save() -> int:
-            tracker.flush()
-            checkpoints.save(step, state, feed.position, {"seconds": seconds(), "evaluation": evaluation})
-            return step
+    def end_of_chunk() -> int:
+        others = () if on_log is None else (config.log_every,)
+        return next_boundary(step, config, *others, *reports.strides)
+
+    with closing(checkpoints), closing(tracker), closing(progress):
+        # Without a checkpoint not even what was logged before the first step is known to the state.
+        tracker.cut_back(-1 if begin is None else step)
+        incidents.cut_back(-1 if begin is None else step)
+        reports.go_back(extras["tally"])
+        odd = tracker.records(SPLIT)
+        skipped, rollbacks = (sum(kind in record for record in odd) for kind in ("skipped", "rollbacks"))
+        if begin is None:
+            reports.report(step, state)
+            if config.nonfinite == "rollback":
+                saved = save()
 
         while not finished() and not stop.requested:
-            start, end = step, next_boundary(step, config, on_log)
+            start, end = step, end_of_chunk()
             chunk = feed.next(end - start)
             if not progress.begun:
-                progress.say(_filling(jax.tree.map(itemgetter(0), chunk), state, mesh))
+                progress.say(filling(jax.tree.map(itemgetter(0), chunk), state, mesh))
             state, results = train_chunk(
                 state,
                 padded(chunk, config.chunk),
                 end - start,
                 loss_fn=loss_fn,
-                optimizer=optimizer,
+                optimizer=slowed(optimizer, rollbacks),
                 refresh=refresh,
                 mesh=mesh,
             )
             # The device is at work: time to fetch what comes next, and only then to wait for the figures.
+            step = end
             if end < config.steps:
-                feed.fetch_ahead(next_boundary(end, config, on_log) - end)
+                feed.fetch_ahead(end_of_chunk() - end)
             figures = jax.device_get(results)
             finite = figures.pop("finite")[: end - start]
             step = start + (len(finite) if finite.all() else int(finite.argmin()))
+            reports.tally.add(figures["grad_norm"][: step - start], figures["clipped_norm"][: step - start])
 
             for done in range(start + 1, min(step + 1, end) + 1):
                 if done % config.log_every == 0 or done == config.steps or done > step:
@@ -194,19 +195,58 @@ def fit(
 
             if step < end:
                 bad = step - start
-                feed.take_back_all_but(bad)
-                if step != saved:
-                    save()
                 culprit = jax.tree.map(itemgetter(bad), chunk)
-                faults = faulty_parameters(state, culprit, loss_fn=loss_fn, mesh=mesh)
-                loss, grad_norm = float(figures["loss"][bad]), float(figures["grad_norm"][bad])
-                raise NonFinite(step + 1, loss, grad_norm, faults, checkpoints.folder / str(step))
+                feed.take_back_all_but(bad)
+                asked = skipped < REPORTED
+                met = NonFinite(
+                    step + 1,
+                    float(figures["loss"][bad]),
+                    float(figures["grad_norm"][bad]),
+                    faulty_parameters(state, culprit, loss_fn=loss_fn, mesh=mesh) if asked else {},
+                    checkpoints.folder / str(step),
+                    explain(state, culprit) if explain is not None and asked else {},
+                    rollbacks,
+                )
+                if config.nonfinite == "skip":
+                    if asked:
+                        incidents.add(met, feed.position, "skipped this batch", step + 1)
+                        progress.say(f"{met.met}; skipped this batch")
+                    feed.pass_over()
+                    state, step, skipped = passed_over(state), step + 1, skipped + 1
+                    tracker.log(step, SPLIT, {"skipped": skipped})
+                elif config.nonfinite == "rollback" and rollbacks < config.rollbacks:
+                    # From the state at fault itself no learning rate leads away.
+                    back = checkpoints.restore_latest(state, before=step) or checkpoints.restore_latest(state)
+                    assert back is not None  # the beginning was saved
+                    rollbacks += 1
+                    rate = slowed(optimizer, rollbacks).learning_rate
+                    done = f"went back to step {back.step}, learning rate {rate:.4g}"
+                    incidents.add(met, feed.position, done, back.step)
+                    progress.say(f"{met.met}; {done} (rollback {rollbacks} of {config.rollbacks})")
+                    batches.set_state(back.position)
+                    feed = Feed(batches)
+                    state, step, saved = back.state, back.step, back.step
+                    evaluation = back.extras["evaluation"]
+                    checkpoints.drop_after(step)
+                    tracker.cut_back(step)
+                    # One line, and so all or nothing: it is from here that a resumed run knows its learning rate.
+                    tracker.log(
+                        step, SPLIT, {"rollbacks": rollbacks, "failed": met.step, "learning_rate": rate}
+                    )
+                    reports.go_back(back.extras["tally"])
+                    continue
+                else:
+                    if step != saved:
+                        save()
+                    incidents.add(met, feed.position, "stopped", None)
+                    raise met
 
             progress.update(step, {"loss": float(figures["loss"][step - start - 1])})
             if eval_fn is not None and (step % config.eval_every == 0 or step == config.steps):
                 evaluation = evaluate(eval_fn, state.params, validation, mesh=mesh)
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
+            reports.report(step, state)
             if step % config.save_every == 0 or step == config.steps:
                 saved = save()
 
@@ -216,33 +256,4 @@ def fit(
         )  # before the last save, so that a resumed run, which starts from that, has spent more
         if step != saved:
             save()
-    return Result(state, step, finished(), evaluation, spent)
-
-
-def _beginning(
-    state: TrainState, checkpoints: Checkpoints, batches: Batches, config: LoopConfig, resume: bool
-) -> tuple[TrainState, int, dict[str, Any]]:
-    """The state to begin with, its step if that is saved already (else -1), and what was saved beside it."""
-    if not resume and (steps := checkpoints.steps()):
-        raise ValueError(
-            f"{checkpoints.folder.parent} holds a run of {steps[-1]} steps already; "
-            "resume it or choose another folder"
-        )
-    restored = checkpoints.restore_latest(state) if resume else None
-    if restored is None:
-        return copied(state), -1, {"seconds": 0.0, "evaluation": {}}
-    if restored.step > config.steps:
-        raise ValueError(
-            f"{checkpoints.folder.parent} has been trained for {restored.step} steps, more than the "
-            f"{config.steps} asked for; resume with {restored.step} steps or more"
-        )
-    batches.set_state(restored.position)
-    return restored.state, restored.step, restored.extras
-
-
-def _filling(batch: PyTree, state: TrainState, mesh: Mesh) -> str:
-    """What to say of batches that don't divide over the devices; nothing of those that do."""
-    full = check_divides(batch, state.carry, mesh)
-    if not full or full == batch_size(batch):
-        return ""
-    return f"batch of {batch_size(batch)} filled up to {full} to divide over {mesh.size} devices"
+    return Result(state, step, finished(), evaluation, spent, skipped, rollbacks)

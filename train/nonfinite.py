@@ -1,7 +1,9 @@
 """When a loss or gradient is NaN or infinite: which parameter, and how to say so."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,22 +23,41 @@ class NonFinite(FloatingPointError):
         grad_norm: the gradient's norm at that step.
         parameters: what is wrong with the gradient, by parameter name: "nan", "inf", or "too large" where it
             is finite but its norm is not. Empty if the gradient is in order.
-        checkpoint: where the last good state is saved.
+        checkpoint: where the last good state is saved, or will be if training stops.
+        first: what first wasn't finite inside the net, as `explain` told `fit`; empty if nobody was asked.
+        rollbacks: how many times the run had gone back to an earlier state before.
     """
 
     def __init__(
-        self, step: int, loss: float, grad_norm: float, parameters: dict[str, str], checkpoint: Path
+        self,
+        step: int,
+        loss: float,
+        grad_norm: float,
+        parameters: dict[str, str],
+        checkpoint: Path,
+        first: Mapping[str, Any] | None = None,
+        rollbacks: int = 0,
     ) -> None:
         self.step, self.loss, self.grad_norm = step, loss, grad_norm
         self.parameters, self.checkpoint = parameters, checkpoint
-        shown = [f"{name} ({fault})" for name, fault in list(parameters.items())[:5]]
-        if len(parameters) > len(shown):
-            shown.append(f"{len(parameters) - len(shown)} more")
-        culprits = f" in {', '.join(shown)}" if shown else ""
+        self.first, self.rollbacks = first or {}, rollbacks
+        tried = f", after {rollbacks} rollbacks," if rollbacks > 1 else ", after a rollback," * rollbacks
         super().__init__(
-            f"step {step}: the loss is {loss:.6g} and the norm of its gradient {grad_norm:.6g}{culprits}; "
-            f"training stopped and the state before it is saved in {checkpoint}; "
+            f"{self.met}; training stopped{tried} and the state before it is saved in {checkpoint}; "
             "lower the learning rate or clip the gradient"
+        )
+
+    @property
+    def met(self) -> str:
+        """What wasn't finite, without what was done about it."""
+        shown = [f"{name} ({fault})" for name, fault in list(self.parameters.items())[:5]]
+        if len(self.parameters) > len(shown):
+            shown.append(f"{len(self.parameters) - len(shown)} more")
+        culprits = f" in {', '.join(shown)}" if shown else ""
+        why = f"; {self.first['sentence']}" if "sentence" in self.first else ""
+        return (
+            f"step {self.step}: the loss is {self.loss:.6g} and the norm of its gradient "
+            f"{self.grad_norm:.6g}{culprits}{why}"
         )
 
 

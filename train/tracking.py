@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, SupportsFloat
 
+import numpy as np
 from tensorboardX import SummaryWriter
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -32,11 +33,12 @@ class Tracker:
     def cut_back(self, step: int) -> None:
         """Removes what was written after `step`, and a last line that a kill left half written.
 
-        The file is replaced in one move. TensorBoard is told to hide its events after `step`. Call it first.
+        The file is replaced in one move. TensorBoard is told to hide its events after `step`.
 
         Raises:
             ValueError: a line before the last isn't such a record.
         """
+        self.close()
         path = self.folder / METRICS_FILE
         if not path.exists():
             return
@@ -64,6 +66,17 @@ class Tracker:
         # than a small train step when each figure went alone.
         scalars = [Summary.Value(tag=f"{split}/{name}", simple_value=value) for name, value in values.items()]
         self._events.file_writer.add_summary(Summary(value=scalars), step)
+
+    def picture(self, step: int, tag: str, pixels: np.ndarray) -> None:
+        """Writes an image for TensorBoard, `[rows, columns, 3]` of uint8."""
+        self._open()
+        self._events.add_image(tag, pixels, step, dataformats="HWC")
+
+    def records(self, split: str) -> list[dict[str, Any]]:
+        """What has been logged under this name, NaN and infinities put back."""
+        if not (self.folder / METRICS_FILE).exists():
+            return []
+        return [record for record in read_metrics(self.folder) if record["split"] == split]
 
     def flush(self) -> None:
         """Sends buffered TensorBoard events to their file."""

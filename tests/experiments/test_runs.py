@@ -41,7 +41,8 @@ def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     assert config["hidden_size"] == 6
     assert config["seed"] == 0  # a default, written out
     assert config["loop"] == {
-        "steps": 100, "log_every": 20, "eval_every": 50, "save_every": 50, "chunk": 50, "keep": 2
+        "steps": 100, "log_every": 20, "eval_every": 50, "save_every": 50, "chunk": 50, "keep": 2,
+        "nonfinite": "stop", "rollbacks": 3, "health": {"every": 0, "examples": 2, "directions": 8},
     }  # fmt: skip
     assert config["optimizer"]["name"] == ("momentum" if name == "gradients" else "adam")
 
@@ -73,7 +74,7 @@ def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     assert all((folder / "figures" / file).stat().st_size > 5_000 for file in drawn)
 
 
-FIGURES = {"gradient_against_lag"} | {
+FIGURES = {"gradient_against_lag", "lyapunov_spectrum"} | {
     f"{what}_{moment}" for what in ("singular_values", "eigenvalues") for moment in ("before", "after")
 }
 
@@ -165,7 +166,10 @@ def test_gradients_arrays_and_table(finished: Finished, names: list[str]) -> Non
     table, found = (folder / "table.txt").read_text(), results(folder)
     header, *rows = table.splitlines()
     assert header.split()[:3] == ["cell", "training", "slope"]
-    assert "largest σ at lag 1, 8, 32, 63" in header
+    assert header.split()[3:] == ["half-life", "λ₁", "accuracy"]
+    assert "largest σ at lag 1, 8, 32, 63" in rows[5]
+    assert max(map(len, table.splitlines())) <= 120
+    exponents = load(folder, "exponents")
     for name, before, after in zip(names, rows[0:4:2], rows[1:4:2], strict=True):
         assert before.startswith(f"{name} ")
         assert " before " in before
@@ -181,6 +185,15 @@ def test_gradients_arrays_and_table(finished: Finished, names: list[str]) -> Non
         slope = np.polyfit(lags, np.log(falling[lags]), 1)[0]
         assert row["slope"] == pytest.approx(slope, rel=1e-6)
         assert f"{slope:+.3f}" in after
+        assert row["half_life"] == pytest.approx(math.log(2) / -slope, rel=1e-6)
+        assert f"{row['half_life']:.3g}" in after
+        spectrum = exponents[f"{name}|after"]
+        assert spectrum.shape == (2, 6)
+        assert (np.diff(spectrum) <= 0).all()
+        assert row["exponent"] == pytest.approx(np.median(spectrum[:, 0]), rel=1e-6)
+        # Over 64 steps λ₁ is near the growth of the whole product, ln σ₁ / T.
+        growth = median[63, 0] / 64
+        assert abs(row["exponent"] - growth) < 0.1
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -225,7 +225,7 @@ def test_boundaries():
         stops.append(step)
     assert stops == [25, 40, 50, 60, 75, 80, 100, 120, 125, 130]
     assert next_boundary(31, config) == 40
-    assert next_boundary(31, config, lambda step, state: {}) == 35
+    assert next_boundary(31, config, config.log_every) == 35
 
 
 def test_progress_is_shown(tmp_path):

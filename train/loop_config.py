@@ -1,0 +1,71 @@
+"""How long to train and what to do along the way."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+NonFinitePolicy = Literal["stop", "skip", "rollback"]
+
+
+@dataclass(frozen=True)
+class HealthConfig:
+    """How often the net's health is measured while it trains, and on how much.
+
+    Training knows of it only when to stand still for it: what is measured is handed to `fit` (see `Probe`).
+
+    Raises:
+        ValueError: a number is below its least.
+    """
+
+    every: int = 0
+    """Measure exponents, singular values, gradients by lag and saturation every so many steps; 0: never."""
+    examples: int = 2
+    """Held-out sequences they are measured on."""
+    directions: int = 8
+    """Leading singular values of the products of Jacobians that are followed, k."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 0), ("examples", 1), ("directions", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"health.{name} is {getattr(self, name)}; it must be {least} or more")
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long to train and what to do along the way, all in steps.
+
+    Raises:
+        ValueError: a number is below 1.
+    """
+
+    steps: int = 1000
+    """Updates in all, those before a resumption included."""
+    log_every: int = 20
+    """Log the figures of every so many-th step."""
+    eval_every: int = 100
+    """Evaluate after so many steps."""
+    save_every: int = 500
+    """Save after so many steps; the end, and a stop, save too."""
+    chunk: int = 50
+    """Steps in one dispatch: more cost less, but a request to stop waits for them."""
+    keep: int = 2
+    """How many checkpoints stay."""
+    nonfinite: NonFinitePolicy = "stop"
+    """At a loss or gradient that isn't finite: stop; skip that batch; or rollback to the last checkpoint and go on
+    from there at half the learning rate."""
+    rollbacks: int = 3
+    """How many times rollback is tried before the run stops."""
+    health: HealthConfig = field(default_factory=HealthConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "log_every", "eval_every", "save_every", "chunk", "keep", "rollbacks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"loop.{name} is {getattr(self, name)}; it must be 1 or more")
+
+
+def next_boundary(step: int, config: LoopConfig, *others: int) -> int:
+    """Where the chunk from `step` ends: the next multiple of what has to be done between chunks, or the end.
+
+    `others` are strides of what is done besides evaluating and saving.
+    """
+    strides = (config.chunk, config.eval_every, config.save_every, *others)
+    return min(config.steps, *((step // stride + 1) * stride for stride in strides))
