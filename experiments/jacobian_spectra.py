@@ -32,7 +32,8 @@ from analysis import (
 from analysis.figures_lyapunov import spectra_by_value
 from analysis.figures_spectra import condition_numbers, mean_square, spectra_before_after
 from experiments.cells import label
-from experiments.gradients import MOMENTS, power_of_ten
+from experiments.gradients import MOMENTS
+from experiments.gradients_table import power_of_ten
 from experiments.nets import CELLS_HELP, NetsConfig, held_out_inputs, stored_config
 from experiments.network import check_cells
 from experiments.pieces import piece
