@@ -37,6 +37,7 @@ from analysis.mean_field import (
 from analysis.one_unit import OneUnit, OneUnitLoss, last_state
 from analysis.parameter_flow import half_life, lag_quantiles, parameter_gradient_by_lag
 from analysis.products import product_spectrum
+from analysis.ways_down import ways_down
 
 __all__ = [
     "CatMap",
@@ -84,4 +85,5 @@ __all__ = [
     "step_jacobians",
     "tanh_mean_field",
     "tanh_mean_field_path",
+    "ways_down",
 ]

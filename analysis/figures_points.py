@@ -26,10 +26,10 @@ from analysis.drawing import (
 
 # By the number of unstable directions: none, one, two, more.
 MARKS = ("o", "X", "D", "s")
-MARK_COLOURS = (COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[6])
+MARK_COLOURS = COLOURS[:4]  # those that panels side by side have in figures.eigenvalues_in_plane
 MARK_SIZES = (6.5, 5.5, 4.5, 5.0)
 PATH = "#b8b8b8"
-AXES = ("first principal axis", "second principal axis", "third principal axis")
+AXES = ("principal axis 1", "principal axis 2", "principal axis 3")
 
 
 def kind_of(unstable: int) -> str:
@@ -51,6 +51,7 @@ def fixed_points_in_axes(
     unstable: ArrayLike,
     fixed: ArrayLike,
     trajectories: ArrayLike,
+    ways: ArrayLike | None = None,
     *,
     elevation: float = 22.0,
     azimuth: float = -62.0,
@@ -58,31 +59,34 @@ def fixed_points_in_axes(
     """Fixed and slow points in three coordinates, as a body and from two sides, with trajectories behind them.
 
     `points [P, 3]`; `unstable [P]` how many directions lead away from each, which makes its mark; `fixed [P]`
-    False for a slow point, whose mark is hollow; `trajectories [N, T, 3]`. The body is seen from `elevation` and
-    `azimuth`, in degrees.
+    False for a slow point, whose mark is hollow; `trajectories [N, T, 3]`; `ways [M, T, 3]` those that lead down
+    from saddles, if any. The body is seen from `elevation` and `azimuth`, in degrees.
     """
     places = np.asarray(points, np.float64).reshape(-1, 3)
     counts = demand_shape("numbers of unstable directions", unstable, (len(places),)).astype(int)
     at_rest = np.asarray(fixed, bool)
     demand_shape("marks of fixed points", at_rest, (len(places),))
     paths = checked("trajectories", np.asarray(trajectories, np.float64), "[N, T, 3]")
+    down = np.zeros((0, 1, 3)) if ways is None else np.asarray(ways, np.float64)
     kinds = sorted({(not rest, int(count)) for count, rest in zip(counts, at_rest, strict=True)})
     with style.context(SETTINGS, after_reset=True):
-        figure = Figure(figsize=(PAGE, 2.75))
-        grid = figure.add_gridspec(
-            1, 3, width_ratios=(1.35, 1, 1), left=0.0, right=0.99, bottom=0.155, top=0.97, wspace=0.36
-        )
+        figure = Figure(figsize=(PAGE, 2.5), layout="constrained")
+        grid = figure.add_gridspec(1, 4, width_ratios=(1.3, 0.08, 1, 1))  # room for the body's third label
         body: Any = figure.add_subplot(grid[0], projection="3d", computed_zorder=False)
         body.view_init(elevation, azimuth)
-        body.set_box_aspect((1, 1, 0.9), zoom=0.92)
-        panels = [(body, (0, 1, 2)), (figure.add_subplot(grid[1]), (0, 1)), (figure.add_subplot(grid[2]), (0, 2))]
+        body.set_box_aspect((1, 1, 0.9), zoom=1.0)
+        panels = [(body, (0, 1, 2)), (figure.add_subplot(grid[2]), (0, 1)), (figure.add_subplot(grid[3]), (0, 2))]
         shown: list[Artist] = [Line2D([], [], color=PATH, lw=0.8, label="trajectories")]
         for ax, of in panels:
             for path in paths:
                 ax.plot(*path[:, list(of)].T, color=PATH, lw=0.5, alpha=0.8, zorder=1)
+            for way in down:
+                ax.plot(*way[:, list(of)].T, color=MARK_COLOURS[1], lw=1.0, zorder=2)
             for slow, count in reversed(kinds):  # the stable points on top
                 here = places[(counts == count) & (at_rest != slow)]
                 ax.plot(*here[:, list(of)].T, zorder=3 + (count == 0), mew=0.8, **mark_of(count, not slow))
+        if len(down):
+            shown.append(Line2D([], [], color=MARK_COLOURS[1], lw=1.0, label="ways down from saddles"))
         for slow, count in kinds:
             number = int(np.sum((counts == count) & (at_rest != slow)))
             name = f"{'slow, ' if slow else ''}{kind_of(count)} ({number})"
@@ -96,10 +100,7 @@ def fixed_points_in_axes(
             axis.labelpad = -6
             axis.set_tick_params(pad=-3)
             axis.set_pane_color((1.0, 1.0, 1.0, 0.0))
-        room = figure.get_figheight()
         add_legend(figure, shown)
-        # The legend stands in what the figure has grown by.
-        grid.update(bottom=0.155 * room / figure.get_figheight(), top=0.97 * room / figure.get_figheight())
     return figure
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis import FixedPoints, figures, find_fixed_points, principal_axes
+from analysis import FixedPoints, figures, find_fixed_points, principal_axes, ways_down
 from analysis.figures_points import bits_against_time, fixed_points_in_axes, kind_of
 from data import Batch, flip_flop
 from experiments.problem import Problem, from_task
@@ -148,8 +148,9 @@ def measure(
     """Fixed points and what they are read out as, in double precision, and some of the states of a held-out batch.
 
     `states [P, S]`, `speed [P]`, `fixed [P]`, `unstable [P]`, `eigenvalues [P, S]`, `starts [P]`, `lost []` as in
-    `FixedPoints`, the stable ones first; `readout [P, bits]`; `places [P, 3]` and `trajectories [N, T, 3]` in the
-    principal axes of the trajectories; `inputs`, `targets`, `outputs [T, bits]` of one sequence.
+    `FixedPoints`, the stable ones first; `readout [P, bits]`; `ends [M, 2]` the points in which both ways down from
+    each of the M saddles with one unstable direction end, −1 for none; `places [P, 3]`, `trajectories [N, T, 3]` and
+    `ways [2M, T, 3]` in the principal axes of the trajectories; `inputs`, `targets`, `outputs [T, bits]` of one sequence.
     """
     answers = np.asarray(model.apply(params, batch.inputs[:, :1]))[:, 0]
     with jax.enable_x64(True):
@@ -159,16 +160,19 @@ def measure(
         vectors = np.asarray(jax.vmap(jax.vmap(lambda state: ravel_state(state)[0]))(visited))
         key = jax.random.fold_in(jax.random.key(config.seed), 2)
         starts = choose_starts(key, visited, config.starts, config.noise)
-        found = find_fixed_points(layer, own, jnp.zeros(config.bits), starts)
-        found = in_order(found)
-        outputs = jax.jit(partial(outputs_at, layer))(own, jnp.asarray(found.states), jnp.zeros(config.bits))
+        silence = jnp.zeros(config.bits)
+        found = in_order(find_fixed_points(layer, own, silence, starts))
+        ways = ways_down(layer, own, silence, found.states[found.fixed & (found.unstable == 1)])
+        outputs = jax.jit(partial(outputs_at, layer))(own, jnp.asarray(found.states), silence)
         readout = np.asarray(model.apply(precise, outputs, method=lambda module, ys: module.readout(ys)))
     drawn = vectors[:, :DRAWN].swapaxes(0, 1)
     mean, axes = principal_axes(drawn, 3)
     return {
         **{name: np.asarray(value) for name, value in vars(found).items()},
         "readout": readout.reshape(-1, config.bits),
+        "ends": nearest(ways[:, :, -1], found.states),
         "places": (found.states - mean) @ axes.T,
+        "ways": ((ways - mean) @ axes.T).reshape(-1, ways.shape[2], 3),
         "trajectories": (drawn - mean) @ axes.T,
         "inputs": np.asarray(batch.inputs)[:, 0],
         "targets": np.asarray(batch.targets)[:, 0],
@@ -216,9 +220,26 @@ def outputs_at(layer: Cell, params: Params, states: Array, x: Array) -> Array:
     return jax.vmap(lambda vector: layer.step(weights, restore(vector), drive)[1])(states)
 
 
+def nearest(ends: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """Which of the points `[P, S]` each end `[..., S]` has come to, −1 where it is at none."""
+    if not len(states):
+        return np.full(ends.shape[:-1], -1)
+    distances = np.linalg.norm(ends[..., None, :] - states, axis=-1)
+    return np.where(distances.min(axis=-1, initial=np.inf) < 1e-3, distances.argmin(axis=-1), -1)
+
+
 def patterns(arrays: dict[str, np.ndarray]) -> list[str]:
     """The corner nearest to each point's readout, `+-+` for +1, −1, +1."""
     return ["".join("+" if value > 0 else "-" for value in row) for row in arrays["readout"]]
+
+
+def neighbours(arrays: dict[str, np.ndarray]) -> int:
+    """How many saddles lead down to two stable points whose patterns differ in one bit."""
+    names, unstable = patterns(arrays), arrays["unstable"]
+    joined = [
+        [names[i] for i in pair] for pair in arrays["ends"] if (pair >= 0).all() and not unstable[pair].any()
+    ]
+    return sum(sum(a != b for a, b in zip(*pair, strict=True)) == 1 for pair in joined)
 
 
 def counts(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -227,10 +248,13 @@ def counts(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     stable = {
         name for name, n, at_rest in zip(patterns(arrays), unstable, fixed, strict=True) if at_rest and n == 0
     }
+    real = np.isreal(arrays["eigenvalues"][fixed]) & (arrays["eigenvalues"][fixed].real > 1)
     return {
         "stable": int(np.sum(fixed & (unstable == 0))),
         "patterns": len(stable),
         "saddles": {str(n): int(np.sum(fixed & (unstable == n))) for n in np.unique(unstable[fixed]) if n},
+        "joining_neighbours": neighbours(arrays),
+        "index": int(np.sum((-1) ** np.sum(real, axis=1))),  # sign det(I − J) = Π sign(1 − λ), pairs cancel
         "slow": int(np.sum(~fixed)),
         "lost_starts": int(arrays["lost"]),
     }
@@ -245,9 +269,15 @@ def format_table(config: Config, test: dict[str, float], arrays: dict[str, np.nd
         f"{test['mean_square_error']:.5f}, {test['accuracy']:.2%} of the bits right on held-out sequences",
         f"fixed points without input, from {config.starts} starts:",
         f"  {found['stable']:>4}  stable, for {found['patterns']} of the {2**config.bits} patterns",
-        *(f"  {number:>4}  {kind_of(int(n))}" for n, number in found["saddles"].items()),
+        *(
+            f"  {number:>4}  {kind_of(int(n))}"
+            + (f"; {found['joining_neighbours']} of them lead to two patterns one bit apart" if n == "1" else "")
+            for n, number in found["saddles"].items()
+        ),
         f"  {found['slow']:>4}  slow points",
         f"  {found['lost_starts']:>4}  starts that ended at none",
+        f"  {found['index']:>+4}  sum of sign det(I − J): +1 if none is missed, where the state can't leave a ball "
+        "(Brouwer)",
         "",
         f"{'pattern':<{width}}  {'speed q':>8}  {'starts':>6}  {'largest |λ|':>11}  {'distance':>8}  readout",
     ]
@@ -280,7 +310,9 @@ def draw(folder: Path) -> list[Path]:
     metric = "validation/mean_square_error"
     curve = {"step": record[f"{metric}/step"], "value": record[metric]}
     drawn = {
-        "fixed_points": fixed_points_in_axes(arrays["places"], unstable, fixed, arrays["trajectories"]),
+        "fixed_points": fixed_points_in_axes(
+            arrays["places"], unstable, fixed, arrays["trajectories"], arrays["ways"]
+        ),
         "bits": bits_against_time(arrays["inputs"], arrays["targets"], arrays["outputs"]),
         "training": figures.loss_curves(
             {config["cell"]: curve},

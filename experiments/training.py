@@ -22,6 +22,7 @@ from models.cells.batch_norm import observe_sequence, update_averages
 from train import (
     BATCH_AXIS,
     LoopConfig,
+    LossFn,
     OptimizerConfig,
     SumCount,
     Until,
@@ -160,19 +161,22 @@ def train_model(
     validation: Sequence[Batch],
     label: str,
     until: Until | None = None,
+    begin: Params | None = None,
+    loss: LossFn | None = None,
 ) -> Params:
     """Trains a fresh model, or goes on with the one in the folder; returns its parameters.
 
-    `config` has `seed`, `loop` and `optimizer`; `until` ends it early: see `fit`. Raises Stopped where a signal
-    asked to stop.
+    `config` has `seed`, `loop` and `optimizer`; `until` ends it early: see `fit`. `begin` are parameters to begin
+    with in place of fresh ones, `loss` what is made small in place of the first measure. Raises Stopped where a
+    signal asked to stop.
     """
-    params = initial_params(model, config.seed, validation[0])
+    params = initial_params(model, config.seed, validation[0]) if begin is None else begin
     state = create_state(params, config.optimizer, jax.random.key(config.seed))
     trained = over_devices(model, run.devices)
     with stop_on_signals() as stop:
         result = fit(
             state,
-            loss_fn=Loss(trained, measure),
+            loss_fn=Loss(trained, measure) if loss is None else loss,
             eval_fn=Evaluation(model, measure),
             refresh=Averages(trained) if isinstance(cell_of(model), BatchNormLSTM) else None,
             mesh=batch_mesh(run.devices),
