@@ -75,7 +75,11 @@ def fixed_points_in_axes(
         body: Any = figure.add_subplot(grid[0], projection="3d", computed_zorder=False)
         body.view_init(elevation, azimuth)
         body.set_box_aspect((1, 1, 0.9), zoom=1.0)
-        panels = [(body, (0, 1, 2)), (figure.add_subplot(grid[2]), (0, 1)), (figure.add_subplot(grid[3]), (0, 2))]
+        panels = [
+            (body, (0, 1, 2)),
+            (figure.add_subplot(grid[2]), (0, 1)),
+            (figure.add_subplot(grid[3]), (0, 2)),
+        ]
         shown: list[Artist] = [Line2D([], [], color=PATH, lw=0.8, label="trajectories")]
         for ax, of in panels:
             for path in paths:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 NAMES = ("adding", "copy_memory", "temporal_order", "digits", "gradients", "long_memory", "speed")
-NAMES += ("fixed_points",)
+NAMES += ("fixed_points", "flossing")
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
 

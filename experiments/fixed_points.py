@@ -149,8 +149,9 @@ def measure(
 
     `states [P, S]`, `speed [P]`, `fixed [P]`, `unstable [P]`, `eigenvalues [P, S]`, `starts [P]`, `lost []` as in
     `FixedPoints`, the stable ones first; `readout [P, bits]`; `ends [M, 2]` the points in which both ways down from
-    each of the M saddles with one unstable direction end, −1 for none; `places [P, 3]`, `trajectories [N, T, 3]` and
-    `ways [2M, T, 3]` in the principal axes of the trajectories; `inputs`, `targets`, `outputs [T, bits]` of one sequence.
+    each of the M saddles with one unstable direction end, −1 for none; `places [P, 3]`, `trajectories [N, T, 3]`
+    and `ways [2M, T, 3]` in the principal axes of the trajectories; `inputs`, `targets`, `outputs [T, bits]` of
+    one sequence.
     """
     answers = np.asarray(model.apply(params, batch.inputs[:, :1]))[:, 0]
     with jax.enable_x64(True):
@@ -271,7 +272,11 @@ def format_table(config: Config, test: dict[str, float], arrays: dict[str, np.nd
         f"  {found['stable']:>4}  stable, for {found['patterns']} of the {2**config.bits} patterns",
         *(
             f"  {number:>4}  {kind_of(int(n))}"
-            + (f"; {found['joining_neighbours']} of them lead to two patterns one bit apart" if n == "1" else "")
+            + (
+                f"; {found['joining_neighbours']} of them lead to two patterns one bit apart"
+                if n == "1"
+                else ""
+            )
             for n, number in found["saddles"].items()
         ),
         f"  {found['slow']:>4}  slow points",
