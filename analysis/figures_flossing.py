@@ -69,7 +69,7 @@ def spectra_of_variants(panels: Mapping[str, Mapping[str, ArrayLike]], *, flosse
     """Lyapunov exponents λ_i against i, one panel a task and moment, one colour a variant: `[N, S]` along N
     sequences, whose mean is drawn, twice as many of the largest as are `flossed`; beyond the line they are not."""
     demand_names(panels, "spectra of variants")
-    styles = styles_of(name for variants in reversed(panels.values()) for name in variants)
+    styles = styles_of(name for variants in panels.values() for name in variants)
     shown = {
         title: {
             name: checked(f"exponents of {name!r}", np.asarray(value, np.float64), "[N, S]").mean(axis=0)

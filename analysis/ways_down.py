@@ -19,7 +19,7 @@ def ways_down(
     *,
     steps: int = 200,
     push: float = 1e-3,
-) -> Float[np.ndarray, "P 2 steps+1 S"]:
+) -> Float[np.ndarray, "P 2 points S"]:
     """From each fixed point s* the trajectories under constant input x that begin at s* ± `push`·v.
 
     v is the unit eigenvector of ∂F/∂s of the largest eigenvalue in modulus (its real part where it is complex). A
@@ -46,8 +46,12 @@ def follow(cell: Cell, steps: int, params: Params, x: Array, vectors: Array) -> 
     """Trajectories from the states `[P, 2, S]`, themselves first: `[P, 2, steps + 1, S]`."""
     following = held(cell, params, x, cell.initial_state(params))
 
+    def step(vector: Array, _: None) -> tuple[Array, Array]:
+        stepped = following(vector)
+        return stepped, stepped
+
     def one(vector: Array) -> Array:
-        _, later = jax.lax.scan(lambda s, _: (following(s),) * 2, vector, length=steps)
+        _, later = jax.lax.scan(step, vector, length=steps)
         return jnp.concatenate([vector[None], later])
 
     return jax.vmap(jax.vmap(one))(vectors)

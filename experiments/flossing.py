@@ -21,54 +21,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from flax import linen as nn
 
-from analysis import figures, gradient_by_lag, half_life, lyapunov_spectrum
+from analysis import figures, half_life
 from analysis.figures_flossing import curves_of_variants, spectra_of_variants
-from data import Batch, delayed_recall, delayed_recall_baseline
-from experiments import adding, copy_memory
+from experiments import adding, copy_memory, delayed_recall
 from experiments.cells import label, parse_cell
-from experiments.floss import Floss, Flossing, flossing_loss
+from experiments.floss import MEASURED, Floss, Flossing, flossing_loss, measure
 from experiments.long_memory import GOALS, Goal, Outcome, outcome_of, told
 from experiments.network import NetworkConfig
-from experiments.problem import METRICS, Problem, from_task
+from experiments.problem import METRICS, Problem
 from experiments.run import Run, folder_name, read_arrays, read_run
 from experiments.training import (
     CELL_HELP,
     Flat,
     Loss,
-    Measure,
     initial_params,
     train_model,
     training_record,
 )
 from models import Cell
-from models.cell import Array, Output, Params, State, at_least
-from train import LoopConfig, OptimizerConfig, SumCount, square_error
+from models.cell import Params, at_least
+from train import LoopConfig, OptimizerConfig
 
 TaskName = Literal["copy_memory", "delayed_recall", "adding"]
 VARIANTS = ("no flossing", "before training", "before and during")
 PINNED = ("loop.eval_every",)  # a task is solved where it is evaluated
-MEASURED = 16  # held-out sequences along which exponents and gradients are measured
-
-
-def recall_error(outputs: Array, batch: Batch) -> dict[str, SumCount]:
-    """One number a step: `outputs` and targets `[T, B, 1]`."""
-    return {"mean_square_error": square_error(outputs, jnp.asarray(batch.targets), jnp.asarray(batch.mask))}
-
-
-def recall_problem(delay: int, length: int) -> Problem:
-    """Delayed recall of a number shown so many steps ago."""
-    return Problem(
-        title=f"delayed recall after {delay} steps",
-        data=from_task(partial(delayed_recall, length=length, delay=delay)),
-        measure=recall_error,
-        classes=1,
-        metric="mean_square_error",
-        baseline=delayed_recall_baseline(length, delay),
-        trivial="always answering 0",
-        each_step=True,
-    )
 
 
 @dataclass(frozen=True)
@@ -76,8 +53,8 @@ class Config:
     """Gradient flossing."""
 
     tasks: tuple[TaskName, ...] = ("copy_memory", "delayed_recall")
-    """copy_memory: ten symbols after --blanks; delayed_recall: at every step the number --delay steps ago; adding:
-    the sum of two marked numbers in --adding-length."""
+    """copy_memory: ten symbols after a stretch of blanks; delayed_recall: at every step a number shown long ago;
+    adding: the sum of two marked numbers."""
     blanks: int = 10
     """copy_memory: blanks between the symbols and their recall; sequences are 20 longer."""
     delay: int = 40
@@ -94,7 +71,7 @@ class Config:
     seed: int = 0
     """Of parameters and training data; held-out data don't depend on it."""
     repeats: int = 2
-    """Nets of each kind, with seeds from --seed on."""
+    """Nets of each kind, each with the next seed."""
     floss: Floss = field(default_factory=Floss)
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=3000, eval_every=100))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
@@ -147,18 +124,19 @@ class Config:
     def problem(self, task: TaskName) -> Problem:
         """A task as it is asked."""
         if task == "delayed_recall":
-            return recall_problem(self.delay, self.recall_length)
+            return delayed_recall.problem(self.delay, self.recall_length)
         return (
             copy_memory.problem(self.blanks) if task == "copy_memory" else adding.problem(self.adding_length)
         )
 
 
 def goal_of(config: Config, task: TaskName) -> Goal:
-    """When a task counts as solved; delayed recall at an error of 0.01, as adding."""
+    """When a task counts as solved: adding and delayed recall at an error of 0.01 (`long_memory`'s), copy when nine of
+    ten symbols are recalled: the 99 of 100 of gated and orthogonal nets are out of a tanh net's reach here."""
     if task == "delayed_recall":
-        problem = partial(recall_problem, length=config.recall_length)
+        problem = partial(delayed_recall.problem, length=config.recall_length)
         return Goal(problem, "mean_square_error", 0.01, high=False)
-    return GOALS[task]
+    return GOALS["adding"] if task == "adding" else dataclasses.replace(GOALS["copy_memory"], bound=0.9)
 
 
 @dataclass(frozen=True)
@@ -189,7 +167,7 @@ def main(config: Config, run: Run) -> str:
                 curves |= {f"{task}|{name}|{repeat}|{k}": v for k, v in training_record(folder).items()}
                 if repeat == 0:
                     for moment, params in (("before", begun), ("after", trained)):
-                        found = measure(config, problem, params)
+                        found = measure(config.layer(), problem, params)
                         measured |= {f"{task}|{name}|{moment}|{k}": v for k, v in found.items()}
     run.write_arrays("curves", curves)
     run.write_arrays("measured", measured)
@@ -245,47 +223,6 @@ def train_nets(
         yield name, begin, trained, folder
 
 
-def measure(config: Config, problem: Problem, params: Params) -> dict[str, np.ndarray]:
-    """What flossing is after, of one net on held-out sequences: `exponents [N, S]`, all of them, in double
-    precision, and `gradient_norms [T, N]` of the last step's loss at lags 1 … T."""
-    batch = few(problem.data.test()[0], MEASURED)
-    layer, own = config.layer(), params["params"]["recurrent"]["cell"]
-    with jax.enable_x64(True):
-        precise = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), own)
-        along = jnp.asarray(batch.inputs, jnp.float64)
-        spectrum = partial(
-            lyapunov_spectrum, layer, precise, qr_every=min(config.floss.qr_every, len(along) // 2)
-        )
-        exponents = np.asarray(jax.vmap(lambda xs: spectrum(xs).exponents, in_axes=1)(along))
-    model = problem.model(NetworkConfig(), layer)
-    norms = last_gradients(layer, model, problem.measure, problem.each_step, params, batch)
-    return {"exponents": exponents, "gradient_norms": np.asarray(norms)}
-
-
-def few(batch: Batch, count: int) -> Batch:
-    """The first so many sequences."""
-    taken = [np.take(leaf, range(count), axis) for leaf, axis in zip(batch, batch.batch_axes(), strict=True)]
-    return Batch(*taken)
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def last_gradients(
-    layer: Cell, model: nn.Module, measure: Measure, each_step: bool, params: Params, batch: Batch
-) -> Array:
-    """‖∂L_T/∂s_{T−k}‖ of each sequence's own loss at the last step: `[T, N]`, row i for lag i + 1."""
-
-    def loss(final: State, ys: Output) -> Array:
-        answer = jnp.asarray(model.apply(params, ys[-1], method=lambda module, y: module.readout(y)))
-        if not each_step:
-            return next(iter(measure(answer, batch).values()))[0]
-        last = Batch(*(jnp.asarray(leaf)[-1:] for leaf in batch))
-        return next(iter(measure(answer[None], last).values()))[
-            0
-        ]  # the sum, so that each keeps its own gradient
-
-    return gradient_by_lag(layer, params["params"]["recurrent"]["cell"], jnp.asarray(batch.inputs), loss)
-
-
 def format_table(
     config: Config,
     outcomes: Mapping[str, Mapping[str, Sequence[Outcome]]],
@@ -335,6 +272,7 @@ def draw(folder: Path) -> list[Path]:
     curves, measured = read_arrays(folder, "curves"), read_arrays(folder, "measured")
     titles = {"copy_memory": "copy", "delayed_recall": "delayed recall", "adding": "adding"}
     metrics = {"copy_memory": "recalled"}
+    quantities = {"recalled": "share of symbols recalled", "mean_square_error": "mean square error"}
     panels, y_labels, marks, spectra, drawn = {}, {}, {}, {}, {}
     for task in config["tasks"]:
         metric = metrics.get(task, "mean_square_error")
@@ -346,8 +284,8 @@ def draw(folder: Path) -> list[Path]:
             ]
             for name in VARIANTS
         }
-        y_labels[titles[task]] = f"{METRICS[metric][0]}, held out"
-        marks[titles[task]] = 0.99 if metric == "recalled" else 0.01
+        y_labels[titles[task]] = f"{quantities[metric]}, held out"
+        marks[titles[task]] = 0.9 if metric == "recalled" else 0.01
         norms = {}
         for moment in ("before", "after"):
             found = {n: measured[f"{task}|{n}|{moment}|exponents"] for n in VARIANTS}

@@ -25,6 +25,15 @@ OPTIONS: dict[str, tuple[str | float, ...]] = {
         *("--cells", "elman", "--methods", "scan", "associative", "newton", "--lengths", 4, 16),
         *("--hidden-size", 4, "--input-size", 2, "--batch-size", 2, "--repeats", 2, "--newton-memory", 1e-6),
     ),
+    "fixed_points": (
+        *("--cell", "gru", "--bits", 2, "--length", 15, "--starts", 40, "--probability", 0.2, *SMALL),
+        *("--optimizer.learning-rate", 0.03),
+    ),
+    # No net solves either task so soon.
+    "flossing": (
+        *("--tasks", "delayed_recall", "adding", "--delay", 3, "--recall-length", 12, "--adding-length", 12),
+        *("--floss.exponents", 2, "--floss.steps", 40, "--repeats", 1, *SMALL),
+    ),
 }
 
 

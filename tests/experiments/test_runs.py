@@ -22,6 +22,9 @@ Finished = Callable[[str], Path]
 Options = dict[str, tuple[str | float, ...]]
 
 
+ALONE = ("long_memory", "speed", "fixed_points", "flossing")  # they leave other things: in files of their own
+
+
 def trained_folders(name: str, folder: Path) -> list[Path]:
     """Where the metrics of each trained model are."""
     return sorted((folder / "cells").iterdir()) if name == "gradients" else [folder]
@@ -31,7 +34,7 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("long_memory", "speed")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ALONE])
 def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     folder = finished(name)
     described = json.loads((folder / "config.json").read_text())
