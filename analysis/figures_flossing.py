@@ -65,9 +65,11 @@ def curves_of_variants(
     return figure
 
 
-def spectra_of_variants(panels: Mapping[str, Mapping[str, ArrayLike]], *, flossed: int) -> Figure:
+def spectra_of_variants(
+    panels: Mapping[str, Mapping[str, ArrayLike]], *, flossed: Mapping[str, int]
+) -> Figure:
     """Lyapunov exponents λ_i against i, one panel a task and moment, one colour a variant: `[N, S]` along N
-    sequences, whose mean is drawn, twice as many of the largest as are `flossed`; beyond the line they are not."""
+    sequences, whose mean is drawn. Where a panel's first few are `flossed`, and not all, a line stands after them."""
     demand_names(panels, "spectra of variants")
     styles = styles_of(name for variants in panels.values() for name in variants)
     shown = {
@@ -77,25 +79,25 @@ def spectra_of_variants(panels: Mapping[str, Mapping[str, ArrayLike]], *, flosse
         }
         for title, variants in panels.items()
     }
-    count = min(2 * flossed, *(len(value) for variants in shown.values() for value in variants.values()))
-    leading = np.concatenate([v[:flossed] for variants in shown.values() for v in variants.values()])
+    every = [value for variants in shown.values() for value in variants.values()]
+    count = max(len(value) for value in every)
+    # The last ones of a net that has forgotten them lie far below and would take all the room.
+    leading = np.concatenate([value[: max(1, len(value) // 2)] for value in every])
     leading = leading[np.isfinite(leading)]
     low, high = min(leading.min(initial=0.0), -0.1), max(leading.max(initial=0.0), 0.02)
     with style.context(SETTINGS, after_reset=True):
         figure, axes = panel_grid(panels, 2.0, "index $i$", r"Lyapunov exponent $\lambda_i$ (nats per step)")
         axes[0].set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
         axes[0].yaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
-        for ax, variants in zip(axes, shown.values(), strict=True):
+        lines = entries(styles)
+        for ax, (title, variants) in zip(axes, shown.items(), strict=True):
             ax.axhline(0, color=GREY, lw=0.8)
-            if count > flossed:
-                ax.axvline(flossed + 0.5, color=GREY, lw=0.8, ls=":")
             for name, value in variants.items():
-                draw_line(ax, np.arange(1, count + 1), value[:count], label=name, **styles[name])
+                draw_line(ax, np.arange(1, len(value) + 1), value, label=name, **styles[name])
+            if flossed[title] < count:
+                ax.axvline(flossed[title] + 0.5, color=GREY, lw=0.8, ls=":")
         count_along(axes[0], 1, count, ticks=4)
-        handles = entries(styles)
-        if count > flossed:
-            handles.append(
-                Line2D([], [], color=GREY, lw=0.8, ls=":", label=f"the first {flossed} are flossed")
-            )
-        add_legend(figure, handles)
+        if min(flossed.values()) < count:
+            lines.append(Line2D([], [], color=GREY, lw=0.8, ls=":", label="flossed: those before"))
+        add_legend(figure, lines)
     return figure

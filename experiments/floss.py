@@ -29,8 +29,6 @@ MEASURED = 16  # held-out sequences along which exponents and gradients are meas
 class Floss:
     """When and how exponents are pushed to zero."""
 
-    exponents: int = 16
-    """How many of the largest, k."""
     trajectories: int = 1
     """Sequences of each batch, on each device, along which they are measured."""
     qr_every: int = 5
@@ -43,7 +41,7 @@ class Floss:
     """Of the mean of λ² beside the task's loss, during training."""
 
     def __post_init__(self) -> None:
-        for name in ("exponents", "trajectories", "qr_every", "steps"):
+        for name in ("trajectories", "qr_every", "steps"):
             if getattr(self, name) < 1:
                 option = f"--floss.{name.replace('_', '-')}"
                 raise ValueError(
@@ -55,14 +53,12 @@ class Floss:
                 raise ValueError(f"{option} must be above 0 and finite, but is {getattr(self, name)}")
 
 
-def flossing_loss(cell: Cell, params: Params, xs: Array, floss: Floss) -> Array:
+def flossing_loss(cell: Cell, params: Params, xs: Array, k: int, qr_every: int) -> Array:
     """mean λ_i² over the k largest exponents along each of `xs [T, N, D]`, from the cell's initial state.
 
     An exponent of −∞ (a step that takes a direction away) has no gradient and is left out.
     """
-    spectrum = partial(
-        lyapunov_spectrum, cell, params, k=floss.exponents, warmup=0, qr_every=min(floss.qr_every, len(xs))
-    )
+    spectrum = partial(lyapunov_spectrum, cell, params, k=k, warmup=0, qr_every=min(qr_every, len(xs)))
     exponents = jax.vmap(lambda xs: spectrum(xs).exponents, in_axes=1)(xs)
     return jnp.mean(jnp.where(jnp.isfinite(exponents), exponents, 0.0) ** 2)
 
@@ -72,6 +68,7 @@ class Flossing:
     """A `LossFn`: the flossing loss by itself, or `weight` times it beside the task's; equal for equal fields."""
 
     cell: Cell
+    exponents: int
     floss: Floss
     task: Loss | None = None
 
@@ -79,7 +76,8 @@ class Flossing:
         self, params: Params, carry: Any, batch: Batch, key: Array
     ) -> tuple[SumCount, tuple[Any, dict[str, SumCount]]]:
         inputs = jnp.asarray(batch.inputs)[:, : self.floss.trajectories]
-        term = flossing_loss(self.cell, params["params"]["recurrent"]["cell"], inputs, self.floss)
+        own = params["params"]["recurrent"]["cell"]
+        term = flossing_loss(self.cell, own, inputs, self.exponents, self.floss.qr_every)
         if self.task is None:
             return (term, jnp.ones(())), (carry, {})
         (total, count), (carry, others) = self.task(params, carry, batch, key)

@@ -12,7 +12,11 @@ from models import LSTM, Elman
 @pytest.mark.usefixtures("x64")
 def test_saddle_between_two_stable_points() -> None:
     """h' = tanh(2 h_1), tanh(h_2/2): from 0 to ± a with a = tanh 2a, along the first."""
-    params = {"kernel": jnp.zeros((1, 2)), "recurrent": jnp.diag(jnp.asarray([2.0, 0.5])), "bias": jnp.zeros(2)}
+    params = {
+        "kernel": jnp.zeros((1, 2)),
+        "recurrent": jnp.diag(jnp.asarray([2.0, 0.5])),
+        "bias": jnp.zeros(2),
+    }
     ways = ways_down(Elman(2), params, jnp.zeros(1), np.zeros((1, 2)), steps=60, push=1e-3)
     assert ways.shape == (1, 2, 61, 2)
     a = brentq(lambda a: a - np.tanh(2 * a), 0.1, 1)

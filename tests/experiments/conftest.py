@@ -32,7 +32,7 @@ OPTIONS: dict[str, tuple[str | float, ...]] = {
     # No net solves either task so soon.
     "flossing": (
         *("--tasks", "delayed_recall", "adding", "--delay", 3, "--recall-length", 12, "--adding-length", 12),
-        *("--floss.exponents", 2, "--floss.steps", 40, "--repeats", 1, *SMALL),
+        *("--exponents", 2, "--floss.steps", 40, "--repeats", 1, *SMALL),
     ),
 }
 

@@ -27,7 +27,9 @@ def of_three_units() -> dict[str, np.ndarray]:
     h / a with a = tanh 2a: its fixed points are the 27 of {−a, 0, a}³."""
     params: Any = {
         "params": {
-            "recurrent": {"cell": {"kernel": 3 * jnp.eye(3), "recurrent": 2 * jnp.eye(3), "bias": jnp.zeros(3)}},
+            "recurrent": {
+                "cell": {"kernel": 3 * jnp.eye(3), "recurrent": 2 * jnp.eye(3), "bias": jnp.zeros(3)}
+            },
             "readout": {"kernel": jnp.eye(3) / A, "bias": jnp.zeros(3)},
         }
     }
@@ -48,7 +50,9 @@ def test_cube_of_three_units(of_three_units: dict[str, np.ndarray]) -> None:
         "lost_starts": 0,
     }
     rounded = np.round(found["states"] / A, 6)
-    assert {tuple(row) for row in rounded} == {(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)}
+    assert {tuple(row) for row in rounded} == {
+        (x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)
+    }
     np.testing.assert_array_equal(found["unstable"], np.sum(rounded == 0, axis=1))
     np.testing.assert_array_equal(found["unstable"], np.sort(found["unstable"]))
     np.testing.assert_allclose(found["readout"], rounded, atol=1e-6)
@@ -65,10 +69,14 @@ def test_cube_of_three_units(of_three_units: dict[str, np.ndarray]) -> None:
 def test_table(of_three_units: dict[str, np.ndarray]) -> None:
     table = format_table(Config(cell="elman"), {"mean_square_error": 0.25, "accuracy": 0.5}, of_three_units)
     lines = table.splitlines()
-    assert lines[0].startswith("flip-flop of 3 bits, elman, 32 units: mean square error 0.25000, 50.00% of the bits")
+    assert lines[0].startswith(
+        "flip-flop of 3 bits, elman, 32 units: mean square error 0.25000, 50.00% of the bits"
+    )
     assert lines[2].split()[:2] == ["8", "stable,"]
     assert "12  saddle, 1 unstable direction; 12 of them lead to two patterns one bit apart" in lines[3]
-    rows = [line.split() for line in lines if line[:3].strip("+-") == "" and line[:1] in "+-" and len(line) > 40]
+    rows = [
+        line.split() for line in lines if line[:3].strip("+-") == "" and line[:1] in "+-" and len(line) > 40
+    ]
     assert sorted(row[0] for row in rows) == sorted(patterns(of_three_units)[:8])
     slope = 2 * (1 - A**2)  # tanh' at 2a is 1 − a²
     assert all(float(row[3]) == pytest.approx(slope, abs=1e-4) and float(row[4]) < 1e-4 for row in rows)
@@ -124,7 +132,11 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     ],
 )
 def test_mistakes(
-    arguments: list, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert command("fixed_points", *arguments) == 2
