@@ -69,7 +69,7 @@ def spectra_of_variants(
     panels: Mapping[str, Mapping[str, ArrayLike]], *, flossed: Mapping[str, int]
 ) -> Figure:
     """Lyapunov exponents λ_i against i, one panel a task and moment, one colour a variant: `[N, S]` along N
-    sequences, whose mean is drawn. Where a panel's first few are `flossed`, and not all, a line stands after them."""
+    sequences, whose mean is drawn. Where a panel's first few are `flossed`, not all, a line stands after them."""
     demand_names(panels, "spectra of variants")
     styles = styles_of(name for variants in panels.values() for name in variants)
     shown = {

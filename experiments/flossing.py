@@ -92,8 +92,8 @@ class Config:
             raise ValueError("--tasks must name at least one task, and none twice")
         if len(self.exponents) not in (1, len(self.tasks)) or min(self.exponents) < 1:
             raise ValueError(
-                f"--exponents {' '.join(map(str, self.exponents))} must be one whole number of at least 1, or one for "
-                f"each of the tasks {', '.join(self.tasks)}"
+                f"--exponents {' '.join(map(str, self.exponents))} must be one whole number of at least 1, or "
+                f"one for each of the tasks {', '.join(self.tasks)}"
             )
         if self.loop.steps % self.loop.eval_every:
             raise ValueError(
