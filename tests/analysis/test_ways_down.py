@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from analysis import ways_down
 from models import LSTM, Elman
@@ -19,7 +19,7 @@ def test_saddle_between_two_stable_points() -> None:
     }
     ways = ways_down(Elman(2), params, jnp.zeros(1), np.zeros((1, 2)), steps=60, push=1e-3)
     assert ways.shape == (1, 2, 61, 2)
-    a = brentq(lambda a: a - np.tanh(2 * a), 0.1, 1)
+    a = float(root_scalar(lambda a: a - np.tanh(2 * a), bracket=(0.1, 1), xtol=1e-14).root)
     order = np.argsort(ways[0, :, -1, 0])
     np.testing.assert_allclose(ways[0, order, 0], [[-1e-3, 0], [1e-3, 0]], atol=1e-12)
     np.testing.assert_allclose(ways[0, order, -1], [[-a, 0], [a, 0]], atol=1e-10)

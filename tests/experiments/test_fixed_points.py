@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from data import Batch, flip_flop
 from experiments.fixed_points import Config, format_table, tracking
@@ -18,7 +18,7 @@ from tests.data.test_tasks import KEY
 from tests.experiments.command import command, newest_checkpoint
 
 Finished = Callable[[str], Path]
-A = brentq(lambda a: a - np.tanh(2 * a), 0.1, 1)
+A = float(root_scalar(lambda a: a - np.tanh(2 * a), bracket=(0.1, 1), xtol=1e-14).root)
 
 
 @pytest.fixture(scope="module")
