@@ -29,9 +29,8 @@ OPTIONS: dict[str, tuple[str | float, ...]] = {
         *("--cell", "gru", "--bits", 2, "--length", 15, "--starts", 40, "--probability", 0.2, *SMALL),
         *("--optimizer.learning-rate", 0.03),
     ),
-    # No net solves either task so soon.
     "flossing": (
-        *("--tasks", "delayed_recall", "adding", "--delay", 3, "--recall-length", 12, "--adding-length", 12),
+        *("--tasks", "delayed_recall", "--delay", 3, "--recall-length", 12),
         *("--exponents", 2, "--floss.steps", 40, "--repeats", 1, *SMALL),
     ),
 }

@@ -1,7 +1,6 @@
 """Flossing: its loss and gradient against plain loops, that it does what it says, and what a run leaves."""
 
 import json
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +12,18 @@ import numpy as np
 import pytest
 
 from data import Batch, delayed_recall
+from experiments import adding
+from experiments.delayed_recall import problem as delayed_recall_problem
 from experiments.delayed_recall import recall_error
-from experiments.floss import Floss, Flossing, flossing_loss
+from experiments.floss import Floss, Flossing, few, flossing_loss, last_gradients
 from experiments.flossing import VARIANTS, Config, goal_of
+from experiments.network import NetworkConfig
+from experiments.problem import Problem
 from experiments.training import Loss
-from models import Elman, SequenceTagger
+from models import Elman, SequenceTagger, unroll
 from tests.data.test_tasks import KEY
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
+from tests.experiments.test_command_line import unboxed
 from train import Tracker, read_metrics
 
 Finished = Callable[[str], Path]
@@ -131,62 +135,86 @@ def test_goals() -> None:
 def test_what_a_run_leaves(finished: Finished) -> None:
     folder = finished("flossing")
     results = json.loads((folder / "results.json").read_text())
-    assert {task: list(found) for task, found in results.items()} == {
-        task: list(VARIANTS) for task in ("delayed_recall", "adding")
-    }
+    assert {task: list(found) for task, found in results.items()} == {"delayed_recall": list(VARIANTS)}
     table = (folder / "table.txt").read_text()
     with np.load(folder / "arrays/measured.npz") as arrays:
-        measured = dict(arrays)
-    for task, variants in results.items():
-        home = folder / "nets" / task / "0"
-        assert newest_checkpoint(home / "flossing")[0] == 40
-        losses = [r["loss"] for r in read_metrics(home / "flossing") if r["split"] == "train"]
-        assert losses[-1] < losses[0]
-        for name, (outcome,) in variants.items():
-            records = read_metrics(home / name.replace(" ", "_"))
-            errors = [r["mean_square_error"] for r in records if r["split"] == "validation"]
-            assert outcome == {"solved": False, "steps": 100, "best": min(errors)}
-            assert f"({min(errors):.5f})" in table
-            assert ("flossing" in records[0]) == (name == "before and during")
-            assert measured[f"{task}|{name}|after|exponents"].shape == (16, 6)
-            assert measured[f"{task}|{name}|after|gradient_norms"].shape == (12, 16)
-        # The same beginning for the two that are flossed, another for the one that isn't.
-        begun = [measured[f"{task}|{name}|before|exponents"] for name in VARIANTS]
-        np.testing.assert_array_equal(begun[1], begun[2])
-        assert np.mean(begun[1][:, :2] ** 2) < np.mean(begun[0][:, :2] ** 2)
-    pictures = ("training", "exponents", "gradient_against_lag_delayed_recall", "gradient_against_lag_adding")
+        measured = {key.removeprefix("delayed_recall|"): value for key, value in arrays.items()}
+    home = folder / "nets/delayed_recall/0"
+    assert newest_checkpoint(home / "flossing")[0] == 40
+    losses = [r["loss"] for r in read_metrics(home / "flossing") if r["split"] == "train"]
+    assert losses[-1] < losses[0]
+    for name, (outcome,) in results["delayed_recall"].items():
+        records = read_metrics(home / name.replace(" ", "_"))
+        held_out = [(r["step"], r["mean_square_error"]) for r in records if r["split"] == "validation"]
+        steps, errors = zip(*held_out, strict=True)
+        assert outcome == {"solved": errors[-1] < 0.01, "steps": steps[-1], "best": min(errors)}
+        assert (str(steps[-1]) if outcome["solved"] else f"({min(errors):.5f})") in table
+        assert ("flossing" in records[0]) == (name == "before and during")
+        assert measured[f"{name}|after|exponents"].shape == (16, 6)
+        assert measured[f"{name}|after|gradient_norms"].shape == (12, 16)
+    # The same beginning for the two that are flossed, another for the one that isn't.
+    begun = [measured[f"{name}|before|exponents"] for name in VARIANTS]
+    np.testing.assert_array_equal(begun[1], begun[2])
+    assert np.mean(begun[1][:, :2] ** 2) < np.mean(begun[0][:, :2] ** 2)
+    pictures = ("training", "exponents", "gradient_against_lag_delayed_recall")
     drawn = {path.name for path in (folder / "figures").iterdir()}
     assert drawn == {f"{name}.{kind}" for name in pictures for kind in ("png", "pdf")}
 
 
+@pytest.mark.slow
 def test_resumed(
     finished: Finished, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in the second task and gone on with: the same bits, and nothing of the first is trained again."""
+    """Stopped in the second net and gone on with: the same bits, and nothing finished is trained again."""
     whole, folder, log = finished("flossing"), tmp_path / "run", Tracker.log
+    begun = set()
 
     def logged(self: Tracker, done: int, split: str, metrics: dict) -> None:
         log(self, done, split, metrics)
-        assert not again or "delayed_recall" not in str(self.folder)
-        if (self.folder.parts[-3:], done) == (("adding", "0", "before_training"), 60):
+        begun.add(self.folder.name)
+        if (self.folder.name, done) == ("before_training", 60) and not stopped:
             signal.raise_signal(signal.SIGTERM)
 
-    again = False
+    stopped = False
     monkeypatch.setattr(Tracker, "log", logged)
     arguments = ("flossing", *options["flossing"])
     assert command(*arguments, "--run-dir", folder) == 128 + signal.SIGTERM
-    again = True
-    monkeypatch.setattr(
-        "experiments.flossing.draw", lambda folder: shutil.copytree(whole / "figures", folder / "f")
-    )
-    monkeypatch.setattr(signal, "raise_signal", lambda number: None)
+    stopped = True
+    assert begun == {"flossing", "no_flossing", "before_training"}
+    begun.clear()
     assert command(*arguments, "--resume", folder) == 0
+    assert begun <= {"before_training", "before_and_during"}
     for name in ("flossing", *(name.replace(" ", "_") for name in VARIANTS)):
-        net = Path("nets/adding/0") / name
+        net = Path("nets/delayed_recall/0") / name
         assert newest_checkpoint(folder / net) == newest_checkpoint(whole / net)
         assert untimed(folder / net) == untimed(whole / net)
     assert arrays_bytes(folder) == arrays_bytes(whole)
     assert (folder / "table.txt").read_text() == (whole / "table.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "problem", [adding.problem(9), delayed_recall_problem(2, 9)], ids=["adding", "recall"]
+)
+def test_gradients_of_the_last_step(problem: Problem) -> None:
+    """Again by a way of its own: the loss of one sequence as a function of one state at a time."""
+    model = problem.model(NetworkConfig(), CELL)
+    batch = jax.tree.map(jnp.asarray, few(problem.data.test()[0], 3))
+    params: Any = model.init(jax.random.key(0), batch.inputs)
+    norms = last_gradients(CELL, model, problem.measure, problem.each_step, params, batch)
+    assert norms.shape == (9, 3)
+    readout, own = params["params"]["readout"], params["params"]["recurrent"]["cell"]
+
+    def loss(state: jax.Array, rest: jax.Array, target: jax.Array) -> jax.Array:
+        _, ys = unroll(CELL, own, rest, state)
+        return (ys[-1] @ readout["kernel"] + readout["bias"] - target)[0] ** 2
+
+    for n in range(3):
+        target = batch.targets[-1, n] if problem.each_step else batch.targets[n][None]
+        for lag in (1, 4, 9):
+            _, ys = unroll(CELL, own, batch.inputs[:, n])
+            state = ys[8 - lag] if lag < 9 else jnp.zeros(5)
+            alone = jax.grad(loss)(state, batch.inputs[9 - lag :, n], target)
+            assert float(norms[lag - 1, n]) == pytest.approx(float(jnp.linalg.norm(alone)), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +245,7 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert command("flossing", *arguments) == 2
-    err = capsys.readouterr().err
+    err = unboxed(capsys.readouterr().err)
     assert said in err
     assert "Traceback" not in err
     assert not (tmp_path / "runs").exists()
