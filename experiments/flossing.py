@@ -44,7 +44,7 @@ from models.cell import Params, at_least
 from train import LoopConfig, OptimizerConfig
 
 TaskName = Literal["copy_memory", "delayed_recall", "adding"]
-VARIANTS = ("no flossing", "before training", "before and during")
+VARIANTS = ("no flossing", "flossing before", "flossing before and during")
 PINNED = ("loop.eval_every",)  # a task is solved where it is evaluated
 
 
@@ -248,8 +248,8 @@ def format_table(
         lines += [
             f"{config.problem(task).title}, {label(config.cell)}, {config.hidden_size} units: steps until "
             f"{quantity} {side} {goal.bound:g}; in brackets the best of {config.loop.steps}",
-            f"{'flossing':<20}" + "".join(f"{seed:>11}" for seed in seeds)
-            + f"{'λ₁':>16}{f'λ_{k}':>16}{'half-life':>18}",
+            f"{"net":<28}" + "".join(f"{seed:>11}" for seed in seeds)
+            + f"{'λ₁':>16}{f'λ_{k}':>16}{'half-life':>20}",
         ]  # fmt: skip
         for name, found in variants.items():
             steps = [str(o.steps) if o.solved else f"({o.best:{digits}})" for o in found]
@@ -262,7 +262,7 @@ def format_table(
             )
             lives = " → ".join(f"{half_life(norms):.1f}" for norms in pairs["gradient_norms"])
             lines += [
-                f"{name:<20}" + "".join(f"{s:>11}" for s in steps) + f"{first:>18}{last:>18}{lives:>16}"
+                f"{name:<28}" + "".join(f"{s:>11}" for s in steps) + f"{first:>18}{last:>18}{lives:>18}"
             ]
         lines += [""]
     return "\n".join(

@@ -149,7 +149,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
         steps, errors = zip(*held_out, strict=True)
         assert outcome == {"solved": errors[-1] < 0.01, "steps": steps[-1], "best": min(errors)}
         assert (str(steps[-1]) if outcome["solved"] else f"({min(errors):.5f})") in table
-        assert ("flossing" in records[0]) == (name == "before and during")
+        assert ("flossing" in records[0]) == (name == "flossing before and during")
         assert measured[f"{name}|after|exponents"].shape == (16, 6)
         assert measured[f"{name}|after|gradient_norms"].shape == (12, 16)
     # The same beginning for the two that are flossed, another for the one that isn't.
@@ -172,7 +172,7 @@ def test_resumed(
     def logged(self: Tracker, done: int, split: str, metrics: dict) -> None:
         log(self, done, split, metrics)
         begun.add(self.folder.name)
-        if (self.folder.name, done) == ("before_training", 60) and not stopped:
+        if (self.folder.name, done) == ("flossing_before", 60) and not stopped:
             signal.raise_signal(signal.SIGTERM)
 
     stopped = False
@@ -180,10 +180,10 @@ def test_resumed(
     arguments = ("flossing", *options["flossing"])
     assert command(*arguments, "--run-dir", folder) == 128 + signal.SIGTERM
     stopped = True
-    assert begun == {"flossing", "no_flossing", "before_training"}
+    assert begun == {"flossing", "no_flossing", "flossing_before"}
     begun.clear()
     assert command(*arguments, "--resume", folder) == 0
-    assert begun <= {"before_training", "before_and_during"}
+    assert begun <= {"flossing_before", "flossing_before_and_during"}
     for name in ("flossing", *(name.replace(" ", "_") for name in VARIANTS)):
         net = Path("nets/delayed_recall/0") / name
         assert newest_checkpoint(folder / net) == newest_checkpoint(whole / net)
