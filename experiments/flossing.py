@@ -248,7 +248,7 @@ def format_table(
         lines += [
             f"{config.problem(task).title}, {label(config.cell)}, {config.hidden_size} units: steps until "
             f"{quantity} {side} {goal.bound:g}; in brackets the best of {config.loop.steps}",
-            f"{"net":<28}" + "".join(f"{seed:>11}" for seed in seeds)
+            f"{'net':<28}" + "".join(f"{seed:>11}" for seed in seeds)
             + f"{'λ₁':>16}{f'λ_{k}':>16}{'half-life':>20}",
         ]  # fmt: skip
         for name, found in variants.items():
