@@ -76,11 +76,8 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
     text = unboxed(capsys.readouterr().out)
     config = describe(name, importlib.import_module(f"experiments.{name}").Config())["config"]
     for key, value in (flat(config) | {"run_dir": None, "resume": None}).items():
-        shown = (
-            " ".join(f"'{v}'" if "(" in str(v) else str(v) for v in value)
-            if isinstance(value, list)
-            else str(value)
-        )
+        values = value if isinstance(value, list) else [value]
+        shown = " ".join(f"'{v}'" if "(" in str(v) else str(v) for v in values)
         # The option, its line of help, its default, and no other option in between.
         help_line = r",? (?:(?!\(default).)*?\w(?:(?!\(default| --).)*"
         option = rf"{option_name(key)}{help_line}\(default: {re.escape(shown)}\)"
