@@ -39,6 +39,7 @@ from analysis.mean_field import (
 from analysis.one_unit import OneUnit, OneUnitLoss, bistable_range, fixed_point_curve, last_state
 from analysis.parameter_flow import half_life, lag_quantiles, parameter_gradient_by_lag
 from analysis.products import product_spectrum
+from analysis.ways_down import ways_down
 
 __all__ = [
     "CatMap",
@@ -91,4 +92,5 @@ __all__ = [
     "tanh_mean_exponent",
     "tanh_mean_field",
     "tanh_mean_field_path",
+    "ways_down",
 ]

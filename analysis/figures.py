@@ -143,7 +143,7 @@ def eigenvalues_in_plane(eigenvalues: Mapping[str, ArrayLike]) -> Figure:
     with style.context(SETTINGS, after_reset=True):
         _, columns, width = arrangement(len(panels))
         figure, axes = panel_grid(
-            panels, (width - 1) / columns + 0.5, "real part, Re λ", "imaginary part, Im λ"
+            panels, (width - bool(steps)) / columns + 0.5, "real part, Re λ", "imaginary part, Im λ"
         )
         time = ScalarMappable(Normalize(1, max(steps, 2)), cmap="viridis")
         for ax, (name, values) in zip(axes, panels.items(), strict=True):

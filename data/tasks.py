@@ -119,6 +119,50 @@ def temporal_order_baseline() -> float:
     return 1 / 4
 
 
+def flip_flop(
+    key: jax.Array, batch_size: int, length: int, bits: int = 3, probability: float = 0.05
+) -> Batch:
+    """The flip-flop: every bit remembers the sign of the last pulse u_i on a channel of its own.
+
+        y_{t,i} = u_{t,i}        where a pulse comes, u_{t,i} = ±1, each sign as likely, with that probability
+        y_{t,i} = y_{t−1,i}      where none does, u_{t,i} = 0
+
+    At the first step a pulse comes on every channel, so that there is something to remember. inputs, targets
+    [T, B, bits] float32. Raises ValueError for length < 1, bits < 1, or a probability outside 0 … 1.
+    Sussillo & Barak 2013 (there three bits).
+    """
+    _check_sizes(batch_size, "length", length, 1, "the first step sets every bit")
+    _check_sizes(batch_size, "bits", bits, 1, "a flip-flop holds at least one bit")
+    if not 0 <= probability <= 1:
+        raise ValueError(f"probability is {probability}: that of a pulse lies in 0 … 1.")
+    shape = (length, batch_size, bits)
+    place_key, sign_key = jax.random.split(key)
+    steps = jnp.arange(length, dtype=jnp.int32)[:, None, None]
+    pulses = (_uniform(place_key, shape) < jnp.float32(probability)) | (steps == 0)
+    signs = (2 * _integers(sign_key, shape, 0, 2) - 1).astype(jnp.float32)
+    last = jax.lax.cummax(jnp.where(pulses, steps, 0), axis=0)
+    targets = jnp.take_along_axis(signs, last, axis=0)
+    return Batch(jnp.where(pulses, signs, 0), targets, _all_valid(length, batch_size))
+
+
+def delayed_recall(key: jax.Array, batch_size: int, length: int, delay: int) -> Batch:
+    """Delayed recall: at every step, what was shown so many steps ago, y_t = x_{t−d}, and 0 in the first d steps.
+
+    inputs [T, B, 1] uniform in [−1, 1), a multiple of 2⁻²³; targets [T, B, 1]. Raises ValueError for delay < 0
+    or length ≤ delay. The delayed copy of Jaeger 2001's memory capacity and of Engelken 2023.
+    """
+    _check_sizes(batch_size, "delay", delay, 0, "nothing is recalled before it is shown")
+    _check_sizes(batch_size, "length", length, delay + 1, f"what is shown is asked for {delay} steps later")
+    inputs = 2 * _uniform(key, (length, batch_size, 1)) - 1
+    nothing = jnp.zeros((delay, batch_size, 1), jnp.float32)
+    return Batch(inputs, jnp.concatenate([nothing, inputs[: length - delay]]), _all_valid(length, batch_size))
+
+
+def delayed_recall_baseline(length: int, delay: int) -> float:
+    """Mean square error of always answering 0: the variance 1/3 of a uniform value, in T − d of T steps."""
+    return (length - delay) / length / 3
+
+
 def _uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Multiples of 2⁻²⁴ uniform in [0, 1): 24 bits fit a float32's significand, so nothing is rounded."""
     bits = jax.random.bits(key, shape, jnp.uint32)

@@ -20,6 +20,8 @@ NAMES = (
     "edge_of_chaos",
     "cliff",
     "clipping",
+    "flossing",
+    "fixed_points",
     "claims",
     "long_memory",
     "speed",

@@ -160,15 +160,20 @@ def train_one(config: Config, run: Run, task: TaskName, cell: str, length: int) 
         label=f"{task}, {label(cell)}, T = {length}",
         until=goal.reached,
     )
+    outcome = outcome_of(folder, goal)
+    write_json(finished, vars(outcome))
+    return outcome
+
+
+def outcome_of(folder: Path, goal: Goal) -> Outcome:
+    """What became of the net that was trained in a folder, by its metrics."""
     record = training_record(folder)
     values = record[f"validation/{goal.metric}"]
-    outcome = Outcome(
+    return Outcome(
         solved=goal.reached({goal.metric: float(values[-1])}),
         steps=int(record[f"validation/{goal.metric}/step"][-1]),
         best=float(values.max() if goal.high else values.min()),
     )
-    write_json(finished, vars(outcome))
-    return outcome
 
 
 def at_length(cell: str, length: int) -> str:

@@ -23,6 +23,7 @@ from models.cells.batch_norm import observe_sequence, update_averages
 from train import (
     BATCH_AXIS,
     LoopConfig,
+    LossFn,
     OptimizerConfig,
     SumCount,
     Until,
@@ -161,21 +162,25 @@ def train_model(
     validation: Sequence[Batch],
     label: str,
     until: Until | None = None,
+    begin: Params | None = None,
+    loss: LossFn | None = None,
 ) -> Params:
     """Trains a fresh model, or goes on with the one in the folder; returns its parameters.
 
-    `config` has `seed`, `loop` and `optimizer`; `until` ends it early: see `fit`. With `loop.health.every` its
-    health is measured on the first batch of `validation`, and drawn. Raises Stopped where a signal asked to stop.
+    `config` has `seed`, `loop` and `optimizer`; `until` ends it early: see `fit`. `begin` are parameters to begin
+    with in place of fresh ones, `loss` what is made small in place of the first measure. With `loop.health.every`
+    its health is measured on the first batch of `validation`, and drawn. Raises Stopped where a signal asked to
+    stop.
     """
     cell = cell_of(model)
     probe = health_probe(cell, model, measure, validation[0], config.loop.health)
-    params = initial_params(model, config.seed, validation[0])
+    params = initial_params(model, config.seed, validation[0]) if begin is None else begin
     state = create_state(params, config.optimizer, jax.random.key(config.seed))
     trained = over_devices(model, run.devices)
     with stop_on_signals() as stop:
         result = fit(
             state,
-            loss_fn=Loss(trained, measure),
+            loss_fn=Loss(trained, measure) if loss is None else loss,
             eval_fn=Evaluation(model, measure),
             refresh=Averages(trained) if isinstance(cell, BatchNormLSTM) else None,
             mesh=batch_mesh(run.devices),

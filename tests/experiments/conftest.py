@@ -50,6 +50,14 @@ OPTIONS: dict[str, tuple[str | float, ...]] = {
         *("--gains", 0.8, 1.6, "--biases", 0.1, 0.5, "--lengths", 1, 6, "--units", 30, "--draws", 1),
         *("--trajectory", 250, "--hidden-size", 16, "--updates", 60, "--optimizer.learning-rate", 0.01),
     ),
+    "fixed_points": (
+        *("--cell", "gru", "--bits", 2, "--length", 15, "--starts", 40, "--probability", 0.2, *SMALL),
+        *("--optimizer.learning-rate", 0.03),
+    ),
+    "flossing": (
+        *("--tasks", "delayed_recall", "--delay", 3, "--recall-length", 12),
+        *("--exponents", 2, "--floss.steps", 40, "--repeats", 1, *SMALL),
+    ),
 }
 
 

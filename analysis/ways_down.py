@@ -1,0 +1,57 @@
+"""Where a saddle leads: the ways along its most unstable direction, which end at what it stands between."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from analysis.fixed_points import held, jacobians
+from models.cell import Array, Cell, Params, at_least
+
+
+def ways_down(
+    cell: Cell,
+    params: Params,
+    x: Float[Array, " D"],
+    points: Float[np.ndarray, "P S"],
+    *,
+    steps: int = 200,
+    push: float = 1e-3,
+) -> Float[np.ndarray, "P 2 points S"]:
+    """From each fixed point s* the trajectories under constant input x that begin at s* ± `push`·v.
+
+    v is the unit eigenvector of ∂F/∂s of the largest eigenvalue in modulus (its real part where it is complex). A
+    saddle with one unstable direction has its whole unstable manifold in these two; they end at the points whose
+    basins it parts. `points` are states of real leaves in the order of `ravel_state`, as `FixedPoints.states`.
+    Sussillo & Barak 2013, who follow them by the same means.
+    """
+    at_least(1, steps=steps)
+    states = jnp.asarray(points)
+    if not len(points):
+        return np.zeros((0, 2, steps + 1, points.shape[1]))
+    start = cell.initial_state(params)
+    starts = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(points), *leaf.shape)), start)
+    values, vectors = np.linalg.eig(np.asarray(jacobians(cell, params, x, states, starts), np.float64))
+    most = np.argmax(np.abs(values), axis=1)
+    directions = np.real(vectors[np.arange(len(points)), :, most])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    sides = np.stack([points + push * directions, points - push * directions], axis=1)
+    return np.asarray(follow(cell, steps, params, x, jnp.asarray(sides, states.dtype)), np.float64)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def follow(cell: Cell, steps: int, params: Params, x: Array, vectors: Array) -> Array:
+    """Trajectories from the states `[P, 2, S]`, themselves first: `[P, 2, steps + 1, S]`."""
+    following = held(cell, params, x, cell.initial_state(params))
+
+    def step(vector: Array, _: None) -> tuple[Array, Array]:
+        stepped = following(vector)
+        return stepped, stepped
+
+    def one(vector: Array) -> Array:
+        _, later = jax.lax.scan(step, vector, length=steps)
+        return jnp.concatenate([vector[None], later])
+
+    return jax.vmap(jax.vmap(one))(vectors)
