@@ -3,7 +3,7 @@
 #   make gradients ARGS="--steps 500"    the same with options (python -m experiments gradients --help)
 #   make PYTHON=python3.12 gradients     with another interpreter, 3.11 or later
 #   make test, make lint                 the suite; ruff and pyright
-#   make test-slow, make test-peers      the slow tests; those that need PyTorch and Equinox
+#   make test-slow, make test-peers      the slow tests; those that need PyTorch, Equinox, NLTK
 #   make bench                           beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (a quarter of an hour)
 #   make format, make lock, make clean
 .DEFAULT_GOAL := help
