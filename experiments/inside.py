@@ -43,6 +43,7 @@ class Inside:
 
     def entry(self, params: Params, batch: Batch) -> tuple[Params, Array]:
         """The cell's own parameters, and what it reads: `[T, B, D]`, zero where masked."""
+        batch = jax.tree.map(jnp.asarray, batch)
         found: list[tuple[Params, Array]] = []
 
         def enter(call: Any, args: Any, options: Any, context: nn.module.InterceptorContext) -> Any:
@@ -61,6 +62,7 @@ class Inside:
 
     def loss(self, params: Params, batch: Batch) -> Callable[[State, Output], Array]:
         """The loss, summed over the batch, as a function of the cell's final state and outputs."""
+        batch = jax.tree.map(jnp.asarray, batch)
 
         def of_outputs(final: State, ys: Output) -> Array:
             def replay(call: Any, args: Any, options: Any, context: nn.module.InterceptorContext) -> Any:

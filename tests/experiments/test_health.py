@@ -215,12 +215,13 @@ def test_a_model_from_inside(kind: str) -> None:
     if kind == "tagger":
         model, measure, targets = SequenceTagger(cell, 4), tagging, rng.integers(0, 4, size=(7, 3))
     batch = Batch(inputs, targets, mask)
-    params = model.init(jax.random.key(0), inputs, mask=mask)
+    given = (jnp.asarray(inputs), jnp.asarray(mask))
+    params = model.init(jax.random.key(0), given[0], mask=given[1])
     inside = Inside(model, measure)
     own, xs = inside.entry(params, batch)
     assert xs.shape == (7, 3, 3 if kind == "tokens" else 2)
     final, ys = unroll(cell, own, xs, mask=jnp.asarray(mask))
-    whole = measure(model.apply(params, inputs, mask=mask), batch)["cross_entropy"][0]
+    whole = measure(model.apply(params, given[0], mask=given[1]), batch)["cross_entropy"][0]
     np.testing.assert_allclose(inside.loss(params, batch)(final, ys), whole, rtol=1e-6)
     moved = inside.loss(params, batch)(final, ys + 1.0)
     assert abs(float(moved - whole)) > 1e-3
