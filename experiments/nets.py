@@ -1,9 +1,10 @@
 """Nets side by side, trained on one embedded task: what the experiments on their Jacobians share."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import numpy as np
 import tyro
@@ -27,7 +28,6 @@ PROBLEMS: dict[TaskName, Callable[[int], Problem]] = {
     "temporal_order": temporal_order.problem,
 }
 CELLS_HELP = f"The cells side by side: {CELL_HELP}. T in a cell's options is the length: lstm(max_lag=T)."
-NESTED = {"loop": LoopConfig, "optimizer": OptimizerConfig}
 Flat = tyro.conf.arg(name="")
 
 
@@ -90,14 +90,14 @@ Stored = TypeVar("Stored")
 
 def stored_config(kind: type[Stored], folder: Path) -> Stored:
     """The config of a run, as `config.json` holds it."""
-    stored: dict[str, Any] = read_run(folder)["config"]
-    return kind(
-        **{
-            name: NESTED[name](**value)
-            if name in NESTED
-            else tuple(value)
-            if isinstance(value, list)
-            else value
-            for name, value in stored.items()
-        }
-    )
+    return from_json(kind, read_run(folder)["config"])
+
+
+def from_json(kind: Any, stored: Any) -> Any:
+    """A dataclass from what JSON made of it: those within it from dictionaries, tuples from lists."""
+    if isinstance(stored, list):
+        return tuple(stored)
+    if not dataclasses.is_dataclass(kind):
+        return stored
+    types = get_type_hints(kind)
+    return kind(**{name: from_json(types[name], value) for name, value in stored.items()})  # type: ignore
