@@ -29,6 +29,7 @@ def load(folder: Path, name: str) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+@pytest.mark.slow
 def test_edges_and_peaks(finished: Path) -> None:
     """Two stable points exactly for −2.65561 < b < −2.34439; at T = 2,000 the peak is within 1e-4 of the edge, at
     T = 50 still 0.006 away."""
@@ -42,6 +43,7 @@ def test_edges_and_peaks(finished: Path) -> None:
     assert "for -2.65561 < b < -2.34439" in table
 
 
+@pytest.mark.slow
 def test_paths_by_hand(finished: Path) -> None:
     """The three descents of one unit by a NumPy loop with its gradient by the chain rule, in double precision."""
     arrays = load(finished, "one_unit")
@@ -69,6 +71,7 @@ def test_paths_by_hand(finished: Path) -> None:
                 break  # it leapt, and 50 steps of rounding tell apart what comes after
 
 
+@pytest.mark.slow
 def test_without_clipping_it_leaps(finished: Path) -> None:
     """Its longest step is many times the bound on the others', which is rate · clip (√2 of it by value)."""
     where = {kind: load(finished, "one_unit")[f"{kind}|where"] for kind in KINDS}
@@ -78,6 +81,7 @@ def test_without_clipping_it_leaps(finished: Path) -> None:
     assert longest["none"] > 10 * longest["value"]
 
 
+@pytest.mark.slow
 def test_the_net_begins_at_its_steepest_place(finished: Path) -> None:
     arrays = load(finished, "net")
     place, norms = int(arrays["place"]), arrays["training_norm"]
@@ -100,6 +104,7 @@ def test_the_net_begins_at_its_steepest_place(finished: Path) -> None:
     np.testing.assert_allclose(middle, arrays["none|loss"][0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_resumed_run_keeps_what_it_has(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

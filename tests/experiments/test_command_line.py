@@ -261,7 +261,7 @@ def test_damaged_run(mistake: Callable[..., str], copied: Path, name: str) -> No
 # --- inspect
 
 
-@pytest.mark.parametrize("name", ["adding", "gradients"])
+@pytest.mark.parametrize("name", ["adding", pytest.param("gradients", marks=pytest.mark.slow)])
 def test_inspect_draws_the_same_figures(
     name: str, finished: Finished, options: Options, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_images_have_mean_square_one() -> None:
     assert sorted(set(labels.tolist())) == list(range(10))
 
 
+@pytest.mark.slow
 def test_nets_trained_together_are_those_trained_alone() -> None:
     """Two updates by plain gradient descent, the second net by hand."""
     plain = OptimizerConfig(name="sgd", learning_rate=0.1, clip="none")
@@ -85,6 +86,7 @@ def test_reached_wants_all_below_learnt_too() -> None:
     assert list(reached(np.array([4, 8, 16, 32]), learnt)) == [8, 0, 32]
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(finished: Finished) -> None:
     folder = finished("edge_of_chaos")
     results = json.loads((folder / "results.json").read_text())
@@ -102,6 +104,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     assert drawn == {"phase_diagram.png", "depth_learnt.png", "depth_over_plane.png"}
 
 
+@pytest.mark.slow
 def test_resumed_run_ends_the_same(finished: Finished, options: Options, tmp_path: Path) -> None:
     folder = shutil.copytree(finished("edge_of_chaos"), tmp_path / "run")
     before = arrays_bytes(folder)

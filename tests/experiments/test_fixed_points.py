@@ -100,6 +100,7 @@ def test_tracking_counts_bits() -> None:
     assert [float(value) for value in measured["mean_square_error"]] == [0.25 + 1 + 4, 6]
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(finished: Finished) -> None:
     folder = finished("fixed_points")
     assert newest_checkpoint(folder)[0] == 100

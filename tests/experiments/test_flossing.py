@@ -132,6 +132,7 @@ def test_goals() -> None:
 # --- the run
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(finished: Finished) -> None:
     folder = finished("flossing")
     results = json.loads((folder / "results.json").read_text())
@@ -192,6 +193,7 @@ def test_resumed(
     assert (folder / "table.txt").read_text() == (whole / "table.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "problem", [adding.problem(9), delayed_recall_problem(2, 9)], ids=["adding", "recall"]
 )

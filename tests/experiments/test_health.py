@@ -87,6 +87,7 @@ def test_the_gradient_of_the_net_as_it_is(watched: Path) -> None:
     assert reported == pytest.approx(math.log(np.median(norms)), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_resumed_health_is_that_of_a_run_never_stopped(
     watched: Path, options: Options, tmp_path: Path
 ) -> None:
@@ -133,6 +134,7 @@ def reports(folder: Path) -> list[dict[str, Any]]:
     return json.loads((folder / "nonfinite.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_rate_that_explodes_stops_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert command("adding", *EXPLODES, "--run-dir", folder) == 1
@@ -147,6 +149,7 @@ def test_a_rate_that_explodes_stops_the_run(tmp_path: Path, capsys: pytest.Captu
     assert first["fault"] in ("inf", "nan")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("policy", "counted"), [("skip", "skipped"), ("rollback", "rollbacks")])
 def test_the_same_rate_by_other_policies(
     policy: str, counted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -180,6 +183,7 @@ class Broken(TaskBatches):
         return batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["stop", "skip"])
 def test_a_bad_number_in_a_batch_is_found(
     policy: str, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch

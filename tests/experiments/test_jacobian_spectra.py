@@ -34,6 +34,7 @@ def test_lags() -> None:
     assert 40 < len(many) <= 64
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(finished: Finished) -> None:
     """Products of Jacobians diag(1 − h²) Rᵀ by NumPy, from the checkpoint of the last step."""
     folder, name = finished("jacobian_spectra"), "elman_recurrent_gaussian_gain_1.5"
@@ -76,6 +77,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     assert (folder / "table.txt").read_text().splitlines()[0].split()[:3] == ["cell", "training", "rms"]
 
 
+@pytest.mark.slow
 def test_root_mean_square_of_a_wide_net_is_that_of_theory() -> None:
     """After the first steps each Jacobian multiplies it by √χ, of the stationary state: ½ ln χ = −0.1418 a step at
     g = 1.5 and σ = 1."""
@@ -98,6 +100,7 @@ def test_root_mean_square_of_a_wide_net_is_that_of_theory() -> None:
     assert tanh_theory(GRU(3), GRU(3).init(jnp.zeros(2, jnp.uint32), 2), jnp.zeros((2, 1, 2))) is None
 
 
+@pytest.mark.slow
 def test_resumed_run_ends_the_same(
     finished: Finished, options: Options, tmp_path: Path
 ) -> None:  # fmt: skip

@@ -23,6 +23,7 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_random_nets_against_exact_results(finished: Finished) -> None:
     """At rest the exponents are those of the matrix, ln |eigenvalue| the first and ln |det| their sum; driven, near
     the theory."""
@@ -48,6 +49,7 @@ def test_random_nets_against_exact_results(finished: Finished) -> None:
     assert len([line for line in table if line.startswith("elman activation=sigmoid ")]) == 3
 
 
+@pytest.mark.slow
 def test_trained_spectrum_by_a_loop_in_numpy(finished: Finished, options: Options) -> None:
     """From the checkpoint of the last step: the state and QR of diag(h (1 − h)) R, all in double precision."""
     folder = finished("lyapunov")
@@ -73,12 +75,14 @@ def test_trained_spectrum_by_a_loop_in_numpy(finished: Finished, options: Option
     assert found["first"][2] == pytest.approx(expected[0], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_figures(finished: Finished) -> None:
     drawn = {path.name for path in (finished("lyapunov") / "figures").glob("*.png")}
     names = ("random_nets", "random_spectra", "trained_spectra", "during_training", "running_estimates")
     assert drawn == {f"{name}.png" for name in names}
 
 
+@pytest.mark.slow
 def test_resumed_run_ends_the_same(finished: Finished, options: Options, tmp_path: Path) -> None:
     """The last spectrum and one of a random net are missing, the others are there and not touched."""
     folder = shutil.copytree(finished("lyapunov"), tmp_path / "run")

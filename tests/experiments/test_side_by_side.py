@@ -22,6 +22,7 @@ def course(name: str = "momentum", clip: str = "global_norm", steps: int = 4) ->
     return Course(MODEL, regression, TASK, optimizer, steps, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["momentum", "adam"])
 def test_the_same_as_train_step(name: str) -> None:
     """Parameters, losses, norms, what was clipped, step by step; a net at another rate stands beside it."""
