@@ -71,8 +71,10 @@ def random_nets(measured: Mapping[str, Columns], theory: Mapping[str, Columns]) 
                 x, y = column(name, columns, "gain"), column(name, columns, key)
                 error = column(name, columns, "error") if key == "first" else np.zeros(x.shape)
                 shown = np.isfinite(y)
-                look: dict[str, Any] = {"color": styles[name]["color"], "marker": MARKERS[i % 8], "ms": 4}
-                ax.errorbar(x[shown], y[shown], error[shown], ls="none", mfc="white", mew=1.1, **look)
+                # The first ones larger, so that equal ones show round each other.
+                size = 4 + 1.6 * (len(measured) - 1 - i)
+                look: dict[str, Any] = {"color": styles[name]["color"], "marker": MARKERS[i % 8], "ms": size}
+                ax.errorbar(x[shown], y[shown], error[shown], ls="none", mfc="none", mew=1.1, **look)
             if key in ("first", "mean"):
                 ax.axhline(0, color=GREY, lw=0.8)
         for key in ("dimension", "entropy"):
@@ -82,7 +84,7 @@ def random_nets(measured: Mapping[str, Columns], theory: Mapping[str, Columns]) 
             Line2D([], [], color=styles[name]["color"], marker=MARKERS[i % 8], label=name, **hollow)
             for i, name in enumerate(measured)
         ]
-        add_legend(figure, [*marks, Line2D([], [], color=GREY, lw=1, label="mean-field theory, N → ∞")])
+        add_legend(figure, [*marks, Line2D([], [], color=GREY, lw=1, label="mean-field theory")])
     return figure
 
 

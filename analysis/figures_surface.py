@@ -112,7 +112,9 @@ def error_surface_3d(
         for name, path in reversed(list(walked.items())):  # the first on top, where they go together
             shown, marked = cut_at_border(path, x, y), max(1, len(path) // 12)
             ax.plot(*shown.T[:2], shown[:, 2] + lift, zorder=5, markevery=marked, **looks[name])
-            ax.plot(*path[:1, :2].T, path[:1, 2] + lift, marker="*", ms=9, mfc="white", mec="black", zorder=6)
+            ax.plot(
+                *path[:1, :2].T, path[:1, 2] + lift, marker="*", ms=7, mfc="white", mec="black", zorder=2.5
+            )
         ax.view_init(elev=elevation, azim=azimuth)
         ax.set_box_aspect((1, 1, 0.6), zoom=1.0)
         ax.set(xlabel=labels[0], ylabel=labels[1], zlabel="loss $L$")
@@ -213,7 +215,7 @@ def draw_paths(ax: Axes, paths: Mapping[str, Numbers]) -> None:
     for name, path in reversed(list(paths.items())):  # the first on top, where they go together
         ax.plot(path[:, 0], path[:, 1], color="white", lw=2.6)
         ax.plot(path[:, 0], path[:, 1], markevery=max(1, len(path) // 12), **looks[name])
-        ax.plot(*path[:1, :2].T, marker="*", ms=9, mfc="white", mec="black", zorder=6)
+        ax.plot(*path[:1, :2].T, marker="*", ms=7, mfc="white", mec="black", zorder=2.5)
 
 
 def path_styles(paths: Mapping[str, Numbers]) -> dict[str, dict[str, Any]]:
@@ -235,7 +237,7 @@ def path_styles(paths: Mapping[str, Numbers]) -> dict[str, dict[str, Any]]:
 
 def path_entries(paths: Mapping[str, Numbers]) -> list[Line2D]:
     """A legend's entry for every path, and for the star."""
-    star = Line2D([], [], marker="*", ms=9, mfc="white", mec="black", ls="none", label="start")
+    star = Line2D([], [], marker="*", ms=7, mfc="white", mec="black", ls="none", label="start")
     return [*(Line2D([], [], label=name, **look) for name, look in path_styles(paths).items()), star]
 
 

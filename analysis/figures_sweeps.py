@@ -74,7 +74,7 @@ def outcomes_against(
                 line = ax.axhline(level, color=GREY, lw=0.8, ls=("--", ":", "-.")[i % 3], label=label)
                 if ax is axes[0]:
                     handles.append(line)
-        add_legend(figure, handles)
+        add_legend(figure, [*handles, *legend_of_crosses(figure)])
     return figure
 
 
@@ -112,7 +112,7 @@ def clipping_outcomes(
                 draw_outcomes(loss_ax, x, values[way], looks[way])
                 _, shares = points(way, {"x": x, "values": clipped[problem][way]})
                 if way != "none":
-                    draw_outcomes(share_ax, x, shares, looks[way])
+                    draw_outcomes(share_ax, x, shares, looks[way], beyond=False)
             loss_ax.axhline(baselines[problem], color=GREY, lw=0.8, ls="--")
             mark_points(loss_ax, [x], log=True)
             mark_points(share_ax, [x], log=True)
@@ -134,7 +134,7 @@ def clipping_outcomes(
         handles = legend_of(looks)
         handles.append(Line2D([], [], color=GREY, lw=0.8, ls="--", label="trivial answer"))
         handles.append(Patch(color=GREY, alpha=0.3, lw=0, label="least to most of the seeds"))
-        add_legend(figure, handles)
+        add_legend(figure, [*handles, *legend_of_crosses(figure)])
     return figure
 
 
@@ -202,9 +202,11 @@ def points(name: str, given: Points) -> tuple[Numbers, Numbers]:
     return x, values
 
 
-def draw_outcomes(ax: Axes, x: Numbers, values: Numbers, look: Mapping[str, Any]) -> None:
+def draw_outcomes(
+    ax: Axes, x: Numbers, values: Numbers, look: Mapping[str, Any], *, beyond: bool = True
+) -> None:
     """The medians over the seeds, with marks, and a band from the least to the most; where a net has no outcome it
-    counts as infinite."""
+    counts as infinite. With `beyond` a cross at the upper edge for a median above it."""
     low, middle, high = quantiles(np.where(np.isnan(values), np.inf, values), [0.0, 0.5, 1.0], axis=1)
     bottom, top = ax.get_ylim()
     shown = low < top
@@ -219,6 +221,9 @@ def draw_outcomes(ax: Axes, x: Numbers, values: Numbers, look: Mapping[str, Any]
     )
     visible = np.where(np.isfinite(middle) & (middle <= top), middle, np.nan)
     ax.plot(x, visible, markersize=MARKER_SIZE, **look)
+    above = np.isnan(visible)
+    if beyond and above.any():
+        ax.plot(x[above], np.full(above.sum(), top), "x", color=look["color"], ms=4.5, clip_on=False)
     if len(x) == 1:  # a band of one point has no width
         ax.vlines(
             x, np.clip(low, bottom, top), np.clip(high, bottom, top), color=look["color"], lw=2.5, alpha=0.3
@@ -273,6 +278,13 @@ def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {
         name: look | {"marker": MARKERS[i % 8]} for i, (name, look) in enumerate(styles_of(names).items())
     }
+
+
+def legend_of_crosses(figure: Figure) -> list[Artist]:
+    """What the crosses at an upper edge say, where there are any."""
+    if not any(line.get_marker() == "x" for ax in figure.axes for line in ax.lines):
+        return []
+    return [Line2D([], [], color=GREY, marker="x", ms=4.5, ls="none", label="median above, or not finite")]
 
 
 def legend_of(looks: Mapping[str, dict[str, Any]]) -> list[Artist]:

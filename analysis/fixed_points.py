@@ -29,6 +29,7 @@ from models.state import ravel_state
 
 START, LEAST, MOST = 1e-2, 1e-12, 1e12  # of the damping μ, relative to the mean square of J
 FALL, RISE = 0.2, 4.0  # its factors
+BESIDE_ONE = 1e-3  # how far from the unit circle an eigenvalue of a slow point counts
 FLAT = 1e-3  # the slope at a minimum, at the most
 
 
@@ -40,6 +41,9 @@ class FixedPoints:
     others are slow points; `eigenvalues [P, S]` of ∂F/∂s, largest modulus first; `unstable [P]` counts those
     outside the unit circle; `starts [P]` how many starts ended there; `lost` how many starts ended at no
     minimum or at a fast one.
+
+    Of a slow point an eigenvalue counts as outside from 1.001 on: where q is least and F(s) ≠ s, one is exactly 1,
+    for there (∂F/∂s − 1)ᵀ(F(s) − s) = 0.
     """
 
     states: Float[np.ndarray, "P S"]
@@ -104,7 +108,9 @@ def find_fixed_points(
         speed=speed[points],
         fixed=is_fixed[points],
         eigenvalues=eigenvalues,
-        unstable=np.sum(np.abs(eigenvalues) > 1, axis=1),
+        unstable=np.sum(
+            np.abs(eigenvalues) > np.where(is_fixed[points], 1.0, 1.0 + BESIDE_ONE)[:, None], axis=1
+        ),
         starts=counts,
         lost=int(np.sum(~found)),
     )

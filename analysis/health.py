@@ -21,13 +21,14 @@ from jaxtyping import Float, Shaped
 
 from analysis.gradient_flow import Loss, gradient_by_lag
 from analysis.lyapunov import lyapunov_spectrum
-from analysis.matrix_free import there_and_back
+from analysis.matrix_free import BESIDE, there_and_back
 from analysis.products import product_spectrum
 from models.cell import Array, Cell, Params
 from models.scan import states_before
 from models.state import ravel_state
 
 LOW, HIGH = 0.1, 0.9  # a gate beyond is saturated
+SHORT = 16  # lags up to which subspace iteration goes three rounds
 GATES = frozenset({"input", "forget", "output", "update", "reset", "recurrence"})
 UNITS = frozenset({"hidden"})
 
@@ -39,7 +40,7 @@ def health_arrays(
 
     `loss` of the final state and outputs is the sum over the batch, as for `gradient_by_lag`. Gives `exponents
     [B]`, natural logarithm per step; `gradient_norms [T, B]`, row i for lag i + 1; `triangles_k [B, k, m, m]` of
-    the products over each lag k, m the least of `directions` and S, for `leading_values`; and `saturated_NAME`,
+    the products over each lag k, m ≥ `directions` or S, for `leading_values`; and `saturated_NAME`,
     the share of each gate's values, over units, steps and examples, below 0.1 or above 0.9 (of tanh units of size
     above 0.9, of ReLU units at zero).
 
@@ -59,14 +60,16 @@ def health_arrays(
         before = states_before(cell, weights, state, drive)
         seen = jax.vmap(lambda state, drive: cell.observe(weights, state, drive))(before, drive)
         size = ravel_state(state)[0].size
-        start = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, min(directions, size)), xs.dtype))[
-            0
-        ]
+        width = min(directions + BESIDE, size)
+        start = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, width), xs.dtype))[0]
         triangles = {}
         for lag in lags_of(length):
             last = jax.tree.map(lambda leaf: leaf[length - lag :], (before, drive))  # noqa: B023 (used at once)
-            # Once there and back turns the frame to where the product is large; the second way there measures it.
-            frame, _ = there_and_back(cell, weights, *last, start)
+            # There and back turns the frame to where the product is large; the last way there measures it. The
+            # spectra of short products are flat, and their rounds cheap.
+            frame = start
+            for _ in range(1 if lag > SHORT else 3):
+                frame, _ = there_and_back(cell, weights, *last, frame)
             triangles[f"triangles_{lag}"] = there_and_back(cell, weights, *last, frame)[1]
         return triangles, seen
 
@@ -112,18 +115,23 @@ def activation_of(cell: Any) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def leading_values(measured: Mapping[str, Any]) -> tuple[np.ndarray, Float[np.ndarray, "B L m"]]:
-    """The lags `[L]`, and ln of the m largest singular values of the product over each, largest first.
+def leading_values(
+    measured: Mapping[str, Any], directions: int = 8
+) -> tuple[np.ndarray, Float[np.ndarray, "B L m"]]:
+    """The lags `[L]`, and ln of the m ≤ `directions` largest singular values of the product over each, largest
+    first.
 
-    By one round of subspace iteration (`leading_singular_values` iterates until nothing changes): below the true
-    ones, most where singular values lie close together, by a few hundredths there.
+    By few rounds of subspace iteration (`leading_singular_values` iterates until nothing changes): below the true
+    ones, most where singular values lie close together, as those of a single step do.
     """
     lags = sorted(int(name.removeprefix("triangles_")) for name in measured if name.startswith("triangles_"))
     values = []
     for lag in lags:
         triangles = np.asarray(measured[f"triangles_{lag}"], np.float64)
         stretches = products_of(triangles, min(lag, 16))
-        values.append([product_spectrum(of_one, [stretches.shape[1]])[0] for of_one in stretches])
+        values.append(
+            [product_spectrum(of_one, [stretches.shape[1]])[0, :directions] for of_one in stretches]
+        )
     return np.array(lags), np.moveaxis(np.array(values), 0, 1)
 
 

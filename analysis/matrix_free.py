@@ -38,7 +38,8 @@ def leading_singular_values(
 
     Along the trajectory that `xs [T, D]` drive from `state`; for a lag K give the last K inputs and the state
     before them. Memory: T (S + k²) numbers in place of T S². A round is k + 8 directional derivatives there and
-    back; it ends when none of the logarithms has changed by more than `tolerance`. −∞ stands for an exact zero.
+    back; it ends when none of the logarithms has changed by more than `tolerance` in a round, which where they
+    lie close together is less than what is missing still. −∞ stands for an exact zero.
 
     Raises ValueError for k outside 1 … S, where a state isn't finite, and where `rounds` rounds are too few.
     """

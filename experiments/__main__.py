@@ -84,6 +84,7 @@ def run(name: str, arguments: list[str]) -> int:
     )
     devices = take_devices(name, given.launch)  # before anything is computed
     given.config.check()
+    signal.signal(signal.SIGTERM, terminate)
     here = open_run(name, given.config, given.launch, devices, pinned=getattr(module, "PINNED", ()))
     print(f"run folder: {here.folder}", flush=True)
     try:
@@ -91,6 +92,9 @@ def run(name: str, arguments: list[str]) -> int:
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return 128 + stopped.signal
+    except Terminated:
+        print(f"stopped; go on with the same command and --resume {here.folder}", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:  # outside training, or the second one
         print(f"interrupted; go on with the same command and --resume {here.folder}", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -102,6 +106,15 @@ def run(name: str, arguments: list[str]) -> int:
     for path in sorted((here.folder / "figures").glob("*.png")):
         print(f"  {path}")
     return 0
+
+
+class Terminated(BaseException):
+    """SIGTERM came outside training, or a second one."""
+
+
+def terminate(number: int, frame: Any) -> None:
+    """SIGTERM leaves as Ctrl-C does."""
+    raise Terminated
 
 
 def inspect(arguments: list[str]) -> int:

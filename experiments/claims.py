@@ -68,8 +68,8 @@ def main(config: Config, run: Run) -> str:
     claims = judge({name: read_arrays(run.folder, name) for name in PIECES})
     table = format_table(claims)
     (run.folder / "table.txt").write_text(table + "\n")
-    run.finish({name: vars(claim) for name, claim in claims.items()})
     draw(run.folder)
+    run.finish({name: vars(claim) for name, claim in claims.items()})
     return table
 
 

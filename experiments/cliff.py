@@ -145,8 +145,8 @@ def main(config: Config, run: Run) -> str:
     results = summary(found)
     table = format_table(results)
     (run.folder / "table.txt").write_text(table + "\n")
-    run.finish(results)
     draw(run.folder)
+    run.finish(results)
     return table
 
 

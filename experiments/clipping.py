@@ -159,13 +159,13 @@ def main(config: Config, run: Run) -> str:
     found = stored(run.folder)
     table = format_table(config, found)
     (run.folder / "table.txt").write_text(table + "\n")
+    draw(run.folder)
     run.finish(
         {
             problem: {clip: summary(config, problem, arrays) for clip, arrays in ways.items()}
             for problem, ways in found.items()
         }
     )
-    draw(run.folder)
     return table
 
 

@@ -115,8 +115,8 @@ def main(config: Config, run: Run) -> str:
         print(f"T = {length}: {learnt} of {found['accuracy'].size} nets learnt", flush=True)
     table = format_table(config, run.folder)
     (run.folder / "table.txt").write_text(table + "\n")
-    run.finish(results(config, run.folder))
     draw(run.folder)
+    run.finish(results(config, run.folder))
     return table
 
 

@@ -132,8 +132,8 @@ def main(config: Config, run: Run) -> str:
     run.write_arrays("points", arrays)
     table = format_table(config, test, arrays)
     (run.folder / "table.txt").write_text(table + "\n")
-    run.finish({"test": test, "points": counts(arrays)})
     draw(run.folder)
+    run.finish({"test": test, "points": counts(arrays)})
     return table
 
 

@@ -183,13 +183,13 @@ def main(config: Config, run: Run) -> str:
     run.write_arrays("measured", measured)
     table = format_table(config, outcomes, measured)
     (run.folder / "table.txt").write_text(table + "\n")
+    draw(run.folder)
     run.finish(
         {
             task: {name: [vars(outcome) for outcome in found] for name, found in variants.items()}
             for task, variants in outcomes.items()
         }
     )
-    draw(run.folder)
     return table
 
 

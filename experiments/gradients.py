@@ -135,10 +135,10 @@ def main(config: Config, run: Run) -> str:
     rows = [summary(name, moment, measured[name][moment]) for name in measured for moment in MOMENTS]
     table = format_table(rows, accuracies)
     (run.folder / "table.txt").write_text(table + "\n")
+    draw(run.folder)
     run.finish(
         {"test_accuracy": accuracies, "rows": {f"{r['cell']}, {r['moment']} training": r for r in rows}}
     )
-    draw(run.folder)
     return table
 
 

@@ -47,7 +47,8 @@ def health_probe(
 
     def ask(state: TrainState) -> dict[str, float]:
         params = on_first_device(state.params)
-        return health_figures(jax.device_get(arrays_of(cell, inside, config.directions, params, batch)))
+        found = jax.device_get(arrays_of(cell, inside, config.directions, params, batch))
+        return health_figures(found, config.directions)
 
     return Probe(SPLIT, config.every, ask, heat_map)
 
@@ -59,7 +60,7 @@ def arrays_of(cell: Cell, inside: Inside, directions: int, params: Params, batch
     return health_arrays(cell, own, xs, inside.loss(params, batch), directions=directions)
 
 
-def health_figures(measured: Mapping[str, Any]) -> dict[str, float]:
+def health_figures(measured: Mapping[str, Any], directions: int) -> dict[str, float]:
     """The arrays as figures for the log, medians over the sequences; logarithms are natural ones.
 
     `exponent` λ₁, `half_life` in steps; `log_gradient/lag_K`; `log_singular_I/lag_K`, the I-th largest singular
@@ -67,7 +68,7 @@ def health_figures(measured: Mapping[str, Any]) -> dict[str, float]:
     """
     norms = np.median(np.asarray(measured["gradient_norms"], np.float64), axis=1)
     rows = np.unique(np.linspace(1, len(norms), min(ROWS, len(norms))).round().astype(int))
-    lags, values = leading_values(measured)
+    lags, values = leading_values(measured, directions)
     middle = np.median(values, axis=0)  # [L, m]
     gates = {
         name.removeprefix("saturated_"): float(share)

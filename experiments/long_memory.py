@@ -129,13 +129,13 @@ def main(config: Config, run: Run) -> str:
     run.write_arrays("outcomes", as_arrays(outcomes))
     table = format_table(config, outcomes)
     (run.folder / "table.txt").write_text(table + "\n")
+    draw(run.folder)
     run.finish(
         {
             task: {cell: {str(t): vars(o) for t, o in found.items()} for cell, found in cells.items()}
             for task, cells in outcomes.items()
         }
     )
-    draw(run.folder)
     return table
 
 

@@ -39,8 +39,8 @@ def main(config: Config, run: Run) -> str:
         train_and_measure(config, run, expression)
     table = format_table(config, run.folder)
     (run.folder / "table.txt").write_text(table + "\n")
-    run.finish(results(config, run.folder))
     draw(run.folder)
+    run.finish(results(config, run.folder))
     return table
 
 

@@ -93,8 +93,8 @@ def main(config: Config, run: Run) -> str:
         ]
     )
     (run.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
-    run.finish(results(config, corpus, record, held_out))
     draw(run.folder)
+    run.finish(results(config, corpus, record, held_out))
     return text
 
 

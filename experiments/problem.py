@@ -99,8 +99,8 @@ def solve(run: Run, config: TrainingConfig, problem: Problem) -> str:
     )
     run.write_arrays("curves", training_record(run.folder))
     test = evaluate(Evaluation(model, problem.measure), params, problem.data.test())
-    run.finish({"test": test, "baseline": {problem.metric: problem.baseline}})
     draw_curve(run.folder, problem)
+    run.finish({"test": test, "baseline": {problem.metric: problem.baseline}})
     quantity, digits = METRICS[problem.metric]
     return (
         f"{problem.title}, {name}: {quantity} {test[problem.metric]:{digits}} on {problem.data.tested_on}; "

@@ -107,6 +107,7 @@ def main(config: Config, run: Run) -> str:
     panels = stored(run.folder)
     table = format_table(panels)
     (run.folder / "table.txt").write_text(table + "\n")
+    draw(run.folder)
     run.finish(
         {
             name: {
@@ -115,7 +116,6 @@ def main(config: Config, run: Run) -> str:
             for name, curves in panels.items()
         }
     )
-    draw(run.folder)
     return table
 
 

@@ -95,7 +95,7 @@ def test_random_nets_beside_theory() -> None:
     columns |= {"dimension": np.array([0, 0.1, np.nan]), "entropy": np.zeros(3)}
     theory = {"gain": gains, "first": np.log(gains), "mean": np.array([-np.inf, -1, -2])}
     figure = random_nets({"autonomous": columns, "driven": columns}, {"autonomous": theory})
-    assert legend_of(figure) == ["autonomous", "driven", "mean-field theory, N → ∞"]
+    assert legend_of(figure) == ["autonomous", "driven", "mean-field theory"]
     assert len(figure.axes) == 4
     drawn = [heights(line) for line in figure.axes[0].get_lines()]
     assert sum(np.array_equal(y, np.log(gains)) for y in drawn) == 3  # the theory, and two nets

@@ -32,7 +32,7 @@ def test_medians_over_the_seeds() -> None:
     assert net.get_color() != other.get_color()
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["net", "other", "least to most of the seeds", "guessing"]
+    assert names == ["net", "other", "least to most of the seeds", "guessing", "median above, or not finite"]
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0.01", "0.1", "1"]
 
 

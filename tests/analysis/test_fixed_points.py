@@ -112,6 +112,16 @@ def test_bistable_between_its_edges() -> None:
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("b", [-2.335, -2.338, -2.342, -2.66, -2.658])
+def test_a_ghost_is_no_matter_of_rounding(b: float) -> None:
+    """Where the fixed points have met and gone, the eigenvalue at the slow point left is 1 to rounding."""
+    found = one_unit(b)
+    ghosts = [kind for kind, fixed in zip(found.kinds, found.fixed, strict=True) if not fixed]
+    np.testing.assert_allclose(found.eigenvalues[~found.fixed], 1, atol=1e-6)
+    assert ghosts == ["slow stable"]
+
+
+@pytest.mark.usefixtures("x64")
 def test_points_of_one_unit() -> None:
     """Each where SciPy finds the root between the bends, with slope 5 σ(1 − σ)."""
     b = -2.45

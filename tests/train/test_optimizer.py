@@ -100,12 +100,15 @@ def test_adaptive_clipping():
         "kernel": generator.normal(size=(5, 3)),
         "bias": generator.normal(size=4),
         "new": np.zeros((2, 2)),
+        "of one input": generator.normal(size=(1, 4)),
+        "blocks": generator.normal(size=(2, 3, 5)),
     }
     weights["kernel"][:, 1] *= 100  # a unit whose weights allow for its gradient
     gradients = {name: generator.normal(size=w.shape) for name, w in weights.items()}
     expected = {name: g.copy() for name, g in gradients.items()}
     for name, w in weights.items():
-        columns = [np.s_[:, i] for i in range(w.shape[1])] if w.ndim == 2 else [np.s_[:]]
+        units = np.ndindex(*w.shape[:-2], w.shape[-1]) if w.ndim > 1 else []
+        columns = [(*at[:-1], np.s_[:], at[-1]) for at in units] or [np.s_[:]]
         for unit in columns:
             bound = 0.1 * max(np.linalg.norm(w[unit]), 1e-3)
             norm = np.linalg.norm(gradients[name][unit])
