@@ -9,7 +9,18 @@ import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
-NAMES = ("adding", "copy_memory", "temporal_order", "digits", "gradients", "long_memory", "speed", "ngram")
+NAMES = (
+    "adding",
+    "copy_memory",
+    "temporal_order",
+    "digits",
+    "gradients",
+    "long_memory",
+    "speed",
+    "ngram",
+    "language_model",
+    "char_lm",
+)
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
 
@@ -23,9 +34,15 @@ def main(arguments: list[str]) -> int:
     try:
         if name == "inspect":
             return inspect(rest)
+        if name == "generate":
+            from experiments import generation
+
+            return generation.main(rest)
         if name not in NAMES:
-            near = difflib.get_close_matches(name, [*NAMES, "inspect"], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)} and inspect."
+            near = difflib.get_close_matches(name, [*NAMES, "generate", "inspect"], n=1)
+            hint = (
+                f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}, generate and inspect."
+            )
             raise ValueError(f"unknown experiment {name!r}: {hint}")
         return run(name, rest)
     except (ValueError, OSError) as error:
@@ -39,16 +56,18 @@ def run(name: str, arguments: list[str]) -> int:
     """One experiment in its folder."""
     import tyro
 
+    from experiments.presets import default_config
     from experiments.run import Launch, open_run, take_devices
     from experiments.training import Stopped
     from train import NonFinite
 
     module = importlib.import_module(f"experiments.{name}")
     flat = tyro.conf.arg(name="")
+    default = default_config(module, arguments)
     options = dataclasses.make_dataclass(
         "Options",
         [
-            ("config", Annotated[module.Config, flat], dataclasses.field(default_factory=module.Config)),
+            ("config", Annotated[module.Config, flat], dataclasses.field(default_factory=lambda: default)),
             ("launch", Annotated[Launch, flat], dataclasses.field(default_factory=Launch)),
         ],
     )
@@ -106,6 +125,7 @@ def overview() -> str:
     lines = ["usage: python -m experiments NAME [--option value …]", ""]
     for name in NAMES:
         lines.append(f"  {name:<16}{first_line(name)}")
+    lines.append(f"  {'generate RUN':<16}text from a trained language model, with --prompt, --temperature, …")
     lines.append(f"  {'inspect RUN':<16}a run's config and last metrics; draws its figures anew.")
     return "\n".join([*lines, "", "python -m experiments NAME --help shows an experiment's options."])
 

@@ -133,6 +133,7 @@ def uniform_like(params: Params, key: Key, scale: float) -> Params:
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
     drawn = [
-        jax.random.uniform(k, leaf.shape, leaf.dtype, -scale, scale) for k, leaf in zip(keys, leaves, strict=True)
+        jax.random.uniform(k, leaf.shape, leaf.dtype, -scale, scale)
+        for k, leaf in zip(keys, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, drawn)

@@ -77,7 +77,9 @@ def generate(
     Raises ValueError for an empty prompt: the first token is drawn from what follows some other.
     """
     if not len(prompt):
-        raise ValueError("an empty prompt leaves nothing to go on from: give a token, the end mark of a line say")
+        raise ValueError(
+            "an empty prompt leaves nothing to go on from: give a token, the end mark of a line say"
+        )
     own = params["params"]["recurrent"]["cell"]
     online = stream(model.cell, own)
     state = online.initial_state

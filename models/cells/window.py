@@ -80,4 +80,3 @@ class FixedWindow(Cell):
         window = jnp.concatenate([drive.x[..., None, :], state.inputs], axis=-2)
         flat = window.reshape(*window.shape[:-2], window.shape[-2] * window.shape[-1])
         return WindowState(sums[..., 1:, :], window[..., :-1, :]), jnp.concatenate([y, flat], axis=-1)
-
