@@ -66,31 +66,26 @@ def perplexity_curves(
     return figure
 
 
-def perplexity_by_position(losses: ArrayLike, carried: float) -> Figure:
-    """Perplexity of the t-th token after a state of zero, t = 1 … T, on a logarithmic axis of positions.
+def perplexity_by_position(
+    position: ArrayLike, cross_entropy: ArrayLike, error: ArrayLike, carried: float
+) -> Figure:
+    """Perplexity of tokens against how many have been read since a state of zero, themselves counted.
 
-    `losses [T, M]`, nats, of M pieces of text; the band is the standard error of their mean. `carried` is the mean
-    loss of tokens whose state was carried on from the beginning of the text: a dashed line.
+    `position [b]`, middles of bins; `cross_entropy [b]` and its standard error `error [b]`, nats. `carried` is the
+    mean loss of tokens whose state was carried on from the beginning of the text: a dashed line.
     """
-    values = checked("losses", np.asarray(losses, np.float64), "[T, M]")
-    # Bins that grow with the position, for single positions far out are but noise.
-    edges = np.unique(np.geomspace(1, len(values) + 1, 20).round().astype(int))
-    spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-    means = np.array([values[a - 1 : b - 1].mean() for a, b in spans])
-    pieces = np.array([values[a - 1 : b - 1].mean(axis=0) for a, b in spans])
-    errors = pieces.std(axis=1, ddof=1 if values.shape[1] > 1 else 0) / np.sqrt(values.shape[1])
-    middle = np.array([np.sqrt(a * (b - 1)) for a, b in spans])
+    places = checked("positions", np.asarray(position, np.float64), "[b]")
+    means = demand_shape("cross entropies", cross_entropy, places.shape)
+    errors = demand_shape("errors", error, places.shape)
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(COLUMN, 2.2), layout="constrained")
         ax = figure.subplots()
         ax.set(xlabel="tokens read since a state of zero", ylabel="perplexity", xscale="log", yscale="log")
-        ax.fill_between(
-            middle, np.exp(means - errors), np.exp(means + errors), color=COLOURS[0], alpha=0.25, linewidth=0
-        )
-        line = ax.plot(middle, np.exp(means), color=COLOURS[0], marker="o", label="state begun at zero")
-        whole = ax.axhline(
-            float(np.exp(carried)), color=GREY, lw=0.9, ls="--", label="state carried through the text"
-        )
+        low, high = np.exp(means - errors), np.exp(means + errors)
+        ax.fill_between(places, low, high, color=COLOURS[0], alpha=0.25, linewidth=0)
+        line = ax.plot(places, np.exp(means), color=COLOURS[0], marker="o", label="state begun at zero")
+        label = "state carried through the text"
+        whole = ax.axhline(float(np.exp(carried)), color=GREY, lw=0.9, ls="--", label=label)
         plain_log(ax)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         add_legend(figure, [*line, whole])

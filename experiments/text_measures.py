@@ -115,3 +115,19 @@ def by_frequency(
         "cross_entropy": np.array([losses[decade == b].mean() for b in bins]),
         "share": np.array([np.mean(decade == b) for b in bins]),
     }
+
+
+def by_position(losses: Float[np.ndarray, "T M"], bins: int = 20) -> dict[str, np.ndarray]:
+    """The mean loss of the t-th token of M pieces of text, in bins that widen with t, for far out single places are
+    but noise: `position [b]`, the bin's geometric middle, `cross_entropy [b]` and the standard `error [b]` of that
+    mean over pieces, nats."""
+    edges = np.unique(np.geomspace(1, len(losses) + 1, bins).round().astype(int))
+    spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    pieces = np.array([losses[a - 1 : b - 1].mean(axis=0) for a, b in spans], np.float64)
+    count = losses.shape[1]
+    spread = pieces.std(axis=1, ddof=1) if count > 1 else np.zeros(len(pieces))
+    return {
+        "position": np.array([np.sqrt(a * (b - 1)) for a, b in spans]),
+        "cross_entropy": pieces.mean(axis=1),
+        "error": spread / np.sqrt(count),
+    }

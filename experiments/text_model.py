@@ -1,4 +1,4 @@
-"""What the experiments that train language models share: options, the model, its loss, training from first to last."""
+"""What the experiments that train language models share: options, the model, its loss, the training."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -107,7 +107,7 @@ class TextModelConfig:
         model = self.model(corpus)
         if model.cell.couples_batch:
             raise ValueError(
-                f"--cell {self.cell} couples the rows of a batch, which here go on for ever: take another"
+                f"--cell {self.cell} couples the rows of a batch, which here have no end: take another"
             )
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
         batches = stream(corpus, "train", self.batch_size, self.length)
@@ -139,7 +139,7 @@ class TextModelConfig:
         if self.halve_from_epoch is not None:
             if optimizer.schedule != "constant":
                 raise ValueError(
-                    f"--halve-from-epoch is a schedule, and --optimizer.schedule {optimizer.schedule} another: give one"
+                    f"--halve-from-epoch is a schedule and --optimizer.schedule {optimizer.schedule} another: give one"
                 )
             optimizer = dataclasses.replace(
                 optimizer,

@@ -16,6 +16,7 @@ from experiments.run import Run, read_arrays, read_run
 from experiments.text import bits_per_character
 from experiments.text_measures import (
     by_frequency,
+    by_position,
     losses_from_zero,
     text_gradients,
     token_losses,
@@ -45,7 +46,8 @@ def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, af
         results[split] = scores(losses[split], corpus, split) | {f"{ORDER}_gram_perplexity": rivals[split]}
     last = held_out[-1]
     run.write_arrays("curves", training_record(run.folder))
-    run.write_arrays("measures", measures(config, corpus, model, last, losses[last], before, after))
+    measured = measures(config, corpus, model, last, losses[last], before, after)
+    run.write_arrays("measures", measured | {"rival": np.array(rivals["valid"])})
     sample = sampled_text(model, after, corpus.tokenizer, config.seed, config.sample_tokens)
     text = f"{format_table(results, held_out)}\n\nsample:\n{sample}"
     (run.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
@@ -87,7 +89,8 @@ def measures(
     seen, following = pairs(corpus.split(split), vocabulary.end_id)
     found = {f"frequency|{k}": v for k, v in by_frequency(losses, following, vocabulary.counts).items()}
     length = min(config.positions, len(seen))
-    found["position|losses"] = losses_from_zero(model, after, seen, following, length)
+    from_zero = by_position(losses_from_zero(model, after, seen, following, length))
+    found |= {f"position|{k}": v for k, v in from_zero.items()}
     found["carried"] = np.array(losses.mean())
     lags = min(config.lags, len(seen))
     pieces = min(config.examples, len(seen) // lags)
@@ -155,8 +158,13 @@ def draw(folder: Path) -> list[Path]:
                 }
                 for split in ("train", "validation")
             },
+            baseline=float(found["rival"]),
+            baseline_label=f"{ORDER}-gram, Kneser–Ney",
         ),
-        "perplexity_by_position": perplexity_by_position(found["position|losses"], float(found["carried"])),
+        "perplexity_by_position": perplexity_by_position(
+            **{key: found[f"position|{key}"] for key in ("position", "cross_entropy", "error")},
+            carried=float(found["carried"]),
+        ),
         "perplexity_by_frequency": perplexity_by_frequency(
             **{key: found[f"frequency|{key}"] for key in ("least", "cross_entropy", "share")}
         ),

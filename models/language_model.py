@@ -22,10 +22,10 @@ class LanguageModel(nn.Module):
         e_t = E[w_t]      y_1 … y_T = cell(e_1 … e_T)      p(w_{t+1} | …) = softmax(y_t W + b)
 
     Any cell goes that reads forward: a stack of LSTMs (Zaremba, Sutskever & Vinyals 2014), an Elman net (Mikolov et
-    al. 2010), or a `FixedWindow`, which makes it the feedforward model of Bengio et al. 2003. `tied` makes one matrix
-    of two, W = Eᵀ (Press & Wolf 2017; Inan, Khosravi & Socher 2017), for which `embedding_size` must be that of
-    y. In training `dropout` falls on e and y, other units at every step (of a stack, what falls between its layers is
-    its own); it draws from the RNG stream `dropout`, the cell from `recurrent`.
+    al. 2010), or a `FixedWindow`, which makes it the feedforward model of Bengio et al. 2003. `tied` makes one
+    matrix of two, W = Eᵀ (Press & Wolf 2017; Inan, Khosravi & Socher 2017), for which `embedding_size` must be that
+    of y. In training `dropout` falls on e and y, other units at every step (of a stack, what falls between its
+    layers is its own); it draws from the RNG stream `dropout`, the cell from `recurrent`.
 
     Every method begins from a state and gives the next one; `initial_carry` is the first.
     """

@@ -18,8 +18,8 @@ class Sampling:
     """How a token is drawn from logits z: from softmax(z / τ) over those that are left.
 
     `temperature` τ; 0 takes the likeliest. `top_k` leaves the k likeliest (Fan, Lewis & Dauphin 2018), and of these
-    `top_p` the fewest, likeliest first, whose probabilities sum to p or more (Holtzman et al. 2020). Of equally likely
-    ones the first go first. `never` are tokens that are not drawn at all.
+    `top_p` the fewest, likeliest first, whose probabilities sum to p or more (Holtzman et al. 2020). Of equally
+    likely ones the first go first. `never` are tokens that are not drawn at all.
 
     It is a `Feed` of `free_running`. Raises ValueError for numbers outside their ranges.
     """

@@ -1,4 +1,4 @@
-"""A linear layer, a softmax over many classes and the cross entropy in one: where a language model spends its time."""
+"""A linear layer, a softmax over many classes and the cross entropy: where a language model spends its time."""
 
 import jax
 import jax.numpy as jnp

@@ -16,7 +16,7 @@ class ParameterAverage(NamedTuple):
 
 
 def average_parameters(start: int) -> optax.GradientTransformation:
-    """Changes no update, and remembers the mean of the parameters after each from update number `start` (from 0) on:
+    """Changes no update, and remembers the mean of the parameters after each from the `start`-th, counted from 0:
 
         θ̄ = 1/(n − start) Σ_{k=start+1}^{n} θ_k
 

@@ -30,9 +30,9 @@ class FixedWindow(Cell):
 
         y_t = tanh(b + Σ_{i=0}^{n−2} x_{t−i} W_i)        and with `direct`  [y_t, x_t, x_{t−1}, …, x_{t−n+2}]
 
-    with n = `order`, and zeros for inputs before the first. Read out by a linear layer over embedded words this is the
-    model of Bengio, Ducharme, Vincent & Jauvin 2003; `direct` gives their connections from the words' features to
-    the output. All products are made in the drive; the steps but add up. The Jacobian of n − 1 steps is zero.
+    with n = `order`, and zeros for inputs before the first. Read out by a linear layer over embedded words this is
+    the model of Bengio, Ducharme, Vincent & Jauvin 2003; `direct` gives their connections from the words' features
+    to the output. All products are made in the drive; the steps but add up. The Jacobian of n − 1 steps is zero.
 
     Parameters: `kernel [D, (n−1)·H]`, W_0 … W_{n−2} side by side; `bias [H]`. State: `WindowState`.
     """
