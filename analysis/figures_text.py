@@ -93,7 +93,7 @@ def perplexity_by_position(
 
 
 def perplexity_by_frequency(least: ArrayLike, cross_entropy: ArrayLike, share: ArrayLike) -> Figure:
-    """Perplexity of tokens by how often their types stand in the training text, and the share of tokens in each bin.
+    """Perplexity of tokens by how often their types stand in the training text, and each bin's share of tokens.
 
     `least [b]`: the smallest count of each bin (a decade wide; 0 for types that don't stand there);
     `cross_entropy [b]`: nats; `share [b]` in 0 … 1.

@@ -107,7 +107,7 @@ class TextModelConfig:
         model = self.model(corpus)
         if model.cell.couples_batch:
             raise ValueError(
-                f"--cell {self.cell} couples the rows of a batch, which here have no end: take another"
+                f"--cell {self.cell} couples the rows of a batch, and these have no end: take another"
             )
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
         batches = stream(corpus, "train", self.batch_size, self.length)
@@ -139,7 +139,7 @@ class TextModelConfig:
         if self.halve_from_epoch is not None:
             if optimizer.schedule != "constant":
                 raise ValueError(
-                    f"--halve-from-epoch is a schedule and --optimizer.schedule {optimizer.schedule} another: give one"
+                    f"--halve-from-epoch is a schedule, --optimizer.schedule {optimizer.schedule} another: give one"
                 )
             optimizer = dataclasses.replace(
                 optimizer,
@@ -161,8 +161,8 @@ def stream(corpus: Corpus, split: str, rows: int, length: int) -> StreamBatches:
 
 @dataclass(frozen=True)
 class StreamLoss:
-    """The cross entropy of a batch, the state being carried from the one before; summed over steps for each row, or a
-    mean over tokens. Equal for equal models, so compiled once."""
+    """The cross entropy of a batch, the state being carried from the one before: summed over steps for each row, or
+    a mean over tokens. Equal for equal models, so compiled once."""
 
     model: LanguageModel
     per: Literal["token", "row"]
