@@ -240,7 +240,7 @@ def test_config_from_json(words: Path) -> None:
 # --- runs
 
 
-def test_what_a_run_leaves(words: Path) -> None:
+def test_what_a_run_leaves(words: Path, text: Path) -> None:
     results = json.loads((words / "results.json").read_text())
     assert set(results) == {"sources", "valid", "test"}
     assert set(results["sources"]) == {"train.txt", "valid.txt", "test.txt"}
@@ -248,12 +248,7 @@ def test_what_a_run_leaves(words: Path) -> None:
     for split in ("valid", "test"):
         found = results[split]
         assert found["perplexity"] == pytest.approx(math.exp(found["cross_entropy"]), rel=1e-12)
-        letters = len(
-            (
-                Path(json.loads((words / "config.json").read_text())["config"]["data"]["dir"])
-                / f"{split}.txt"
-            ).read_text()
-        )
+        letters = len((text / f"{split}.txt").read_text())
         bits = found["cross_entropy"] / math.log(2) * found["tokens"] / letters
         assert found["bits_per_character"] == pytest.approx(bits, rel=1e-12)
     pictures = {"training", "perplexity_by_position", "perplexity_by_frequency", "gradient_against_lag"}
@@ -313,8 +308,7 @@ def test_resumed_bit_for_bit(
 
 
 def test_other_options(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Characters, a window, averaged parameters, a mean over rows, halving by epochs: nothing of it stands in another's
-    way, and the average is what is generated from."""
+    """Characters, a window, averaged parameters, a mean over rows, halving by epochs: all at once."""
     folder = tmp_path / "run"
     assert command(
         "char_lm", *TINY, "--data.dir", text, "--cell", "window(order=4, direct=True)", "--run-dir", folder,

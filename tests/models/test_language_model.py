@@ -145,8 +145,8 @@ def test_refused() -> None:
 
 @pytest.mark.peers
 def test_pytorch(x64: None) -> None:
-    """Two layers of LSTM between an embedding and a linear layer: loss of a second segment, whose state was carried,
-    and every gradient."""
+    """Two layers of LSTM between an embedding and a linear layer: the loss of a second segment, whose state was
+    carried, and every gradient."""
     torch: Any = pytest.importorskip("torch", reason="needs PyTorch: make test-peers")
     model = LanguageModel(Stacked((LSTM(H), LSTM(H))), V, E)
     params, (inputs, targets) = fresh(model), tokens(length=8)
