@@ -121,7 +121,7 @@ def perplexity_by_frequency(least: ArrayLike, cross_entropy: ArrayLike, share: A
         ax.set_zorder(other.get_zorder() + 1)
         ax.patch.set_visible(False)
         line = ax.plot(places, np.exp(losses), color=COLOURS[0], marker="o", label="perplexity")
-        ax.set_ylim(10 ** decades(losses / np.log(10)))
+        ax.set_ylim(*(10 ** decades(losses / np.log(10))).tolist())
         plain_log(ax)
         add_legend(figure, [*line, Patch(color="#d9d9d9", lw=0, label="share of the tokens")])
     return figure

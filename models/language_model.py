@@ -47,7 +47,9 @@ class LanguageModel(nn.Module):
                 f"tied embeddings are the output layer too, so embedding_size must be the {size} numbers that the "
                 f"cell gives, but is {self.embedding_size}"
             )
-        self.embedding = nn.Embed(self.vocabulary_size, self.embedding_size)
+        self.embedding = nn.Embed(
+            self.vocabulary_size, self.embedding_size, param_dtype=jnp.result_type(float)
+        )
         self.recurrent = Recurrent(self.cell)
         if not self.tied:
             shape = (size, self.vocabulary_size)

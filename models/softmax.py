@@ -56,7 +56,11 @@ def _with_gradients(
     loss = jnp.sum(weights * (jnp.log(total[:, 0]) + top[:, 0] - chosen(z, targets)))
     dz = powers * (weights[:, None] / total)
     dz = dz.at[jnp.arange(len(targets)), targets].add(-weights)
-    return loss, (dz @ kernel.T, hidden.T @ dz, jnp.sum(dz, axis=0))
+    return loss, (
+        (dz @ kernel.T).astype(hidden.dtype),
+        (hidden.T @ dz).astype(kernel.dtype),
+        jnp.sum(dz, axis=0).astype(bias.dtype),
+    )
 
 
 def _backward(gradients: Gradients, cotangent: Array) -> tuple[Array | None, ...]:

@@ -8,10 +8,10 @@ import optax
 
 
 class ParameterAverage(NamedTuple):
-    """The mean of the parameters after the last `count` updates; the parameters themselves while there is none."""
+    """The mean of the parameters after the last `averaged` updates; the parameters themselves while there is none."""
 
     step: jax.Array
-    count: jax.Array
+    averaged: jax.Array
     mean: Any
 
 
@@ -30,8 +30,8 @@ def average_parameters(start: int) -> optax.GradientTransformation:
             jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params)
         )
 
-    def update(updates: Any, state: ParameterAverage, params: Any = None) -> tuple[Any, ParameterAverage]:
-        count = jnp.where(state.step >= start, state.count + 1, 0)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, ParameterAverage]:
+        count = jnp.where(state.step >= start, state.averaged + 1, 0)
         share = 1 / jnp.maximum(count, 1)
         mean = jax.tree.map(
             lambda m, p, u: (m + share.astype(m.dtype) * (p + u - m)).astype(m.dtype),

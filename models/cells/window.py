@@ -11,10 +11,10 @@ from models.initializers import Glorot, Initializer
 
 class WindowState(NamedTuple):
     """What earlier inputs will yet give to later steps, nearest first `[*batch, n−2, H]`, and, for direct
-    connections, those inputs themselves `[*batch, n−2, D]` (else `[*batch, 0, D]`)."""
+    connections, those inputs themselves `[*batch, n−2, D]` (else None)."""
 
     pending: Array
-    inputs: Array
+    inputs: Array | None
 
 
 class WindowDrive(NamedTuple):
@@ -44,7 +44,7 @@ class FixedWindow(Cell):
 
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size)
-        at_least(2, order=self.order)
+        at_least(3, order=self.order)
 
     @property
     def seen(self) -> int:
@@ -61,10 +61,9 @@ class FixedWindow(Cell):
 
     def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> WindowState:
         kernel, earlier = params["kernel"], self.seen - 1
-        return WindowState(
-            jnp.zeros((*batch_shape, earlier, self.hidden_size), kernel.dtype),
-            jnp.zeros((*batch_shape, earlier if self.direct else 0, kernel.shape[0]), kernel.dtype),
-        )
+        pending = jnp.zeros((*batch_shape, earlier, self.hidden_size), kernel.dtype)
+        inputs = jnp.zeros((*batch_shape, earlier, kernel.shape[0]), kernel.dtype) if self.direct else None
+        return WindowState(pending, inputs)
 
     def drive(self, weights: Weights, x: Array) -> WindowDrive:
         given = affine(x, weights["kernel"])
@@ -75,8 +74,8 @@ class FixedWindow(Cell):
         nothing = jnp.zeros_like(drive.given[..., :1, :])
         sums = drive.given + jnp.concatenate([state.pending, nothing], axis=-2)
         y = jnp.tanh(add_bias(sums[..., 0, :], weights["bias"]))
-        if not self.direct:
-            return WindowState(sums[..., 1:, :], state.inputs), y
+        if state.inputs is None:
+            return WindowState(sums[..., 1:, :], None), y
         window = jnp.concatenate([drive.x[..., None, :], state.inputs], axis=-2)
         flat = window.reshape(*window.shape[:-2], window.shape[-2] * window.shape[-1])
         return WindowState(sums[..., 1:, :], window[..., :-1, :]), jnp.concatenate([y, flat], axis=-1)

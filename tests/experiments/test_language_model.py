@@ -22,7 +22,7 @@ from experiments.text_model import StreamLoss, TextLoss, TextModelConfig, stream
 from models import LSTM, Elman, LanguageModel, initial_carry
 from models.language_model import uniform_like
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
-from train import LoopConfig, OptimizerConfig, Tracker, batch_mesh, evaluate
+from train import LoopConfig, OptimizerConfig, Tracker, batch_mesh, evaluate, make_schedule
 
 WORDS = "the cat sat on the mat\nthe dog sat\na cat and a dog ran on the mat\n\nthe end of it\n"
 TINY = (
@@ -153,7 +153,8 @@ def test_a_fresh_row_begins_at_zero() -> None:
     other = jax.tree.map(lambda leaf: leaf + 0.7, zero)
 
     def loss(batch: Any, carry: Any) -> float:
-        return float(StreamLoss(model, "token")(params, carry, batch, jax.random.key(0))[0][0])
+        total: Any = StreamLoss(model, "token")(params, carry, batch, jax.random.key(0))[0][0]
+        return float(total)
 
     assert first.fresh.all()
     assert not second.fresh.any()
@@ -208,9 +209,8 @@ def test_zaremba_small() -> None:
         "global_norm",
         5,
     )
-    from train import make_schedule
-
-    rates = [float(make_schedule(optimizer)(epoch * 2324 + 7)) for epoch in range(13)]
+    schedule: Any = make_schedule(optimizer)
+    rates = [float(schedule(epoch * 2324 + 7)) for epoch in range(13)]
     assert rates == [1, 1, 1, 1, *(0.5**k for k in range(1, 10))]
 
 
@@ -269,7 +269,8 @@ def test_reported_perplexity_is_that_of_the_saved_parameters(words: Path) -> Non
     results = json.loads((words / "results.json").read_text())
     model, params, tokenizer = trained_model(words)
     ids = tokenizer.encode("a dog sat on the mat\n" * 4)
-    seen = np.concatenate([[tokenizer.vocabulary.end_id], ids[:-1]])
+    end: Any = tokenizer.vocabulary.end_id
+    seen = np.concatenate([[end], ids[:-1]])
     losses, _ = model.apply(params, seen, ids, method="token_losses")  # type: ignore
     assert results["test"]["cross_entropy"] == pytest.approx(float(np.mean(losses)), rel=1e-5)
 

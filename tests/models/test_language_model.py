@@ -100,9 +100,11 @@ def test_masked_steps(x64: None) -> None:
     model = LanguageModel(LSTM(H), V, E)
     params, (inputs, targets) = fresh(model), tokens()
     mask = jnp.arange(T)[:, None] < jnp.array([T, 4, 1])[None]
-    losses, state = model.apply(params, inputs, targets, mask=mask, method="token_losses")  # type: ignore
+    answer: Any = model.apply(params, inputs, targets, mask=mask, method="token_losses")
+    losses, state = answer
     total, _ = model.apply(params, inputs, targets, mask=mask, method="loss")  # type: ignore
-    alone, ended = model.apply(params, inputs[:4, 1:2], targets[:4, 1:2], method="token_losses")  # type: ignore
+    answer = model.apply(params, inputs[:4, 1:2], targets[:4, 1:2], method="token_losses")
+    alone, ended = answer
     np.testing.assert_allclose(losses[:4, 1], alone[:, 0], rtol=1e-12)
     assert not jnp.any(jnp.where(mask, 0, losses))
     np.testing.assert_allclose(total, losses.sum(), rtol=1e-12)

@@ -50,7 +50,7 @@ def test_loss_and_gradient(x64: None) -> None:
 
 
 def test_without_a_gradient_it_is_the_same_sum() -> None:
-    arrays = [jnp.asarray(x, jnp.result_type(x.dtype)) for x in given()]
+    arrays = [jnp.asarray(x) for x in given()]
     plain = summed_cross_entropy(*arrays)  # type: ignore
     differentiated, _ = jax.value_and_grad(summed_cross_entropy)(*arrays)
     np.testing.assert_allclose(plain, differentiated, rtol=1e-6)
@@ -58,7 +58,7 @@ def test_without_a_gradient_it_is_the_same_sum() -> None:
 
 def test_large_logits_and_weights_of_zero() -> None:
     """Logits of thousands overflow no exponential; a weight of zero leaves a row out of loss and gradient."""
-    h, kernel, bias, targets, _ = (jnp.asarray(x, jnp.result_type(x.dtype)) for x in given(scale=3000.0))
+    h, kernel, bias, targets, _ = (jnp.asarray(x) for x in given(scale=3000.0))
     weights = jnp.array([1.0, 0, 1, 0, 1])
     total, gradient = jax.value_and_grad(summed_cross_entropy)(h, kernel, bias, targets, weights)
     assert jnp.isfinite(total)
@@ -71,6 +71,6 @@ def test_large_logits_and_weights_of_zero() -> None:
 
 
 def test_target_outside() -> None:
-    h, kernel, bias, targets, _ = (jnp.asarray(x, jnp.result_type(x.dtype)) for x in given())
+    h, kernel, bias, targets, _ = (jnp.asarray(x) for x in given())
     losses = cross_entropies(h, kernel, bias, targets.at[1].set(V))
     assert np.flatnonzero(np.isnan(losses)).tolist() == [1]

@@ -15,7 +15,7 @@ T, B, D, H = 6, 2, 3, 4
 CELLS = {
     "five": FixedWindow(3),
     "direct": FixedWindow(3, order=4, direct=True),
-    "two": FixedWindow(2, order=2, direct=True),
+    "three": FixedWindow(2, order=3, direct=True),
 }
 
 
@@ -25,7 +25,7 @@ def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 
 
-@pytest.mark.parametrize(("order", "direct"), [(2, False), (4, False), (4, True), (9, True)])
+@pytest.mark.parametrize(("order", "direct"), [(3, False), (4, False), (4, True), (9, True)])
 def test_feedforward_net_over_joined_inputs(order: int, direct: bool, x64: None) -> None:
     """tanh([x_t, …, x_{t−n+2}] W + b) of inputs joined by hand, zeros before the first."""
     cell = FixedWindow(H, order=order, direct=direct)
@@ -55,5 +55,5 @@ def test_memory_ends_with_the_window(x64: None) -> None:
 
 
 def test_orders_that_there_are_not() -> None:
-    with pytest.raises(ValueError, match="order must be a whole number of at least 2, but is 1"):
-        FixedWindow(3, order=1)
+    with pytest.raises(ValueError, match="order must be a whole number of at least 3, but is 2"):
+        FixedWindow(3, order=2)

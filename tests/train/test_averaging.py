@@ -118,7 +118,8 @@ def test_stairs() -> None:
     config = OptimizerConfig(
         "sgd", 1.0, schedule="exponential", decay_rate=0.5, decay_steps=10, decay_begin=30, staircase=True
     )
-    rates = [float(make_schedule(config)(step)) for step in (0, 29, 39, 40, 49, 50, 61)]
+    schedule: Any = make_schedule(config)
+    rates = [float(schedule(step)) for step in (0, 29, 39, 40, 49, 50, 61)]
     assert rates == [1, 1, 1, 0.5, 0.5, 0.25, 0.125]
 
 
