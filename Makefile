@@ -68,7 +68,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 
 # Oracles and rivals, outside the lock: nothing of ours needs them, and their tests skip without.
 $(VENV)/.peers: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" equinox
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" equinox nltk
 	@touch $@
 
 $(BIN)/python:

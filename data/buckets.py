@@ -77,7 +77,9 @@ def bucket_batches(
         indices = epoch(batch // per_epoch)[batch % per_epoch]
         found = [source[index] for index in indices[share[share < len(indices)]].tolist()]
         # Of the bucket, not of the examples at hand: a process whose share is empty pads to the same T.
-        return int(bounds[int(buckets[indices[0]])]), found + [nothing_like(source[0])] * (len(share) - len(found))
+        return int(bounds[int(buckets[indices[0]])]), found + [nothing_like(source[0])] * (
+            len(share) - len(found)
+        )
 
     rows = grain.MapDataset.range(sys.maxsize).map(read)
     identity = {"examples": len(source), "batch_size": batch_size, "seed": seed, "bounds": list(bounds)}

@@ -35,11 +35,12 @@ def read_catalogue(config: TextConfig) -> Texts:
             f"TFDS couldn't fetch {name!r} ({type(error).__name__}: {first}): is there a network? "
             "Files go by --data.dir"
         ) from None
-    feature = builder.info.features.get(config.tfds_feature)
-    if feature is None or not isinstance(feature, tfds.features.Text):
+    features = dict(builder.info.features.items())
+    feature = features.get(config.tfds_feature)
+    if not isinstance(feature, tfds.features.Text):
         raise ValueError(
             f"{name!r} has no feature of text {config.tfds_feature!r}: choose one of "
-            f"{', '.join(builder.info.features)} with --data.tfds-feature"
+            f"{', '.join(features)} with --data.tfds-feature"
         )
     splits: dict[str, str | bytes] = {}
     for split in builder.info.splits:

@@ -108,8 +108,8 @@ class StreamBatches:
         self._batches.set_state(state)
 
 
-def pairs(tokens: Ids, before: int | None = None) -> tuple[Ids, Ids]:
-    """What is seen and what follows it, [N] each; `before` is seen before the first token.
+def pairs(tokens: Ids, before: int | None = None) -> tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]:
+    """What is seen and what follows it, of the same length; `before` is seen before the first token.
 
     Raises ValueError where nothing is left to predict.
     """

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32
@@ -15,8 +15,10 @@ from data.vocabulary import END, UNKNOWN, Vocabulary
 
 Unit = Literal["character", "byte", "word", "bpe"]
 Ids = Int32[np.ndarray, "T"]
+Number = int | np.integer
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Text to numbers and back."""
 
@@ -33,7 +35,7 @@ class Tokenizer(Protocol):
         """The beginning of a line: no mark at its end."""
         ...
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[Number]) -> str:
         """The text; a line's end mark becomes a line break."""
         ...
 
@@ -58,7 +60,7 @@ class Characters:
 
     encode_prompt = encode
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[Number]) -> str:
         return "".join(self.vocabulary.decode(ids))
 
     def unknown(self, text: str) -> list[str]:
@@ -86,8 +88,8 @@ class Bytes:
         """Bytes that need not be text."""
         return np.frombuffer(content, np.uint8).astype(np.int32)
 
-    def decode(self, ids: Iterable[int]) -> str:
-        return bytes(list(ids)).decode("utf-8", errors="replace")
+    def decode(self, ids: Iterable[Number]) -> str:
+        return bytes(map(int, ids)).decode("utf-8", errors="replace")
 
     def unknown(self, text: str) -> list[str]:
         return []
@@ -111,7 +113,7 @@ class Words:
     def encode_prompt(self, text: str) -> Ids:
         return self.vocabulary.encode(text.split())
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[Number]) -> str:
         return re.sub(f" ?{re.escape(END)} ?", "\n", " ".join(self.vocabulary.decode(ids)))
 
     def unknown(self, text: str) -> list[str]:
@@ -185,7 +187,7 @@ class Pieces:
     def encode_prompt(self, text: str) -> Ids:
         return np.array(self._processor.encode(text), np.int32)
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[Number]) -> str:
         lines: list[list[int]] = [[]]
         for number in map(int, ids):
             if number == self.vocabulary.end_id:

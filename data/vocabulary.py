@@ -109,7 +109,7 @@ class Vocabulary:
                 f"{missing.args[0]!r} is not in the vocabulary, and nothing stands for it"
             ) from None
 
-    def decode(self, ids: Iterable[int]) -> list[str]:
+    def decode(self, ids: Iterable[int | np.integer]) -> list[str]:
         """The type of each number. Raises ValueError for a number outside 0 … V − 1."""
         numbers = [int(number) for number in ids]
         outside = [number for number in numbers if not 0 <= number < len(self)]

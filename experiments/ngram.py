@@ -17,7 +17,7 @@ from analysis import figures
 from analysis.figures_ngram import NAMES, perplexity_by_order, size_by_order
 from data import Corpus, TextConfig
 from experiments.run import Run, read_arrays
-from experiments.text import bits_per_character, checked_corpus, corpus_of, encoded_prompt
+from experiments.text import bits_per_character, checked_corpus, encoded_prompt
 from models.cell import at_least
 from models.ngram import NgramModel, Smoothing, perplexity, smoothed
 from models.ngram_counts import NgramCounts
@@ -62,7 +62,7 @@ class Config:
 
 def main(config: Config, run: Run) -> str:
     """Counts, smooths, evaluates, samples; what there is to say."""
-    corpus = corpus_of(config.data)
+    corpus = checked_corpus(config.data)  # prepared when the options were checked
     corpus.save_tokenizer(run.folder)
     vocabulary = corpus.tokenizer.vocabulary
     print(corpus.summary(), flush=True)

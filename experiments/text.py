@@ -1,19 +1,14 @@
-"""What experiments on text share: the corpus that a config names, read once a command, and prompts."""
-
-from functools import lru_cache
+"""What experiments on text share: the corpus that a config names, and prompts."""
 
 import numpy as np
 from jaxtyping import Int
 
 from data import Corpus, TextConfig, Tokenizer, load_corpus
 
-# Read when the options are checked and again when the experiment begins.
-corpus_of = lru_cache(maxsize=2)(load_corpus)
-
 
 def checked_corpus(config: TextConfig) -> Corpus:
     """The corpus, which has something to validate on. Raises ValueError as a sentence for the user."""
-    corpus = corpus_of(config)
+    corpus = load_corpus(config)
     corpus.split("valid")
     return corpus
 

@@ -157,14 +157,15 @@ def smoothed(counts: NgramCounts, smoothing: Smoothing, *, k: float = 0.01) -> N
     raise ValueError(f"there is no smoothing {smoothing!r}: choose one of {', '.join(SMOOTHINGS)}")
 
 
-def kneser_ney(counts: NgramCounts, discounts: Sequence[float] | None = None) -> NgramModel:
+def kneser_ney(counts: NgramCounts, discounts: Sequence[Sequence[float]] | None = None) -> NgramModel:
     """Interpolated modified Kneser–Ney:
 
         p(w | c) = (a(c w) − D(a(c w))) / Σ_v a(c v) + γ(c) p(w | c'),   γ(c) = Σ_v D(a(c v)) / Σ_v a(c v)
 
     a is the count in the highest order and below it the number of different tokens before the n-gram (n-grams that
     nothing stands before, as at the beginning of a line, keep their count). D₁, D₂ and D₃₊, for a = 1, 2 and more,
-    are estimated from each order's numbers of n-grams with a = 1 … 4, or given. p of no context is 1/V.
+    are estimated from each order's numbers of n-grams with a = 1 … 4, or given, three numbers
+    an order. p of no context is 1/V.
 
     Chen & Goodman 1999, equations 26 and 27; Heafield et al. 2013 for the beginnings.
     """
@@ -174,7 +175,8 @@ def kneser_ney(counts: NgramCounts, discounts: Sequence[float] | None = None) ->
         if n + 1 < counts.order:
             different = np.bincount(counts.levels[n + 1].suffix, minlength=len(level))
             adjusted = np.where(different == 0, level.counts, different)
-        by_count = np.array([0.0, *(modified_discounts(adjusted) if discounts is None else discounts)])
+        own = modified_discounts(adjusted) if discounts is None else discounts[n]
+        by_count = np.array([0.0, *own])
         taken = by_count[np.minimum(adjusted, 3)]
         total = level.total(adjusted)
         direct.append((adjusted - taken) / _at_least_one(total)[level.contexts])

@@ -27,7 +27,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def same(one: Corpus, other: Corpus) -> bool:
     return (
-        all(np.array_equal(one.splits[split], other.splits[split]) for split in one.splits | other.splits)
+        all(np.array_equal(one.splits[split], other.splits[split]) for split in {*one.splits, *other.splits})
         and one.sizes == other.sizes
         and one.tokenizer == other.tokenizer
     )
@@ -73,7 +73,9 @@ def test_a_named_folder_is_of_one_text_and_setting(source: Path, tmp_path: Path)
     kept = tmp_path / "kept"
     load_corpus(TextConfig(dir=source, cache=kept))
     before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
-    with pytest.raises(ValueError, match=r"kept was prepared with --data.unit word, not character: name another"):
+    with pytest.raises(
+        ValueError, match=r"kept was prepared with --data.unit word, not character: name another"
+    ):
         load_corpus(TextConfig(dir=source, cache=kept, unit="character"))
     with pytest.raises(ValueError, match=r"prepared with --data.vocabulary-limit None, not 2"):
         load_corpus(TextConfig(dir=source, cache=kept, vocabulary_limit=2))
@@ -160,7 +162,7 @@ def test_the_embedded_text_needs_no_folder(tmp_path: Path, monkeypatch: pytest.M
     assert name == "Python's language reference"
     assert len(checksum) == 64
     assert not (tmp_path / "cache").exists()
-    with pytest.raises(ValueError, match="--data.cache is for --data.dir"):
+    with pytest.raises(ValueError, match=r"--data.cache is for --data.dir"):
         load_corpus(TextConfig(cache=tmp_path))
 
 

@@ -63,11 +63,15 @@ def test_mistakes() -> None:
         Vocabulary.build(COUNTS, min_count=0)
     with pytest.raises(ValueError, match="no type stands 9 times or more"):
         Vocabulary.build(COUNTS, min_count=9)
-    with pytest.raises(ValueError, match="3 types are left out, and there is no mark"):
+    with pytest.raises(ValueError, match="4 types are left out, and there is no mark"):
         Vocabulary.build(COUNTS, min_count=4, unknown=None, end="<eos>")
     closed = Vocabulary.build({"x": 1}, unknown=None)
     with pytest.raises(ValueError, match="'y' is not in the vocabulary"):
         closed.encode(["x", "y"])
-    for use in (closed.decode, lambda ids: closed.one_hot(np.array(ids)), lambda ids: closed.bag_of_words([np.array(ids)])):
+    for use in (
+        closed.decode,
+        lambda ids: closed.one_hot(np.array(ids)),
+        lambda ids: closed.bag_of_words([np.array(ids)]),
+    ):
         with pytest.raises(ValueError, match="1 is no number of this vocabulary, which has 0 … 0"):
             use([1])

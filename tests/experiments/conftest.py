@@ -20,6 +20,7 @@ OPTIONS: dict[str, tuple[str | float, ...]] = {
         *("--tasks", "adding", "--cells", "elman", "--lengths", 2, 30, 40, *SMALL),
         *("--steps", 300, "--eval-every", 10, "--chunk", 10, "--optimizer.learning-rate", 0.02),
     ),
+    "ngram": ("--order", 3),
     # Newton's Jacobians take 512 bytes at length 4, and four times that at 16: too much.
     "speed": (
         *("--cells", "elman", "--methods", "scan", "associative", "newton", "--lengths", 4, 16),
