@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from data import load_corpus
 from experiments import text_report
 from experiments.network import NetworkConfig
 from experiments.run import Run
-from experiments.text import corpus_of
 from experiments.text_model import ENDLESS, TextModelConfig, remember_text, train_text_model
 from experiments.training import Flat
 from train import LoopConfig, OptimizerConfig
@@ -64,7 +64,7 @@ PRESETS: Mapping[str, Config] = {
 
 def main(config: Config, run: Run) -> str:
     """Trains, evaluates, samples and draws; what there is to say."""
-    corpus = corpus_of(config.data)
+    corpus = load_corpus(config.data)
     remember_text(run.folder, corpus, resumed=run.resumed)
     print(corpus.summary(), flush=True)
     before, after = train_text_model(run, config, corpus)

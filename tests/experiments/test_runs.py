@@ -31,7 +31,12 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("long_memory", "speed", "ngram")])
+TEXT = ("language_model", "char_lm")  # in test_language_model.py
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in ("long_memory", "speed", "ngram", *TEXT)]
+)
 def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     folder = finished(name)
     described = json.loads((folder / "config.json").read_text())
