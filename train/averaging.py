@@ -8,7 +8,7 @@ import optax
 
 
 class ParameterAverage(NamedTuple):
-    """The mean of the parameters after the last `averaged` updates; the parameters themselves while there is none."""
+    """The mean of the parameters after the last `averaged` updates; themselves before there is one."""
 
     step: jax.Array
     averaged: jax.Array
