@@ -53,7 +53,7 @@ PRESETS: Mapping[str, Config] = {
         length=20,
         batch_size=20,
         loss_per="row",
-        epochs=13,
+        epochs=13.0,
         halve_from_epoch=5,
         # Saved and evaluated once an epoch of PTB, which has 2,324 batches.
         loop=LoopConfig(steps=ENDLESS, eval_every=2324, save_every=2324, log_every=100, chunk=100),

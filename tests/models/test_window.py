@@ -15,7 +15,6 @@ T, B, D, H = 6, 2, 3, 4
 CELLS = {
     "five": FixedWindow(3),
     "direct": FixedWindow(3, order=4, direct=True),
-    "three": FixedWindow(2, order=3, direct=True),
 }
 
 
