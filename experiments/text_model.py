@@ -215,7 +215,7 @@ def train_text_model(run: Run, config: TextModelConfig, corpus: Corpus) -> tuple
             create_state(params, optimizer, jax.random.key(config.seed), carry),
             loss_fn=StreamLoss(model, config.loss_per),
             eval_fn=TextLoss(model),
-            mesh=batch_mesh(run.devices),
+            mesh=batch_mesh(sharing(config.batch_size, run.devices)),
             optimizer=optimizer,
             batches=batches,
             validation=[whole_text(stream(corpus, "valid", config.eval_rows, config.length))],
@@ -229,6 +229,15 @@ def train_text_model(run: Run, config: TextModelConfig, corpus: Corpus) -> tuple
         raise Stopped(run.folder, result.step, stop.signal)
     # On one device: what is measured of them next would else be computed on each.
     return params, jax.device_put(evaluated_params(result.state), jax.local_devices()[0])
+
+
+def sharing(rows: int, devices: int) -> int:
+    """How many of the devices share a batch: as many as its rows divide over, for a carried state has no room for
+    rows that are none. Where that isn't all, says so."""
+    chosen = max(count for count in range(1, devices + 1) if rows % count == 0)
+    if chosen < devices:
+        print(f"{rows} rows are shared by {chosen} of {devices} devices, over which they divide", flush=True)
+    return chosen
 
 
 def remember_text(folder: Path, corpus: Corpus, *, resumed: bool) -> None:

@@ -18,7 +18,7 @@ from experiments import char_lm, language_model
 from experiments.generation import from_json, trained_model
 from experiments.presets import default_config
 from experiments.text_measures import by_frequency, by_position, losses_from_zero, token_losses, whole_text
-from experiments.text_model import StreamLoss, TextLoss, TextModelConfig, stream
+from experiments.text_model import StreamLoss, TextLoss, TextModelConfig, sharing, stream
 from models import LSTM, Elman, LanguageModel, initial_carry
 from models.language_model import uniform_like
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
@@ -228,6 +228,11 @@ def test_epochs_end_a_run_unless_steps_do() -> None:
     assert [config.resolved(batches)[0].steps for batches in (100, 2000)] == [150, 1000]
 
 
+def test_rows_are_shared_by_devices_over_which_they_divide(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [sharing(20, devices) for devices in (1, 2, 3, 16, 40)] == [1, 2, 2, 10, 20]
+    assert "20 rows are shared by 10 of 16 devices" in capsys.readouterr().out
+
+
 def test_config_from_json(words: Path) -> None:
     """Every field comes back as it was, paths and nested configs too."""
     content = json.loads((words / "config.json").read_text())["config"]
@@ -384,7 +389,7 @@ def test_generate_wants_a_trained_language_model(
         (("--preset", "zaremba_smal"), "unknown preset 'zaremba_smal': did you mean zaremba_small?"),
         (("--direction", "both"), "--direction both would see the word that it is to predict: take forward"),
         (("--cell", "batch_norm_lstm"), "couples the rows of a batch"),
-        (("--batch-size", 100000), "batch_size is 100000, but the text has 620 tokens to predict"),
+        (("--batch-size", 100000), "batch_size is 100000, but the text has 540 tokens to predict"),
         (("--eval-rows", 28), "--eval-rows 28 are more than the 28 tokens of held-out text: take fewer"),
         (("--embedding-size", 3), "embedding_size must be the 5 numbers that the cell gives, but is 3"),
         (
