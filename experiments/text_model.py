@@ -170,11 +170,11 @@ class StreamLoss:
     def __call__(
         self, params: Params, carry: State, batch: StreamBatch, key: Array
     ) -> tuple[SumCount, tuple[State, dict[str, SumCount]]]:
-        fresh, mask = jnp.asarray(batch.fresh), jnp.asarray(batch.mask)
+        inputs, targets, mask, fresh = map(jnp.asarray, batch)
         state = carried(carry, fresh, initial_carry(self.model, params, fresh.shape))
         rngs = {"recurrent": key, "dropout": jax.random.fold_in(key, 1)}
         result = self.model.apply(
-            params, batch.inputs, batch.targets, state, mask=mask, train=True, rngs=rngs, method="loss"
+            params, inputs, targets, state, mask=mask, train=True, rngs=rngs, method="loss"
         )
         total, state = result  # type: ignore
         tokens = jnp.sum(mask, dtype=jnp.float32)

@@ -94,7 +94,9 @@ def test_losses_come_in_the_order_of_the_text(rows: int, length: int, x64: None)
     expected = []
     for start in range(0, len(tokens), size):
         piece = slice(start, start + size)
-        losses, _ = model.apply(params, seen[piece], tokens[piece], method="token_losses")  # type: ignore
+        losses, _ = model.apply(
+            params, *map(jnp.asarray, (seen[piece], tokens[piece])), method="token_losses"
+        )  # type: ignore
         expected += losses.tolist()
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     summed = evaluate(TextLoss(model), params, [whole_text(batches)], mesh=batch_mesh(1))
@@ -184,7 +186,9 @@ def test_pieces_from_a_state_of_zero(x64: None) -> None:
     assert found.shape == (5, 7)
     for column, start in enumerate(np.linspace(0, 19, 7).round().astype(int) * 5):
         piece = slice(start, start + 5)
-        losses, _ = model.apply(params, seen[piece], following[piece], method="token_losses")  # type: ignore
+        losses, _ = model.apply(
+            params, *map(jnp.asarray, (seen[piece], following[piece])), method="token_losses"
+        )  # type: ignore
         np.testing.assert_allclose(found[:, column], losses, rtol=1e-9)
 
 
@@ -276,7 +280,7 @@ def test_reported_perplexity_is_that_of_the_saved_parameters(words: Path) -> Non
     ids = tokenizer.encode("a dog sat on the mat\n" * 4)
     end: Any = tokenizer.vocabulary.end_id
     seen = np.concatenate([[end], ids[:-1]])
-    losses, _ = model.apply(params, seen, ids, method="token_losses")  # type: ignore
+    losses, _ = model.apply(params, *map(jnp.asarray, (seen, ids)), method="token_losses")  # type: ignore
     assert results["test"]["cross_entropy"] == pytest.approx(float(np.mean(losses)), rel=1e-5)
 
 
