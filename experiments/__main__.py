@@ -26,8 +26,10 @@ NAMES = (
     "long_memory",
     "speed",
     "ngram",
+    "language_model",
+    "char_lm",
 )
-COMMANDS = ("inspect", "report")  # what looks at runs
+COMMANDS = ("generate", "inspect", "report")  # what looks at runs
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
 
@@ -43,6 +45,10 @@ def main(arguments: list[str]) -> int:
             return inspect(rest)
         if name == "report":
             return report(rest)
+        if name == "generate":
+            from experiments import generation
+
+            return generation.main(rest)
         if name not in NAMES:
             near = difflib.get_close_matches(name, [*NAMES, *COMMANDS], n=1)
             hint = (
@@ -63,16 +69,18 @@ def run(name: str, arguments: list[str]) -> int:
     """One experiment in its folder."""
     import tyro
 
+    from experiments.presets import default_config
     from experiments.run import Launch, open_run, take_devices
     from experiments.training import Stopped
     from train import NonFinite
 
     module = importlib.import_module(f"experiments.{name}")
     flat = tyro.conf.arg(name="")
+    default = default_config(module, arguments)
     options = dataclasses.make_dataclass(
         "Options",
         [
-            ("config", Annotated[module.Config, flat], dataclasses.field(default_factory=module.Config)),
+            ("config", Annotated[module.Config, flat], dataclasses.field(default_factory=lambda: default)),
             ("launch", Annotated[Launch, flat], dataclasses.field(default_factory=Launch)),
         ],
     )
@@ -151,6 +159,7 @@ def overview() -> str:
     lines = ["usage: python -m experiments NAME [--option value …]", ""]
     for name in NAMES:
         lines.append(f"  {name:<18}{first_line(name)}")
+    lines.append(f"  {'generate RUN':<18}text from a trained language model, with --prompt, --temperature, …")
     lines.append(f"  {'inspect RUN':<18}a run's config and last metrics; draws its figures anew.")
     lines.append(f"  {'report RUN …':<18}one HTML page of a run, or of several compared.")
     return "\n".join([*lines, "", "python -m experiments NAME --help shows an experiment's options."])

@@ -15,6 +15,7 @@ from models.cells import (
     BasicGRU,
     BatchNormLSTM,
     Elman,
+    FixedWindow,
     IndRNN,
     Jordan,
     LayerNormGRU,
@@ -44,10 +45,13 @@ from models.decoding import (
 )
 from models.dropout import Dropout, RecurrentDropout, VariationalDropout
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
+from models.language_model import LanguageModel, initial_carry
 from models.layer import Layer
 from models.newton import Newton
 from models.recurrence import unroll, unroll_with_info
 from models.recurrent import Recurrent
+from models.sampling import Sampling, generate
+from models.softmax import cross_entropies, summed_cross_entropy
 from models.stacked import Stacked
 from models.streaming import stream
 from models.truncated import carried, truncated_value_and_gradient
@@ -73,6 +77,7 @@ __all__ = [
     "Directions",
     "Dropout",
     "Elman",
+    "FixedWindow",
     "Fused",
     "Gaussian",
     "Glorot",
@@ -81,6 +86,7 @@ __all__ = [
     "Info",
     "Jordan",
     "LSTMState",
+    "LanguageModel",
     "Layer",
     "LayerNormGRU",
     "LayerNormLSTM",
@@ -96,6 +102,7 @@ __all__ = [
     "ProductCell",
     "Recurrent",
     "RecurrentDropout",
+    "Sampling",
     "Scan",
     "SequenceClassifier",
     "SequenceTagger",
@@ -105,15 +112,19 @@ __all__ = [
     "carried",
     "chrono_gru",
     "chrono_lstm",
+    "cross_entropies",
     "exponential_schedule",
     "free_running",
+    "generate",
     "greedy",
+    "initial_carry",
     "inverse_sigmoid_schedule",
     "irnn",
     "linear_schedule",
     "sampled",
     "scheduled_sampling",
     "stream",
+    "summed_cross_entropy",
     "teacher_forcing",
     "truncated_value_and_gradient",
     "unroll",

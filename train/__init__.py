@@ -13,7 +13,7 @@ from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, make
 from train.probe import Probe
 from train.progress import Progress
 from train.sharding import BATCH_AXIS, batch_mesh
-from train.state import TrainState, create_state
+from train.state import TrainState, create_state, evaluated_params
 from train.step import LossFn, Refresh, train_chunk, train_step
 from train.stop import StopRequest, stop_on_signals
 from train.tracking import Tracker, read_metrics
@@ -47,6 +47,7 @@ __all__ = [
     "create_state",
     "cross_entropy",
     "evaluate",
+    "evaluated_params",
     "fit",
     "make_clipping",
     "make_optimizer",

@@ -22,7 +22,7 @@ from train.optimizer import OptimizerConfig
 from train.probe import Probe, Reports
 from train.progress import Progress
 from train.sharding import batch_mesh
-from train.state import PyTree, TrainState, copied
+from train.state import PyTree, TrainState, copied, evaluated_params
 from train.step import LossFn, Refresh, on_devices, train_chunk
 from train.stop import StopRequest
 from train.tracking import Tracker
@@ -243,7 +243,7 @@ def fit(
 
             progress.update(step, {"loss": float(figures["loss"][step - start - 1])})
             if eval_fn is not None and (step % config.eval_every == 0 or step == config.steps):
-                evaluation = evaluate(eval_fn, state.params, validation, mesh=mesh)
+                evaluation = evaluate(eval_fn, evaluated_params(state), validation, mesh=mesh)
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
             reports.report(step, state)

@@ -7,7 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from train.averaging import average_parameters
+
 Clip = Literal["none", "value", "block_rms", "block_norm", "global_norm", "adaptive"]
+SCHEDULES = ("constant", "cosine", "exponential", "warmup_cosine", "plateau")
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,20 @@ class OptimizerConfig:
     """sgd; momentum (Polyak 1964); adam (Kingma & Ba 2015); rmsprop (Tieleman & Hinton 2012)."""
     learning_rate: float = 1e-3
     """The rate, or the highest rate of a schedule."""
-    schedule: Literal["constant", "cosine", "exponential", "warmup_cosine"] = "constant"
-    """How the rate changes; warmup_cosine rises from 0 in a straight line first: its first update is nil."""
+    schedule: Literal["constant", "cosine", "exponential", "warmup_cosine", "plateau"] = "constant"
+    """How the rate changes; warmup_cosine rises from 0 in a straight line first: its first update is nil; plateau
+    falls where the training loss has stopped falling."""
     decay_steps: int = 0
-    """cosine: steps until the end rate, warm-up included; exponential: steps for one factor decay_rate."""
+    """cosine: steps until the end rate, warm-up included; exponential: steps for one factor decay_rate; plateau:
+    steps whose mean loss is compared with the best so far."""
     decay_rate: float = 0.5
-    """exponential: the factor by which the rate falls in decay_steps steps."""
+    """exponential, plateau: the factor by which the rate falls."""
+    decay_begin: int = 0
+    """exponential: steps before it begins to fall."""
+    staircase: bool = False
+    """exponential: fall at once at the end of every decay_steps steps, rather than at each step."""
+    patience: int = 1
+    """plateau: means in a row, no better than the best, before the rate falls."""
     warmup_steps: int = 0
     """warmup_cosine: steps until the highest rate."""
     end_fraction: float = 0.0
@@ -47,10 +58,12 @@ class OptimizerConfig:
     unit's norm in proportion to that of its weights (adaptive; Brock et al. 2021)."""
     clip_at: float = 1.0
     """The bound; for adaptive the largest ratio of gradient to weights (0.01 is usual)."""
+    average_from: int | None = None
+    """Average the parameters over the updates from this one on, and evaluate the average: averaged SGD."""
 
     def __post_init__(self) -> None:
         require_choice("name", self.name, ("sgd", "momentum", "adam", "rmsprop"))
-        require_choice("schedule", self.schedule, ("constant", "cosine", "exponential", "warmup_cosine"))
+        require_choice("schedule", self.schedule, SCHEDULES)
         require_choice("clip", self.clip, get_args(Clip))
         require_positive("learning_rate", self.learning_rate)
         require_positive("epsilon", self.epsilon)
@@ -63,6 +76,14 @@ class OptimizerConfig:
             raise ValueError(f"optimizer.end_fraction is {self.end_fraction}; it must lie in [0, 1]")
         if self.schedule == "exponential":
             require_positive("decay_rate", self.decay_rate)
+        if self.schedule == "plateau" and not 0 < self.decay_rate < 1:
+            raise ValueError(
+                f"optimizer.decay_rate is {self.decay_rate}; for plateau it must lie between 0 and 1"
+            )
+        for field, least in (("decay_begin", 0), ("patience", 1), ("average_from", 0)):
+            value = getattr(self, field)
+            if value is not None and value < least:
+                raise ValueError(f"optimizer.{field} is {value}; it must be {least} or more")
         if self.schedule != "constant" and self.decay_steps <= 0:
             raise ValueError(
                 f"optimizer.decay_steps is {self.decay_steps}; "
@@ -75,13 +96,29 @@ class OptimizerConfig:
             )
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
     """From clipped gradients to updates; clipping stands apart, so that both norms can be logged.
 
     With gradient g, rate η:  sgd −ηg;  momentum v ← μv + g, −ηv;
     adam m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², −η m̂/(√v̂ + ε) with m̂, v̂ the bias-corrected means;
     rmsprop v ← ρv + (1−ρ)g², −η g/√(v + ε).
+
+    On a plateau its `update` wants the loss, `value=`; every one of ours takes it.
     """
+    parts = [rule(config)]
+    if config.schedule == "plateau":
+        parts.append(
+            optax.contrib.reduce_on_plateau(
+                config.decay_rate, config.patience, accumulation_size=config.decay_steps
+            )
+        )
+    if config.average_from is not None:
+        parts.append(average_parameters(config.average_from))
+    return optax.with_extra_args_support(parts[0] if len(parts) == 1 else optax.chain(*parts))
+
+
+def rule(config: OptimizerConfig) -> optax.GradientTransformation:
+    """The update rule itself, at the rate of the schedule."""
     rate = make_schedule(config)
     match config.name:
         case "sgd":
@@ -151,17 +188,31 @@ def clip_by_unit(ratio: float, least: float = 1e-3) -> optax.GradientTransformat
 
 
 def make_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """The learning rate as a function of the number of updates done."""
+    """The learning rate as a function of the number of updates done; on a plateau, the highest."""
     peak, end = config.learning_rate, config.learning_rate * config.end_fraction
     match config.schedule:
-        case "constant":
+        case "constant" | "plateau":
             return optax.constant_schedule(peak)
         case "cosine":
             return optax.cosine_decay_schedule(peak, config.decay_steps, alpha=config.end_fraction)
         case "exponential":
-            return optax.exponential_decay(peak, config.decay_steps, config.decay_rate)
+            return optax.exponential_decay(
+                peak,
+                config.decay_steps,
+                config.decay_rate,
+                transition_begin=config.decay_begin,
+                staircase=config.staircase,
+            )
         case "warmup_cosine":
             return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup_steps, config.decay_steps, end)
+
+
+def rate_of(config: OptimizerConfig, step: jax.Array | int, opt_state: optax.OptState) -> jax.Array:
+    """The learning rate of the update that `opt_state` came out of, `step` updates being done before it."""
+    rate = jnp.asarray(make_schedule(config)(step), jnp.float32)
+    if config.schedule != "plateau":
+        return rate
+    return rate * optax.tree.get(opt_state, "scale")
 
 
 def require_positive(field: str, value: float) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from train.averaging import ParameterAverage
 from train.optimizer import OptimizerConfig, make_optimizer
 
 PyTree = Any
@@ -42,6 +43,20 @@ def create_state(
     params = copied(params)
     opt_state = copied(make_optimizer(optimizer).init(params))
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state, copied(carry), copied(key))
+
+
+def evaluated_params(state: TrainState) -> PyTree:
+    """The parameters to evaluate: the average of them that the optimizer keeps (`average_from`), else themselves.
+
+    Running averages are always those of the state: they are means already.
+    """
+    nodes = jax.tree.leaves(state.opt_state, is_leaf=lambda node: isinstance(node, ParameterAverage))
+    for node in nodes:
+        if isinstance(node, ParameterAverage):
+            return jax.tree.map_with_path(
+                lambda path, own, mean: own if is_average(path) else mean, state.params, node.mean
+            )
+    return state.params
 
 
 def copied(tree: PyTree) -> PyTree:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from train.checks import check_carry, check_names, check_pairs
 from train.metrics import SumCount, mean
-from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, make_schedule
+from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, rate_of
 from train.sharding import (
     EVERYWHERE,
     SHARED,
@@ -104,7 +104,7 @@ def train_step(
 
     clipping, transform = make_clipping(optimizer), make_optimizer(optimizer)
     clipped, _ = clipping.update(gradient, clipping.init(state.params), state.params)
-    updates, opt_state = transform.update(clipped, state.opt_state, state.params)
+    updates, opt_state = transform.update(clipped, state.opt_state, state.params, value=loss)
     # A gradient of zero is not enough to leave averages alone: weight decay has none.
     updates = jax.tree.map_with_path(lambda path, u: jnp.zeros_like(u) if is_average(path) else u, updates)
     params = optax.apply_updates(state.params, updates)
@@ -117,7 +117,7 @@ def train_step(
         "clipped_norm": optax.tree.norm(clipped),
         "update_norm": update_norm,
         "param_norm": optax.tree.norm(params),
-        "learning_rate": jnp.asarray(make_schedule(optimizer)(state.step), jnp.float32),
+        "learning_rate": rate_of(optimizer, state.step, opt_state),
         "finite": finite,
         **extra,
     }

@@ -16,6 +16,7 @@ from models.cells.peephole import PeepholeLSTM
 from models.cells.rg_lru import RGLRU
 from models.cells.state_space import S4D, S5
 from models.cells.unitary import UnitaryRNN
+from models.cells.window import FixedWindow
 from models.cells.xlstm import MLSTM, SLSTM
 
 CELLS: dict[str, type[Cell]] = {
@@ -39,6 +40,7 @@ CELLS: dict[str, type[Cell]] = {
     "rg_lru": RGLRU,
     "slstm": SLSTM,
     "mlstm": MLSTM,
+    "window": FixedWindow,
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "BasicGRU",
     "BatchNormLSTM",
     "Elman",
+    "FixedWindow",
     "IndRNN",
     "Jordan",
     "LSTMState",

@@ -1,0 +1,133 @@
+"""Text from a trained language model, token by token: `python -m experiments generate RUN --prompt "…"`."""
+
+import dataclasses
+import importlib
+import itertools
+import sys
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import jax
+import numpy as np
+import tyro
+
+from data import Tokenizer, load_tokenizer
+from experiments.run import read_run
+from experiments.text import encoded_prompt
+from experiments.text_model import TextModelConfig, initial
+from experiments.text_report import line_start
+from models import LanguageModel, Sampling, generate, initial_carry
+from models.cell import Params, at_least
+from train import Checkpoints, create_state, evaluated_params
+
+LANGUAGE_MODELS = ("language_model", "char_lm")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Generate."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The folder of a run of language_model or char_lm, finished or not."""
+    prompt: str = ""
+    """What is to be gone on with; by default the beginning of a line."""
+    tokens: int = 500
+    """How many are drawn."""
+    temperature: float = 0.8
+    """Below 1 the likelier tokens are likelier still; 0 takes the likeliest."""
+    top_k: int | None = None
+    """Draw from the k likeliest only."""
+    top_p: float | None = None
+    """Draw from the fewest, likeliest first, whose probabilities sum to p."""
+    seed: int = 0
+    """Of the draws."""
+
+    def __post_init__(self) -> None:
+        at_least(1, tokens=self.tokens)
+        at_least(0, seed=self.seed)
+        self.sampling()
+
+    def sampling(self, never: tuple[int, ...] = ()) -> Sampling:
+        """How tokens are drawn. Raises ValueError for numbers outside their ranges."""
+        return Sampling(self.temperature, self.top_k, self.top_p, never)
+
+
+def generate_text(config: Config, out: TextIO) -> None:
+    """Writes the prompt and what the model goes on with, each token as soon as it is drawn.
+
+    Raises ValueError where the folder isn't a run of a language model that has been trained at all, or the prompt
+    holds what the vocabulary doesn't.
+    """
+    model, params, tokenizer = trained_model(config.run)
+    prompt = encoded_prompt(tokenizer, config.prompt) if config.prompt else np.array([], np.int32)
+    beginning = [line_start(tokenizer), *map(int, prompt)]
+    unknown = tokenizer.vocabulary.unknown_id
+    sampling = config.sampling(() if unknown is None else (unknown,))
+    drawn = generate(model, params, beginning, sampling, jax.random.key(config.seed))
+    out.write(config.prompt)
+    # Whole texts are decoded, and what is new of each is written: a token alone doesn't say whether a space stands
+    # before it, nor a byte which character it belongs to.
+    tokens, shown = beginning[1:], tokenizer.decode(beginning[1:])
+    for token in itertools.islice(drawn, config.tokens):
+        tokens.append(token)
+        text = tokenizer.decode(tokens)
+        complete = text.rstrip("\ufffd")
+        if complete.startswith(shown) and len(complete) > len(shown):
+            out.write(complete[len(shown) :])
+            out.flush()
+            shown = complete
+    out.write("\n")
+
+
+def trained_model(folder: Path) -> tuple[LanguageModel, Params, Tokenizer]:
+    """The model of a run with its parameters at the newest checkpoint, and what its numbers stand for."""
+    described = read_run(folder)
+    name = described["experiment"]
+    if name not in LANGUAGE_MODELS:
+        raise ValueError(
+            f"{folder} is a run of {name}, which makes no text: name one of {' or '.join(LANGUAGE_MODELS)}"
+        )
+    kind: Any = importlib.import_module(f"experiments.{name}").Config
+    config: TextModelConfig = from_json(kind, described["config"])
+    tokenizer = load_tokenizer(folder, config.data.unit)
+    model = LanguageModel(
+        config.network.build(config.cell, config.hidden_size),
+        vocabulary_size=len(tokenizer.vocabulary),
+        embedding_size=config.embedding_size or config.hidden_size,
+        tied=config.tied,
+        method=config.network.way,
+    )
+    params = initial(config, model)
+    carry = initial_carry(model, params, (config.batch_size,))
+    template = create_state(params, config.resolved(1)[1], jax.random.key(config.seed), carry)
+    restored = Checkpoints(folder / "checkpoints").restore_latest(template)
+    if restored is None:
+        raise ValueError(f"{folder} has no checkpoint yet: let it train until it has saved once")
+    return model, evaluated_params(restored.state), tokenizer
+
+
+def from_json(kind: Any, content: dict[str, Any]) -> Any:
+    """A config from what `config.json` holds of it."""
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for field in dataclasses.fields(kind):
+        if field.name not in content:
+            continue
+        value, wanted = content[field.name], hints[field.name]
+        if dataclasses.is_dataclass(wanted):
+            value = from_json(wanted, value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif value is not None and Path in (wanted, *typing.get_args(wanted)):
+            value = Path(value)
+        values[field.name] = value
+    return kind(**values)
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m experiments generate RUN …`."""
+    config = tyro.cli(Config, args=arguments, prog="python -m experiments generate", description=str(__doc__))
+    generate_text(config, sys.stdout)
+    return 0

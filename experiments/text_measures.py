@@ -1,0 +1,133 @@
+"""What is measured of a trained language model: losses token by token, and gradients by lag."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from analysis import gradient_by_lag
+from data import StreamBatches
+from models import LanguageModel, carried, initial_carry
+from models.cell import Array, Output, Params, State
+
+Ids = Int[np.ndarray, "N"]
+
+
+class WholeText(NamedTuple):
+    """A text as n batches of T steps in B rows, the state being carried through all of them; one batch to
+    `train.evaluate`."""
+
+    inputs: Any  # [n, T, B] int32
+    targets: Any  # [n, T, B] int32
+    mask: Any  # [n, T, B] bool
+
+    def batch_axes(self) -> Any:
+        """Which axis of each leaf is B."""
+        return WholeText(*(2,) * len(self))
+
+    def filled_up(self, size: int) -> "WholeText":
+        """With `size` rows, those added being none."""
+        xp = jnp if isinstance(self.mask, jax.Array) else np
+        missing = size - self.mask.shape[2]
+        return WholeText(*(xp.pad(leaf, ((0, 0), (0, 0), (0, missing))) for leaf in self))
+
+    def scan(self, model: LanguageModel, params: Params, each: Callable[[Array], Array]) -> Array:
+        """`each` of the losses `[T, B]` of every batch, stacked `[n, …]`: no more than one batch of logits at a
+        time."""
+
+        def advance(state: State, batch: WholeText) -> tuple[State, Array]:
+            result = model.apply(
+                params, batch.inputs, batch.targets, state, mask=batch.mask, method="token_losses"
+            )
+            losses, state = result  # type: ignore
+            return carried(state), each(losses)
+
+        rows = (self.mask.shape[2],)
+        batches = jax.tree.map(jnp.asarray, self)
+        return jax.lax.scan(advance, initial_carry(model, params, rows), batches)[1]
+
+
+def whole_text(batches: StreamBatches) -> WholeText:
+    """One pass through a text."""
+    inputs, targets, mask, _ = batches.take(batches.batches_per_epoch)
+    return WholeText(inputs, targets, mask)
+
+
+def token_losses(model: LanguageModel, params: Params, text: WholeText) -> Float[np.ndarray, " N"]:
+    """−ln p of every token of a text in its order, each once, in nats."""
+    losses = np.asarray(_losses(model, params, text))
+    rows = losses.reshape(-1, losses.shape[2]).T
+    return rows[np.asarray(text.mask).reshape(rows.T.shape).T].astype(np.float64)
+
+
+@partial(jax.jit, static_argnums=0)
+def _losses(model: LanguageModel, params: Params, text: WholeText) -> Array:
+    return text.scan(model, params, lambda losses: losses)
+
+
+def losses_from_zero(
+    model: LanguageModel, params: Params, seen: Ids, following: Ids, length: int, most: int = 2048
+) -> Float[np.ndarray, "T M"]:
+    """−ln p of `length` tokens after a state of zero, for up to `most` pieces of a text spread over all of it."""
+    count = len(seen) // length
+    chosen = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+    inputs, targets = (x[: count * length].reshape(count, length)[chosen].T for x in (seen, following))
+    pieces = WholeText(inputs[None], targets[None], np.ones((1, *inputs.shape), bool))
+    # In parts: the logits of all at once would be [T, M, V].
+    parts = [jax.tree.map(lambda leaf, i=i: leaf[..., i : i + 32], pieces) for i in range(0, len(chosen), 32)]
+    full = [_losses(model, params, part.filled_up(32))[0] for part in parts]
+    return np.concatenate([np.asarray(each) for each in full], axis=1)[:, : len(chosen)]
+
+
+@partial(jax.jit, static_argnums=0)
+def text_gradients(
+    model: LanguageModel, params: Params, tokens: Int[Array, "T N"], targets: Int[Array, " N"]
+) -> Float[Array, "T N"]:
+    """‖∂L/∂s_{T−k}‖, L the loss of the token after the last step: row i for lag i + 1, a column a piece of text."""
+    inner: Any = params["params"]
+
+    def loss(final: State, ys: Output) -> Array:
+        logits = jnp.asarray(model.apply(params, ys[-1], method="logits"))
+        # The sum over pieces, so that each keeps its own gradient.
+        return -jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(logits), targets[:, None], axis=1))
+
+    xs = inner["embedding"]["embedding"][tokens]
+    return gradient_by_lag(model.cell, inner["recurrent"]["cell"], xs, loss)
+
+
+def by_frequency(
+    losses: Float[np.ndarray, " N"], targets: Ids, counts: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """The mean loss of tokens by how often their types stand in the training text, in decades:
+
+    `least [b]` of each bin, `cross_entropy [b]` (nats), and `share [b]` of all tokens. Empty bins are left out;
+    types that stand there never are the bin 0.
+    """
+    times = np.asarray(counts)[targets]
+    decade = np.where(times > 0, 10 ** np.floor(np.log10(np.maximum(times, 1))), 0).astype(np.int64)
+    bins = np.unique(decade)
+    return {
+        "least": bins,
+        "cross_entropy": np.array([losses[decade == b].mean() for b in bins]),
+        "share": np.array([np.mean(decade == b) for b in bins]),
+    }
+
+
+def by_position(losses: Float[np.ndarray, "T M"], bins: int = 20) -> dict[str, np.ndarray]:
+    """The mean loss of the t-th token of M pieces of text, in bins that widen with t, for far out single places are
+    but noise: `position [b]`, the bin's geometric middle, `cross_entropy [b]` and the standard `error [b]` of that
+    mean over pieces, nats."""
+    edges = np.unique(np.geomspace(1, len(losses) + 1, bins).round().astype(int))
+    spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    pieces = np.array([losses[a - 1 : b - 1].mean(axis=0) for a, b in spans], np.float64)
+    count = losses.shape[1]
+    spread = pieces.std(axis=1, ddof=1) if count > 1 else np.zeros(len(pieces))
+    return {
+        "position": np.array([np.sqrt(a * (b - 1)) for a, b in spans]),
+        "cross_entropy": pieces.mean(axis=1),
+        "error": spread / np.sqrt(count),
+    }

@@ -1,0 +1,70 @@
+"""A linear layer, a softmax over many classes and the cross entropy: where a language model spends its time."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from models.cell import Array, add_bias
+
+
+@jax.custom_vjp
+def summed_cross_entropy(
+    hidden: Float[Array, "N H"],
+    kernel: Float[Array, "H V"],
+    bias: Float[Array, " V"],
+    targets: Int[Array, " N"],
+    weights: Float[Array, " N"],
+) -> Float[Array, ""]:
+    """The weighted sum of the cross entropies, in nats:
+
+        L = Σ_n w_n (ln Σ_v exp z_nv − z_n,t_n)    with z = h W + b
+
+    Its gradient, ∂L/∂z = w (softmax(z) − 1_t), is at hand as soon as L is. So it is taken to h, W and b at once,
+    and what waits for the way back has their sizes; an array [N, V] lives only while it is being made. For a target
+    outside 0 … V−1 it is NaN. No gradient reaches the weights.
+    """
+    return jnp.sum(weights * cross_entropies(hidden, kernel, bias, targets))
+
+
+def cross_entropies(
+    hidden: Float[Array, "N H"],
+    kernel: Float[Array, "H V"],
+    bias: Float[Array, " V"],
+    targets: Int[Array, " N"],
+) -> Float[Array, " N"]:
+    """−ln softmax(h W + b)[t], in nats, one by one."""
+    z = add_bias(hidden @ kernel, bias)
+    return jax.nn.logsumexp(z, axis=-1) - chosen(z, targets)
+
+
+def chosen(z: Float[Array, "N V"], targets: Int[Array, " N"]) -> Float[Array, " N"]:
+    """z_n,t_n; NaN for a target that there isn't."""
+    return jnp.take_along_axis(z, targets[:, None], axis=-1, mode="fill")[:, 0]
+
+
+Gradients = tuple[Array, Array, Array]
+
+
+def _with_gradients(
+    hidden: Array, kernel: Array, bias: Array, targets: Array, weights: Array
+) -> tuple[Array, Gradients]:
+    z = add_bias(hidden @ kernel, bias)
+    top = jnp.max(z, axis=-1, keepdims=True)
+    # Without the barrier XLA takes the exponentials anew in each of the places that they go to.
+    powers = jax.lax.optimization_barrier(jnp.exp(z - top))
+    total = jnp.sum(powers, axis=-1, keepdims=True)
+    loss = jnp.sum(weights * (jnp.log(total[:, 0]) + top[:, 0] - chosen(z, targets)))
+    dz = powers * (weights[:, None] / total)
+    dz = dz.at[jnp.arange(len(targets)), targets].add(-weights)
+    return loss, (
+        (dz @ kernel.T).astype(hidden.dtype),
+        (hidden.T @ dz).astype(kernel.dtype),
+        jnp.sum(dz, axis=0).astype(bias.dtype),
+    )
+
+
+def _backward(gradients: Gradients, cotangent: Array) -> tuple[Array | None, ...]:
+    return (*(cotangent * gradient for gradient in gradients), None, None)
+
+
+summed_cross_entropy.defvjp(_with_gradients, _backward)

@@ -1,0 +1,132 @@
+"""Which tokens are drawn, and how often: exact at a small V."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models import LSTM, LanguageModel, Sampling, free_running, generate, initial_carry, unroll
+from models.cell import Array, Params, State
+
+P = np.array([0.5, 0.2, 0.2, 0.06, 0.04])
+Z = jnp.log(jnp.asarray(P, jnp.float32)) + 7.0
+
+
+def left(*places: int) -> np.ndarray:
+    """P over these places alone."""
+    kept = np.isin(np.arange(5), places)
+    return np.where(kept, P, 0) / P[kept].sum()
+
+
+CASES = [
+    (Sampling(), P),
+    (Sampling(2.0), np.sqrt(P) / np.sqrt(P).sum()),
+    (Sampling(0.5), P**2 / (P**2).sum()),
+    (Sampling(top_k=1), left(0)),
+    (Sampling(top_k=2), left(0, 1)),  # of two equally likely ones the first
+    (Sampling(top_k=9), P),
+    (Sampling(top_p=0.4), left(0)),
+    (Sampling(top_p=0.51), left(0, 1)),
+    (Sampling(top_p=0.75), left(0, 1, 2)),
+    (Sampling(top_p=1.0), P),
+    (Sampling(never=(0,)), left(1, 2, 3, 4)),
+    (Sampling(top_k=3, top_p=0.75), left(0, 1)),  # 0.5, 0.2 and 0.2 of 0.9: two of them make 0.78
+    (Sampling(0.5, top_p=0.8), np.array([0.25, 0.04, 0, 0, 0]) / 0.29),  # p²: 0.25 of 0.3352 is 0.746
+]
+
+
+@pytest.mark.parametrize(("sampling", "expected"), CASES, ids=[str(case[0])[9:-1] for case in CASES])
+def test_distribution(sampling: Sampling, expected: np.ndarray) -> None:
+    """softmax of what is left, and draws as often as it says."""
+    np.testing.assert_allclose(jax.nn.softmax(sampling.weighed(Z)), expected, rtol=1e-5)
+    count = 20_000
+    drawn = sampling(jnp.broadcast_to(Z, (count, 5)), jax.random.key(3))
+    shares = np.bincount(np.asarray(drawn), minlength=5) / count
+    np.testing.assert_allclose(shares, expected, atol=5 * np.sqrt(0.25 / count))
+    assert not shares[expected == 0].any()
+
+
+def test_order_of_tokens_does_not_matter() -> None:
+    order = jnp.array([3, 0, 4, 2, 1])
+    sampling = Sampling(top_p=0.51)
+    assert np.isfinite(sampling.weighed(Z[order])).tolist() == [False, True, False, True, False]
+
+
+def test_temperature_of_zero_takes_the_likeliest() -> None:
+    assert int(Sampling(0.0)(Z[::-1])) == 4
+    assert int(Sampling(0.0, never=(4,))(Z[::-1])) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -1.0}, "temperature must be 0 or more and finite, but is -1.0"),
+        ({"temperature": float("inf")}, "temperature must be 0 or more"),
+        ({"top_k": 0}, "top_k must be a whole number of at least 1, but is 0"),
+        ({"top_p": 0.0}, "top_p must be above 0 and at most 1, but is 0.0"),
+        ({"top_p": 1.5}, "top_p must be above 0 and at most 1, but is 1.5"),
+    ],
+)
+def test_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Sampling(**options)
+
+
+def test_draws_need_a_key() -> None:
+    with pytest.raises(ValueError, match="drawing tokens needs a key"):
+        Sampling()(Z)
+
+
+# --- text
+
+
+MODEL = LanguageModel(LSTM(6), vocabulary_size=5, embedding_size=3)
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    drawn = MODEL.init(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
+    return jax.tree.map(lambda leaf: 3 * leaf, drawn)
+
+
+def test_greedy_text_is_what_unrolling_it_predicts(params: Params) -> None:
+    """Each token is the likeliest after all before it, read in one go."""
+    prompt = [1, 4, 2]
+    drawn = list(itertools.islice(generate(MODEL, params, prompt, Sampling(0.0), jax.random.key(0)), 12))
+    _, ys = MODEL.apply(params, jnp.array([*prompt, *drawn[:-1]]))  # type: ignore
+    logits = jnp.asarray(MODEL.apply(params, ys, method="logits"))
+    assert drawn == jnp.argmax(logits, axis=-1)[len(prompt) - 1 :].tolist()
+    assert len(set(drawn)) > 1
+
+
+def test_draws_are_those_of_a_scan(params: Params) -> None:
+    """The same keys, step by step and in one `free_running`."""
+    sampling, key = Sampling(1.3, top_k=4), jax.random.key(5)
+    drawn = list(itertools.islice(generate(MODEL, params, [2], sampling, key), 10))
+    own = params["params"]["recurrent"]["cell"]
+
+    def step(state: tuple[State, Array], token: Array) -> tuple[tuple[State, Array], Array]:
+        x = params["params"]["embedding"]["embedding"][token]
+        inner, ys = unroll(MODEL.cell, own, x[None], state[0])
+        logits = jnp.asarray(MODEL.apply(params, ys[0], method="logits"))
+        token = sampling(logits, jax.random.fold_in(key, state[1]))
+        return (inner, state[1] + 1), token
+
+    begin = (initial_carry(MODEL, params), jnp.zeros((), jnp.int32))
+    _, expected = free_running(step, begin, jnp.array(2), 10, lambda token, _: token)
+    assert drawn == expected.tolist()
+
+
+def test_another_key_draws_another_text(params: Params) -> None:
+    texts = [
+        list(itertools.islice(generate(MODEL, params, [2], Sampling(2.0), jax.random.key(k)), 20))
+        for k in (0, 0, 1)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_an_empty_prompt() -> None:
+    with pytest.raises(ValueError, match="an empty prompt leaves nothing to go on from"):
+        next(generate(MODEL, {}, [], Sampling(), jax.random.key(0)))

@@ -1,0 +1,76 @@
+"""The softmax's cross entropy and its gradient against float64 loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from models.softmax import cross_entropies, summed_cross_entropy
+
+N, H, V = 5, 3, 4
+
+
+def given(seed: int = 0, scale: float = 1.0) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(seed)
+    return (
+        scale * rng.normal(size=(N, H)),
+        rng.normal(size=(H, V)),
+        rng.normal(size=V),
+        rng.integers(0, V, N).astype(np.int32),
+        rng.uniform(size=N),
+    )
+
+
+def by_hand(
+    h: np.ndarray, kernel: np.ndarray, bias: np.ndarray, targets: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The losses and the gradients of their weighted sum, row by row."""
+    losses, gradients = np.zeros(N), [np.zeros_like(x) for x in (h, kernel, bias)]
+    for n in range(N):
+        z = h[n] @ kernel + bias
+        p = np.exp(z - z.max()) / np.sum(np.exp(z - z.max()))
+        losses[n] = -np.log(p[targets[n]])
+        dz = weights[n] * (p - np.eye(V)[targets[n]])
+        gradients[0][n] = kernel @ dz
+        gradients[1] += np.outer(h[n], dz)
+        gradients[2] += dz
+    return losses, gradients
+
+
+def test_loss_and_gradient(x64: None) -> None:
+    h, kernel, bias, targets, weights = given()
+    losses, gradients = by_hand(h, kernel, bias, targets, weights)
+    arrays = [jnp.asarray(x) for x in (h, kernel, bias, targets)]
+    np.testing.assert_allclose(cross_entropies(*arrays), losses, rtol=1e-12)
+    total, found = jax.value_and_grad(
+        lambda *own: 3 * summed_cross_entropy(*own, *map(jnp.asarray, (targets, weights))), argnums=(0, 1, 2)
+    )(*arrays[:3])
+    np.testing.assert_allclose(total, 3 * np.sum(weights * losses), rtol=1e-12)
+    for mine, theirs in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(mine, 3 * theirs, rtol=1e-10, atol=1e-13)
+
+
+def test_without_a_gradient_it_is_the_same_sum() -> None:
+    arrays = [jnp.asarray(x) for x in given()]
+    plain = summed_cross_entropy(*arrays)  # type: ignore
+    differentiated, _ = jax.value_and_grad(summed_cross_entropy)(*arrays)
+    np.testing.assert_allclose(plain, differentiated, rtol=1e-6)
+
+
+def test_large_logits_and_weights_of_zero() -> None:
+    """Logits of thousands overflow no exponential; a weight of zero leaves a row out of loss and gradient."""
+    h, kernel, bias, targets, _ = (jnp.asarray(x) for x in given(scale=3000.0))
+    weights = jnp.array([1.0, 0, 1, 0, 1])
+    total, gradient = jax.value_and_grad(summed_cross_entropy)(h, kernel, bias, targets, weights)
+    assert jnp.isfinite(total)
+    assert jnp.all(jnp.isfinite(gradient))
+    assert not jnp.any(gradient[1::2])
+    rows = jnp.array([0, 2, 4])
+    np.testing.assert_allclose(
+        total, jnp.sum(cross_entropies(h[rows], kernel, bias, targets[rows])), rtol=1e-6
+    )
+
+
+def test_target_outside() -> None:
+    h, kernel, bias, targets, _ = (jnp.asarray(x) for x in given())
+    losses = cross_entropies(h, kernel, bias, targets.at[1].set(V))
+    assert np.flatnonzero(np.isnan(losses)).tolist() == [1]
