@@ -103,6 +103,10 @@ class TextModelConfig:
 
     def check(self) -> None:
         """Reads the text and builds the model's shapes: what is wrong is to be said before a run is begun."""
+        if self.loop.health.every:
+            raise ValueError(
+                "--health.every is not for models of text yet, whose state goes on from batch to batch: leave it out"
+            )
         corpus = checked_corpus(self.data)
         model = self.model(corpus)
         if model.cell.couples_batch:

@@ -391,6 +391,7 @@ def test_generate_wants_a_trained_language_model(
         (("--preset", "zaremba_smal"), "unknown preset 'zaremba_smal': did you mean zaremba_small?"),
         (("--direction", "both"), "--direction both would see the word that it is to predict: take forward"),
         (("--cell", "batch_norm_lstm"), "couples the rows of a batch"),
+        (("--health.every", "10"), "--health.every is not for models of text yet"),
         (("--batch-size", 100000), "batch_size is 100000, but the text has 540 tokens to predict"),
         (("--eval-rows", 28), "--eval-rows 28 are more than the 28 tokens of held-out text: take fewer"),
         (("--embedding-size", 3), "embedding_size must be the 5 numbers that the cell gives, but is 3"),
