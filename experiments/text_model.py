@@ -105,7 +105,7 @@ class TextModelConfig:
         """Reads the text and builds the model's shapes: what is wrong is to be said before a run is begun."""
         if self.loop.health.every:
             raise ValueError(
-                "--health.every is not for models of text yet, whose state goes on from batch to batch: leave it out"
+                "--health.every is not for models of text yet, whose state goes from batch to batch: leave it out"
             )
         corpus = checked_corpus(self.data)
         model = self.model(corpus)
