@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import importlib
+import os
 import signal
 import sys
 import traceback
@@ -177,4 +178,11 @@ def raised_by_us(error: BaseException) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if (
+        code >= 128
+    ):  # by a signal, maybe amid a compilation, which the end of the interpreter does not survive
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +16,7 @@ import optax
 import pytest
 
 from analysis import depth_scales, tanh_mean_field
+from experiments.__main__ import ROOT
 from experiments.deep_in_time import answer, fresh_net, images, train_nets
 from experiments.edge_of_chaos import Config, measured_exponents, reached
 from tests.experiments.command import arrays_bytes, command
@@ -135,3 +140,21 @@ def test_errors(
     assert command("edge_of_chaos", *arguments, "--run-dir", tmp_path / "run") == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_sigterm_amid_a_computation(tmp_path: Path) -> None:
+    """Where nothing trains, too, SIGTERM leaves with its sentence and its code."""
+    run = [sys.executable, "-m", "experiments", "edge_of_chaos", "--run-dir", str(tmp_path / "run")]
+    with subprocess.Popen(
+        run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline().startswith("run folder")
+        time.sleep(2)
+        process.terminate()
+        said = process.stderr.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said.endswith(f"--resume {tmp_path / 'run'}\n")
+    assert "Traceback" not in said
