@@ -54,7 +54,7 @@ PRESETS: Mapping[str, Config] = {
 
 def main(config: Config, run: Run) -> str:
     """Trains, evaluates, samples and draws; what there is to say."""
-    return language_model.main(config, run)  # type: ignore
+    return language_model.main(config, run)
 
 
 def draw(folder: Path) -> list[Path]:

@@ -3,11 +3,11 @@
 import dataclasses
 import importlib
 import itertools
-import sys
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -54,8 +54,8 @@ class Config:
         return Sampling(self.temperature, self.top_k, self.top_p, never)
 
 
-def generate_text(config: Config, out: TextIO) -> None:
-    """Writes the prompt and what the model goes on with, each token as soon as it is drawn.
+def generated_text(config: Config) -> Iterator[str]:
+    """The prompt and what the model goes on with, piece by piece as it is drawn.
 
     Raises ValueError where the folder isn't a run of a language model that has been trained at all, or the prompt
     holds what the vocabulary doesn't.
@@ -66,19 +66,16 @@ def generate_text(config: Config, out: TextIO) -> None:
     unknown = tokenizer.vocabulary.unknown_id
     sampling = config.sampling(() if unknown is None else (unknown,))
     drawn = generate(model, params, beginning, sampling, jax.random.key(config.seed))
-    out.write(config.prompt)
-    # Whole texts are decoded, and what is new of each is written: a token alone doesn't say whether a space stands
+    yield config.prompt
+    # Whole texts are decoded, and what is new of each is told: a token alone doesn't say whether a space stands
     # before it, nor a byte which character it belongs to.
     tokens, shown = beginning[1:], tokenizer.decode(beginning[1:])
     for token in itertools.islice(drawn, config.tokens):
         tokens.append(token)
-        text = tokenizer.decode(tokens)
-        complete = text.rstrip("\ufffd")
+        complete = tokenizer.decode(tokens).rstrip("\ufffd")
         if complete.startswith(shown) and len(complete) > len(shown):
-            out.write(complete[len(shown) :])
-            out.flush()
+            yield complete[len(shown) :]
             shown = complete
-    out.write("\n")
 
 
 def trained_model(folder: Path) -> tuple[LanguageModel, Params, Tokenizer]:
@@ -129,5 +126,7 @@ def from_json(kind: Any, content: dict[str, Any]) -> Any:
 def main(arguments: list[str]) -> int:
     """`python -m experiments generate RUN …`."""
     config = tyro.cli(Config, args=arguments, prog="python -m experiments generate", description=str(__doc__))
-    generate_text(config, sys.stdout)
+    for piece in generated_text(config):
+        print(piece, end="", flush=True)
+    print()
     return 0

@@ -62,7 +62,7 @@ PRESETS: Mapping[str, Config] = {
 }
 
 
-def main(config: Config, run: Run) -> str:
+def main(config: TextModelConfig, run: Run) -> str:
     """Trains, evaluates, samples and draws; what there is to say."""
     corpus = load_corpus(config.data)
     remember_text(run.folder, corpus, resumed=run.resumed)

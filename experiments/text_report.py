@@ -56,7 +56,7 @@ def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, af
     return text
 
 
-def scores(losses: np.ndarray, corpus: Corpus, split: str) -> dict[str, float]:
+def scores(losses: np.ndarray, corpus: Corpus, split: str) -> dict[str, float | int]:
     """Of the losses of a split's tokens, in nats: their number and mean, and what is made of it."""
     mean = math.fsum(losses) / len(losses)
     return {

@@ -40,7 +40,7 @@ TINY = (
     10,
 )
 TINY += ("--batch-size", 4, "--length", 6, "--eval-rows", 3, "--examples", 4, "--lags", 5, "--positions", 8)
-TINY += ("--sample-tokens", 20, "--devices", 1)
+TINY += ("--sample-tokens", 20, "--devices", 1, "--edge-dropout", 0, "--optimizer.learning-rate", 0.03)
 
 
 @pytest.fixture(autouse=True)
@@ -240,7 +240,7 @@ def test_config_from_json(words: Path) -> None:
     content = json.loads((words / "config.json").read_text())["config"]
     config = from_json(language_model.Config, content)
     assert isinstance(config.data.dir, Path)
-    assert config.optimizer == OptimizerConfig(learning_rate=5e-3, schedule="cosine", decay_steps=2000)
+    assert config.optimizer == OptimizerConfig(learning_rate=0.03, schedule="cosine", decay_steps=2000)
     assert from_json(language_model.Config, json.loads(json.dumps(content))) == config
 
 
