@@ -1,5 +1,6 @@
 """What the tests of the figures share: what is drawn, and what is read off a drawing."""
 
+import io
 from typing import Any
 
 import numpy as np
@@ -76,3 +77,15 @@ def every_figure(names: list[str]) -> dict[str, Figure]:
         "accuracy": training_curves(some_curves(names), y_label="accuracy (fraction)", baseline=0.1),
         "loss": loss_curves(some_curves(names), y_label="loss (nats)", baseline=0.25),
     }
+
+
+def rendered(figure: Figure) -> int:
+    """How many bytes its picture has; nothing may warn on the way."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=50)
+    return len(picture.getvalue())
+
+
+def legend_of(figure: Figure) -> list[str]:
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]

@@ -1,6 +1,5 @@
 """The figures of spectra, exponents and the edge of chaos draw what they were given, and say what is what."""
 
-import io
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures_edge import Plane, depth_over_plane, depth_reached, exponent_planes
 from analysis.figures_lyapunov import during_training, random_nets, running_estimates, spectra_by_value
 from analysis.figures_spectra import condition_numbers, mean_square, spectra_before_after
+from tests.analysis.figure_parts import legend_of, rendered
 
 NAMES = ["elman recurrent=gaussian(gain=1.5)", "gru", "_costs $3"]
 LAGS = np.arange(1, 9)
@@ -26,18 +25,6 @@ def _warnings_are_errors() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-
-
-def rendered(figure: Figure) -> int:
-    """How many bytes its picture has; nothing may warn on the way."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=50)
-    return len(picture.getvalue())
-
-
-def legend_of(figure: Figure) -> list[str]:
-    (legend,) = figure.legends
-    return [text.get_text() for text in legend.get_texts()]
 
 
 def with_label(ax: Axes, label: str) -> list[Line2D]:

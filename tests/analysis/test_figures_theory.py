@@ -1,6 +1,5 @@
 """The figures of theory and geometry draw what they were given, and say what is what."""
 
-import io
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -9,12 +8,12 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import edge_of_chaos, tanh_mean_field
 from analysis.figures_surface import error_surface_3d, error_surface_contours
 from analysis.figures_theory import edge_of_chaos_plane, fixed_points_in_plane, gradient_beside_theory
+from tests.analysis.figure_parts import legend_of, rendered
 
 GAINS, DRIVES = np.linspace(0.0, 3, 12), np.linspace(0, 2, 9)
 X, Y = np.linspace(-2, 1, 7), np.linspace(3, 5, 5)
@@ -27,18 +26,6 @@ def _warnings_are_errors() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-
-
-def rendered(figure: Figure) -> int:
-    """How many bytes its picture has; nothing may warn on the way."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=50)
-    return len(picture.getvalue())
-
-
-def legend_of(figure: Figure) -> list[str]:
-    (legend,) = figure.legends
-    return [text.get_text() for text in legend.get_texts()]
 
 
 def with_label(ax: Axes, label: str) -> Line2D:

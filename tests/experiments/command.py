@@ -1,5 +1,6 @@
 """The command line in this process, a user's cell file, and what a run leaves, to be compared."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,8 @@ def arrays_bytes(folder: Path) -> dict[str, bytes]:
                 f"{path.stem}/{k}": v.tobytes() for k, v in arrays.items() if not k.endswith("/seconds")
             }
     return found
+
+
+def unboxed(text: str) -> str:
+    """Tyro's text without its frames, in one line."""
+    return " ".join(re.sub("[─│╭╮╰╯]", " ", text).split())

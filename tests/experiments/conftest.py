@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.command import LEAKY, SMALL, command
+from tests.experiments.command import LEAKY, SMALL, command, unboxed
 
 OPTIONS: dict[str, tuple[str | float, ...]] = {
     "adding": ("--cell", "elman", "--length", 10, *SMALL),
@@ -78,6 +78,23 @@ def leaky(shared: Path) -> str:
     return f"{path}:Leaky(alpha=0.3)"
 
 
+@pytest.fixture
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., None]:
+    """`refused(said, name, *options)`: the command line refuses that in such a sentence, and leaves no folder."""
+
+    def check(said: str, *given: str | float) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert command(*given) == 2
+        error = unboxed(capsys.readouterr().err)
+        assert said in error
+        assert "Traceback" not in error
+        assert not (tmp_path / "runs").exists()
+
+    return check
+
+
 @pytest.fixture(scope="session")
 def options(leaky: str) -> dict[str, tuple[str | float, ...]]:
     """The options with which each experiment's small run was made."""
@@ -93,7 +110,7 @@ def finished(options: dict[str, tuple[str | float, ...]], shared: Path) -> Calla
         folder = shared / "runs" / name
         with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits, and finds it made
-            if not (folder / "figures").exists():  # the last that a run writes
+            if not (folder / "results.json").exists():  # the last that a run writes
                 assert command(name, *options[name], "--run-dir", folder) == 0
         return folder
 

@@ -14,7 +14,7 @@ import pytest
 
 from experiments.__main__ import NAMES
 from experiments.run import describe, flat, option_name
-from tests.experiments.command import command
+from tests.experiments.command import command, unboxed
 
 ROOT = Path(__file__).parents[2]
 Finished = Callable[[str], Path]
@@ -40,11 +40,6 @@ def mistake(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[...,
         return unboxed(err)
 
     return say
-
-
-def unboxed(text: str) -> str:
-    """Tyro's text without its frames, in one line."""
-    return " ".join(re.sub("[─│╭╮╰╯]", " ", text).split())
 
 
 # --- help
