@@ -11,7 +11,7 @@ import pytest
 from scipy.special import digamma
 
 from analysis import CatMap, HenonMap, LogisticMap, Lorenz, lyapunov_spectrum, step_jacobians
-from models import CELLS, GRU, LSTM, BasicGRU, BatchNormLSTM, Cell, Elman, Stacked
+from models import CELLS, GRU, LSTM, BasicGRU, BatchNormLSTM, Cell, Elman, FixedWindow, Stacked
 from models.cell import Array
 from tests.analysis.benettin import textbook
 from tests.contract import example
@@ -114,7 +114,8 @@ def sized(kind: Any) -> Cell:
     return kind(4)
 
 
-REGULAR = {name: sized(kind) for name, kind in CELLS.items() if name not in ("ind_rnn", "slstm", "mlstm")} | {
+SINGULAR = ("ind_rnn", "slstm", "mlstm")
+REGULAR = {name: sized(kind) for name, kind in CELLS.items() if name not in (*SINGULAR, "window")} | {
     "gru, reset before": GRU(4, reset="before"),
     "stack": Stacked((LSTM(3), GRU(2))),
     "batch norm": BatchNormLSTM(3),
@@ -140,7 +141,7 @@ def test_sum_rule(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ind_rnn", "slstm", "mlstm", "relu"])
+@pytest.mark.parametrize("name", [*SINGULAR, "relu"])
 @pytest.mark.usefixtures("x64")
 def test_lost_directions_are_counted(name: str) -> None:
     """As many exponents at −∞ as the least rank of a step leaves, and no sum rule."""
@@ -153,6 +154,16 @@ def test_lost_directions_are_counted(name: str) -> None:
     assert found.lost == np.isneginf(found.exponents).sum() == len(found.exponents) - rank
     assert np.isnan(found.log_det)
     assert np.isnan(found.sum_gap)
+
+
+@pytest.mark.usefixtures("x64")
+def test_all_directions_lost() -> None:
+    """A fixed window forgets everything in as many steps as it keeps inputs."""
+    cell = FixedWindow(4)
+    params, xs, state = example(cell, (), 60)
+    found = lyapunov_spectrum(cell, params, xs, state, warmup=20)
+    assert np.isneginf(found.exponents).all()
+    assert found.lost == len(found.exponents) == cell.seen * 4 - 4
 
 
 @pytest.mark.parametrize("double", [True, False])
