@@ -37,7 +37,7 @@ def train_batches(
     """Endless batches, every epoch in an order of its own.
 
     The epochs, each a permutation of the N examples drawn from (seed, epoch), are joined end to end and cut
-    into pieces of `batch_size`, of which process p of P gets the examples p, p + P, …. So nothing is dropped:
+    into pieces of `batch_size`, of which process p gets the p-th of P equal parts. So nothing is dropped:
     a batch may hold the end of one epoch and the beginning of the next, every example comes once in each
     epoch, processes never share one within it, and batch i of all processes together is the same set of
     examples whatever P is.
@@ -86,8 +86,8 @@ def evaluation_batches(
     """Every example exactly once, in the order of the source: ⌈N / batch_size⌉ batches, all of one size.
 
     The last is filled up with examples of zeros whose mask is all False; `batch.mask.any(axis=0)` [B] is True
-    for the real ones, and a mean over examples must weigh by it. Process p of P gets the examples p, p + P, …
-    of each batch; every process has as many batches as the others, the last perhaps of no real example at
+    for the real ones, and a mean over examples must weigh by it. Process p gets the p-th of P
+    equal parts of each batch; every process has as many batches as the others, the last perhaps of no real example at
     all. The other arguments and errors are those of `train_batches`, but a batch may be larger than the data.
     """
     share = share_of(batch_size, process_index, process_count)
@@ -192,7 +192,9 @@ def share_of(batch_size: int, process_index: int, process_count: int) -> np.ndar
             f"batch_size is {batch_size}: it counts the whole batch and must be a multiple of the "
             f"{process_count} processes, at least 1."
         )
-    return np.arange(process_index, batch_size, process_count)
+    share = batch_size // process_count
+    # Side by side, as devices cut a batch: so many processes of a device each do what one of so many devices does.
+    return np.arange(process_index * share, (process_index + 1) * share)
 
 
 def read_options(threads: int) -> grain.ReadOptions:

@@ -49,8 +49,8 @@ class StreamBatches:
     The N targets are cut into B rows of ⌈N / B⌉ (the last ones one shorter, or empty where B is nearly N), row
     b going on from batch to batch; the last batch of an epoch is shorter by its mask, and the first of the next
     begins all rows anew. `before` is the token that is seen before the first; without it the first token is
-    only seen, and N is one less. Process p of P makes the rows p, p + P, … of the `batch_size` rows; batch i of
-    all together is the same whatever P is.
+    only seen, and N is one less. Process p makes the p-th of P equal parts of the rows; batch i of all
+    together is the same whatever P is.
 
     Raises ValueError where there are fewer targets than rows.
     """

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.batch import Batch
+from data.pipeline import share_of
 
 Task = Callable[[jax.Array, int], Batch]  # (key, batch_size) → batch; functools.partial gives the rest
 _SPLITS = ("train", "validation", "test")
@@ -32,21 +33,32 @@ class TaskBatches:
 
     Compiled once for each n and each task object, so give the same `functools.partial` to batches that should
     share it. Training and evaluation need keys of their own: see `split_key`. The state is the index of the
-    next batch. Under several processes each makes the same whole batch.
+    next batch. Of each batch process p keeps the p-th of P equal parts: to make the whole
+    costs little, and it is the same batch whatever P is.
 
-    Raises ValueError for a batch size below 1 or a key that is not threefry's, with which a batch would
+    Raises ValueError for a batch size below 1 or that doesn't divide by the processes, or a key that is not threefry's, with which a batch would
     depend on the machine and on how many are made at once.
     """
 
-    def __init__(self, task: Task, key: jax.Array, batch_size: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        key: jax.Array,
+        batch_size: int,
+        *,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: a batch holds at least 1 example.")
+        share = share_of(batch_size, process_index, process_count)
         generator = str(jax.random.key_impl(key))
         if generator != "threefry2x32":
             raise ValueError(f'key is of {generator}: make it by jax.random.key(seed, impl="threefry2x32").')
         self._task = task
         self._key = key
         self._batch_size = batch_size
+        self._share = None if process_count == 1 else (int(share[0]), len(share))
         self._index = 0
 
     def take(self, count: int) -> Batch:
@@ -55,7 +67,7 @@ class TaskBatches:
             raise ValueError(f"count is {count}: take at least 1 batch.")
         batches = _make(self._task, self._batch_size, count, self._key, np.uint32(self._index))
         self._index += count
-        return batches
+        return batches if self._share is None else _cut(batches, *self._share)
 
     def get_state(self) -> bytes:
         return json.dumps({"index": self._index}).encode()
@@ -77,3 +89,11 @@ class TaskBatches:
 def _make(task: Task, batch_size: int, count: int, key: jax.Array, start: jax.Array) -> Batch:
     indices = start + jnp.arange(count, dtype=jnp.uint32)
     return jax.vmap(lambda index: task(jax.random.fold_in(key, index), batch_size))(indices)
+
+
+def _cut(batches: Batch, first: int, size: int) -> Batch:
+    """So many examples of each of some stacked batches, from one on."""
+    axes = jax.tree.map(lambda leaf: leaf[0], batches).batch_axes()
+    return jax.tree.map(
+        lambda leaf, axis: jax.lax.slice_in_dim(leaf, first, first + size, axis=axis + 1), batches, axes
+    )

@@ -46,7 +46,7 @@ def test_processes_share_the_rows_of_one_batch() -> None:
     for p in range(2):
         share = StreamBatches(TOKENS, batch_size=4, length=2, process_index=p, process_count=2).take(5)
         for one, other, axis in zip(whole, share, whole.batch_axes(), strict=True):
-            np.testing.assert_array_equal(np.take(one, [p, p + 2], axis + 1), other)
+            np.testing.assert_array_equal(np.take(one, [2 * p, 2 * p + 1], axis + 1), other)
 
 
 def test_position_is_saved() -> None:

@@ -33,6 +33,16 @@ def test_how_many_are_taken_at_once_changes_nothing() -> None:
     assert_same(whole, jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces))
 
 
+def test_processes_share_the_examples_of_one_batch() -> None:
+    whole = TaskBatches(TASK, KEY, 6).take(2)
+    for p in range(3):
+        share = TaskBatches(TASK, KEY, 6, process_index=p, process_count=3).take(2)
+        for one, other, axis in zip(whole, share, (2, 1, 2), strict=True):
+            np.testing.assert_array_equal(np.take(one, [2 * p, 2 * p + 1], axis), other)
+    with pytest.raises(ValueError, match="a multiple of the 4 processes"):
+        TaskBatches(TASK, KEY, 6, process_count=4)
+
+
 def test_a_restored_state_goes_on_with_the_same_batches() -> None:
     batches = TaskBatches(TASK, KEY, 4)
     batches.take(2)
