@@ -87,8 +87,9 @@ def evaluation_batches(
 
     The last is filled up with examples of zeros whose mask is all False; `batch.mask.any(axis=0)` [B] is True
     for the real ones, and a mean over examples must weigh by it. Process p gets the p-th of P
-    equal parts of each batch; every process has as many batches as the others, the last perhaps of no real example at
-    all. The other arguments and errors are those of `train_batches`, but a batch may be larger than the data.
+    equal parts of each batch; every process has as many batches as the others, the last perhaps of no real
+    example at all. The other arguments and errors are those of `train_batches`, but a batch may be larger than
+    the data.
     """
     share = share_of(batch_size, process_index, process_count)
     count = _count(source)

@@ -33,11 +33,11 @@ class TaskBatches:
 
     Compiled once for each n and each task object, so give the same `functools.partial` to batches that should
     share it. Training and evaluation need keys of their own: see `split_key`. The state is the index of the
-    next batch. Of each batch process p keeps the p-th of P equal parts: to make the whole
-    costs little, and it is the same batch whatever P is.
+    next batch. Of each batch process p keeps the p-th of P equal parts: to make the whole costs little, and it is
+    the same batch whatever P is.
 
-    Raises ValueError for a batch size below 1 or that doesn't divide by the processes, or a key that is not threefry's, with which a batch would
-    depend on the machine and on how many are made at once.
+    Raises ValueError for a batch size below 1 or that doesn't divide by the processes, or a key that is not
+    threefry's, with which a batch would depend on the machine and on how many are made at once.
     """
 
     def __init__(

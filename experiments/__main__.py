@@ -30,6 +30,8 @@ NAMES = (
     "language_model",
     "char_lm",
 )
+# Those that train one net and then tell of it, which several processes can share.
+IN_PROCESSES = ("adding", "copy_memory", "temporal_order", "digits", "language_model", "char_lm")
 COMMANDS = ("generate", "inspect", "report")  # what looks at runs
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
@@ -60,10 +62,17 @@ def main(arguments: list[str]) -> int:
             raise ValueError(f"unknown experiment {name!r}: {hint}")
         return run(name, rest)
     except (ValueError, OSError) as error:
-        if isinstance(error, ValueError) and not raised_by_us(error):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refused(error)
+
+
+def refused(error: Exception) -> int:
+    """Says what the user can mend; any other error is a fault of ours, and raised again."""
+    if not isinstance(error, ValueError | OSError) or (
+        isinstance(error, ValueError) and not raised_by_us(error)
+    ):
+        raise error
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return 2
 
 
 def run(name: str, arguments: list[str]) -> int:
@@ -71,9 +80,8 @@ def run(name: str, arguments: list[str]) -> int:
     import tyro
 
     from experiments.presets import default_config
-    from experiments.run import Launch, open_run, take_devices
-    from experiments.training import Stopped
-    from train import NonFinite
+    from experiments.processes import as_one
+    from experiments.run import Launch
 
     module = importlib.import_module(f"experiments.{name}")
     flat = tyro.conf.arg(name="")
@@ -91,24 +99,46 @@ def run(name: str, arguments: list[str]) -> int:
         prog=f"python -m experiments {name}",
         description=str(module.__doc__),
     )
-    devices = take_devices(name, given.launch)  # before anything is computed
-    given.config.check()
+    if given.launch.processes.coordinator is not None and name not in IN_PROCESSES:
+        raise ValueError(
+            f"{name} does more than train one net, and runs in one process: leave --processes out "
+            f"({', '.join(IN_PROCESSES)} take it)"
+        )
+    return as_one(
+        given.launch.processes, lambda: carry_out(name, module, given.config, given.launch), refused
+    )
+
+
+def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
+    """An experiment in its folder, its options being known."""
+    from experiments.processes import first
+    from experiments.run import open_run, take_devices
+    from experiments.training import Stopped
+    from train import NonFinite
+
+    devices = take_devices(name, launch)  # before anything is computed
+    config.check()
     signal.signal(signal.SIGTERM, terminate)
-    here = open_run(name, given.config, given.launch, devices, pinned=getattr(module, "PINNED", ()))
+    here = open_run(name, config, launch, devices, pinned=getattr(module, "PINNED", ()))
     print(f"run folder: {here.folder}", flush=True)
+
+    def tell(said: Any) -> None:
+        if first():
+            print(said, file=sys.stderr, flush=True)
+
     try:
-        said = module.main(given.config, here)
+        said = module.main(config, here)
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        tell(stopped)
         return 128 + stopped.signal
     except Terminated:
-        print(f"stopped; go on with the same command and --resume {here.folder}", file=sys.stderr)
+        tell(f"stopped; go on with the same command and --resume {here.folder}")
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:  # outside training, or the second one
-        print(f"interrupted; go on with the same command and --resume {here.folder}", file=sys.stderr)
+        tell(f"interrupted; go on with the same command and --resume {here.folder}")
         return 128 + signal.SIGINT
     except NonFinite as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         return 1
     print(said)
     print(f"look at: {here.folder / 'figures'}")

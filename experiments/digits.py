@@ -7,6 +7,7 @@ from typing import Annotated
 from data import DIGITS_CLASSES, Batch, digits, evaluation_batches, train_batches
 from data.batch import Batches
 from experiments.problem import Data, Problem, draw_curve, solve
+from experiments.processes import mine
 from experiments.run import Run, read_run
 from experiments.training import Flat, TrainingConfig, classification
 from train import LoopConfig
@@ -25,7 +26,7 @@ def problem(permuted: bool) -> Problem:
     """Digits, the pixels in order or permuted."""
 
     def train(seed: int, batch_size: int) -> Batches:
-        return train_batches(digits("train", permuted=permuted), batch_size=batch_size, seed=seed)
+        return train_batches(digits("train", permuted=permuted), batch_size=batch_size, seed=seed, **mine())
 
     def held_out(split: str) -> list[Batch]:
         return list(evaluation_batches(digits(split, permuted=permuted), batch_size=270))

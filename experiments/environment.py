@@ -11,6 +11,8 @@ from typing import Any
 
 import jax
 
+from experiments.processes import several
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "scikit-learn")
 
 # What `environment` writes, to tell a file of it from any other.
@@ -31,6 +33,7 @@ def environment(devices: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
+        "processes": several(),
         "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()[:devices]],
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "commit": git_commit(),

@@ -14,6 +14,7 @@ from data import Batch, TaskBatches, split_key
 from data.batch import Batches
 from data.task_batches import Task
 from experiments.network import NetworkConfig
+from experiments.processes import mine
 from experiments.run import Run, read_arrays, read_run
 from experiments.training import Evaluation, Measure, TrainingConfig, train_model, training_record
 from models import Cell
@@ -68,7 +69,7 @@ def from_task(task: Task) -> Data:
     """
 
     def train(seed: int, batch_size: int) -> Batches:
-        return TaskBatches(task, split_key(threefry(seed), "train"), batch_size)
+        return TaskBatches(task, split_key(threefry(seed), "train"), batch_size, **mine())
 
     def held_out(split: Any, count: int) -> list[Batch]:
         batches = TaskBatches(task, split_key(threefry(0), split), 100)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from experiments.environment import FIELDS, cores, environment
+from experiments.processes import Processes, check_alike, first, from_first, scratch_folder, several
 from models.cell import at_least
 from train import Checkpoints, nonfinite_counts
 
@@ -36,7 +37,8 @@ class Launch:
     resume: str | None = None
     """Go on with a run that was stopped: the newest unfinished one, or the one named."""
     devices: int | None = None
-    """Devices that share each batch; by default all there are, on the CPU one for each core."""
+    """Devices of this process that share each batch; by default all there are, on the CPU one for each core."""
+    processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
         if self.devices is not None:
@@ -69,10 +71,21 @@ class Run:
 def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Collection[str] = ()) -> Run:
     """The folder for this command: a new one, or the one to go on with. `devices` is what `take_devices` gave.
 
-    `pinned` are options of the loop that this experiment, unlike others, can't change on resuming.
+    `pinned` are options of the loop that this experiment, unlike others, can't change on resuming. Of several
+    processes the first opens it, and the others get one that is thrown away.
     Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
     """
-    described, here = describe(name, config), environment(devices)
+    described = describe(name, config)
+    check_alike(described, differing)
+    folder = from_first(lambda: str(open_folder(name, described, launch, devices, pinned)))
+    return Run(Path(folder) if first() else scratch_folder(), launch.resume is not None, devices)
+
+
+def open_folder(
+    name: str, described: dict[str, Any], launch: Launch, devices: int, pinned: Collection[str]
+) -> Path:
+    """The folder, with what says of itself what it is."""
+    here = environment(devices)
     if launch.resume is None:
         folder = launch.run_dir or RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described)}"
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -82,13 +95,13 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", described)
         write_json(folder / "environment.json", [here])
-        return Run(folder, devices=devices)
+        return folder
     folder = resumed_folder(name, launch)
     check_same(read_run(folder), described, folder, pinned)
     write_json(folder / "config.json", described)
     write_json(folder / "environment.json", [*environments(folder), here])
     (folder / "results.json").unlink(missing_ok=True)
-    return Run(folder, resumed=True, devices=devices)
+    return folder
 
 
 def resumed_folder(name: str, launch: Launch) -> Path:
@@ -114,21 +127,31 @@ def take_devices(name: str, launch: Launch) -> int:
     """
     wanted = launch.devices
     if launch.resume is not None:
-        folder = resumed_folder(name, launch)
-        read_run(folder)
-        begun = environments(folder)[0]["devices"]
-        if wanted not in (None, len(begun)):
-            raise ValueError(
-                f"{folder} was begun with --devices {len(begun)}, not {wanted}, and would end with other bits: "
-                "resume with the same, or begin a new run"
-            )
-        wanted = len(begun)
+        wanted = from_first(lambda: begun_devices(resumed_folder(name, launch), wanted))
     with contextlib.suppress(RuntimeError):  # it has computed already
         jax.config.update("jax_num_cpu_devices", cores() if wanted is None else wanted)
     there = jax.local_device_count()
     if wanted is not None and wanted > there:
         raise ValueError(f"--devices {wanted} are more than the {there} that JAX has here")
     return there if wanted is None else wanted
+
+
+def begun_devices(folder: Path, wanted: int | None) -> int:
+    """With how many devices a process a run was begun. Raises ValueError where another number is wanted, or where
+    there are more or fewer processes."""
+    read_run(folder)
+    begun = environments(folder)[0]
+    count, processes = (
+        len(begun["devices"]),
+        begun.get("processes", 1),
+    )  # runs before there were several don't say
+    for what, before, now in (("--devices", count, wanted), ("--processes.count", processes, several())):
+        if now not in (None, before):
+            raise ValueError(
+                f"{folder} was begun with {what} {before}, not {now}, and would end with other bits: "
+                "resume with the same, or begin a new run"
+            )
+    return count
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -193,6 +216,15 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned
         raise ValueError(
             f"{folder} has been trained for {done} steps already: resume with --steps {done} or more"
         )
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The option in which two configs differ first, with both values; empty where none does."""
+    old, new = flat(one["config"]), flat(other["config"])
+    for option in old | new:
+        if old.get(option) != new.get(option):
+            return f"{option_name(option)} {shown(new.get(option))}, not {shown(old.get(option))}"
+    return ""
 
 
 def folder_name(name: str) -> str:

@@ -11,6 +11,7 @@ import tyro
 
 from data import Corpus, StreamBatch, StreamBatches, TextConfig
 from experiments.network import NetworkConfig
+from experiments.processes import mine, only_first_goes_on, several
 from experiments.run import Run, read_json, write_json
 from experiments.text import checked_corpus
 from experiments.text_measures import WholeText, whole_text
@@ -156,11 +157,20 @@ class TextModelConfig:
         return loop, optimizer
 
 
-def stream(corpus: Corpus, split: str, rows: int, length: int) -> StreamBatches:
-    """A split as rows. Where lines have end marks every token is predicted, the first after such a mark; else all
-    but the first."""
+def stream(
+    corpus: Corpus, split: str, rows: int, length: int, *, process_index: int = 0, process_count: int = 1
+) -> StreamBatches:
+    """A split as rows, or those that one of several processes reads. Where lines have end marks every token is
+    predicted, the first after such a mark; else all but the first."""
     before = corpus.tokenizer.vocabulary.end_id
-    return StreamBatches(corpus.split(split), batch_size=rows, length=length, before=before)
+    return StreamBatches(
+        corpus.split(split),
+        batch_size=rows,
+        length=length,
+        before=before,
+        process_index=process_index,
+        process_count=process_count,
+    )
 
 
 @dataclass(frozen=True)
@@ -210,7 +220,8 @@ def train_text_model(run: Run, config: TextModelConfig, corpus: Corpus) -> tuple
     Raises Stopped where a signal asked to stop, ValueError where the text isn't the one that a run was begun with.
     """
     corpus.save_tokenizer(run.folder)
-    model, batches = config.model(corpus), stream(corpus, "train", config.batch_size, config.length)
+    model = config.model(corpus)
+    batches = stream(corpus, "train", config.batch_size, config.length, **mine())
     loop, optimizer = config.resolved(batches.batches_per_epoch)
     params = initial(config, model)
     carry = initial_carry(model, params, (config.batch_size,))
@@ -219,7 +230,7 @@ def train_text_model(run: Run, config: TextModelConfig, corpus: Corpus) -> tuple
             create_state(params, optimizer, jax.random.key(config.seed), carry),
             loss_fn=StreamLoss(model, config.loss_per),
             eval_fn=TextLoss(model),
-            mesh=batch_mesh(sharing(config.batch_size, run.devices)),
+            mesh=batch_mesh(sharing(config.batch_size // several(), run.devices), processes="all"),
             optimizer=optimizer,
             batches=batches,
             validation=[whole_text(stream(corpus, "valid", config.eval_rows, config.length))],
@@ -231,6 +242,7 @@ def train_text_model(run: Run, config: TextModelConfig, corpus: Corpus) -> tuple
         )
     if stop.requested:
         raise Stopped(run.folder, result.step, stop.signal)
+    only_first_goes_on()
     # On one device: what is measured of them next would else be computed on each.
     return params, jax.device_put(evaluated_params(result.state), jax.local_devices()[0])
 

@@ -16,6 +16,7 @@ from data import Batch
 from data.batch import Batches
 from experiments.health import check_health, draw_health, explainer, health_probe
 from experiments.network import NetworkConfig
+from experiments.processes import only_first_goes_on
 from experiments.run import Run
 from models import CELLS, BatchNormLSTM, Cell
 from models.cell import Array, Params, at_least
@@ -176,14 +177,15 @@ def train_model(
     probe = health_probe(cell, model, measure, validation[0], config.loop.health)
     params = initial_params(model, config.seed, validation[0]) if begin is None else begin
     state = create_state(params, config.optimizer, jax.random.key(config.seed))
-    trained = over_devices(model, run.devices)
+    mesh = batch_mesh(run.devices, processes="all")
+    trained = over_devices(model, mesh.size)
     with stop_on_signals() as stop:
         result = fit(
             state,
             loss_fn=Loss(trained, measure) if loss is None else loss,
             eval_fn=Evaluation(model, measure),
             refresh=Averages(trained) if isinstance(cell, BatchNormLSTM) else None,
-            mesh=batch_mesh(run.devices),
+            mesh=mesh,
             optimizer=config.optimizer,
             batches=batches,
             validation=validation,
@@ -200,6 +202,7 @@ def train_model(
         draw_health(run.folder)
     if stop.requested:  # after the last step too: what comes next may be another training
         raise Stopped(run.folder, result.step, stop.signal)
+    only_first_goes_on()
     # On one device: what is measured of them next would else be computed on each.
     return jax.device_put(result.state.params, jax.local_devices()[0])
 

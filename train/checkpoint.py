@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
+from train.meeting import wait_for_all
 from train.state import TrainState, is_key, leaf_name
 
 MANIFEST = "manifest.json"
@@ -79,13 +80,15 @@ class Checkpoints:
             orbax = self._writer()
             orbax.save_checkpointables(step, {"state": arrays}, force=True, overwrite=True)
             folder = self.folder / str(step)
-            content = {
+            content: dict[str, Any] = {
                 "leaves": {name: [str(leaf.dtype), list(leaf.shape)] for name, leaf in leaves.items()},
                 "position": base64.b64encode(position).decode(),
                 "extras": extras or {},
-                "files": {name: _checksum((folder / name).read_bytes()) for name in _files(folder)},
             }
-            _write_manifest(folder / MANIFEST, content)
+            if jax.process_index() == 0:
+                content["files"] = {name: _checksum((folder / name).read_bytes()) for name in _files(folder)}
+                _write_manifest(folder / MANIFEST, content)
+            wait_for_all(f"manifest {step}")
             # Only now may another go: a kill at any moment leaves one that is whole.
             kept = [saved for saved in self.steps() if saved <= step][-self.keep :]
             for other in [checkpoint.step for checkpoint in orbax.checkpoints if checkpoint.step not in kept]:

@@ -39,7 +39,7 @@ def evaluate(
         eval_fn: see `EvalFn`.
         params: the parameters.
         batches: batches of any sizes (each new size is compiled once).
-        mesh: the devices that share each batch, by default all there are; a batch that doesn't divide over
+        mesh: the devices that share each batch, by default all of this process; a batch that doesn't divide over
             them and can't be filled up goes to one.
 
     Raises:
@@ -47,6 +47,10 @@ def evaluate(
     """
     mesh = batch_mesh() if mesh is None else mesh
     params = on_every_device(params, mesh)
+    if (
+        mesh.is_multi_process
+    ):  # what each process has made is its own; as NumPy's arrays they are the same to all
+        batches = map(jax.device_get, batches)
     # All batches are sent off before the first result is waited for.
     results = jax.device_get(
         [_evaluate_batch(params, batch, eval_fn=eval_fn, mesh=mesh) for batch in batches]

@@ -1,5 +1,6 @@
 """The training loop: chunks of steps, and between them evaluation, logging, saving."""
 
+import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -20,6 +21,7 @@ from train.loop_config import LoopConfig, next_boundary
 from train.nonfinite import NonFinite, faulty_parameters
 from train.optimizer import OptimizerConfig
 from train.probe import Probe, Reports
+from train.processes import agree_to_stop, gathered, home_of_first, joined, leads, own_view, told_by_first
 from train.progress import Progress
 from train.sharding import batch_mesh
 from train.state import PyTree, TrainState, copied, evaluated_params
@@ -93,9 +95,10 @@ def fit(
         eval_fn: see `EvalFn`; evaluates `validation` every `eval_every` steps and at the end.
         validation: the batches to evaluate on.
         refresh: see `Refresh`.
-        mesh: the devices that share each batch (`batch_mesh`), by default all there are. A batch that doesn't
-            divide over them is filled up with examples that are none, and that is said once where progress is
-            shown. Resumed on another number of devices a run goes on, but with other bits.
+        mesh: the devices that share each batch (`batch_mesh`), by default all there are, of all processes; each
+            process then gives its share of the batches, and all write checkpoints in the first one's folder. A
+            batch that doesn't divide over them is filled up with examples that are none, and that is said once
+            where progress is shown. Resumed on another number of devices a run goes on, but with other bits.
         resume: go on from the newest checkpoint in the folder, or begin if there is none.
         on_log: called at every logged step for further figures.
         until: asked after every evaluation; where it says yes, training is finished.
@@ -117,8 +120,8 @@ def fit(
             "eval_fn is given but there is no validation batch to evaluate on; give some, or no eval_fn"
         )
     folder, stop = Path(folder), stop or StopRequest()
-    checkpoints = Checkpoints(folder / "checkpoints", config.keep)
-    mesh = batch_mesh() if mesh is None else mesh
+    mesh = batch_mesh(processes="all") if mesh is None else mesh
+    checkpoints = Checkpoints(home_of_first(folder, mesh) / "checkpoints", config.keep)
     first = on_devices(state, mesh)
     begin = beginning(first, checkpoints, config, resume)
     if begin is None:
@@ -129,6 +132,8 @@ def fit(
     evaluation: dict[str, float] = extras["evaluation"]
     feed = Feed(batches)
     began = time.monotonic() - extras["seconds"]
+    if not leads(mesh):  # its folder is its own affair, and progress is shown once
+        stream = io.StringIO()
     tracker, progress = Tracker(folder), Progress(config.steps, start=step, label=label, stream=stream)
     reports, incidents = Reports(probe, tracker), Incidents(folder)
 
@@ -155,20 +160,22 @@ def fit(
         incidents.cut_back(-1 if begin is None else step)
         reports.go_back(extras["tally"])
         odd = tracker.records(SPLIT)
-        skipped, rollbacks = (sum(kind in record for record in odd) for kind in ("skipped", "rollbacks"))
+        counts = [sum(kind in record for record in odd) for kind in ("skipped", "rollbacks")]
+        skipped, rollbacks = told_by_first(counts, mesh)
         if begin is None:
-            reports.report(step, state)
+            reports.report(step, own_view(state, mesh))
             if config.nonfinite == "rollback":
                 saved = save()
 
-        while not finished() and not stop.requested:
+        while not agree_to_stop(stop, mesh) and not finished():
             start, end = step, end_of_chunk()
             chunk = feed.next(end - start)
+            whole = joined(padded(chunk, config.chunk), mesh, stacked=True)
             if not progress.begun:
-                progress.say(filling(jax.tree.map(itemgetter(0), chunk), state, mesh))
+                progress.say(filling(jax.tree.map(itemgetter(0), whole), state, mesh))
             state, results = train_chunk(
                 state,
-                padded(chunk, config.chunk),
+                whole,
                 end - start,
                 loss_fn=loss_fn,
                 optimizer=slowed(optimizer, rollbacks),
@@ -190,7 +197,7 @@ def fit(
                         name: float(values[done - start - 1]) for name, values in figures.items()
                     }
                     if on_log is not None and done == step:
-                        record.update(on_log(step, state))
+                        record.update(on_log(step, own_view(state, mesh)))
                     tracker.log(done, "train", record | {"seconds": seconds()})
 
             if step < end:
@@ -202,9 +209,11 @@ def fit(
                     step + 1,
                     float(figures["loss"][bad]),
                     float(figures["grad_norm"][bad]),
-                    faulty_parameters(state, culprit, loss_fn=loss_fn, mesh=mesh) if asked else {},
+                    faulty_parameters(state, joined(culprit, mesh), loss_fn=loss_fn, mesh=mesh)
+                    if asked
+                    else {},
                     checkpoints.folder / str(step),
-                    explain(state, culprit) if explain is not None and asked else {},
+                    explain(own_view(state, mesh), culprit) if explain is not None and asked else {},
                     rollbacks,
                 )
                 if config.nonfinite == "skip":
@@ -246,7 +255,7 @@ def fit(
                 evaluation = evaluate(eval_fn, evaluated_params(state), validation, mesh=mesh)
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
-            reports.report(step, state)
+            reports.report(step, own_view(state, mesh))
             if step % config.save_every == 0 or step == config.steps:
                 saved = save()
 
@@ -256,4 +265,4 @@ def fit(
         )  # before the last save, so that a resumed run, which starts from that, has spent more
         if step != saved:
             save()
-    return Result(state, step, finished(), evaluation, spent, skipped, rollbacks)
+    return Result(gathered(state, mesh), step, finished(), evaluation, spent, skipped, rollbacks)

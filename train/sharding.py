@@ -5,13 +5,13 @@ added over all of them. On the CPU a device is a core (`python -m experiments â€
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from train.state import PyTree, leaf_name
+from train.state import PyTree, is_key, leaf_name
 
 BATCH_AXIS = "batch"
 """The name of the axis over which devices share a batch, for `jax.lax.psum` and its like."""
@@ -40,16 +40,29 @@ class CanBeFilledUp(Protocol):
         ...
 
 
-def batch_mesh(devices: int | None = None) -> Mesh:
+def batch_mesh(devices: int | None = None, *, processes: Literal["own", "all"] = "own") -> Mesh:
     """The first so many devices, or all there are, in a row named `BATCH_AXIS`.
 
+    Those of this process; or with `processes="all"` so many of each process that `jax.distributed` has brought
+    together, process after process.
+
     Raises:
-        ValueError: there are fewer.
+        ValueError: there are fewer, or one process has more than another.
     """
     there = jax.local_devices()
     if devices is not None and not 1 <= devices <= len(there):
         raise ValueError(f"{devices} devices are asked for, but JAX sees {len(there)}")
-    return Mesh(np.array(there[:devices]), (BATCH_AXIS,), axis_types=(AxisType.Auto,))
+    groups = [there]
+    if processes == "all":
+        groups = [jax.local_devices(process_index=index) for index in range(jax.process_count())]
+    chosen = [group[:devices] for group in groups]
+    if len({len(group) for group in chosen}) > 1:
+        counts = ", ".join(str(len(group)) for group in chosen)
+        raise ValueError(
+            f"the processes have {counts} devices, and each must share a batch alike: give all the same number "
+            "of devices"
+        )
+    return Mesh(np.array(chosen).reshape(-1), (BATCH_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def axis_over(mesh: Mesh | None) -> str | None:
@@ -72,7 +85,24 @@ def total(tree: PyTree, axis_name: str | None) -> PyTree:
 
 def on_every_device(tree: PyTree, mesh: Mesh) -> PyTree:
     """The tree on every device of the mesh, in whole."""
-    return jax.device_put(tree, NamedSharding(mesh, EVERYWHERE))
+    return placed(tree, NamedSharding(mesh, EVERYWHERE))
+
+
+def placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
+    """Arrays on devices, those of other processes included where all of them have the arrays and call this."""
+
+    def everywhere(leaf: Any) -> jax.Array:
+        if not leaf.is_fully_addressable:  # it is there already
+            return jax.device_put(leaf, sharding)
+        if is_key(leaf):
+            bits = everywhere(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
+        whole = np.asarray(leaf)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
+
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(lambda leaf: everywhere(jax.numpy.asarray(leaf)), tree)
 
 
 def on_shares(function: F, mesh: Mesh | None, in_specs: Any, out_specs: Any) -> F:

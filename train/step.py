@@ -20,6 +20,7 @@ from train.sharding import (
     check_divides,
     filled_up,
     on_shares,
+    placed,
     total,
 )
 from train.state import PyTree, TrainState, is_average, leaf_name
@@ -220,7 +221,7 @@ def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
                 f"batch axis that divides over {mesh.size} devices; make the batch such, or take fewer devices"
             )
     return jax.tree.map(
-        lambda spec, part: jax.device_put(part, NamedSharding(mesh, spec)),
+        lambda spec, part: placed(part, NamedSharding(mesh, spec)),
         state_specs(),
         state,
         is_leaf=lambda node: isinstance(node, PartitionSpec),
