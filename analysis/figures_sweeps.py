@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from analysis.drawing import (
+    COLOURS,
     GREY,
     PAGE,
     SETTINGS,
@@ -183,6 +184,50 @@ def loss_by_way(
                 Line2D([], [], color=GREY, marker="x", ls="none", ms=5, mew=1.4, label="no longer finite")
             )
         add_legend(figure, handles)
+    return figure
+
+
+def outcomes_by_setting(rows: Mapping[str, ArrayLike], *, x_label: str, log: bool = False) -> Figure:
+    """Outcomes of several seeds, a row a name: a dot a seed, a stroke at their median, a bar from least to most.
+
+    Each value is `[N]`, NaN where there is none. `log` makes the axis logarithmic.
+    """
+    demand_names(rows, "outcomes")
+    read = {
+        name: checked(f"outcomes of {name!r}", np.asarray(v, np.float64), "[N]") for name, v in rows.items()
+    }
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(0.75 * PAGE, 0.55 + 0.24 * len(read)), layout="constrained")
+        ax = figure.subplots()
+        ax.set(xscale="log" if log else "linear", xlabel=x_label, ylim=(len(read) - 0.4, -0.6))
+        for row, values in enumerate(read.values()):
+            there = values[np.isfinite(values)]
+            if len(there):
+                ax.hlines(row, there.min(), there.max(), color=COLOURS[0], lw=4, alpha=0.2)
+                ax.plot(
+                    there, np.full(len(there), row), "o", color=COLOURS[0], ms=MARKER_SIZE, alpha=0.7, mew=0
+                )
+                ax.plot(np.median(there), row, "|", color="black", ms=9, mew=1.4)
+        ax.set_yticks(range(len(read)), [name.replace("$", r"\$") for name in read])
+        ax.tick_params(axis="y", length=0)
+        ax.grid(axis="y", visible=False)
+        one = max(len(v) for v in read.values()) == 1
+        dots: list[Artist] = [
+            Line2D(
+                [],
+                [],
+                marker="o",
+                ls="none",
+                color=COLOURS[0],
+                alpha=0.7,
+                mew=0,
+                ms=MARKER_SIZE,
+                label="a seed",
+            ),
+            Line2D([], [], marker="|", ls="none", color="black", ms=9, mew=1.4, label="median"),
+            Patch(color=COLOURS[0], alpha=0.2, lw=0, label="least to most of the seeds"),
+        ]
+        add_legend(figure, dots[:1] if one else dots)
     return figure
 
 

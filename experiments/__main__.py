@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +33,7 @@ NAMES = (
 )
 # Those that train one net and then tell of it, which several processes can share.
 IN_PROCESSES = ("adding", "copy_memory", "temporal_order", "digits", "language_model", "char_lm")
-COMMANDS = ("generate", "inspect", "report")  # what looks at runs
+COMMANDS = ("generate", "inspect", "report", "sweep")  # what looks at runs, and what makes many
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
 
@@ -52,17 +53,22 @@ def main(arguments: list[str]) -> int:
             from experiments import generation
 
             return generation.main(rest)
+        if name == "sweep":
+            from experiments import sweep
+
+            return sweep.main(with_resume_value(rest))
         if name not in NAMES:
-            near = difflib.get_close_matches(name, [*NAMES, *COMMANDS], n=1)
-            hint = (
-                f"did you mean {near[0]}?"
-                if near
-                else f"there are {', '.join([*NAMES, *COMMANDS[:-1]])} and {COMMANDS[-1]}."
-            )
-            raise ValueError(f"unknown experiment {name!r}: {hint}")
+            raise ValueError(unknown(name, [*NAMES, *COMMANDS]))
         return run(name, rest)
     except (ValueError, OSError) as error:
         return refused(error)
+
+
+def unknown(name: str, names: Sequence[str]) -> str:
+    """What to say of a name that isn't one of those."""
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names[:-1])} and {names[-1]}."
+    return f"unknown experiment {name!r}: {hint}"
 
 
 def refused(error: Exception) -> int:
@@ -77,10 +83,25 @@ def refused(error: Exception) -> int:
 
 def run(name: str, arguments: list[str]) -> int:
     """One experiment in its folder."""
+    from experiments.processes import as_one
+
+    given = read_options(name, arguments)
+    if given.launch.processes.coordinator is not None and name not in IN_PROCESSES:
+        raise ValueError(
+            f"{name} does more than train one net, and runs in one process: leave --processes out "
+            f"({', '.join(IN_PROCESSES)} take it)"
+        )
+    module = importlib.import_module(f"experiments.{name}")
+    return as_one(
+        given.launch.processes, lambda: carry_out(name, module, given.config, given.launch), refused
+    )
+
+
+def read_options(name: str, arguments: list[str]) -> Any:
+    """What the command line says of an experiment: its `config` and its `launch`."""
     import tyro
 
     from experiments.presets import default_config
-    from experiments.processes import as_one
     from experiments.run import Launch
 
     module = importlib.import_module(f"experiments.{name}")
@@ -93,19 +114,11 @@ def run(name: str, arguments: list[str]) -> int:
             ("launch", Annotated[Launch, flat], dataclasses.field(default_factory=Launch)),
         ],
     )
-    given: Any = tyro.cli(
+    return tyro.cli(
         options,
         args=with_resume_value(arguments),
         prog=f"python -m experiments {name}",
         description=str(module.__doc__),
-    )
-    if given.launch.processes.coordinator is not None and name not in IN_PROCESSES:
-        raise ValueError(
-            f"{name} does more than train one net, and runs in one process: leave --processes out "
-            f"({', '.join(IN_PROCESSES)} take it)"
-        )
-    return as_one(
-        given.launch.processes, lambda: carry_out(name, module, given.config, given.launch), refused
     )
 
 
@@ -192,6 +205,7 @@ def overview() -> str:
         lines.append(f"  {name:<18}{first_line(name)}")
     lines.append(f"  {'generate RUN':<18}text from a trained language model, with --prompt, --temperature, …")
     lines.append(f"  {'inspect RUN':<18}a run's config and last metrics; draws its figures anew.")
+    lines.append(f"  {'sweep NAME …':<18}an experiment for every combination of options, over several seeds.")
     lines.append(f"  {'report RUN …':<18}one HTML page of a run, or of several compared.")
     return "\n".join([*lines, "", "python -m experiments NAME --help shows an experiment's options."])
 
