@@ -83,7 +83,7 @@ def refused(error: Exception) -> int:
 
 def run(name: str, arguments: list[str]) -> int:
     """One experiment in its folder."""
-    from experiments.processes import as_one
+    from experiments.joining import as_one
 
     given = read_options(name, arguments)
     if given.launch.processes.coordinator is not None and name not in IN_PROCESSES:
@@ -124,13 +124,15 @@ def read_options(name: str, arguments: list[str]) -> Any:
 
 def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     """An experiment in its folder, its options being known."""
-    from experiments.processes import first
+    from experiments.processes import first, from_first
     from experiments.run import open_run, take_devices
     from experiments.training import Stopped
     from train import NonFinite
 
     devices = take_devices(name, launch)  # before anything is computed
-    config.check()
+    from_first(config.check)  # what it prepares on disk is prepared once
+    if not first():
+        config.check()
     signal.signal(signal.SIGTERM, terminate)
     here = open_run(name, config, launch, devices, pinned=getattr(module, "PINNED", ()))
     print(f"run folder: {here.folder}", flush=True)

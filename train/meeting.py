@@ -13,4 +13,6 @@ def wait_for_all(what: str) -> None:
     if jax.process_count() > 1:
         from jax._src import distributed  # Orbax asks there too: there is no other door
 
-        distributed.global_state.client.wait_at_barrier(f"unroll {what} {next(_met)}", LONGEST)
+        service = distributed.global_state.client
+        assert service is not None
+        service.wait_at_barrier(f"unroll {what} {next(_met)}", LONGEST)

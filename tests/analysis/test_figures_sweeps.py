@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from analysis.figures_sweeps import clipping_outcomes, loss_by_way, outcomes_against
+from analysis.figures_sweeps import (
+    clipping_outcomes,
+    loss_by_way,
+    outcomes_against,
+    outcomes_by_setting,
+)
 
 RATES = [0.01, 0.1, 1.0]
 LOSSES = np.array([[0.1, 0.2, 0.4], [0.3, 0.2, np.inf], [np.nan, np.inf, 0.5]])
@@ -77,3 +82,18 @@ def test_refusals() -> None:
         outcomes_against({"t": {"a": {"x": RATES}}}, x_label="", y_label="")
     with pytest.raises(ValueError, match="no curves to draw"):
         loss_by_way({}, y_label="", baseline=1.0)
+
+
+def test_outcomes_by_setting() -> None:
+    """A row a name: its seeds as dots, their median, and a bar from least to most; what is missing is not drawn."""
+    rows = {"gru(reset=before)": [3.0, 1.0, 2.0], "lstm": [0.5, np.nan, 0.7], "none": [np.nan] * 3}
+    figure = outcomes_by_setting(rows, x_label="loss", log=True)
+    (ax,) = figure.axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(rows)
+    dots: list[Any] = [line for line in ax.get_lines() if line.get_marker() == "o"]
+    middles: list[Any] = [line for line in ax.get_lines() if line.get_marker() == "|"]
+    np.testing.assert_allclose(dots[1].get_xdata(), [0.5, 0.7])
+    assert [float(line.get_xdata()[0]) for line in middles] == [2.0, pytest.approx(0.6)]
+    assert len(dots) == 2
+    with pytest.raises(ValueError, match="no outcomes to draw"):
+        outcomes_by_setting({}, x_label="")
