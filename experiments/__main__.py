@@ -124,12 +124,14 @@ def read_options(name: str, arguments: list[str]) -> Any:
 
 def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     """An experiment in its folder, its options being known."""
-    from experiments.processes import first, from_first
+    from experiments.processes import check_divides, first, from_first, several
     from experiments.run import open_run, take_devices
     from experiments.training import Stopped
     from train import NonFinite
 
     devices = take_devices(name, launch)  # before anything is computed
+    if several() > 1:
+        check_divides(config.batch_size)
     from_first(config.check)  # what it prepares on disk is prepared once
     if not first():
         config.check()

@@ -116,6 +116,14 @@ def check_alike(described: Any, tell: Callable[[Any, Any], str | None]) -> None:
             )
 
 
+def check_divides(batch_size: int) -> None:
+    """Raises ValueError for a batch of which the processes can't have equal shares."""
+    if batch_size % several():
+        raise ValueError(
+            f"--batch-size {batch_size} doesn't divide over {several()} processes: make it a multiple of that"
+        )
+
+
 _scratch: list[tempfile.TemporaryDirectory] = []
 
 

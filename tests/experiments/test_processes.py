@@ -1,4 +1,4 @@
-"""Several processes that train one net: the same numbers as one, in order or at once with a sentence when one is lost."""
+"""Several processes that train one net: the numbers of one, and a sentence where one is lost."""
 
 import json
 import os
@@ -172,13 +172,14 @@ def test_a_signal_to_one_stops_all(tmp_path: Path) -> None:
 def test_what_cannot_be(tmp_path: Path) -> None:
     """Other options in one process, a batch that doesn't divide, a port that is taken, a peer that never comes."""
     for words, other, said in (
-        (ADDING, ("--hidden-size", 7), "process 1 was started with other options than process 0 (--hidden-size 7, not 6)"),
-        ((*ADDING, "--batch-size", 9), (), "must be a multiple of the 2 processes"),
+        (ADDING, ("--hidden-size", 7), "other options than process 0 (--hidden-size 7, not 6)"),
+        ((*ADDING, "--batch-size", 9), (), "--batch-size 9 doesn't divide over 2 processes"),
     ):  # fmt: skip
         for code, _, error in ends(start_two(tmp_path, *words, *STEPS, "--run-dir", "run", other=other)):
             assert code == 2, error
             assert said in error
             assert "Traceback" not in error
+            assert not (tmp_path / "run").exists()
     with socket.socket() as taken:
         taken.bind(("", 0))
         taken.listen()
