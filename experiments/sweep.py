@@ -112,10 +112,8 @@ def main(arguments: Sequence[str]) -> int:
     for path in sorted((folder / "figures").glob("*.png")):
         print(f"look at: {path}")
     if failures:
-        print(
-            f"{len(failures)} failed; try them again with the same command and --resume {folder}",
-            file=sys.stderr,
-        )
+        again = f"try again with the same command and --resume {folder}"
+        print(f"{len(failures)} of {len(jobs)} runs failed; {again}", file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -181,8 +181,10 @@ def test_commas_in_brackets_belong_to_a_value() -> None:
 
 
 def test_what_is_compared() -> None:
-    assert default_metric({"test.loss": 1, "test.accuracy": 2, "baseline.accuracy": 3}) == "test.accuracy"
-    assert default_metric({"valid.tokens": 1, "valid.perplexity": 2}) == "valid.perplexity"
+    assert (
+        default_metric({"test.loss": 1.0, "test.accuracy": 2.0, "baseline.accuracy": 3.0}) == "test.accuracy"
+    )
+    assert default_metric({"valid.tokens": 1.0, "valid.perplexity": 2.0}) == "valid.perplexity"
     assert default_metric({"a": 1.0}) == "a"
     assert default_metric({}) == ""
 
