@@ -30,6 +30,7 @@ from analysis.drawing import (
     panel_grid,
     quantiles,
     styles_of,
+    wrapped,
 )
 
 Points = Mapping[str, ArrayLike]
@@ -197,7 +198,7 @@ def outcomes_by_setting(rows: Mapping[str, ArrayLike], *, x_label: str, log: boo
         name: checked(f"outcomes of {name!r}", np.asarray(v, np.float64), "[N]") for name, v in rows.items()
     }
     with style.context(SETTINGS, after_reset=True):
-        figure = Figure(figsize=(0.75 * PAGE, 0.55 + 0.24 * len(read)), layout="constrained")
+        figure = Figure(figsize=(0.75 * PAGE, 0.6 + 0.26 * len(read)), layout="constrained")
         ax = figure.subplots()
         ax.set(xscale="log" if log else "linear", xlabel=x_label, ylim=(len(read) - 0.4, -0.6))
         for row, values in enumerate(read.values()):
@@ -208,7 +209,7 @@ def outcomes_by_setting(rows: Mapping[str, ArrayLike], *, x_label: str, log: boo
                     there, np.full(len(there), row), "o", color=COLOURS[0], ms=MARKER_SIZE, alpha=0.7, mew=0
                 )
                 ax.plot(np.median(there), row, "|", color="black", ms=9, mew=1.4)
-        ax.set_yticks(range(len(read)), [name.replace("$", r"\$") for name in read])
+        ax.set_yticks(range(len(read)), [wrapped(name, 24) for name in read])
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="y", visible=False)
         one = max(len(v) for v in read.values()) == 1
@@ -228,6 +229,7 @@ def outcomes_by_setting(rows: Mapping[str, ArrayLike], *, x_label: str, log: boo
             Patch(color=COLOURS[0], alpha=0.2, lw=0, label="least to most of the seeds"),
         ]
         add_legend(figure, dots[:1] if one else dots)
+        figure.draw_without_rendering()  # long names are given room in the second layout only
     return figure
 
 

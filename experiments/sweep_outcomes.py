@@ -107,7 +107,7 @@ def format_table(
 def draw(folder: Path) -> list[Path]:
     """The figure, from the arrays: against the option that has the most numbers, else a row a setting."""
     found = read_arrays(folder, "outcomes")
-    values, metric = found["values"], str(found["metric"]).replace("_", " ").replace(".", ", ")
+    values, metric = found["values"], spelled(str(found["metric"]))
     keys, settings = found["keys"].tolist(), found["settings"].tolist()
     log = "y" if wide(values) else ""
     along = most_numbers(keys, settings)
@@ -123,6 +123,11 @@ def draw(folder: Path) -> list[Path]:
             log=("x" if wide(np.array([float(row[along]) for row in settings])) else "") + log,
         )
     return figures.save(figure, folder / "figures", "sweep")
+
+
+def spelled(metric: str) -> str:
+    """`test.mean_square_error` → mean square error, test."""
+    return ", ".join(reversed(metric.replace("_", " ").split(".")))
 
 
 def curves(

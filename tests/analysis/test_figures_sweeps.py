@@ -89,7 +89,7 @@ def test_outcomes_by_setting() -> None:
     rows = {"gru(reset=before)": [3.0, 1.0, 2.0], "lstm": [0.5, np.nan, 0.7], "none": [np.nan] * 3}
     figure = outcomes_by_setting(rows, x_label="loss", log=True)
     (ax,) = figure.axes
-    assert [text.get_text() for text in ax.get_yticklabels()] == list(rows)
+    assert [text.get_text().replace("\n", "") for text in ax.get_yticklabels()] == list(rows)
     dots: list[Any] = [line for line in ax.get_lines() if line.get_marker() == "o"]
     middles: list[Any] = [line for line in ax.get_lines() if line.get_marker() == "|"]
     np.testing.assert_allclose(dots[1].get_xdata(), [0.5, 0.7])
