@@ -9,6 +9,7 @@ from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
@@ -198,7 +199,9 @@ def outcomes_by_setting(rows: Mapping[str, ArrayLike], *, x_label: str, log: boo
         name: checked(f"outcomes of {name!r}", np.asarray(v, np.float64), "[N]") for name, v in rows.items()
     }
     with style.context(SETTINGS, after_reset=True):
-        figure = Figure(figsize=(0.75 * PAGE, 0.6 + 0.26 * len(read)), layout="constrained")
+        # Room beside the names, which are wider at the resolution of a file than where they are laid out.
+        layout = ConstrainedLayoutEngine(w_pad=0.12)
+        figure = Figure(figsize=(0.75 * PAGE, 0.6 + 0.26 * len(read)), layout=layout)
         ax = figure.subplots()
         ax.set(xscale="log" if log else "linear", xlabel=x_label, ylim=(len(read) - 0.4, -0.6))
         for row, values in enumerate(read.values()):
@@ -229,7 +232,6 @@ def outcomes_by_setting(rows: Mapping[str, ArrayLike], *, x_label: str, log: boo
             Patch(color=COLOURS[0], alpha=0.2, lw=0, label="least to most of the seeds"),
         ]
         add_legend(figure, dots[:1] if one else dots)
-        figure.draw_without_rendering()  # long names are given room in the second layout only
     return figure
 
 
