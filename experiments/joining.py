@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 
@@ -59,7 +60,6 @@ def as_one(processes: Processes, compute: Callable[[], int], refused: Callable[[
         return leave_together(code)
     except BaseException:  # a signal to one that waits for the first
         leave("", 1)
-        raise
 
 
 def known_to_jax(error: Exception) -> bool:
@@ -139,7 +139,7 @@ def leave_together(code: int) -> int:
     return code
 
 
-def leave(said: str, code: int = 1) -> None:
+def leave(said: str, code: int = 1) -> NoReturn:
     """Ends this process at once, with a sentence if there is one."""
     sys.stdout.flush()
     sys.stderr.flush()
