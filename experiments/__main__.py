@@ -59,11 +59,18 @@ def main(arguments: list[str]) -> int:
             )
             raise ValueError(f"unknown experiment {name!r}: {hint}")
         return run(name, rest)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and not raised_by_us(error):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        from experiments.holding import told
+
+        print(f"error: {told(error)}", file=sys.stderr)
         return 2
+    finally:
+        if "experiments.holding" in sys.modules:  # else nothing is held
+            sys.modules["experiments.holding"].release()
 
 
 def run(name: str, arguments: list[str]) -> int:
@@ -94,6 +101,8 @@ def run(name: str, arguments: list[str]) -> int:
     devices = take_devices(name, given.launch)  # before anything is computed
     given.config.check()
     signal.signal(signal.SIGTERM, terminate)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     here = open_run(name, given.config, given.launch, devices, pinned=getattr(module, "PINNED", ()))
     print(f"run folder: {here.folder}", flush=True)
     try:
@@ -177,8 +186,24 @@ def raised_by_us(error: BaseException) -> bool:
     return traceback.extract_tb(error.__traceback__)[-1].filename.startswith(OURS)
 
 
+def unless_closed(arguments: list[str]) -> int:
+    """The exit code, 141 where who read our output has closed it, as other commands end then."""
+    try:
+        try:
+            return main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
+        return 128 + signal.SIGPIPE
+
+
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # while there is nothing to be left in order: no traceback
+    code = unless_closed(sys.argv[1:])
     if (
         code >= 128
     ):  # by a signal, maybe amid a compilation, which the end of the interpreter does not survive

@@ -7,7 +7,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from experiments.environment import FIELDS, cores, environment
+from experiments.holding import hold, release
 from models.cell import at_least
 from train import Checkpoints, nonfinite_counts
 
@@ -50,6 +51,8 @@ class Run:
     folder: Path
     resumed: bool = False
     devices: int = 1
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """The options that made it, for its checkpoints."""
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """`arrays/name.npz`, in one move: a kill leaves the old file or the new one."""
@@ -73,22 +76,41 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
     Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
     """
     described, here = describe(name, config), environment(devices)
+    about = {option_name(option): value for option, value in fixed(described, pinned).items()}
     if launch.resume is None:
         folder = launch.run_dir or RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described)}"
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(
-                f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", described)
-        write_json(folder / "environment.json", [here])
-        return Run(folder, devices=devices)
+        begin_folder(folder, described, here)
+        return Run(folder, devices=devices, about=about)
     folder = resumed_folder(name, launch)
-    check_same(read_run(folder), described, folder, pinned)
+    before = read_run(folder)
+    hold(folder)
+    check_same(before, described, folder, pinned)
     write_json(folder / "config.json", described)
     write_json(folder / "environment.json", [*environments(folder), here])
     (folder / "results.json").unlink(missing_ok=True)
-    return Run(folder, resumed=True, devices=devices)
+    return Run(folder, resumed=True, devices=devices, about=about)
+
+
+def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) -> None:
+    """Makes a run's folder, whole or not at all."""
+    there = folder.exists()
+    if there and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    hold(folder)
+    try:
+        # What says that it is a run comes last.
+        write_json(folder / "environment.json", [here])
+        write_json(folder / "config.json", described)
+    except OSError:
+        release()
+        for name in ("environment.json", "config.json"):
+            (folder / name).unlink(missing_ok=True)
+        if not there:
+            folder.rmdir()
+        raise
 
 
 def resumed_folder(name: str, launch: Launch) -> Path:
@@ -176,10 +198,8 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned
     """Raises ValueError, naming the option, where a resumed run would compute something else."""
     if before["experiment"] != now["experiment"]:
         raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
-    old, new = flat(before["config"]), flat(now["config"])
+    old, new = fixed(before, pinned), fixed(now, pinned)
     for option in old | new:
-        if option.startswith("loop.") and option not in (*POLICY, *pinned):
-            continue
         if old.get(option) != new.get(option):
             raise ValueError(
                 f"{folder} was begun with {option_name(option)} {shown(old.get(option))}, not "
@@ -193,6 +213,15 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned
         raise ValueError(
             f"{folder} has been trained for {done} steps already: resume with --steps {done} or more"
         )
+
+
+def fixed(described: Mapping[str, Any], pinned: Collection[str]) -> dict[str, Any]:
+    """The options of a config that change what is computed: all but how long, and what is logged when."""
+    return {
+        option: value
+        for option, value in flat(described["config"]).items()
+        if not option.startswith("loop.") or option in (*POLICY, *pinned)
+    }
 
 
 def folder_name(name: str) -> str:
@@ -235,10 +264,14 @@ def digest(described: dict[str, Any]) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Written in one move."""
+    """Written in one move; where it can't be, nothing is left of it."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_json(path: Path) -> Any:
