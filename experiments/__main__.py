@@ -64,9 +64,9 @@ def main(arguments: list[str]) -> int:
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and not raised_by_us(error):
             raise
-        from experiments.holding import told
+        from experiments.holding import in_a_sentence
 
-        print(f"error: {told(error)}", file=sys.stderr)
+        print(f"error: {in_a_sentence(error, arguments)}", file=sys.stderr)
         return 2
     finally:
         if "experiments.holding" in sys.modules:  # else nothing is held

@@ -4,14 +4,20 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from train import NotSaved
 
+FLAT = ("loop", "network")  # nested configs whose options stand without their name in front
 LOCK = ".lock"
 _held: dict[Path, IO[bytes]] = {}  # by folder, open as long as it is held
+
+# What says of a config's field that it can't be: a number, of sizes and of the loop's and optimizer's options.
+_FIELD = re.compile(r"([a-z]\w*(?:\.\w+)*)(?= must be a whole number| is [^ ]+; it must)")
 
 _MENDS = {
     errno.ENOSPC: "free some space",
@@ -54,10 +60,22 @@ def release() -> None:
         file.close()
 
 
-def told(error: Exception) -> str:
-    """An error in a sentence; of one of the system's what was refused, where, and how to go on."""
+def option_name(path: str) -> str:
+    """`loop.log_every` → `--log-every`: a field of the config as the command line spells it."""
+    for nested in FLAT:
+        path = path.removeprefix(f"{nested}.")
+    return "--" + path.replace("_", "-")
+
+
+def in_a_sentence(error: Exception, arguments: Sequence[str] = ()) -> str:
+    """An error in a sentence: a field of a config as the option that was given for it; of one of the system's what
+    was refused, where, and how to go on."""
     if not isinstance(error, OSError) or error.errno not in _MENDS:
-        return str(error)
+        said = str(error)
+        field = _FIELD.match(said)
+        option = option_name(field[1]) if field else ""
+        given = any(argument.split("=")[0] == option for argument in arguments)
+        return option + said.removeprefix(field[1]) if field and given else said
     if isinstance(error, NotSaved):
         said = str(error)
     else:

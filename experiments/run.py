@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from experiments.environment import FIELDS, cores, environment
-from experiments.holding import hold, release
+from experiments.holding import LOCK, hold, option_name, release
 from models.cell import at_least
 from train import Checkpoints, nonfinite_counts
 
@@ -25,7 +25,8 @@ NEWEST = "newest"  # what --resume without a value stands for
 # Of the loop's options (how long, and what is logged when) those that change parameters and so can't on resuming.
 POLICY = ("loop.nonfinite", "loop.rollbacks")
 
-FLAT = ("loop", "network")  # nested configs whose options stand without their name in front
+# All that there is where a run was killed before it was one: another may begin there.
+BEGINNINGS = {LOCK, "environment.json", "environment.tmp", "config.tmp"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
 def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) -> None:
     """Makes a run's folder, whole or not at all."""
     there = folder.exists()
-    if there and (not folder.is_dir() or any(folder.iterdir())):
+    if there and (not folder.is_dir() or {path.name for path in folder.iterdir()} - BEGINNINGS):
         raise ValueError(
             f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
         )
@@ -227,13 +228,6 @@ def fixed(described: Mapping[str, Any], pinned: Collection[str]) -> dict[str, An
 def folder_name(name: str) -> str:
     """A label as a folder: `elman recurrent_init=glorot` → elman_recurrent_init_glorot."""
     return "_".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
-
-
-def option_name(path: str) -> str:
-    """`loop.log_every` → `--log-every`: a field of the config as the command line spells it."""
-    for nested in FLAT:
-        path = path.removeprefix(f"{nested}.")
-    return "--" + path.replace("_", "-")
 
 
 def shown(value: Any) -> str:
