@@ -16,8 +16,8 @@ FLAT = ("loop", "network")  # nested configs whose options stand without their n
 LOCK = ".lock"
 _held: dict[Path, IO[bytes]] = {}  # by folder, open as long as it is held
 
-# What says of a config's field that it can't be: a number, of sizes and of the loop's and optimizer's options.
-_FIELD = re.compile(r"([a-z]\w*(?:\.\w+)*)(?= must be a whole number| is [^ ]+; it must)")
+# How a sentence begins that says what a field of a config can't be.
+_FIELD = re.compile(r"([a-z]\w*(?:\.\w+)*)(?= must be | is )")
 
 _MENDS = {
     errno.ENOSPC: "free some space",
