@@ -167,16 +167,22 @@ def read_run(folder: Path) -> dict[str, Any]:
         if not isinstance(described["experiment"], str) or not isinstance(described["config"], dict):
             raise TypeError
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path} is damaged: it isn't the config that a run writes") from None
+        raise ValueError(
+            f"{path} is damaged: it isn't the config that a run writes; put there that of one with the same options"
+        ) from None
     return described
 
 
 def environments(folder: Path) -> list[dict[str, Any]]:
     """Where a run was begun, and where it was gone on with each time. Raises ValueError for anything else."""
     path = folder / "environment.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} has no environment.json: put there that of a run on as many devices")
     found = read_json(path)
     if not isinstance(found, list) or not found or not all(map(is_environment, found)):
-        raise ValueError(f"{path} is damaged: it isn't what a run writes of its machine")
+        raise ValueError(
+            f"{path} is damaged: it isn't what a run writes of its machine; put there that of one on as many devices"
+        )
     return found
 
 

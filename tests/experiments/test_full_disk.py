@@ -1,7 +1,7 @@
 """A disk that is full, before a run begins or while it trains, and one that can't be written to.
 
-They are small ones, mounted for the test alone where the machine allows it; `tests/train/test_checkpoint.py` has the
-error injected.
+They are small ones, mounted for the test alone where the machine allows it; with errors injected the same is in
+`tests/train/test_checkpoint.py`.
 """
 
 import os
