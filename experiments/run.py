@@ -181,7 +181,7 @@ def environments(folder: Path) -> list[dict[str, Any]]:
     found = read_json(path)
     if not isinstance(found, list) or not found or not all(map(is_environment, found)):
         raise ValueError(
-            f"{path} is damaged: it isn't what a run writes of its machine; put there that of one on as many devices"
+            f"{path} is damaged: it isn't what a run writes of its machine; put there one of as many devices"
         )
     return found
 
