@@ -98,7 +98,7 @@ def disturb(process: Process, run: Path, random: np.random.Generator) -> str:
     number = random.choice([signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
     moment = random.choice(["any", "training", "saving"], p=[0.2, 0.4, 0.4])
     if moment == "any":
-        time.sleep(random.uniform(0, 3))
+        time.sleep(random.uniform(0, 2.5))
     else:
         # A run that is gone on with cuts its metrics back to what was saved, and then adds to them.
         saved = max(Checkpoints(run / "checkpoints").steps(), default=0)

@@ -26,7 +26,7 @@ from train import Checkpoints
 pytestmark = pytest.mark.slow
 
 ROUNDS = 20
-LAST = 1200
+LAST = 2400
 STEPS = (
     "--steps",
     str(LAST),

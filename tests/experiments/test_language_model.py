@@ -22,7 +22,16 @@ from experiments.text_model import StreamLoss, TextLoss, TextModelConfig, sharin
 from models import LSTM, Elman, LanguageModel, initial_carry
 from models.language_model import uniform_like
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
-from train import LoopConfig, OptimizerConfig, Tracker, batch_mesh, evaluate, make_schedule
+from train import (
+    Checkpoints,
+    LoopConfig,
+    OptimizerConfig,
+    Tracker,
+    batch_mesh,
+    evaluate,
+    make_schedule,
+    read_metrics,
+)
 
 WORDS = "the cat sat on the mat\nthe dog sat\na cat and a dog ran on the mat\n\nthe end of it\n"
 TINY = (
@@ -346,6 +355,21 @@ def test_generate(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said == generated("--prompt", "the cat", "--temperature", 1.5)
     assert said != generated("--prompt", "the cat", "--temperature", 1.5, "--seed", 1)
     assert generated("--temperature", 0) == generated("--top-k", 1, "--seed", 3) == generated("--top-p", 1e-6)
+
+
+def test_generate_from_the_best(words: Path, tmp_path: Path) -> None:
+    """Of the checkpoints there are, each saved right after an evaluation, that with the lowest cross entropy."""
+    copy = shutil.copytree(words, tmp_path / "copy")
+    checkpoints = Checkpoints(copy / "checkpoints")
+    found = {r["step"]: r["cross_entropy"] for r in read_metrics(copy) if r["split"] == "validation"}
+    best = min(checkpoints.steps(), key=lambda step: found[step])
+    assert checkpoints.best() == best
+    chosen = trained_model(copy, best=True)[1]
+    for step in checkpoints.steps():
+        if step != best:
+            shutil.rmtree(copy / "checkpoints" / str(step))
+    alone = trained_model(copy)[1]
+    jax.tree.map(np.testing.assert_array_equal, chosen, alone)
 
 
 @pytest.mark.parametrize(
