@@ -81,7 +81,7 @@ def generated_text(config: Config) -> Iterator[str]:
 
 
 def trained_model(folder: Path, *, best: bool = False) -> tuple[LanguageModel, Params, Tokenizer]:
-    """The model of a run with its parameters at the newest checkpoint, or the best, and what its numbers stand for."""
+    """The model of a run with its parameters at the newest or best checkpoint, and what its numbers stand for."""
     described = read_run(folder)
     name = described["experiment"]
     if name not in LANGUAGE_MODELS:
