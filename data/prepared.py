@@ -1,6 +1,7 @@
 """A text prepared once and kept: written by TFDS, verified whenever it is used again."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -37,13 +38,15 @@ def load_corpus(config: TextConfig) -> Corpus:
         texts = read_catalogue(config)
     settings = _settings(config, texts)
     folder = config.cache or _default_folder(config, settings)
+    damaged = False
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         try:
             return _read(folder, settings, texts)
         except _Damaged as damage:
+            damaged = True
             print(f"the prepared data in {folder} are damaged ({damage}): preparing them anew", flush=True)
     corpus = tokenised(texts, config)
-    _write(folder, corpus, settings)
+    _write(folder, corpus, settings, damaged=damaged)
     return corpus
 
 
@@ -72,8 +75,8 @@ def _default_folder(config: TextConfig, settings: dict[str, Any]) -> Path:
     return root / "unroll" / "text" / f"{name}-{digest}"
 
 
-def _write(folder: Path, corpus: Corpus, settings: dict[str, Any]) -> None:
-    """Into a folder beside it, which then takes its name."""
+def _write(folder: Path, corpus: Corpus, settings: dict[str, Any], *, damaged: bool) -> None:
+    """Into a folder beside it, which then takes its name, in place of a damaged one."""
     from data.text_builder import write_splits
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -89,9 +92,14 @@ def _write(folder: Path, corpus: Corpus, settings: dict[str, Any]) -> None:
             "files": {str(path.relative_to(making)): _checksum(path) for path in files},
         }
         (making / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        making.replace(folder)
+        if damaged:
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            making.replace(folder)
+        except OSError as error:
+            # Another process has prepared the same meanwhile, and may be reading it.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     finally:
         shutil.rmtree(making, ignore_errors=True)
 

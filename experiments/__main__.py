@@ -60,8 +60,13 @@ def main(arguments: list[str]) -> int:
         if name not in NAMES:
             raise ValueError(unknown(name, [*NAMES, *COMMANDS]))
         return run(name, rest)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
-        return refused(error)
+        return refused(error, arguments)
+    finally:
+        if "experiments.holding" in sys.modules:  # else nothing is held
+            sys.modules["experiments.holding"].release()
 
 
 def unknown(name: str, names: Sequence[str]) -> str:
@@ -71,13 +76,15 @@ def unknown(name: str, names: Sequence[str]) -> str:
     return f"unknown experiment {name!r}: {hint}"
 
 
-def refused(error: Exception) -> int:
+def refused(error: Exception, arguments: Sequence[str] = ()) -> int:
     """Says what the user can mend; any other error is a fault of ours, and raised again."""
     if not isinstance(error, ValueError | OSError) or (
         isinstance(error, ValueError) and not raised_by_us(error)
     ):
         raise error
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    from experiments.holding import in_a_sentence
+
+    print(f"error: {in_a_sentence(error, arguments)}", file=sys.stderr, flush=True)
     return 2
 
 
@@ -136,6 +143,8 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     if not first():
         config.check()
     signal.signal(signal.SIGTERM, terminate)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     here = open_run(name, config, launch, devices, pinned=getattr(module, "PINNED", ()))
     print(f"run folder: {here.folder}", flush=True)
 
@@ -225,8 +234,24 @@ def raised_by_us(error: BaseException) -> bool:
     return traceback.extract_tb(error.__traceback__)[-1].filename.startswith(OURS)
 
 
+def unless_closed(arguments: list[str]) -> int:
+    """The exit code, 141 where who read our output has closed it, as other commands end then."""
+    try:
+        try:
+            return main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
+        return 128 + signal.SIGPIPE
+
+
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # while there is nothing to be left in order: no traceback
+    code = unless_closed(sys.argv[1:])
     if (
         code >= 128
     ):  # by a signal, maybe amid a compilation, which the end of the interpreter does not survive

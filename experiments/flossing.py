@@ -26,6 +26,7 @@ from analysis import figures, half_life
 from analysis.figures_flossing import curves_of_variants, spectra_of_variants
 from experiments import adding, copy_memory, delayed_recall
 from experiments.cells import label, parse_cell
+from experiments.fixed_points import state_size
 from experiments.floss import MEASURED, Floss, Flossing, flossing_loss, measure
 from experiments.long_memory import GOALS, Goal, Outcome, outcome_of, told
 from experiments.network import NetworkConfig
@@ -115,8 +116,13 @@ class Config:
                 "exponents by itself: take another cell"
             )
         params = jax.eval_shape(lambda: layer.init(jax.random.key(0), 2))
-        for task in self.tasks:  # the spectrum knows which k there can be
+        for task in self.tasks:
             xs, k = jnp.zeros((self.length(task), 1, 2)), self.k(task)
+            if k > (there := state_size(layer, 2)):
+                raise ValueError(
+                    f"--exponents {k} are more than the {there} numbers in the state of {self.cell}, each of which "
+                    "has one: take as many at the most, or a greater --hidden-size"
+                )
             jax.eval_shape(lambda p, xs=xs, k=k: flossing_loss(layer, p, xs, k, self.floss.qr_every), params)
 
     def layer(self) -> Cell:

@@ -41,6 +41,8 @@ class Config:
     """Draw from the k likeliest only."""
     top_p: float | None = None
     """Draw from the fewest, likeliest first, whose probabilities sum to p."""
+    best: bool = False
+    """Take the checkpoint that did best in validation, of those saved right after one, and not the newest."""
     seed: int = 0
     """Of the draws."""
 
@@ -60,7 +62,7 @@ def generated_text(config: Config) -> Iterator[str]:
     Raises ValueError where the folder isn't a run of a language model that has been trained at all, or the prompt
     holds what the vocabulary doesn't.
     """
-    model, params, tokenizer = trained_model(config.run)
+    model, params, tokenizer = trained_model(config.run, best=config.best)
     prompt = encoded_prompt(tokenizer, config.prompt) if config.prompt else np.array([], np.int32)
     beginning = [line_start(tokenizer), *map(int, prompt)]
     unknown = tokenizer.vocabulary.unknown_id
@@ -78,8 +80,8 @@ def generated_text(config: Config) -> Iterator[str]:
             shown = complete
 
 
-def trained_model(folder: Path) -> tuple[LanguageModel, Params, Tokenizer]:
-    """The model of a run with its parameters at the newest checkpoint, and what its numbers stand for."""
+def trained_model(folder: Path, *, best: bool = False) -> tuple[LanguageModel, Params, Tokenizer]:
+    """The model of a run with its parameters at the newest or best checkpoint, and what its numbers stand for."""
     described = read_run(folder)
     name = described["experiment"]
     if name not in LANGUAGE_MODELS:
@@ -99,7 +101,14 @@ def trained_model(folder: Path) -> tuple[LanguageModel, Params, Tokenizer]:
     params = initial(config, model)
     carry = initial_carry(model, params, (config.batch_size,))
     template = create_state(params, config.resolved(1)[1], jax.random.key(config.seed), carry)
-    restored = Checkpoints(folder / "checkpoints").restore_latest(template)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    if best:
+        step = checkpoints.best()
+        if step is None:
+            raise ValueError(f"{folder} has no checkpoint saved right after an evaluation: leave --best out")
+        restored = checkpoints.restore(step, template)
+    else:
+        restored = checkpoints.restore_latest(template)
     if restored is None:
         raise ValueError(f"{folder} has no checkpoint yet: let it train until it has saved once")
     return model, evaluated_params(restored.state), tokenizer

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from experiments.environment import FIELDS, cores, environment
+from experiments.holding import LOCK, hold, option_name, release
 from experiments.processes import Processes, check_alike, first, from_first, scratch_folder, several
 from models.cell import at_least
 from train import Checkpoints, nonfinite_counts
@@ -25,7 +26,8 @@ NEWEST = "newest"  # what --resume without a value stands for
 # Of the loop's options (how long, and what is logged when) those that change parameters and so can't on resuming.
 POLICY = ("loop.nonfinite", "loop.rollbacks")
 
-FLAT = ("loop", "network")  # nested configs whose options stand without their name in front
+# All that there is where a run was killed before it was one: another may begin there.
+BEGINNINGS = {LOCK, "environment.json", "environment.tmp", "config.tmp"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Run:
     folder: Path
     resumed: bool = False
     devices: int = 1
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """The options that made it, for its checkpoints."""
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """`arrays/name.npz`, in one move: a kill leaves the old file or the new one."""
@@ -77,8 +81,9 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
     """
     described = describe(name, config)
     check_alike(described, differing)
+    about = {option_name(option): value for option, value in fixed(described, pinned).items()}
     folder = from_first(lambda: str(open_folder(name, described, launch, devices, pinned)))
-    return Run(Path(folder) if first() else scratch_folder(), launch.resume is not None, devices)
+    return Run(Path(folder) if first() else scratch_folder(), launch.resume is not None, devices, about)
 
 
 def open_folder(
@@ -88,20 +93,38 @@ def open_folder(
     here = environment(devices)
     if launch.resume is None:
         folder = launch.run_dir or RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described)}"
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(
-                f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", described)
-        write_json(folder / "environment.json", [here])
+        begin_folder(folder, described, here)
         return folder
     folder = resumed_folder(name, launch)
-    check_same(read_run(folder), described, folder, pinned)
+    before = read_run(folder)
+    hold(folder)
+    check_same(before, described, folder, pinned)
     write_json(folder / "config.json", described)
     write_json(folder / "environment.json", [*environments(folder), here])
     (folder / "results.json").unlink(missing_ok=True)
     return folder
+
+
+def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) -> None:
+    """Makes a run's folder, whole or not at all."""
+    there = folder.exists()
+    if there and (not folder.is_dir() or {path.name for path in folder.iterdir()} - BEGINNINGS):
+        raise ValueError(
+            f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    hold(folder)
+    try:
+        # What says that it is a run comes last.
+        write_json(folder / "environment.json", [here])
+        write_json(folder / "config.json", described)
+    except OSError:
+        release()
+        for name in ("environment.json", "config.json"):
+            (folder / name).unlink(missing_ok=True)
+        if not there:
+            folder.rmdir()
+        raise
 
 
 def resumed_folder(name: str, launch: Launch) -> Path:
@@ -167,16 +190,22 @@ def read_run(folder: Path) -> dict[str, Any]:
         if not isinstance(described["experiment"], str) or not isinstance(described["config"], dict):
             raise TypeError
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path} is damaged: it isn't the config that a run writes") from None
+        raise ValueError(
+            f"{path} is damaged: it isn't the config that a run writes; put there that of one with the same options"
+        ) from None
     return described
 
 
 def environments(folder: Path) -> list[dict[str, Any]]:
     """Where a run was begun, and where it was gone on with each time. Raises ValueError for anything else."""
     path = folder / "environment.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} has no environment.json: put there that of a run on as many devices")
     found = read_json(path)
     if not isinstance(found, list) or not found or not all(map(is_environment, found)):
-        raise ValueError(f"{path} is damaged: it isn't what a run writes of its machine")
+        raise ValueError(
+            f"{path} is damaged: it isn't what a run writes of its machine; put there one of as many devices"
+        )
     return found
 
 
@@ -199,10 +228,8 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned
     """Raises ValueError, naming the option, where a resumed run would compute something else."""
     if before["experiment"] != now["experiment"]:
         raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
-    old, new = flat(before["config"]), flat(now["config"])
+    old, new = fixed(before, pinned), fixed(now, pinned)
     for option in old | new:
-        if option.startswith("loop.") and option not in (*POLICY, *pinned):
-            continue
         if old.get(option) != new.get(option):
             raise ValueError(
                 f"{folder} was begun with {option_name(option)} {shown(old.get(option))}, not "
@@ -227,16 +254,18 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
     return ""
 
 
+def fixed(described: Mapping[str, Any], pinned: Collection[str]) -> dict[str, Any]:
+    """The options of a config that change what is computed: all but how long, and what is logged when."""
+    return {
+        option: value
+        for option, value in flat(described["config"]).items()
+        if not option.startswith("loop.") or option in (*POLICY, *pinned)
+    }
+
+
 def folder_name(name: str) -> str:
     """A label as a folder: `elman recurrent_init=glorot` → elman_recurrent_init_glorot."""
     return "_".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
-
-
-def option_name(path: str) -> str:
-    """`loop.log_every` → `--log-every`: a field of the config as the command line spells it."""
-    for nested in FLAT:
-        path = path.removeprefix(f"{nested}.")
-    return "--" + path.replace("_", "-")
 
 
 def shown(value: Any) -> str:
@@ -267,10 +296,14 @@ def digest(described: dict[str, Any]) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Written in one move."""
+    """Written in one move; where it can't be, nothing is left of it."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_json(path: Path) -> Any:

@@ -238,6 +238,7 @@ def train_text_model(run: Run, config: TextModelConfig, corpus: Corpus) -> tuple
             folder=run.folder,
             resume=run.resumed,
             stop=stop,
+            about=run.about,
             label=config.network.describe(config.cell),
         )
     if stop.requested:

@@ -1,7 +1,7 @@
 """What the experiments that train share: options, objectives, training from first to last step."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -144,6 +144,11 @@ class Evaluation:
         return self.measure(jnp.asarray(self.model.apply(params, batch.inputs, mask=batch.mask)), batch)
 
 
+def held_out_loss(evaluation: Mapping[str, float]) -> float:
+    """By which the best checkpoint is chosen."""
+    return evaluation["cross_entropy" if "cross_entropy" in evaluation else "mean_square_error"]
+
+
 class Stopped(Exception):
     """The run was asked to stop and has saved itself."""
 
@@ -195,6 +200,8 @@ def train_model(
             stop=stop,
             label=label,
             until=until,
+            judge=held_out_loss,
+            about=run.about,
             probe=probe,
             explain=explainer(cell, model, measure),
         )

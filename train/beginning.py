@@ -9,7 +9,12 @@ from train.loop_config import LoopConfig
 from train.sharding import batch_size, check_divides
 from train.state import PyTree, TrainState
 
-BEGUN: dict[str, Any] = {"seconds": 0.0, "evaluation": {}, "tally": {}}  # of a checkpoint, what a new run has
+BEGUN: dict[str, Any] = {
+    "seconds": 0.0,
+    "evaluation": {},
+    "best": [],
+    "tally": {},
+}  # of a checkpoint, what a new run has
 
 
 def beginning(

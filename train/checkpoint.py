@@ -1,13 +1,15 @@
 """Checkpoints by Orbax, with what Orbax leaves out: checksums, a comparison before loading, a way back."""
 
 import base64
-import json
+import errno
 import logging
+import math
 import os
+import shutil
 import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +17,17 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
+from train.manifest import (
+    MANIFEST,
+    DamagedCheckpoint,
+    check_files,
+    check_same_model,
+    forms,
+    read_manifest,
+    write_manifest,
+)
 from train.meeting import wait_for_all
 from train.state import TrainState, is_key, leaf_name
-
-MANIFEST = "manifest.json"
 
 
 class Restored(NamedTuple):
@@ -30,41 +39,78 @@ class Restored(NamedTuple):
     extras: dict[str, Any]
 
 
-class DamagedCheckpoint(ValueError):
-    """A checkpoint's files are cut short, missing or altered."""
+class NotSaved(OSError):
+    """A checkpoint couldn't be written: no space, no permission. Those written before are as they were."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class Checkpoints:
-    """The checkpoints of one run, a folder for each step.
+    """The checkpoints of one run, a folder for each step; written while training goes on.
 
     Orbax writes the leaves under their names (`params/cell/recurrent`), bit for bit; what it writes when killed
     is never taken for a checkpoint. Then comes `manifest.json`: dtype and shape of every leaf, the data
-    position, the extras, and a CRC-32 of every file. It completes the checkpoint; without it there is none.
+    position, the extras, the config, the score, and a CRC-32 of every file. It completes the checkpoint; without it
+    there is none.
     """
 
-    def __init__(self, folder: Path | str, keep: int = 2) -> None:
-        """Touches nothing yet. `keep` is how many of the newest checkpoints stay."""
+    def __init__(self, folder: Path | str, keep: int = 2, config: Mapping[str, Any] | None = None) -> None:
+        """Touches nothing yet.
+
+        Args:
+            folder: where they stand.
+            keep: how many of the newest stay; the best one stays besides.
+            config: by option what made the model, in terms that JSON holds: goes into every checkpoint, and one
+                that was saved with other values isn't loaded.
+        """
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least one checkpoint must be kept")
         self.folder = Path(folder).absolute()
         self.keep = keep
+        self.config = dict(config or {})
         self._orbax: ocp.training.Checkpointer | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._saving: Future[None] | None = None
 
     def close(self) -> None:
-        """Ends Orbax's threads; saving again starts them again."""
-        if self._orbax is not None:
-            self._orbax.close()
-            self._orbax = None
+        """Waits, and ends the threads; saving again starts them again. Raises NotSaved as `wait`."""
+        try:
+            self.wait()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+                self._thread = None
+            self._end_orbax()
+
+    def wait(self) -> None:
+        """Returns when the checkpoint being written is whole on disk. Raises NotSaved where it can't be."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     def steps(self) -> list[int]:
         """The steps saved whole, oldest first."""
         folders = [path.parent.name for path in self.folder.glob(f"*/{MANIFEST}")]
         return sorted(int(name) for name in folders if name.isdecimal())
 
+    def best(self, among: Iterable[int] | None = None) -> int | None:
+        """The step saved with the lowest score, the latest of equals; None where none has one."""
+        scores = {step: self._score(step) for step in (self.steps() if among is None else among)}
+        scored = [(score, -step) for step, score in scores.items() if score is not None]
+        return -min(scored)[1] if scored else None
+
     def save(
-        self, step: int, state: TrainState, position: bytes = b"", extras: dict[str, Any] | None = None
+        self,
+        step: int,
+        state: TrainState,
+        position: bytes = b"",
+        extras: dict[str, Any] | None = None,
+        score: float | None = None,
     ) -> None:
-        """Writes a checkpoint, returns when it is whole on disk, and removes the oldest.
+        """Begins to write a checkpoint once the one before is whole; `state` may be given away when it returns.
+
+        When it is whole on disk, the oldest go, but for the best.
 
         Args:
             step: the number of updates done; checkpoints of this step or later belong to an abandoned
@@ -72,34 +118,49 @@ class Checkpoints:
             state: what to save.
             position: where the data stands, in the data's own words.
             extras: anything else that JSON can hold.
+            score: what was found of this state by validation, lower being better; None if it wasn't asked.
+
+        Raises:
+            NotSaved: this one, or the one before, can't be written.
         """
+        self.wait()
         leaves = _named_leaves(state)
         # Orbax refuses arrays without entries; their shape is all there is to know of them.
-        arrays = {name: _bits(leaf) for name, leaf in leaves.items() if leaf.size}
-        with _quiet_orbax():
-            orbax = self._writer()
-            orbax.save_checkpointables(step, {"state": arrays}, force=True, overwrite=True)
-            folder = self.folder / str(step)
-            content: dict[str, Any] = {
-                "leaves": {name: [str(leaf.dtype), list(leaf.shape)] for name, leaf in leaves.items()},
-                "position": base64.b64encode(position).decode(),
-                "extras": extras or {},
-            }
+        arrays = {name: _own(_bits(leaf)) for name, leaf in leaves.items() if leaf.size}
+        content = {
+            "leaves": forms(leaves),
+            "position": base64.b64encode(position).decode(),
+            "extras": extras or {},
+            "config": self.config,
+            "score": None if score is None or not math.isfinite(score) else score,
+        }
+        with ExitStack() as stack, self._or_not_saved(step):
+            stack.enter_context(_quiet_orbax())
+            writing = self._writer().save_checkpointables_async(
+                step, {"state": arrays}, force=True, overwrite=True
+            )
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, "checkpoint")
+            self._saving = self._thread.submit(self._complete, step, content, writing, stack.pop_all())
+        if jax.process_count() > 1:
+            self.wait()  # what Orbax sums over the processes must not meet what training sums
+
+    def _complete(self, step: int, content: dict[str, Any], writing: Any, quiet: ExitStack) -> None:
+        """What remains when Orbax has written the leaves; the other thread doesn't touch Orbax meanwhile."""
+        with quiet, self._or_not_saved(step):
+            writing.result()
             if jax.process_index() == 0:
-                content["files"] = {name: _checksum((folder / name).read_bytes()) for name in _files(folder)}
-                _write_manifest(folder / MANIFEST, content)
+                write_manifest(self.folder / str(step), content)
             wait_for_all(f"manifest {step}")
             # Only now may another go: a kill at any moment leaves one that is whole.
-            kept = [saved for saved in self.steps() if saved <= step][-self.keep :]
-            for other in [checkpoint.step for checkpoint in orbax.checkpoints if checkpoint.step not in kept]:
-                orbax.delete(other)
+            saved = [saved for saved in self.steps() if saved <= step]
+            self._keep([*saved[-self.keep :], self.best(saved)])
 
     def drop_after(self, step: int) -> None:
         """Removes the checkpoints of later steps: training went back."""
-        with _quiet_orbax():
-            orbax = self._writer()
-            for later in [checkpoint.step for checkpoint in orbax.checkpoints if checkpoint.step > step]:
-                orbax.delete(later)
+        self.wait()
+        with _quiet_orbax(), self._or_not_saved(step):
+            self._keep([saved for saved in self.steps() if saved <= step])
 
     def restore_latest(self, template: TrainState, before: int | None = None) -> Restored | None:
         """The newest checkpoint that is whole, on the template's devices; None if there is none at all.
@@ -109,13 +170,14 @@ class Checkpoints:
             before: only checkpoints of earlier steps than this one are looked at.
 
         Raises:
-            ValueError: it is a checkpoint of another model, with the name of the first leaf that differs.
+            ValueError: it is a checkpoint of another model or config, with the name of what differs first.
             DamagedCheckpoint: all there are can't be read. If an older one can, a warning says so instead.
         """
+        self.wait()
         damages: list[DamagedCheckpoint] = []
         for step in reversed([saved for saved in self.steps() if before is None or saved < before]):
             try:
-                restored = self._load(step, template)
+                restored = self.restore(step, template)
             except DamagedCheckpoint as damage:
                 damages.append(damage)
                 continue
@@ -126,18 +188,16 @@ class Checkpoints:
             raise DamagedCheckpoint(f"{damages[0]}, and no older checkpoint is whole; start the run anew")
         return None
 
-    def _load(self, step: int, template: TrainState) -> Restored:
+    def restore(self, step: int, template: TrainState) -> Restored:
+        """The checkpoint of this step; raises as `restore_latest`."""
+        self.wait()
         folder = self.folder / str(step)
-        content = _read_manifest(folder)
+        content = read_manifest(folder)
         leaves = _named_leaves(template)
-        _compare(folder, content["leaves"], leaves)
+        check_same_model(folder, content, leaves, self.config)
         # Checked before Orbax sees them: it reads altered weights without a word, and other damage ends in
         # pages of tracebacks from its threads.
-        for name, checksum in content["files"].items():
-            if not (folder / name).is_file():
-                raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({name} is missing)")
-            if _checksum((folder / name).read_bytes()) != checksum:
-                raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({name} has been altered)")
+        check_files(folder, content)
         wanted = {name: _abstract_bits(leaf) for name, leaf in leaves.items() if leaf.size}
         with _quiet_orbax():
             arrays: Any = ocp.load_checkpointables(str(folder), {"state": wanted})["state"]
@@ -147,11 +207,47 @@ class Checkpoints:
         state = jax.tree.unflatten(jax.tree.structure(template), values)
         return Restored(step, state, base64.b64decode(content["position"]), content["extras"])
 
+    def _score(self, step: int) -> float | None:
+        try:
+            return read_manifest(self.folder / str(step))["score"]
+        except DamagedCheckpoint:
+            return None
+
+    def _keep(self, kept: list[int | None]) -> None:
+        orbax = self._writer()
+        for other in [checkpoint.step for checkpoint in orbax.checkpoints if checkpoint.step not in kept]:
+            orbax.delete(other)
+
     def _writer(self) -> ocp.training.Checkpointer:
         if self._orbax is None:
             # Only who writes may clean up after a kill: a reader would take away what a running job writes.
             self._orbax = ocp.training.Checkpointer(str(self.folder), cleanup_tmp_directories=True)
         return self._orbax
+
+    def _end_orbax(self) -> None:
+        orbax, self._orbax = self._orbax, None
+        if orbax is not None:
+            with _quiet_orbax():
+                orbax.close()
+
+    @contextmanager
+    def _or_not_saved(self, step: int) -> Iterator[None]:
+        """Says in a sentence what kept a checkpoint from being written, and takes away what was written of it."""
+        try:
+            yield
+        except Exception as error:
+            why = _refused_by_the_system(error)
+            if why is None:
+                raise
+            with suppress(Exception):  # it knows of files that are to go
+                self._end_orbax()
+            for begun in (self.folder / str(step), *self.folder.glob(f"{step}.*")):
+                if not (begun / MANIFEST).exists():
+                    shutil.rmtree(begun, ignore_errors=True)
+            steps = self.steps()
+            newest = f"the newest checkpoint there is of step {steps[-1]}" if steps else "there is none yet"
+            said = f"step {step} could not be saved in {self.folder} ({os.strerror(why).lower()}); {newest}"
+            raise NotSaved(why, said) from error
 
 
 def _named_leaves(state: TrainState) -> dict[str, jax.Array]:
@@ -166,6 +262,12 @@ def _bits(leaf: jax.Array) -> jax.Array:
     return jax.random.key_data(leaf) if is_key(leaf) else leaf
 
 
+def _own(leaf: jax.Array) -> jax.Array:
+    """On an accelerator Orbax copies before it returns; on the CPU it would read memory that the next step is
+    given."""
+    return jnp.copy(leaf) if any(device.platform == "cpu" for device in leaf.devices()) else leaf
+
+
 def _abstract_bits(leaf: jax.Array) -> jax.ShapeDtypeStruct:
     bits = _bits(leaf)
     return jax.ShapeDtypeStruct(bits.shape, bits.dtype, sharding=bits.sharding)
@@ -175,48 +277,23 @@ def _from_bits(bits: jax.Array, like: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(like)) if is_key(like) else bits
 
 
-def _compare(folder: Path, there: dict[str, list[Any]], here: dict[str, jax.Array]) -> None:
-    """Raises ValueError with the first leaf that is missing, too many, or of another shape or dtype."""
-    for name in [*here, *there]:
-        mine = _form(str(here[name].dtype), here[name].shape) if name in here else "absent"
-        theirs = _form(*there[name]) if name in there else "absent"
-        if mine != theirs:
-            raise ValueError(
-                f"{folder} is a checkpoint of another model: {name} is {theirs} there and {mine} here; "
-                "resume with the config it was saved with"
-            )
+# What the words of an error without a number (TensorStore's) tell of what the system said.
+_WORDS = {
+    number: os.strerror(number)
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+}
 
 
-def _form(dtype: str, shape: tuple[int, ...] | list[int]) -> str:
-    return f"{dtype}[{','.join(map(str, shape))}]"
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def _checksum(content: bytes) -> int:
-    return zlib.crc32(content)
-
-
-def _write_manifest(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump({"content": content, "checksum": _checksum(json.dumps(content).encode())}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        # Python writes what it has read in the same words, so the checksum can be taken of that.
-        if manifest["checksum"] == _checksum(json.dumps(manifest["content"]).encode()):
-            return manifest["content"]
-    except (ValueError, LookupError, TypeError):
-        pass
-    raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({MANIFEST} has been altered)")
+def _refused_by_the_system(error: BaseException | None) -> int | None:
+    """The number of the system's error behind an exception; None where there is none."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        for number, words in _WORDS.items():
+            if words in str(error):
+                return number
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextmanager

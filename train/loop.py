@@ -1,6 +1,7 @@
 """The training loop: chunks of steps, and between them evaluation, logging, saving."""
 
 import io
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -36,6 +37,10 @@ Until = Callable[[Mapping[str, float]], bool]
 """`means of an evaluation -> whether to end there`; of nothing else, so that a resumed run ends there too."""
 
 
+Judge = Callable[[Mapping[str, float]], float]
+"""`means of an evaluation -> a score`, lower for a better state."""
+
+
 @dataclass(frozen=True)
 class Result:
     """Where training ended.
@@ -45,6 +50,7 @@ class Result:
         step: how many updates it has behind it.
         finished: False if it was asked to stop before its end.
         evaluation: the last evaluation's means; empty if there was none.
+        best: step and score of the best evaluation; None if none was judged.
         seconds: time spent training, those before a resumption included.
         skipped: steps of `step` that were passed over, for a loss or gradient wasn't finite.
         rollbacks: how many times training went back to an earlier checkpoint for that reason.
@@ -57,6 +63,7 @@ class Result:
     seconds: float
     skipped: int = 0
     rollbacks: int = 0
+    best: tuple[int, float] | None = None
 
 
 def fit(
@@ -74,6 +81,8 @@ def fit(
     resume: bool = False,
     on_log: Hook | None = None,
     until: Until | None = None,
+    judge: Judge | None = None,
+    about: Mapping[str, Any] | None = None,
     probe: Probe | None = None,
     explain: Explain | None = None,
     stop: StopRequest | None = None,
@@ -102,6 +111,10 @@ def fit(
         resume: go on from the newest checkpoint in the folder, or begin if there is none.
         on_log: called at every logged step for further figures.
         until: asked after every evaluation; where it says yes, training is finished.
+        judge: how good an evaluation is; by default its figure, where it has but one. Of the states saved right
+            after an evaluation the best stays, whatever its age.
+        about: by option what made this run, as JSON holds it; saved with it, and a checkpoint that was made with
+            other values is refused.
         probe: what else to measure while training, and how often; see `Probe`.
         explain: asked what first wasn't finite where a loss or gradient isn't; see `Explain`.
         stop: see `stop_on_signals`.
@@ -109,11 +122,13 @@ def fit(
         stream: the text stream where progress is shown, standard error by default.
 
     Raises:
-        ValueError: the folder holds a run already; or, on resuming, one of another model or longer than asked;
+        ValueError: the folder holds a run already; or, on resuming, one of another model, `about` other things, or
+            longer than asked;
             or a batch neither divides over the devices nor can be filled up.
         DamagedCheckpoint: no checkpoint in the folder can be read.
         NonFinite: a loss or gradient wasn't finite and `config.nonfinite` is to stop there, or to go back and that
             was tried as often as allowed; the state before it has been saved.
+        NotSaved: a checkpoint can't be written; those before it are whole.
     """
     if eval_fn is not None and not validation:
         raise ValueError(
@@ -121,7 +136,7 @@ def fit(
         )
     folder, stop = Path(folder), stop or StopRequest()
     mesh = batch_mesh(processes="all") if mesh is None else mesh
-    checkpoints = Checkpoints(home_of_first(folder, mesh) / "checkpoints", config.keep)
+    checkpoints = Checkpoints(home_of_first(folder, mesh) / "checkpoints", config.keep, about)
     first = on_devices(state, mesh)
     begin = beginning(first, checkpoints, config, resume)
     if begin is None:
@@ -130,6 +145,8 @@ def fit(
         batches.set_state(begin.position)
         state, step, saved, extras = begin.state, begin.step, begin.step, begin.extras
     evaluation: dict[str, float] = extras["evaluation"]
+    best: list[Any] = extras["best"]
+    evaluated, score = -1, None  # where the last evaluation was made here, and how good it was
     feed = Feed(batches)
     began = time.monotonic() - extras["seconds"]
     if not leads(mesh):  # its folder is its own affair, and progress is shown once
@@ -146,8 +163,9 @@ def fit(
 
     def save() -> int:
         tracker.flush()
-        kept = {"seconds": seconds(), "evaluation": evaluation, "tally": vars(reports.tally)}
-        checkpoints.save(step, state, feed.position, kept)
+        tally = dict(vars(reports.tally))  # it goes on counting while this is written
+        kept = {"seconds": seconds(), "evaluation": evaluation, "best": best, "tally": tally}
+        checkpoints.save(step, state, feed.position, kept, score if evaluated == step else None)
         return step
 
     def end_of_chunk() -> int:
@@ -235,7 +253,7 @@ def fit(
                     batches.set_state(back.position)
                     feed = Feed(batches)
                     state, step, saved = back.state, back.step, back.step
-                    evaluation = back.extras["evaluation"]
+                    evaluation, best = back.extras["evaluation"], back.extras["best"]
                     checkpoints.drop_after(step)
                     tracker.cut_back(step)
                     # One line, and so all or nothing: it is from here that a resumed run knows its learning rate.
@@ -247,12 +265,16 @@ def fit(
                 else:
                     if step != saved:
                         save()
+                    checkpoints.wait()
                     incidents.add(met, feed.position, "stopped", None)
                     raise met
 
             progress.update(step, {"loss": float(figures["loss"][step - start - 1])})
             if eval_fn is not None and (step % config.eval_every == 0 or step == config.steps):
                 evaluation = evaluate(eval_fn, evaluated_params(state), validation, mesh=mesh)
+                evaluated, score = step, judged(evaluation, judge)
+                if score is not None and (not best or score < best[1]):
+                    best = [step, score]
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
             reports.report(step, own_view(state, mesh))
@@ -265,4 +287,13 @@ def fit(
         )  # before the last save, so that a resumed run, which starts from that, has spent more
         if step != saved:
             save()
-    return Result(gathered(state, mesh), step, finished(), evaluation, spent, skipped, rollbacks)
+    found = (best[0], best[1]) if best else None
+    return Result(gathered(state, mesh), step, finished(), evaluation, spent, skipped, rollbacks, found)
+
+
+def judged(evaluation: Mapping[str, float], judge: Judge | None) -> float | None:
+    """The score of an evaluation; None where nobody says which of its figures counts, or that isn't finite."""
+    if judge is None and len(evaluation) != 1:
+        return None
+    score = judge(evaluation) if judge is not None else next(iter(evaluation.values()))
+    return score if math.isfinite(score) else None

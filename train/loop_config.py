@@ -48,7 +48,7 @@ class LoopConfig:
     chunk: int = 50
     """Steps in one dispatch: more cost less, but a request to stop waits for them."""
     keep: int = 2
-    """How many checkpoints stay."""
+    """How many of the newest checkpoints stay; besides them the best of those saved right after an evaluation."""
     nonfinite: NonFinitePolicy = "stop"
     """At a loss or gradient that isn't finite: stop; skip that batch; or rollback to the last checkpoint and go on
     from there at half the learning rate."""

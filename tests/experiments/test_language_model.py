@@ -22,7 +22,16 @@ from experiments.text_model import StreamLoss, TextLoss, TextModelConfig, sharin
 from models import LSTM, Elman, LanguageModel, initial_carry
 from models.language_model import uniform_like
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
-from train import LoopConfig, OptimizerConfig, Tracker, batch_mesh, evaluate, make_schedule
+from train import (
+    Checkpoints,
+    LoopConfig,
+    OptimizerConfig,
+    Tracker,
+    batch_mesh,
+    evaluate,
+    make_schedule,
+    read_metrics,
+)
 
 WORDS = "the cat sat on the mat\nthe dog sat\na cat and a dog ran on the mat\n\nthe end of it\n"
 TINY = (
@@ -348,6 +357,21 @@ def test_generate(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert generated("--temperature", 0) == generated("--top-k", 1, "--seed", 3) == generated("--top-p", 1e-6)
 
 
+def test_generate_from_the_best(words: Path, tmp_path: Path) -> None:
+    """Of the checkpoints there are, each saved right after an evaluation, that with the lowest cross entropy."""
+    copy = shutil.copytree(words, tmp_path / "copy")
+    checkpoints = Checkpoints(copy / "checkpoints")
+    found = {r["step"]: r["cross_entropy"] for r in read_metrics(copy) if r["split"] == "validation"}
+    best = min(checkpoints.steps(), key=lambda step: found[step])
+    assert checkpoints.best() == best
+    chosen = trained_model(copy, best=True)[1]
+    for step in checkpoints.steps():
+        if step != best:
+            shutil.rmtree(copy / "checkpoints" / str(step))
+    alone = trained_model(copy)[1]
+    jax.tree.map(np.testing.assert_array_equal, chosen, alone)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -355,8 +379,8 @@ def test_generate(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
             ("--prompt", "the zebra ate a quokka"),
             "holds what the vocabulary of the training text doesn't: 'zebra', ",
         ),
-        (("--temperature", -1), "temperature must be 0 or more and finite, but is -1.0"),
-        (("--top-k", 0), "top_k must be a whole number of at least 1, but is 0"),
+        (("--temperature", -1), "error: --temperature must be 0 or more and finite, but is -1.0"),
+        (("--top-k", 0), "error: --top-k must be a whole number of at least 1, but is 0"),
         (("--top-p", 2), "top_p must be above 0 and at most 1, but is 2.0"),
         (("--tokens", 0), "tokens must be a whole number of at least 1, but is 0"),
     ],
@@ -392,14 +416,20 @@ def test_generate_wants_a_trained_language_model(
         (("--direction", "both"), "--direction both would see the word that it is to predict: take forward"),
         (("--cell", "batch_norm_lstm"), "couples the rows of a batch"),
         (("--health.every", "10"), "--health.every is not for models of text yet"),
-        (("--batch-size", 100000), "batch_size is 100000, but the text has 540 tokens to predict"),
+        (("--batch-size", 100000), "error: --batch-size is 100000, but the text has 540 tokens to predict"),
         (("--eval-rows", 28), "--eval-rows 28 are more than the 28 tokens of held-out text: take fewer"),
-        (("--embedding-size", 3), "embedding_size must be the 5 numbers that the cell gives, but is 3"),
+        (
+            ("--embedding-size", 3),
+            "error: --embedding-size must be the 5 numbers that the cell gives, but is 3",
+        ),
         (
             ("--halve-from-epoch", 2),
             "--halve-from-epoch is a schedule, --optimizer.schedule cosine another: give one",
         ),
-        (("--halve-from-epoch", 1), "halve_from_epoch must be a whole number of at least 2, but is 1"),
+        (
+            ("--halve-from-epoch", 1),
+            "error: --halve-from-epoch must be a whole number of at least 2, but is 1",
+        ),
         (("--epochs", 0), "--epochs must be above 0 and finite, but is 0.0"),
         (("--init-scale", -1), "--init-scale must be above 0 and finite, but is -1.0"),
         (("--edge-dropout", 1), "a dropout rate is at least 0 and below 1, but is 1.0"),

@@ -1,18 +1,23 @@
 """Checkpoints: bit for bit back, never of another model, never damaged without saying so."""
 
+import errno
 import os
 import re
 import shutil
+import threading
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 
+import train.checkpoint
 from tests.train.toy import ADAM, bits, toy_state
-from train import Checkpoints, DamagedCheckpoint, TrainState, create_state
+from train import Checkpoints, DamagedCheckpoint, NotSaved, TrainState, create_state
 
 
 def all_sorts() -> TrainState:
@@ -25,10 +30,22 @@ def all_sorts() -> TrainState:
     return create_state(params, ADAM, jax.random.key(7, impl="rbg"), carry)
 
 
+def written(folder: Path, step: int, state: TrainState) -> None:
+    """A checkpoint, whole."""
+    with closing(Checkpoints(folder)) as checkpoints:
+        checkpoints.save(step, state)
+
+
+def save_and_wait(checkpoints: Checkpoints, step: int, state: TrainState) -> None:
+    checkpoints.save(step, state)
+    checkpoints.wait()
+
+
 def test_back_bit_for_bit(tmp_path):
     checkpoints, state = Checkpoints(tmp_path / "c"), all_sorts()
     extras = {"seconds": 0.1, "evaluation": {"error": float("inf")}}
     checkpoints.save(3, state, b"\x00position\xff", extras)
+    checkpoints.wait()
     blank = jax.tree.map(lambda leaf: leaf, all_sorts())
     restored = Checkpoints(tmp_path / "c").restore_latest(blank)
     assert restored is not None
@@ -48,11 +65,14 @@ def test_newest_are_kept(tmp_path):
     assert not (tmp_path / "none").exists()
     for step in (5, 10, 15):
         checkpoints.save(step, toy_state())
+    checkpoints.wait()
     assert checkpoints.steps() == [10, 15]
     checkpoints.save(12, toy_state())
+    checkpoints.wait()
     assert checkpoints.steps() == [10, 12]
     checkpoints.close()
     checkpoints.save(12, toy_state())
+    checkpoints.close()
     assert Checkpoints(tmp_path / "none" / "yet").steps() == [10, 12]
 
 
@@ -70,7 +90,7 @@ def test_newest_are_kept(tmp_path):
 )
 def test_another_model(tmp_path, change, message):
     state = toy_state()
-    Checkpoints(tmp_path).save(1, state)
+    written(tmp_path, 1, state)
     other = create_state(change(state.params), ADAM, jax.random.key(0), jnp.zeros((8, 1)))
     with pytest.raises(ValueError, match="is a checkpoint of another model: " + message) as caught:
         Checkpoints(tmp_path).restore_latest(other)
@@ -152,7 +172,7 @@ def test_damaged_checkpoint_gives_way(saved, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(source, folder)
     shutil.rmtree(folder / "20" / "state")
-    Checkpoints(folder).save(15, state)
+    written(folder, 15, state)
     assert Checkpoints(folder).steps() == [10, 15]
     restored = Checkpoints(folder).restore_latest(state)
     assert restored is not None
@@ -171,3 +191,82 @@ def test_bad_input(tmp_path):
     twice = create_state({"a/b": jnp.ones(1), "a": {"b": jnp.ones(1)}}, ADAM, jax.random.key(0))
     with pytest.raises(ValueError, match="same name"):
         Checkpoints(tmp_path).save(1, twice)
+
+
+def test_the_best_stays(tmp_path):
+    """Whatever its age, as long as no better one is saved; among equals the latest; NaN is no score."""
+    checkpoints, state = Checkpoints(tmp_path, keep=2), toy_state()
+    left = []
+    for step, score in enumerate([3.0, 2.0, None, float("nan"), 2.5, 2.0, 4.0, 1.0, 9.0]):
+        checkpoints.save(step, state, score=score)
+        checkpoints.wait()
+        left.append((checkpoints.steps(), checkpoints.best()))
+    assert left == [
+        ([0], 0),
+        ([0, 1], 1),
+        ([1, 2], 1),
+        ([1, 2, 3], 1),
+        ([1, 3, 4], 1),
+        ([4, 5], 5),
+        ([5, 6], 5),
+        ([6, 7], 7),
+        ([7, 8], 7),
+    ]
+    checkpoints.close()
+    assert Checkpoints(tmp_path).best() == 7  # as a later process finds it
+
+
+def test_saved_while_training_goes_on(tmp_path, monkeypatch):
+    """`save` returns before the checkpoint is whole, and what is done to the state after it isn't in it."""
+    whole = threading.Event()
+    write = train.checkpoint.write_manifest
+    monkeypatch.setattr(train.checkpoint, "write_manifest", lambda *given: (whole.wait(60), write(*given)))
+    checkpoints, state = Checkpoints(tmp_path), toy_state()
+    before = bits(state)
+    checkpoints.save(1, state)
+    assert checkpoints.steps() == []
+    zeroed = jax.jit(lambda s: jax.tree.map(lambda leaf: leaf * 0, s), donate_argnums=0)(state.params)
+    jax.block_until_ready(zeroed)
+    whole.set()
+    checkpoints.wait()
+    assert checkpoints.steps() == [1]
+    restored = checkpoints.restore_latest(toy_state())
+    assert restored is not None
+    assert bits(restored.state) == before
+    checkpoints.close()
+
+
+@pytest.mark.parametrize("place", ["save", "manifest"])
+def test_what_the_system_refuses(tmp_path, monkeypatch, place):
+    """No space: a sentence, nothing left of what was begun, the one before whole; and it goes on once there is."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    checkpoints, state = Checkpoints(tmp_path), toy_state()
+    checkpoints.save(1, state)
+    checkpoints.wait()
+    with monkeypatch.context() as patch:
+        if place == "save":
+            patch.setattr(ocp.training.Checkpointer, "save_checkpointables_async", full)
+        else:
+            patch.setattr(train.checkpoint, "write_manifest", full)
+        with pytest.raises(NotSaved) as caught:
+            save_and_wait(checkpoints, 2, state)
+    assert str(caught.value) == (
+        f"step 2 could not be saved in {tmp_path} (no space left on device); "
+        "the newest checkpoint there is of step 1"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    checkpoints.save(3, state)
+    checkpoints.close()
+    assert Checkpoints(tmp_path).steps() == [1, 3]
+
+
+def test_another_config(tmp_path):
+    """Where nothing of the shapes tells: a checkpoint says which options it was made with."""
+    with closing(Checkpoints(tmp_path, config={"--cell": "elman", "--bias": 1.0})) as checkpoints:
+        checkpoints.save(1, toy_state())
+    assert Checkpoints(tmp_path, config={"--bias": 1.0, "--new": 0}).restore_latest(toy_state()) is not None
+    with pytest.raises(ValueError, match="--cell was 'elman' there and is 'gru' here"):
+        Checkpoints(tmp_path, config={"--cell": "gru", "--bias": 1.0}).restore_latest(toy_state())

@@ -1,0 +1,89 @@
+"""One process at a time in a run's folder, and what to say where the system refuses to write in it."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from train import NotSaved
+
+FLAT = ("loop", "network")  # nested configs whose options stand without their name in front
+LOCK = ".lock"
+_held: dict[Path, IO[bytes]] = {}  # by folder, open as long as it is held
+
+# How a sentence begins that says what a field of a config can't be.
+_FIELD = re.compile(r"([a-z]\w*(?:\.\w+)*)(?= must be | is )")
+
+_MENDS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, or ask for a larger quota",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+}
+
+
+def hold(folder: Path) -> None:
+    """Holds a folder until `release`, or the end of this process however it comes.
+
+    Raises ValueError, with the process's number, where another one holds it.
+    """
+    path = folder / LOCK
+    file = path.open("a+b", buffering=0)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        who = file.read().decode().strip() or "another process"
+        file.close()
+        raise ValueError(
+            f"{folder} is being written by {who}: wait until it ends, or stop it, or choose another --run-dir"
+        ) from None
+    except OSError:
+        pass  # a file system without locks: then nobody can tell
+    _held[folder] = file
+    with contextlib.suppress(OSError):  # a full disk holds a lock, if not who has it
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+
+
+def release() -> None:
+    """Lets go of what this process holds."""
+    while _held:
+        folder, file = _held.popitem()
+        (folder / LOCK).unlink(missing_ok=True)
+        file.close()
+
+
+def option_name(path: str) -> str:
+    """`loop.log_every` → `--log-every`: a field of the config as the command line spells it."""
+    for nested in FLAT:
+        path = path.removeprefix(f"{nested}.")
+    return "--" + path.replace("_", "-")
+
+
+def in_a_sentence(error: Exception, arguments: Sequence[str] = ()) -> str:
+    """An error in a sentence: a field of a config as the option that was given for it; of one of the system's what
+    was refused, where, and how to go on."""
+    if not isinstance(error, OSError) or error.errno not in _MENDS:
+        said = str(error)
+        field = _FIELD.match(said)
+        option = option_name(field[1]) if field else ""
+        given = any(argument.split("=")[0] == option for argument in arguments)
+        return option + said.removeprefix(field[1]) if field and given else said
+    if isinstance(error, NotSaved):
+        said = str(error)
+    else:
+        path = Path(error.filename or "")
+        where = path.parent if path.name == LOCK else path
+        may = "opened" if error.errno in (errno.EACCES, errno.EPERM) else "written"
+        what = f"{where} can't be {may}" if error.filename else "writing failed"
+        said = f"{what} ({os.strerror(error.errno).lower()})"
+    begun = [folder for folder in _held if (folder / "config.json").is_file()]
+    then = f", and go on with the same command and --resume {begun[0]}" if begun else ""
+    return f"{said}: {_MENDS[error.errno]}{then}"

@@ -1,0 +1,90 @@
+"""`manifest.json`, which makes a checkpoint of what Orbax wrote: what is in it, and a checksum of every file."""
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+MANIFEST = "manifest.json"
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint's files are cut short, missing or altered."""
+
+
+def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
+    """Adds a checksum of every file in the folder, and of the manifest itself; appears in one move."""
+    whole = {**content, "files": {name: _checksum((folder / name).read_bytes()) for name in _files(folder)}}
+    temporary = folder / "manifest.tmp"
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump({"content": whole, "checksum": _checksum(json.dumps(whole).encode())}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / MANIFEST)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What `write_manifest` was given. Raises DamagedCheckpoint where it isn't that any more."""
+    fault = "has been altered"
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        # Python writes what it has read in the same words, so the checksum can be taken of that.
+        if manifest["checksum"] == _checksum(json.dumps(manifest["content"]).encode()):
+            return manifest["content"]
+    except FileNotFoundError:
+        fault = "is missing"
+    except (ValueError, LookupError, TypeError):
+        pass
+    raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({MANIFEST} {fault})")
+
+
+def check_files(folder: Path, content: Mapping[str, Any]) -> None:
+    """Raises DamagedCheckpoint with the first file that is missing or isn't as it was written."""
+    for name, checksum in content["files"].items():
+        if not (folder / name).is_file():
+            raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({name} is missing)")
+        if _checksum((folder / name).read_bytes()) != checksum:
+            raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({name} has been altered)")
+
+
+def forms(leaves: Mapping[str, jax.Array]) -> dict[str, list[Any]]:
+    """Dtype and shape of every leaf, as JSON holds them."""
+    return {name: [str(leaf.dtype), list(leaf.shape)] for name, leaf in leaves.items()}
+
+
+def check_same_model(
+    folder: Path, content: Mapping[str, Any], leaves: Mapping[str, jax.Array], config: Mapping[str, Any]
+) -> None:
+    """Raises ValueError with the first leaf that is missing, too many, or of another shape or dtype; or with the
+    first option that was another, where both sides know of one."""
+    here, there = forms(leaves), content["leaves"]
+    for name in [*here, *there]:
+        mine, theirs = _shown(here.get(name)), _shown(there.get(name))
+        if mine != theirs:
+            raise ValueError(
+                f"{folder} is a checkpoint of another model: {name} is {theirs} there and {mine} here; "
+                "resume with the config it was saved with"
+            )
+    before = content["config"]
+    for option in config.keys() & before.keys():
+        if config[option] != before[option]:
+            raise ValueError(
+                f"{folder} is a checkpoint of another run: {option} was {before[option]!r} there and is "
+                f"{config[option]!r} here; resume with the config it was saved with"
+            )
+
+
+def _shown(form: list[Any] | None) -> str:
+    return "absent" if form is None else f"{form[0]}[{','.join(map(str, form[1]))}]"
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def _checksum(content: bytes) -> int:
+    return zlib.crc32(content)
