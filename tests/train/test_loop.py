@@ -321,3 +321,25 @@ def test_until_and_resume(tmp_path):
     # More steps asked for change nothing: it was enough.
     longer = train_toy(tmp_path / "part", replace(LOOP, steps=120), until=enough, resume=True)
     assert (longer.step, bits(longer.state)) == (60, bits(ended.state))
+
+
+@pytest.mark.parametrize("at", [35, 70])
+def test_the_best_evaluation_is_known_and_kept(tmp_path, at):
+    """Also of a run that was stopped; what a state that wasn't evaluated is worth, nobody knows."""
+    config = replace(LOOP, keep=1, save_every=30)
+    judge = lambda evaluation: -evaluation["error"]  # noqa: E731  (the worst, which is not the newest)
+    whole = train_toy(tmp_path / "whole", config, judge=judge)
+    errors = {r["step"]: r["error"] for r in read_metrics(tmp_path / "whole") if r["split"] == "validation"}
+    worst = max(errors, key=lambda step: errors[step])
+    assert worst == 30
+    assert whole.best == (worst, -errors[worst])
+    assert Checkpoints(tmp_path / "whole/checkpoints").steps() == [30, 90]
+
+    stop = StopRequest()
+    stopping = lambda step, state: setattr(stop, "requested", step == at) or {}  # noqa: E731
+    train_toy(tmp_path / "part", config, judge=judge, stop=stop, on_log=stopping)
+    assert Checkpoints(tmp_path / "part/checkpoints").steps() == [30, at]
+    assert train_toy(tmp_path / "part", config, judge=judge, resume=True).best == whole.best
+    assert Checkpoints(tmp_path / "part/checkpoints").best() == 30
+    # Without a judge, an evaluation's only figure counts.
+    assert train_toy(tmp_path / "plain", config).best == (90, min(errors.values()))
