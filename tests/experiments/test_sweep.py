@@ -170,6 +170,7 @@ def test_refused_before_anything_starts(said: str, words: tuple[str, ...], refus
     refused(said, "sweep", *words)
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_not_there(quick: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     quick()
     one = ("sweep", "adding", "--grid", "cell=elman", "length=5", "--seeds", "2", "--run-dir", "here")
