@@ -29,6 +29,7 @@ NAMES = (
     "ngram",
     "language_model",
     "char_lm",
+    "families",
 )
 COMMANDS = ("generate", "inspect", "report")  # what looks at runs
 ROOT = Path(__file__).resolve().parent.parent

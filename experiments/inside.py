@@ -40,6 +40,7 @@ class Inside:
 
     model: nn.Module
     measure: Measured
+    method: str = "__call__"  # of the model, which makes the answer
 
     def entry(self, params: Params, batch: Batch) -> tuple[Params, Array]:
         """The cell's own parameters, and what it reads: `[T, B, D]`, zero where masked."""
@@ -52,7 +53,7 @@ class Inside:
             return call(*args, **options)
 
         with nn.intercept_methods(enter):
-            self.model.apply(params, batch.inputs, mask=batch.mask)
+            self.model.apply(params, batch.inputs, mask=batch.mask, method=self.method)
         if not found:
             raise ValueError(
                 f"a {type(self.model).__name__} holds no Recurrent whose cell could be looked at"
@@ -73,7 +74,7 @@ class Inside:
                 return (final, given[1]) if through is unroll else given
 
             with nn.intercept_methods(replay):
-                answer = self.model.apply(params, batch.inputs, mask=batch.mask)
+                answer = self.model.apply(params, batch.inputs, mask=batch.mask, method=self.method)
             (total, _), *_ = self.measure(jnp.asarray(answer), batch).values()
             return total
 

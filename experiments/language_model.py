@@ -15,7 +15,8 @@ from data import load_corpus
 from experiments import text_report
 from experiments.network import NetworkConfig
 from experiments.run import Run
-from experiments.text_model import ENDLESS, TextModelConfig, remember_text, train_text_model
+from experiments.text_config import ENDLESS, TextModelConfig
+from experiments.text_model import remember_text, train_text_model
 from experiments.training import Flat
 from train import LoopConfig, OptimizerConfig
 

@@ -195,6 +195,7 @@ def train_model(
             until=until,
             probe=probe,
             explain=explainer(cell, model, measure),
+            plateau_of=first_measure(model, measure, params, validation[0]),
         )
     if probe is not None:
         draw_health(run.folder)
@@ -202,6 +203,17 @@ def train_model(
         raise Stopped(run.folder, result.step, stop.signal)
     # On one device: what is measured of them next would else be computed on each.
     return jax.device_put(result.state.params, jax.local_devices()[0])
+
+
+def first_measure(model: nn.Module, measure: Measure, params: Params, batch: Batch) -> str:
+    """The name of what training makes small."""
+    names: list[str] = []
+
+    def ask(params: Params) -> None:  # for what comes out of a transformation is sorted by name
+        names.extend(measure(jnp.asarray(model.apply(params, batch.inputs, mask=batch.mask)), batch))
+
+    jax.eval_shape(ask, params)
+    return names[0]
 
 
 def cell_of(model: nn.Module) -> Cell:

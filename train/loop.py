@@ -1,5 +1,6 @@
 """The training loop: chunks of steps, and between them evaluation, logging, saving."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -19,6 +20,7 @@ from train.incidents import REPORTED, SPLIT, Explain, Incidents, passed_over, sl
 from train.loop_config import LoopConfig, next_boundary
 from train.nonfinite import NonFinite, faulty_parameters
 from train.optimizer import OptimizerConfig
+from train.plateau import slower
 from train.probe import Probe, Reports
 from train.progress import Progress
 from train.sharding import batch_mesh
@@ -77,6 +79,7 @@ def fit(
     stop: StopRequest | None = None,
     label: str = "",
     stream: Any = None,
+    plateau_of: str | None = None,
 ) -> Result:
     """Trains until `config.steps` updates are done, an evaluation says enough, or a stop is requested.
 
@@ -104,6 +107,7 @@ def fit(
         stop: see `stop_on_signals`.
         label: a word in front of the progress line.
         stream: the text stream where progress is shown, standard error by default.
+        plateau_of: the mean that the schedule "validation_plateau" watches.
 
     Raises:
         ValueError: the folder holds a run already; or, on resuming, one of another model or longer than asked;
@@ -115,6 +119,10 @@ def fit(
     if eval_fn is not None and not validation:
         raise ValueError(
             "eval_fn is given but there is no validation batch to evaluate on; give some, or no eval_fn"
+        )
+    if optimizer.schedule == "validation_plateau" and (eval_fn is None or plateau_of is None):
+        raise ValueError(
+            "optimizer.schedule is validation_plateau, and there is no validation loss here to watch: take another"
         )
     folder, stop = Path(folder), stop or StopRequest()
     checkpoints = Checkpoints(folder / "checkpoints", config.keep)
@@ -245,6 +253,9 @@ def fit(
             if eval_fn is not None and (step % config.eval_every == 0 or step == config.steps):
                 evaluation = evaluate(eval_fn, evaluated_params(state), validation, mesh=mesh)
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
+                if optimizer.schedule == "validation_plateau" and plateau_of is not None:
+                    losses = [record[plateau_of] for record in tracker.records("validation")]
+                    state = dataclasses.replace(state, opt_state=slower(state.opt_state, optimizer, losses))
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
             reports.report(step, state)
             if step % config.save_every == 0 or step == config.steps:
