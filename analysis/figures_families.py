@@ -42,7 +42,7 @@ def families_side_by_side(
     for name, curve in curves.items():
         steps = checked(f"steps of {name!r}", np.asarray(curve["step"], np.float64), "[n]")
         trained[name] = (steps, demand_shape(f"losses of {name!r}", curve["cross_entropy"], steps.shape))
-    styles = styles_of([*read, *unbounded, *trained])
+    styles = styles_of([*trained, *read, *unbounded])
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(PAGE, 2.4), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -62,6 +62,7 @@ def families_side_by_side(
             count_along(right, every.min(), every.max(), ticks=5)
             right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         for ax in (left, right):
+            ax.margins(y=0.08)
             plain_log(ax)
         add_legend(figure, entries(styles))
     return figure

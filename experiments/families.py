@@ -1,31 +1,25 @@
 """Families: language models by counting, through a fixed window, and with a state, side by side on one text.
 
-n-grams with modified Kneser–Ney smoothing for n = 1 to --order; nets that see a fixed window (Bengio et al. 2003) and
-nets that see all before (Mikolov et al. 2010), alike in everything but the cell. All are scored on the same tokens
-of the same held-out text; the best net is also mixed half and half with the longest n-gram, for they err on
-different tokens.
+n-grams with modified Kneser–Ney smoothing for n = 1 to --order; nets that see a fixed window (Bengio et al. 2003)
+and nets that see all before (Mikolov et al. 2010), alike in everything but the cell. All are scored on the same
+tokens of the same held-out text; the best net is also mixed half and half with the longest n-gram, for they err on
+different tokens. A resumed run trains no net again that is finished.
 """
 
-import math
 from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import numpy as np
 import tyro
 
-from analysis import figures
-from analysis.figures_families import families_side_by_side
-from analysis.figures_text import perplexity_by_frequency, perplexity_by_position
 from data import Corpus, TextConfig, load_corpus
 from experiments import language_model
 from experiments.cells import label, parse_cell
+from experiments.families_shown import Model, draw, format_table, perplexity, samples, scores, summary_arrays
 from experiments.network import check_cells
-from experiments.run import Run, folder_name, read_arrays, read_run
-from experiments.text import bits_per_character
+from experiments.run import Run, folder_name, read_arrays
 from experiments.text_batches import split_losses
-from experiments.text_measures import by_frequency
 from experiments.text_model import remember_text, train_text_model
 from experiments.text_report import BATCH, measures, sampled_text
 from experiments.training import CELL_HELP, Flat, training_record
@@ -34,9 +28,6 @@ from models.cell import at_least
 from models.ngram import smoothed
 from models.ngram_counts import NgramCounts
 from train import LoopConfig, OptimizerConfig
-
-COUNTED = "n-gram, Kneser–Ney"
-WINDOWS = "fixed window"
 
 
 @dataclass(frozen=True)
@@ -57,9 +48,9 @@ class Config(language_model.Config):
     """The longest n-grams."""
     sample_tokens: int = 60
     """Tokens drawn from each model at the end."""
-    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=1000, eval_every=100))
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=1500, eval_every=100))
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine", decay_steps=1000)
+        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine", decay_steps=1500)
     )
 
     def __post_init__(self) -> None:
@@ -89,7 +80,7 @@ def main(config: Config, run: Run) -> str:
     models += [scored_net(config, run, corpus, cell) for cell in config.cells]
     nets, counted = models[config.order :], models[config.order - 1]
     best = min(nets, key=lambda model: model["losses|valid"].mean())
-    models.append(mixed(best, counted))
+    models.append(mixed(best, counted, f"{best['name']} + {config.order}-gram"))
     run.write_arrays("families", summary_arrays(models, corpus, last))
     text = "\n\n".join([format_table(models, corpus, last), samples(models)])
     (run.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
@@ -98,8 +89,8 @@ def main(config: Config, run: Run) -> str:
     return text
 
 
-def scored_by_counts(corpus: Corpus, n: int, config: Config) -> dict[str, np.ndarray]:
-    """An n-gram model: `name`, `size`, `order`, `losses|SPLIT` in nats of the tokens that nets predict too, `sample`."""
+def scored_by_counts(corpus: Corpus, n: int, config: Config) -> Model:
+    """An n-gram model: `name`, `size`, `order`, `sample`, and `losses|SPLIT`, in nats, of what nets predict too."""
     vocabulary = corpus.tokenizer.vocabulary
     counts = NgramCounts.of(corpus.splits["train"], len(vocabulary), n, vocabulary.end_id)
     model = smoothed(counts, "kneser_ney")
@@ -115,7 +106,7 @@ def scored_by_counts(corpus: Corpus, n: int, config: Config) -> dict[str, np.nda
     return found
 
 
-def scored_net(config: Config, run: Run, corpus: Corpus, cell: str) -> dict[str, np.ndarray]:
+def scored_net(config: Config, run: Run, corpus: Corpus, cell: str) -> Model:
     """The same of a net, trained in a folder of its own (`order` is 0 where it sees all before), what
     `text_report.measures` gives, and `curve|…` of its evaluations. What is finished is read."""
     kept = f"net_{folder_name(label(cell))}"
@@ -144,124 +135,10 @@ def scored_net(config: Config, run: Run, corpus: Corpus, cell: str) -> dict[str,
     return found
 
 
-def mixed(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def mixed(one: Model, other: Model, name: str) -> Model:
     """The mean of two models' probabilities."""
-    found = {"name": np.array(f"{one['name']} + {other['name']}"), "size": one["size"] + other["size"]}
+    found = {"name": np.array(name), "size": one["size"] + other["size"]}
     for key in one:
         if key.startswith("losses|"):
             found[key] = np.log(2) - np.logaddexp(-one[key], -other[key])
     return found
-
-
-def perplexity(model: dict[str, np.ndarray], split: str) -> float:
-    losses = model[f"losses|{split}"]
-    return math.exp(math.fsum(losses) / len(losses))
-
-
-def scores(model: dict[str, np.ndarray], corpus: Corpus) -> dict[str, float | int]:
-    """Its size, and of each split perplexity and bits per character."""
-    found: dict[str, float | int] = {"size": int(model["size"])}
-    for key, losses in model.items():
-        if key.startswith("losses|"):
-            split = key.removeprefix("losses|")
-            value = perplexity(model, split)
-            bits = bits_per_character(value, len(losses), corpus.sizes[split].characters)
-            found |= {f"{split}_perplexity": value, f"{split}_bits_per_character": bits}
-    return found
-
-
-def summary_arrays(models: list[dict[str, np.ndarray]], corpus: Corpus, split: str) -> dict[str, np.ndarray]:
-    """What the figures need of all models together: perplexity by order, and loss by frequency."""
-    vocabulary = corpus.tokenizer.vocabulary
-    found = {f"perplexity|{model['name']}": np.array(perplexity(model, split)) for model in models}
-    for model in models:
-        losses = model[f"losses|{split}"]
-        targets = corpus.splits[split][-len(losses) :]
-        for key, value in by_frequency(losses, targets, vocabulary.counts).items():
-            found[f"{key}|{model['name']}"] = value
-        if "order" in model:
-            found[f"order|{model['name']}"] = model["order"]
-    return found | {"split": np.array(split)}
-
-
-def format_table(models: list[dict[str, np.ndarray]], corpus: Corpus, last: str) -> str:
-    """A row a model."""
-    held_out = [split for split in corpus.splits if split != "train"]
-    width = max(len(str(model["name"])) for model in models)
-    heads = [
-        "n-grams or weights",
-        "sees",
-        *(f"perplexity, {split}" for split in held_out),
-        "bits a character",
-    ]
-    lines = [f"{'':<{width}}" + "".join(f"{head:>20}" for head in heads)]
-    for model in models:
-        order = int(model["order"]) if "order" in model else 0
-        sees = f"{order - 1} token{'s' if order != 2 else ''}" if order else "all before"
-        found = scores(model, corpus)
-        entries = [f"{found['size']:,}", sees, *(f"{found[f'{split}_perplexity']:.2f}" for split in held_out)]
-        entries.append(f"{found[f'{last}_bits_per_character']:.4f}")
-        lines.append(f"{model['name']!s:<{width}}" + "".join(f"{entry:>20}" for entry in entries))
-    return "\n".join(lines)
-
-
-def samples(models: list[dict[str, np.ndarray]]) -> str:
-    """A text drawn from each that was."""
-    drawn = [(str(model["name"]), str(model["sample"]).strip("\n")) for model in models if "sample" in model]
-    return "\n".join(f"{name}: " + text.replace("\n", "\n    ") for name, text in drawn)
-
-
-def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
-    config: dict[str, Any] = read_run(folder)["config"]
-    found = read_arrays(folder, "families")
-    nets = [read_arrays(folder, f"net_{folder_name(label(cell))}") for cell in config["cells"]]
-    windows = sorted((net for net in nets if net["order"]), key=lambda net: int(net["order"]))
-    others = [net for net in nets if not net["order"]]
-    counted = [f"{n}-gram, Kneser–Ney" for n in range(1, config["order"] + 1)]
-
-    def by_order(names: list[str]) -> dict[str, list[float]]:
-        return {
-            "order": [float(found[f"order|{name}"]) for name in names],
-            "perplexity": [float(found[f"perplexity|{name}"]) for name in names],
-        }
-
-    lines = {COUNTED: by_order(counted)}
-    if windows:
-        lines[WINDOWS] = by_order([str(net["name"]) for net in windows])
-    # Of the windows the widest stands for its kind wherever there is one line for each.
-    shown = {str(net["name"]): net for net in [*windows[-1:], *others]}
-    alike = {WINDOWS if net["order"] else name: net for name, net in shown.items()}
-    mixture = next(
-        name for key in found if " + " in (name := key.removeprefix("perplexity|")) and "|" not in name
-    )
-    unbounded = {
-        name: float(found[f"perplexity|{name}"]) for name in [*map(lambda n: str(n["name"]), others), mixture]
-    }
-    split, reference = str(found["split"]), counted[-1]
-    drawn = {
-        "families": families_side_by_side(
-            lines,
-            unbounded,
-            {
-                name: {key: net[f"curve|{key}"] for key in ("step", "cross_entropy")}
-                for name, net in alike.items()
-            },
-            split=split,
-        ),
-        "perplexity_by_frequency": perplexity_by_frequency(
-            found[f"least|{reference}"],
-            {name: found[f"cross_entropy|{name}"] for name in (reference, *shown)},
-            found[f"share|{reference}"],
-        ),
-        "perplexity_by_position": perplexity_by_position(
-            nets[0]["position|position"],
-            {name: net["position|cross_entropy"] for name, net in shown.items()},
-            {name: net["position|error"] for name, net in shown.items()},
-        ),
-        "gradient_against_lag": figures.gradient_against_lag(
-            {name: net["gradients|before"] for name, net in shown.items()},
-            {name: net["gradients|after"] for name, net in shown.items()},
-        ),
-    }
-    return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]
