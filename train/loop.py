@@ -255,7 +255,8 @@ def fit(
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
                 if optimizer.schedule == "validation_plateau" and plateau_of is not None:
                     losses = [record[plateau_of] for record in tracker.records("validation")]
-                    state = dataclasses.replace(state, opt_state=slower(state.opt_state, optimizer, losses))
+                    opt_state = slower(state.opt_state, losses, optimizer.patience, optimizer.decay_rate)
+                    state = dataclasses.replace(state, opt_state=opt_state)
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
             reports.report(step, state)
             if step % config.save_every == 0 or step == config.steps:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,19 +29,10 @@ def scaled_from_outside() -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-class Falling(Protocol):
-    """Of the options of an optimizer, what a plateau is judged by."""
-
-    @property
-    def patience(self) -> int: ...
-    @property
-    def decay_rate(self) -> float: ...
-
-
-def slower(opt_state: Any, config: Falling, losses: Sequence[float]) -> Any:
+def slower(opt_state: Any, losses: Sequence[float], patience: int, factor: float) -> Any:
     """The optimizer's memory with the scale that these losses, all so far, leave; else as it was."""
     before = optax.tree.get(opt_state, "scale")
-    scale = jnp.asarray(config.decay_rate ** falls(losses, config.patience), before.dtype)
+    scale = jnp.asarray(factor ** falls(losses, patience), before.dtype)
     return optax.tree.set(opt_state, scale=jax.device_put(scale, before.sharding))
 
 
