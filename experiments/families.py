@@ -7,7 +7,7 @@ different tokens. A resumed run trains no net again that is finished.
 """
 
 from dataclasses import dataclass, field, fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -65,7 +65,9 @@ class Config(language_model.Config):
 
     def with_cell(self, cell: str) -> language_model.Config:
         """The options of one net's training."""
-        shared = {option.name: getattr(self, option.name) for option in fields(language_model.Config)}
+        shared: dict[str, Any] = {
+            option.name: getattr(self, option.name) for option in fields(language_model.Config)
+        }
         return language_model.Config(**shared | {"cell": cell})
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from data import StreamBatches, TextConfig, load_corpus
-from experiments.text_batches import stream
-from experiments.text_loss import StreamLoss, TextLoss
+from experiments.text_batches import line_batches, line_pieces, lines, split_losses, stream
+from experiments.text_config import SampledInputs
+from experiments.text_loss import Counted, StreamLoss, TextLoss
 from experiments.text_measures import by_frequency, by_position, losses_from_zero, token_losses, whole_text
 from models import LSTM, Elman, LanguageModel, initial_carry
 from models.language_model import uniform_like

@@ -168,7 +168,7 @@ def test_scheduled_inputs(x64: None) -> None:
         def step(state: Any, token: jax.Array) -> Any:
             x = inner["embedding"]["embedding"][token]
             state, y = model.cell.step(own, state, model.cell.drive(own, x))
-            return state, y @ inner["kernel"] + inner["bias"]
+            return state, y @ inner["kernel"] + inner["bias"][None]
 
         state = initial_carry(model, params, (3,))
         _, logits = scheduled_sampling(step, state, tokens, key, share, sampled)
