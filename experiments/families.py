@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import tyro
 
-from data import Corpus, TextConfig, load_corpus
+from data import Corpus, load_corpus
 from experiments import language_model
 from experiments.cells import label, parse_cell
 from experiments.families_shown import Model, draw, format_table, perplexity, samples, scores, summary_arrays
@@ -31,10 +31,9 @@ from train import LoopConfig, OptimizerConfig
 
 
 @dataclass(frozen=True)
-class Config(language_model.Config):
+class Config(language_model.WordTraining):
     """Families."""
 
-    data: TextConfig = field(default_factory=TextConfig)
     cells: Annotated[tuple[str, ...], tyro.conf.arg(help=f"The nets: {CELL_HELP}.")] = (
         "window(order=3)",
         "window(order=5)",
@@ -42,8 +41,6 @@ class Config(language_model.Config):
         "elman",
         "lstm",
     )
-    cell: Annotated[str, tyro.conf.Suppress] = ""
-    preset: Annotated[str | None, tyro.conf.Suppress] = None
     order: int = 5
     """The longest n-grams."""
     sample_tokens: int = 60
@@ -66,9 +63,9 @@ class Config(language_model.Config):
     def with_cell(self, cell: str) -> language_model.Config:
         """The options of one net's training."""
         shared: dict[str, Any] = {
-            option.name: getattr(self, option.name) for option in fields(language_model.Config)
+            option.name: getattr(self, option.name) for option in fields(language_model.WordTraining)
         }
-        return language_model.Config(**shared | {"cell": cell})
+        return language_model.Config(**shared, cell=cell)
 
 
 def main(config: Config, run: Run) -> str:

@@ -16,15 +16,15 @@ from data import load_corpus
 from experiments import text_report
 from experiments.network import NetworkConfig
 from experiments.run import Run
-from experiments.text_config import ENDLESS, TextModelConfig
+from experiments.text_config import ENDLESS, TextModelConfig, TextTraining
 from experiments.text_model import remember_text, train_text_model
 from experiments.training import Flat
 from train import LoopConfig, OptimizerConfig
 
 
 @dataclass(frozen=True)
-class Config(TextModelConfig):
-    """Language model."""
+class WordTraining(TextTraining):
+    """How models of words are trained."""
 
     hidden_size: int = 128
     """Units of the cell, H."""
@@ -40,6 +40,11 @@ class Config(TextModelConfig):
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine", decay_steps=2000)
     )
+
+
+@dataclass(frozen=True)
+class Config(WordTraining, TextModelConfig):
+    """Language model."""
 
 
 PRESETS: Mapping[str, Config] = {

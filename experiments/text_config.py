@@ -72,13 +72,10 @@ class SampledInputs:
 
 
 @dataclass(frozen=True)
-class TextModelConfig:
-    """The options of an experiment that trains a language model."""
+class TextTraining:
+    """The options of an experiment that trains language models, whatever their cell."""
 
-    preset: str | None = None
-    """Options of a published or timed setting, which those given beside it replace."""
     data: TextConfig = field(default_factory=TextConfig)
-    cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "lstm"
     hidden_size: int = 128
     """Units of the cell, H."""
     network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
@@ -144,6 +141,39 @@ class TextModelConfig:
         if self.loop.steps == ENDLESS and self.epochs is None:
             raise ValueError("there is no end: give --epochs or --steps")
 
+    def resolved(self, batches_per_epoch: int) -> tuple[LoopConfig, OptimizerConfig]:
+        """How long to train and at which rate, the length of an epoch being known."""
+        loop, optimizer = self.loop, self.optimizer
+        if self.reading == "lines":
+            # Batches of one dispatch are padded to one length: one each, or there would be no use in buckets.
+            loop = dataclasses.replace(loop, chunk=1)
+        if self.epochs is not None:
+            steps = min(loop.steps, max(1, round(self.epochs * batches_per_epoch)))
+            loop = dataclasses.replace(loop, steps=steps)
+        if self.halve_from_epoch is not None:
+            if optimizer.schedule != "constant":
+                raise ValueError(
+                    f"--halve-from-epoch is a schedule, --optimizer.schedule {optimizer.schedule} another: give one"
+                )
+            optimizer = dataclasses.replace(
+                optimizer,
+                schedule="exponential",
+                decay_rate=0.5,
+                staircase=True,
+                decay_steps=batches_per_epoch,
+                decay_begin=(self.halve_from_epoch - 2) * batches_per_epoch,
+            )
+        return loop, optimizer
+
+
+@dataclass(frozen=True)
+class TextModelConfig(TextTraining):
+    """The options of an experiment that trains one language model."""
+
+    preset: str | None = None
+    """Options of a published or timed setting, which those given beside it replace."""
+    cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "lstm"
+
     def check(self) -> None:
         """Reads the text and builds the model's shapes: what is wrong is to be said before a run is begun."""
         corpus = checked_corpus(self.data)
@@ -175,27 +205,3 @@ class TextModelConfig:
             dropout=self.edge_dropout,
             method=self.network.way,
         )
-
-    def resolved(self, batches_per_epoch: int) -> tuple[LoopConfig, OptimizerConfig]:
-        """How long to train and at which rate, the length of an epoch being known."""
-        loop, optimizer = self.loop, self.optimizer
-        if self.reading == "lines":
-            # Batches of one dispatch are padded to one length: one each, or there would be no use in buckets.
-            loop = dataclasses.replace(loop, chunk=1)
-        if self.epochs is not None:
-            steps = min(loop.steps, max(1, round(self.epochs * batches_per_epoch)))
-            loop = dataclasses.replace(loop, steps=steps)
-        if self.halve_from_epoch is not None:
-            if optimizer.schedule != "constant":
-                raise ValueError(
-                    f"--halve-from-epoch is a schedule, --optimizer.schedule {optimizer.schedule} another: give one"
-                )
-            optimizer = dataclasses.replace(
-                optimizer,
-                schedule="exponential",
-                decay_rate=0.5,
-                staircase=True,
-                decay_steps=batches_per_epoch,
-                decay_begin=(self.halve_from_epoch - 2) * batches_per_epoch,
-            )
-        return loop, optimizer
