@@ -187,6 +187,15 @@ def test_health_changes_no_bit_of_training(words: Path, text: Path, tmp_path: Pa
         assert logged == pytest.approx(np.log(np.median([norm[lag] for norm in norms])), rel=1e-4)
 
 
+def test_what_was_not_finite(text: Path, tmp_path: Path) -> None:
+    """At a rate beyond all bounds: where it began is told for models of text too."""
+    folder = tmp_path / "run"
+    options = ("--optimizer.name", "sgd", "--optimizer.learning-rate", 1e38, "--optimizer.clip", "none")
+    assert command("language_model", *TINY, "--data.dir", text, *options, "--run-dir", folder) == 1
+    (report,) = json.loads((folder / "nonfinite.json").read_text())
+    assert "the first value that is not finite" in report["first"]["sentence"]
+
+
 def test_lines_and_sampled_inputs(text: Path, tmp_path: Path) -> None:
     """Line by line, half of the inputs the model's own in the end: trained, scored, resumed to the same bits."""
     whole, part = tmp_path / "whole", tmp_path / "part"
