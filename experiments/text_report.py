@@ -85,7 +85,10 @@ def measures(
     """What the figures are drawn from: by position, by frequency, gradients by lag before and after training."""
     vocabulary = corpus.tokenizer.vocabulary
     seen, following = pairs(corpus.split(split), vocabulary.end_id)
-    found = {f"frequency|{k}": v for k, v in by_frequency(losses, following, vocabulary.counts).items()}
+    found = {
+        f"frequency|{k}": v
+        for k, v in by_frequency(losses, corpus.split(split)[-len(losses) :], vocabulary.counts).items()
+    }
     length = min(config.positions, len(seen))
     from_zero = by_position(losses_from_zero(model, after, seen, following, length))
     found |= {f"position|{k}": v for k, v in from_zero.items()}
@@ -142,7 +145,7 @@ def format_table(results: dict[str, Any], splits: list[str]) -> str:
     return "\n".join(lines)
 
 
-def shown(value: float, digits: str) -> str:
+def shown(value: float | int, digits: str) -> str:
     """A number as a table holds it, one that training has driven beyond all bounds too."""
     return f"{value:{digits}}" if value < 1e7 else f"{value:.3g}"
 

@@ -149,7 +149,7 @@ def test_lines_of_one_length_together(text: Path) -> None:
         ]
     expected = [(line.inputs.tolist(), line.target.tolist()) for line in lines(corpus, "train")]  # type: ignore
     assert sorted(found) == sorted(expected)
-    assert lengths == {8, 11}  # "a cat and a dog ran on the mat" and its end are 11, all others fit 8
+    assert lengths == {8, 10}  # "a cat and a dog ran on the mat" and its end are 10, all others fit 8
 
 
 def test_losses_of_lines(text: Path, x64: None) -> None:
@@ -166,6 +166,15 @@ def test_losses_of_lines(text: Path, x64: None) -> None:
     assert summed["cross_entropy"] == pytest.approx(expected.mean(), rel=1e-9)
 
 
+def test_a_text_without_lines(tmp_path: Path) -> None:
+    """Characters have lines where there are line breaks."""
+    (tmp_path / "one.txt").write_text("the cat sat on the mat and " * 20)
+    with pytest.raises(
+        ValueError, match="this one has neither end marks nor line breaks: take --reading stream"
+    ):
+        lines(load_corpus(TextConfig(dir=tmp_path / "one.txt", unit="character")), "train")
+
+
 # --- scheduled sampling
 
 
@@ -176,7 +185,7 @@ def test_shares() -> None:
     np.testing.assert_allclose(linear, [0, 0.1, 0.5], rtol=1e-6)
     exponential = SampledInputs("exponential", base=0.99).share(step)
     np.testing.assert_allclose(exponential, 1 - 0.99 ** np.array([0, 10, 1000]), rtol=1e-5)
-    sigmoid = SampledInputs("inverse_sigmoid", pace=50).share(step)
+    sigmoid = SampledInputs("inverse_sigmoid", pace=50.0).share(step)
     np.testing.assert_allclose(sigmoid, 1 - 50 / (50 + np.exp(np.array([0, 10, 1000]) / 50)), rtol=1e-5)
     assert SampledInputs().share(step).tolist() == [0, 0, 0]
 
@@ -189,7 +198,7 @@ def test_the_share_follows_the_steps() -> None:
     first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], batches) for i in range(2))
     plain, mixed = (
         StreamLoss(model, "token"),
-        StreamLoss(model, "token", SampledInputs("linear", slope=1, most=1)),
+        StreamLoss(model, "token", SampledInputs("linear", slope=1.0, most=1.0)),
     )
     key, carry = jax.random.key(0), mixed.first_carry(params, 4)
     right, (state, _) = plain(params, plain.first_carry(params, 4), first, key)

@@ -142,8 +142,18 @@ def test_refused(options: dict[str, Any], message: str) -> None:
 
 def test_falls() -> None:
     """Each time so many in a row were no better than the best."""
-    assert [falls([4.0, 3, 3, 5, 2, 2, 2, 1][:n], 2) for n in range(9)] == [0, 0, 0, 0, 1, 1, 1, 2, 2]
-    assert falls([3.0, 2, 2, 2, 2], 1) == 3
+    assert [falls([4.0, 3.0, 3.0, 5.0, 2.0, 2.0, 2.0, 1.0][:n], 2) for n in range(9)] == [
+        0,
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+        2,
+        2,
+    ]
+    assert falls([3.0, 2.0, 2.0, 2.0, 2.0], 1) == 3
     assert falls([float("nan"), float("nan"), 1.0], 1) == 2
 
 
