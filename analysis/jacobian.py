@@ -12,7 +12,7 @@ from analysis.closed_form import closed_form, dense, has_closed_form
 from analysis.memory import check_memory
 from models.cell import Array, Cell, Drive, Params, ProductCell, State
 from models.scan import states_before
-from models.state import ravel_state
+from models.state import ravel_state, state_size
 
 Way = Literal["auto", "forward"]
 
@@ -32,10 +32,9 @@ def step_jacobians(
     """
     if state is None:
         state = cell.initial_state(params)
-    vector = jax.eval_shape(lambda state: ravel_state(state)[0], state)
-    length, size = xs.shape[0], vector.shape[0]
+    length, size = xs.shape[0], state_size(state)
     check_memory(
-        length * size**2 * vector.dtype.itemsize,
+        length * size**2 * jnp.finfo(jnp.result_type(float, *jax.tree.leaves(state))).bits // 8,
         f"the Jacobians [T, S, S] = [{length}, {size}, {size}]",
         "leading_singular_values or lyapunov_spectrum(…, k=…), which form none, or fewer steps at a time",
     )

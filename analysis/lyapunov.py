@@ -23,7 +23,7 @@ from analysis.exponents import LyapunovSpectrum, summarise
 from analysis.frames import advance, tangent_step
 from models.cell import Array, Cell, Key, Params, State, at_least
 from models.scan import states_before
-from models.state import ravel_state
+from models.state import ravel_state, state_size
 
 ALL_CHECKED = 64  # up to this S the sum rule is checked at every step, beyond it in one stretch of ten
 
@@ -60,7 +60,7 @@ def lyapunov_spectrum(
     if state is None:
         state = cell.initial_state(params)
     at_least(1, qr_every=qr_every)
-    length, size = xs.shape[0], jax.eval_shape(lambda state: ravel_state(state)[0], state).shape[0]
+    length, size = xs.shape[0], state_size(state)
     k = size if k is None else k
     at_least(1, k=k)
     if k > size:

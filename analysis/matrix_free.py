@@ -18,7 +18,7 @@ from analysis.frames import tangent_step
 from analysis.products import product_spectrum
 from models.cell import Array, Cell, Drive, Key, Params, State, Weights, at_least
 from models.scan import states_before
-from models.state import ravel_state
+from models.state import ravel_state, state_size
 
 BESIDE = 8  # directions carried beside those asked for: the k-th converges as (σ_{k+9} / σ_k)² a round
 
@@ -45,7 +45,7 @@ def leading_singular_values(
     """
     if state is None:
         state = cell.initial_state(params)
-    size = jax.eval_shape(lambda state: ravel_state(state)[0], state).shape[0]
+    size = state_size(state)
     at_least(1, k=k, rounds=rounds)
     if k > size:
         raise ValueError(f"there are {size} singular values, one for each number in the state, but k is {k}")

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from flax import linen as nn
 
 from analysis import (
     Descent,
@@ -30,9 +29,9 @@ from analysis import (
     one_parameter,
     random_direction,
 )
-from data import split_key, temporal_order
-from data.task_batches import Task
+from data import temporal_order
 from experiments.cells import parse_cell
+from experiments.cliff_net import NetLoss, orthonormal, surface_about
 from experiments.cliff_shown import (
     BIFURCATION_START,
     PATHS,
@@ -43,12 +42,10 @@ from experiments.cliff_shown import (
     summary,
 )
 from experiments.network import NetworkConfig
-from experiments.problem import threefry
 from experiments.run import Run, read_arrays
-from experiments.training import CELL_HELP, Evaluation, classification
+from experiments.training import CELL_HELP
 from models import SequenceClassifier
 from models.cell import Array, Params, at_least
-from train import mean
 
 EDGE_ZOOM = 1e-3  # as far from the edge b is sampled more finely, 4e-6 apart
 
@@ -111,27 +108,6 @@ class Config:
         parse_cell(self.cell, self.hidden_size)
 
 
-@dataclass(frozen=True)
-class NetLoss:
-    """The loss of a net on one batch of a task, the same each time; equal ones are compiled once."""
-
-    model: nn.Module
-    task: Task
-    seed: int
-    batch_size: int
-
-    def __call__(self, params: Params) -> Array:
-        batch = self.task(split_key(threefry(self.seed), "train"), self.batch_size)
-        return mean(next(iter(Evaluation(self.model, classification)(params, batch).values())))
-
-    def init(self) -> Params:
-        """Fresh parameters."""
-        batch = self.task(split_key(threefry(self.seed), "train"), self.batch_size)
-        return self.model.init(
-            jax.random.fold_in(jax.random.key(self.seed), 1), batch.inputs, mask=batch.mask
-        )
-
-
 def main(config: Config, run: Run) -> str:
     """Piece by piece, then the table and the figures; a resumed run keeps the pieces that it has."""
     pieces = {"one_unit": one_unit, "bifurcation": sensitivity, "net": net}
@@ -190,7 +166,8 @@ def sensitivity(config: Config) -> dict[str, np.ndarray]:
 
 
 def net(config: Config) -> dict[str, np.ndarray]:
-    """A net trained to the steepest place it meets; the surface over a plane there, and three paths from there:
+    """A net trained to the steepest place it meets; the surface over a plane there, as far as the unclipped step
+    leaps and, `near_…`, as far as the clipped ones come; and three paths from there:
     within the plane, so that they lie on what is drawn, and of all parameters, `…|free_loss [points]`."""
     task = partial(temporal_order, length=config.length)
     cell = parse_cell(config.cell, config.hidden_size)
@@ -219,15 +196,13 @@ def net(config: Config) -> dict[str, np.ndarray]:
         name: np.stack([np.asarray(path.params["a"]), np.asarray(path.params["b"])], axis=1)
         for name, path in walked.items()
     }
+    near = max(1.5 * float(np.nanmax(np.abs(shown[name]))) for name in ("value", "norm"))
     leap = 1.1 * float(np.max(np.abs(shown["none"][1])))  # where it lands is seen
-    reach = max(leap, *(1.5 * float(np.nanmax(np.abs(shown[name]))) for name in ("value", "norm")))
-    axis = np.linspace(-reach, reach, config.points)
-    surface = loss_surface(loss, params, plane, axis, axis)
-    arrays = {
-        "first": axis,
-        "second": axis,
-        "loss": surface.loss,
-        "gradient_norm": surface.gradient_norm,
+    arrays = {}
+    for frame, reach in (("", max(leap, near)), ("near_", near)):
+        measured = surface_about(loss, params, plane, reach, config.points)
+        arrays |= {frame + key: values for key, values in measured.items()}
+    arrays |= {
         "inside": np.array(walked["none"].gradient_norm[0] / training.gradient_norm[place]),
         "curvatures": curvatures,
         "place": np.array(place),
@@ -241,23 +216,6 @@ def net(config: Config) -> dict[str, np.ndarray]:
             f"{name}|free_gradient_norm": free.gradient_norm,
         }
     return arrays
-
-
-def orthonormal(first: Params, second: Params) -> tuple[Params, Params]:
-    """Two directions of length one at a right angle in the plane of those given: distances on the surface are
-    those between parameters."""
-
-    def inner(a: Params, b: Params) -> Array:
-        return sum(
-            (jnp.vdot(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True)), jnp.zeros(())
-        )
-
-    def unit(tree: Params) -> Params:
-        return jax.tree.map(lambda leaf: leaf / jnp.sqrt(inner(tree, tree)), tree)
-
-    first = unit(first)
-    across = inner(first, second)
-    return first, unit(jax.tree.map(lambda a, b: b - across * a, first, second))
 
 
 def path_arrays(name: str, path: Descent, where: np.ndarray) -> dict[str, np.ndarray]:

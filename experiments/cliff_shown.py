@@ -104,19 +104,20 @@ def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
     labels = {"one_unit": ("weight $w$", "bias $b$")}
     drawn = {}
-    for piece in ("one_unit", "net"):
+    for piece, frame in (("one_unit", ""), ("net", ""), ("net", "near_")):
         arrays = read_arrays(folder, piece)
-        first, second, loss = (arrays[key] for key in ("first", "second", "loss"))
+        first, second, loss = (arrays[frame + key] for key in ("first", "second", "loss"))
         paths = {label: arrays[f"{name}|where"] for name, label in PATHS.items()}
         lifted = {
             label: np.column_stack([arrays[f"{name}|where"], arrays[f"{name}|loss"]])
             for name, label in PATHS.items()
         }
         named: dict[str, Any] = {"labels": labels[piece]} if piece in labels else {}
-        drawn[f"{piece}_contours"] = error_surface_contours(
-            first, second, loss, arrays["gradient_norm"], paths, **named
+        shown = f"{piece}_{frame}"
+        drawn[f"{shown}contours"] = error_surface_contours(
+            first, second, loss, arrays[f"{frame}gradient_norm"], paths, **named
         )
-        drawn[f"{piece}_3d"] = error_surface_3d(first, second, loss, lifted, **named)
+        drawn[f"{shown}3d"] = error_surface_3d(first, second, loss, lifted, **named)
     free = {
         label: {"step": np.arange(len(arrays[f"{name}|free_loss"])), "value": arrays[f"{name}|free_loss"]}
         for name, label in PATHS.items()

@@ -8,55 +8,26 @@ Mikolov 2012; adaptive: Brock, De, Smith & Simonyan 2021.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
-from analysis import figures
-from analysis.figures_sweeps import clipping_outcomes, loss_by_way
-from data import adding, adding_baseline, temporal_order
+from data import adding, temporal_order
 from data.task_batches import Task
 from experiments.cells import parse_cell
+from experiments.clipping_shown import QUESTIONS, WAYS, ProblemName, draw, format_table, results, told
 from experiments.network import NetworkConfig
-from experiments.run import Run, read_arrays, read_run
+from experiments.run import Run
 from experiments.side_by_side import Course, held_out, train_side_by_side
-from experiments.training import CELL_HELP, Measure, classification, regression
+from experiments.training import CELL_HELP
 from models import SequenceClassifier
 from models.cell import at_least
 from train import OptimizerConfig
 from train.optimizer import Clip
 
-ProblemName = Literal["temporal_order", "adding"]
-WAYS: dict[str, str] = {
-    "none": "none",
-    "value": "value",
-    "block_rms": "rms of array",
-    "block_norm": "norm of array",
-    "global_norm": "global norm",
-    "adaptive": "adaptive",
-}
-SMOOTHED = 10  # steps whose mean is a point of a curve
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a net is asked: how it is measured, and what the trivial answer loses."""
-
-    title: str
-    measure: Measure
-    classes: int
-    trivial: float
-
-
-QUESTIONS: dict[ProblemName, Question] = {
-    "temporal_order": Question("temporal order, tanh units", classification, 4, math.log(4)),
-    "adding": Question("adding, ReLU units", regression, 1, adding_baseline()),
-}
 ORDER_CELL = Annotated[str, tyro.conf.arg(help=f"The cell that tells the temporal order: {CELL_HELP}.")]
 ADDING_CELL = Annotated[str, tyro.conf.arg(help=f"The cell that adds: {CELL_HELP}.")]
 
@@ -153,19 +124,13 @@ def main(config: Config, run: Run) -> str:
             arrays = train(config, problem, clip, task, run.devices)
             run.write_arrays(name, arrays)
             print(
-                f"{QUESTIONS[problem].title}, clipping: {WAYS[clip]}: {told(config, problem, arrays)}",
+                f"{QUESTIONS[problem].title}, clipping: {WAYS[clip]}: {told(problem, arrays)}",
                 flush=True,
             )
-    found = stored(run.folder)
-    table = format_table(config, found)
+    table = format_table(run.folder)
     (run.folder / "table.txt").write_text(table + "\n")
     draw(run.folder)
-    run.finish(
-        {
-            problem: {clip: summary(config, problem, arrays) for clip, arrays in ways.items()}
-            for problem, ways in found.items()
-        }
-    )
+    run.finish(results(run.folder))
     return table
 
 
@@ -192,117 +157,3 @@ def train(
         "loss": np.asarray(trained.loss).reshape(*shape, -1),
         "norm": np.asarray(trained.norm).reshape(*shape, -1),
     }
-
-
-def diverged(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which nets ended beyond floating point, or above twice the loss of the trivial answer: `[R, N]`."""
-    return arrays["held_out"] > 2 * QUESTIONS[problem].trivial
-
-
-def learnt(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which nets ended below half the loss of the trivial answer: `[R, N]`."""
-    return arrays["held_out"] < 0.5 * QUESTIONS[problem].trivial
-
-
-def summary(
-    config: Config, problem: ProblemName, arrays: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, float]]:
-    """By learning rate: the median held-out loss (absent where it isn't finite), the mean share of clipped steps,
-    and of how many nets each was true."""
-    rows = {}
-    for i, rate in enumerate(config.rates):
-        row = {
-            "clipped": float(arrays["clipped"][i].mean()),
-            "learnt": int(learnt(problem, arrays)[i].sum()),
-            "diverged": int(diverged(problem, arrays)[i].sum()),
-            "not_finite": int((arrays["steps"][i] < config.steps).sum()),
-            "largest_norm": float(np.nanmax(arrays["norm"][i], initial=0.0)),
-        }
-        median = float(np.median(arrays["held_out"][i]))
-        rows[f"{rate:g}"] = row | ({"loss": median} if math.isfinite(median) else {})
-    return rows
-
-
-def told(config: Config, problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> str:
-    """`23 of 35 nets learnt it, 5 diverged (2 beyond floating point)`."""
-    count = arrays["held_out"].size
-    beyond = int((arrays["steps"] < config.steps).sum())
-    return (
-        f"{int(learnt(problem, arrays).sum())} of {count} nets learnt it, "
-        f"{int(diverged(problem, arrays).sum())} diverged ({beyond} beyond floating point)"
-    )
-
-
-def stored(folder: Path) -> dict[ProblemName, dict[Clip, dict[str, np.ndarray]]]:
-    """`{problem: {clip: arrays}}` of a run."""
-    config = read_run(folder)["config"]
-    return {p: {c: read_arrays(folder, f"{p}_{c}") for c in config["clips"]} for p in config["problems"]}
-
-
-def format_table(config: Config, found: Mapping[ProblemName, Mapping[Clip, Mapping[str, np.ndarray]]]) -> str:
-    """A block a problem, a row a way, a column a learning rate: median loss, clipped steps, nets that diverged."""
-    lines: list[str] = []
-    width = max(len(WAYS[clip]) for clip in config.clips)
-    for problem, ways in found.items():
-        question = QUESTIONS[problem]
-        lines += [
-            f"{question.title}: median held-out loss of {config.seeds} nets, the trivial answer's is "
-            f"{question.trivial:.4f};",
-            "in brackets how many diverged, and the share of clipped steps",
-            "".join([f"{'clipping':<{width}}", *(f"{f'rate {rate:g}':>19}" for rate in config.rates)]),
-        ]
-        for clip, arrays in ways.items():
-            entries = []
-            for loss, bad, share in zip(
-                np.median(arrays["held_out"], axis=1),
-                diverged(problem, arrays).sum(1),
-                arrays["clipped"].mean(1),
-                strict=True,
-            ):
-                entries.append(f"{loss:.2g} ({bad}; {share:.0%})")
-            lines += ["".join([f"{WAYS[clip]:<{width}}", *(f"{entry:>19}" for entry in entries)])]
-        lines += [""]
-    return "\n".join(lines).rstrip()
-
-
-def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
-    config, found = read_run(folder)["config"], stored(folder)
-    rates = config["rates"]
-
-    def each(key: str) -> dict[str, dict[str, np.ndarray]]:
-        return {QUESTIONS[p].title: {WAYS[c]: a[key] for c, a in ways.items()} for p, ways in found.items()}
-
-    counts = {
-        QUESTIONS[p].title: {WAYS[c]: diverged(p, a).sum(1) for c, a in ways.items()}
-        for p, ways in found.items()
-    }
-    drawn = {
-        "outcomes": clipping_outcomes(
-            rates,
-            each("held_out"),
-            each("clipped"),
-            counts,
-            baselines={QUESTIONS[p].title: QUESTIONS[p].trivial for p in found},
-        )
-    }
-    shown = [rates[i] for i in np.unique(np.linspace(0, len(rates) - 1, 4).round().astype(int))]
-    for problem, ways in found.items():
-        panels = {
-            f"learning rate {rate:g}": {WAYS[c]: curve(a["loss"][rates.index(rate)]) for c, a in ways.items()}
-            for rate in shown
-        }
-        question = QUESTIONS[problem]
-        drawn[f"curves_{problem}"] = loss_by_way(
-            panels, y_label="training loss, median net", baseline=question.trivial
-        )
-    return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]
-
-
-def curve(losses: np.ndarray) -> dict[str, np.ndarray]:
-    """Of `losses [N, steps]` the median over the nets of the means over `SMOOTHED` steps; not finite once half of
-    the nets aren't."""
-    length = min(SMOOTHED, losses.shape[1])
-    whole = losses[:, : losses.shape[1] // length * length].reshape(len(losses), -1, length)
-    means = np.where(np.isfinite(whole).all(-1), whole.mean(-1), np.inf)
-    return {"step": length * (0.5 + np.arange(means.shape[1])), "value": np.median(means, axis=0)}

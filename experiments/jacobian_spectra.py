@@ -18,34 +18,23 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from analysis import (
-    elman_deviations,
-    figures,
-    jacobian_eigenvalues,
-    leading_singular_values,
-    log_condition_numbers,
-    log_norms,
-    product_spectrum,
-    step_jacobians,
-    tanh_mean_field_path,
-)
+from analysis import figures, log_condition_numbers
 from analysis.figures_lyapunov import spectra_by_value
 from analysis.figures_spectra import condition_numbers, mean_square, spectra_before_after
 from experiments.cells import label
 from experiments.gradients import MOMENTS
 from experiments.gradients_table import power_of_ten
+from experiments.jacobian_spectra_measured import log_rms, measure, measured_lags, tanh_theory
 from experiments.nets import CELLS_HELP, NetsConfig, held_out_inputs, stored_config
 from experiments.network import check_cells
 from experiments.pieces import piece
 from experiments.problem import METRICS
 from experiments.run import Run, folder_name, read_arrays
 from experiments.training import Evaluation, initial_params, train_model
-from models import Cell
-from models.cell import Array, Params, at_least
+from models.cell import at_least
 from train import evaluate
 
 GAIN_HELP = f"{CELLS_HELP} G is each of the gains in turn: elman(recurrent_init=gaussian(gain=G))."
-MANY = 64  # beyond so many lags only some are measured
 
 
 @dataclass(frozen=True)
@@ -153,46 +142,6 @@ def train_and_measure(config: Config, run: Run, expression: str) -> dict[str, An
         arrays[f"{moment}|metric"] = metric
     theory = tanh_theory(cell, fresh["params"]["recurrent"]["cell"], along)
     return arrays if theory is None else arrays | {"theory": theory}
-
-
-def measured_lags(steps: int) -> np.ndarray:
-    """All lags 1 … T, or of many those a constant factor apart."""
-    if steps <= MANY:
-        return np.arange(1, steps + 1)
-    return np.unique(np.round(np.geomspace(1, steps, MANY)).astype(int))
-
-
-def measure(cell: Cell, params: Params, along: Array) -> dict[str, Any]:
-    """Along sequences `[T, M, D]`: `spectra [M, K, S]`, natural logarithms of the singular values of the products
-    at the measured lags; `eigenvalues [T, S]` of the steps along the first; `matrix_free`, ln of the largest
-    singular value over all steps along it, found without a Jacobian (NaN where that doesn't settle)."""
-    lags = measured_lags(len(along))
-    jacobians = [np.asarray(step_jacobians(cell, params, along[:, i])) for i in range(along.shape[1])]
-    try:
-        leading = leading_singular_values(cell, params, along[:, 0], k=1)[0]
-    except ValueError:
-        leading = np.nan
-    return {
-        "spectra": np.stack([product_spectrum(js, [int(lag) for lag in lags]) for js in jacobians]),
-        "eigenvalues": jacobian_eigenvalues(jacobians[0]),
-        "matrix_free": leading,
-    }
-
-
-def tanh_theory(cell: Cell, params: Params, along: Array) -> np.ndarray | None:
-    """ln of the root mean square of the singular values that mean-field theory gives at the measured lags, `[K]`:
-    the sum of ½ ln χ_t over the steps multiplied. None where the cell is no tanh net."""
-    try:
-        gain, deviations = elman_deviations(cell, params, along)
-    except ValueError:
-        return None
-    exponents = tanh_mean_field_path(gain, deviations).exponent
-    return np.cumsum(exponents[::-1])[measured_lags(len(along)) - 1]
-
-
-def log_rms(spectra: np.ndarray) -> np.ndarray:
-    """ln √(mean σ²) from logarithms of singular values, `[..., S]` → `[...]`."""
-    return log_norms(spectra, "frobenius") - np.log(spectra.shape[-1]) / 2
 
 
 def summary(config: Config, found: Mapping[str, np.ndarray], moment: str) -> dict[str, Any]:

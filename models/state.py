@@ -32,6 +32,12 @@ def ravel_state(state: State) -> tuple[Array, Callable[[Array], State]]:
     return vector, restore
 
 
+def state_size(state: State) -> int:
+    """S, the length of the state's vector, without making it."""
+    inexact = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return sum(leaf.size * (2 if jnp.iscomplexobj(leaf) else 1) for leaf in inexact)
+
+
 def as_real(leaf: Array) -> Array:
     """A real or complex array as a real vector."""
     flat = leaf.ravel()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.clipping import Config, curve, diverged, format_table, learnt
+from experiments.clipping_shown import block, curve, diverged, learnt
 from tests.experiments.command import arrays_bytes, command
 
 SMALL = (
@@ -87,8 +87,7 @@ def test_outcomes_by_hand() -> None:
     arrays = {"held_out": math.log(4) * np.array([[0.49, 0.51, 1.99, 2.01, math.inf]])}
     np.testing.assert_array_equal(learnt("temporal_order", arrays), [[True, False, False, False, False]])
     np.testing.assert_array_equal(diverged("temporal_order", arrays), [[False, False, False, True, True]])
-    config = Config(clips=("none",), rates=(0.1,), problems=("temporal_order",))
-    shown = format_table(config, {"temporal_order": {"none": arrays | {"clipped": np.full((1, 5), 0.25)}}})
+    shown = block("temporal_order", {"none": arrays | {"clipped": np.full((1, 5), 0.25)}}, [0.1])
     assert shown.splitlines()[-1].split() == ["none", "2.8", "(2;", "25%)"]
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from analysis import tanh_mean_field
-from experiments.jacobian_spectra import Config, log_rms, measure, measured_lags, tanh_theory
+from experiments.jacobian_spectra import Config
+from experiments.jacobian_spectra_measured import log_rms, measure, measured_lags, tanh_theory
 from experiments.nets import held_out_inputs
 from models import GRU, Elman
 from tests.experiments.command import arrays_bytes, command, saved_state
