@@ -92,7 +92,8 @@ def measures(
     length = min(config.positions, len(seen))
     from_zero = by_position(losses_from_zero(model, after, seen, following, length))
     found |= {f"position|{k}": v for k, v in from_zero.items()}
-    found["carried"] = np.array(losses.mean())
+    if config.reading == "stream":
+        found["carried"] = np.array(losses.mean())
     lags = min(config.lags, len(seen))
     pieces = min(config.examples, len(seen) // lags)
     starts = np.linspace(0, len(seen) - lags, pieces).round().astype(int)
@@ -169,7 +170,7 @@ def draw(folder: Path) -> list[Path]:
         ),
         "perplexity_by_position": perplexity_by_position(
             **{key: found[f"position|{key}"] for key in ("position", "cross_entropy", "error")},
-            carried=float(found["carried"]),
+            carried=float(found["carried"]) if "carried" in found else None,
         ),
         "perplexity_by_frequency": perplexity_by_frequency(
             **{key: found[f"frequency|{key}"] for key in ("least", "cross_entropy", "share")}
