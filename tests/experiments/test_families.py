@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import families
+from experiments import families, language_model
 from models.ngram import perplexity, smoothed
 from models.ngram_counts import NgramCounts
 from tests.experiments.command import arrays_bytes, command
@@ -93,7 +93,7 @@ def test_resumed(run: Path, text: Path, tmp_path: Path, monkeypatch: pytest.Monk
         assert command(*arguments, "--run-dir", folder) == 130
     cells = []
 
-    def counted(run: object, config: families.Config, *others: object) -> object:
+    def counted(run: object, config: language_model.Config, *others: object) -> object:
         cells.append(config.cell)
         return trained(run, config, *others)  # type: ignore
 
