@@ -137,6 +137,9 @@ def health_figure(
                 )
         ax.set(title=f"leading {last} singular values of $J_T \\cdots J_{{T-k+1}}$")
         ax.set(ylabel="singular value", xlabel="training step")
+        low, high = ax.get_ylim()
+        if high - low < 0.01:  # all alike to rounding, as those of a fixed window are
+            ax.set_ylim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
         ax.yaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
         ax.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:g}}}$")
         ax.legend(handles=entries(lines), loc="best", ncols=2)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import style
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,11 +13,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import ArrayLike
 
 from analysis.drawing import (
-    COLOURS,
     COLUMN,
     GREY,
     PAGE,
     SETTINGS,
+    Numbers,
     add_legend,
     checked,
     count_along,
@@ -67,41 +68,52 @@ def perplexity_curves(
 
 
 def perplexity_by_position(
-    position: ArrayLike, cross_entropy: ArrayLike, error: ArrayLike, carried: float
+    position: ArrayLike,
+    cross_entropy: ArrayLike | Mapping[str, ArrayLike],
+    error: ArrayLike | Mapping[str, ArrayLike],
+    carried: float | None = None,
 ) -> Figure:
     """Perplexity of tokens against how many have been read since a state of zero, themselves counted.
 
-    `position [b]`, middles of bins; `cross_entropy [b]` and its standard error `error [b]`, nats. `carried` is the
-    mean loss of tokens whose state was carried on from the beginning of the text: a dashed line.
+    `position [b]`, middles of bins; `cross_entropy [b]` and its standard error `error [b]`, nats: of one model, or
+    by name of several. `carried` is the mean loss of tokens whose state was carried on from the beginning of the
+    text: a dashed line.
     """
     places = checked("positions", np.asarray(position, np.float64), "[b]")
-    means = demand_shape("cross entropies", cross_entropy, places.shape)
-    errors = demand_shape("errors", error, places.shape)
+    means = named("cross entropies", cross_entropy, places.shape, "state begun at zero")
+    errors = dict(zip(means, named("errors", error, places.shape, "").values(), strict=True))
+    styles = styles_of(means)
     with style.context(SETTINGS, after_reset=True):
-        figure = Figure(figsize=(COLUMN, 2.2), layout="constrained")
+        width = COLUMN if len(means) == 1 else 0.75 * PAGE
+        figure = Figure(figsize=(width, 2.2), layout="constrained")
         ax = figure.subplots()
         ax.set(xlabel="tokens read since a state of zero", ylabel="perplexity", xscale="log", yscale="log")
-        low, high = np.exp(means - errors), np.exp(means + errors)
-        ax.fill_between(places, low, high, color=COLOURS[0], alpha=0.25, linewidth=0)
-        line = ax.plot(places, np.exp(means), color=COLOURS[0], marker="o", label="state begun at zero")
-        label = "state carried through the text"
-        whole = ax.axhline(float(np.exp(carried)), color=GREY, lw=0.9, ls="--", label=label)
+        handles: list[Artist] = []
+        for name, mean in means.items():
+            low, high = np.exp(mean - errors[name]), np.exp(mean + errors[name])
+            ax.fill_between(places, low, high, color=styles[name]["color"], alpha=0.25, linewidth=0)
+            handles += ax.plot(places, np.exp(mean), marker="o", label=name, **styles[name])
+        if carried is not None:
+            label = "state carried through the text"
+            handles.append(ax.axhline(float(np.exp(carried)), color=GREY, lw=0.9, ls="--", label=label))
         plain_log(ax)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        add_legend(figure, [*line, whole])
+        add_legend(figure, handles)
     return figure
 
 
-def perplexity_by_frequency(least: ArrayLike, cross_entropy: ArrayLike, share: ArrayLike) -> Figure:
+def perplexity_by_frequency(
+    least: ArrayLike, cross_entropy: ArrayLike | Mapping[str, ArrayLike], share: ArrayLike
+) -> Figure:
     """Perplexity of tokens by how often their types stand in the training text, and each bin's share of tokens.
 
     `least [b]`: the smallest count of each bin (a decade wide; 0 for types that don't stand there);
-    `cross_entropy [b]`: nats; `share [b]` in 0 … 1.
+    `cross_entropy [b]`: nats, of one model, or by name of several; `share [b]` in 0 … 1.
     """
     counts = checked("counts", np.asarray(least, np.float64), "[b]")
-    losses = demand_shape("cross entropies", cross_entropy, counts.shape)
+    losses = named("cross entropies", cross_entropy, counts.shape, "perplexity")
     shares = demand_shape("shares", share, counts.shape)
-    places = np.arange(len(counts))
+    places, styles = np.arange(len(counts)), styles_of(losses)
     names = ["0" if count == 0 else f"{count:,.0f}–{10 * count - 1:,.0f}" for count in counts]
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(0.75 * PAGE, 2.3), layout="constrained")
@@ -120,11 +132,23 @@ def perplexity_by_frequency(least: ArrayLike, cross_entropy: ArrayLike, share: A
         other.spines["right"].set_visible(True)
         ax.set_zorder(other.get_zorder() + 1)
         ax.patch.set_visible(False)
-        line = ax.plot(places, np.exp(losses), color=COLOURS[0], marker="o", label="perplexity")
-        ax.set_ylim(*(10 ** decades(losses / np.log(10))).tolist())
+        handles: list[Artist] = []
+        for name, values in losses.items():
+            handles += ax.plot(places, np.exp(values), marker="o", label=name, **styles[name])
+        every = np.concatenate(list(losses.values()))
+        ax.set_ylim(*(10 ** decades(every / np.log(10))).tolist())
         plain_log(ax)
-        add_legend(figure, [*line, Patch(color="#d9d9d9", lw=0, label="share of the tokens")])
+        add_legend(figure, [*handles, Patch(color="#d9d9d9", lw=0, label="share of the tokens")])
     return figure
+
+
+def named(
+    what: str, values: ArrayLike | Mapping[str, ArrayLike], shape: tuple[int, ...], alone: str
+) -> dict[str, Numbers]:
+    """Columns by name; one that has none gets `alone`."""
+    given = values if isinstance(values, Mapping) else {alone: values}
+    demand_names(given, what)
+    return {name: demand_shape(what, column, shape) for name, column in given.items()}
 
 
 def plain_log(ax: Axes) -> None:
@@ -132,9 +156,11 @@ def plain_log(ax: Axes) -> None:
     low, high = ax.get_ylim()
     if high / low > 8:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
+    elif high / low > 3:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 100 else f"{value:.4g}")
+        FuncFormatter(lambda value, _: f"{value:,.0f}" if 100 <= value < 1e7 else f"{value:.4g}")
     )
     ax.yaxis.set_minor_formatter(NullFormatter())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks import jacobians, lyapunov
+from benchmarks import jacobians, language_model, lyapunov
 from benchmarks.compare import compare, peers, product_rate
 from benchmarks.report import page, plot, summary
 from benchmarks.work import FAMILIES, SIZES, Family, Work
@@ -36,6 +36,8 @@ class Config:
     """Of each turn; at least three calls."""
     analysis: bool = True
     """Step Jacobians and Lyapunov spectra too."""
+    language_model: bool = True
+    """The training step of a language model too."""
     out: Path = DOCS
     """Folder of the page, the plot and the times."""
 
@@ -54,6 +56,7 @@ def main(config: Config) -> None:
         "rows": [asdict(row) for row in rows],
         "jacobians": jacobians.measure() if config.analysis else [],
         "lyapunov": lyapunov.measure() if config.analysis else [],
+        "language_model": language_model.measure() if config.language_model else [],
     }
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "benchmarks.json").write_text(json.dumps(record))

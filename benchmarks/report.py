@@ -51,6 +51,8 @@ def page(record: dict[str, Any]) -> str:
         lines += ["## Step Jacobians", "", *jacobians(record["jacobians"]), ""]
     if record["lyapunov"]:
         lines += ["## Lyapunov spectrum", "", *exponents(record["lyapunov"]), ""]
+    if record["language_model"]:
+        lines += ["## Training step of a language model", "", *language_model(record["language_model"]), ""]
     return "\n".join(lines)
 
 
@@ -89,6 +91,25 @@ def exponents(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         ratio, apart = f"{row['seconds'] / ours[row['k']]:.2f}", f"{row['apart']:.1g}"
         lines.append(f"| {row['k']} | {row['side']} | {row['seconds']:.3f} | {ratio} | {apart} |")
+    return lines
+
+
+def language_model(rows: list[dict[str, Any]]) -> list[str]:
+    """A line a side."""
+    rivals = [row["tokens_per_second"] for row in rows if row["side"] == "PyTorch"]
+    lines = [
+        "The small LSTM of Zaremba, Sutskever & Vinyals 2014: embedding, two layers of 200 units, softmax over "
+        "10,000 words, 20 steps of 20 rows, clipping and gradient descent. `train_chunk` with the norms, metrics "
+        "and checks that every run of ours has, beside the same step in PyTorch; processes of their own, by turns "
+        "of 20 steps; the same weights and words, and the same losses to 1e-3 or the run is refused. Medians in "
+        "milliseconds, the quartiles' distance in brackets. By itself: `python -m benchmarks.language_model`.",
+        "",
+        "| | ms a step | tokens a second | times PyTorch |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        times = f"{row['tokens_per_second'] / rivals[0]:.2f}" if rivals else "–"
+        lines.append(f"| {row['side']} | {shown(row['times'])} | {row['tokens_per_second']:,.0f} | {times} |")
     return lines
 
 

@@ -3,13 +3,13 @@
 import functools
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import grain
 import jax
 import numpy as np
 from jaxtyping import Int
 
-from data.batch import Batch
 from data.examples import Example, collate, nothing_like
 from data.order import random_order
 from data.pipeline import Collate, read_options, share_of
@@ -83,17 +83,20 @@ def bucket_batches(
 
     rows = grain.MapDataset.range(sys.maxsize).map(read)
     identity = {"examples": len(source), "batch_size": batch_size, "seed": seed, "bounds": list(bounds)}
-    return BucketBatches(SavedIterator(rows, identity, read_options(threads)), collate)
+    return BucketBatches(SavedIterator(rows, identity, read_options(threads)), collate, per_epoch)
 
 
 class BucketBatches:
     """Batches from `(bound, examples)`; the state is that of `SavedIterator`."""
 
-    def __init__(self, rows: SavedIterator[tuple[int, list[Example]]], collate: Collate) -> None:
+    def __init__(
+        self, rows: SavedIterator[tuple[int, list[Example]]], collate: Collate, batches_per_epoch: int
+    ) -> None:
         self._rows = rows
         self._collate = collate
+        self.batches_per_epoch = batches_per_epoch
 
-    def take(self, count: int) -> Batch:
+    def take(self, count: int) -> Any:
         """The next `count` batches, NumPy leaves [count, ...]. Raises ValueError for count < 1."""
         taken = self._rows.take(count)
         length = max(bound for bound, _ in taken)

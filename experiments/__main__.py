@@ -30,6 +30,7 @@ NAMES = (
     "ngram",
     "language_model",
     "char_lm",
+    "families",
 )
 # Those that train one net and then tell of it, which several processes can share.
 IN_PROCESSES = ("adding", "copy_memory", "temporal_order", "digits", "language_model", "char_lm")

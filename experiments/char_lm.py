@@ -12,7 +12,7 @@ from typing import Annotated
 from data import TextConfig
 from experiments import language_model
 from experiments.run import Run
-from experiments.text_model import TextModelConfig
+from experiments.text_config import TextModelConfig
 from experiments.training import Flat
 from train import LoopConfig, OptimizerConfig
 

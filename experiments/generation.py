@@ -16,11 +16,12 @@ import tyro
 from data import Tokenizer, load_tokenizer
 from experiments.run import read_run
 from experiments.text import encoded_prompt
-from experiments.text_model import TextModelConfig, initial
+from experiments.text_config import TextModelConfig
+from experiments.text_model import first_state, initial
 from experiments.text_report import line_start
-from models import LanguageModel, Sampling, generate, initial_carry
+from models import LanguageModel, Sampling, generate
 from models.cell import Params, at_least
-from train import Checkpoints, create_state, evaluated_params
+from train import Checkpoints, evaluated_params
 
 LANGUAGE_MODELS = ("language_model", "char_lm")
 
@@ -99,8 +100,7 @@ def trained_model(folder: Path, *, best: bool = False) -> tuple[LanguageModel, P
         method=config.network.way,
     )
     params = initial(config, model)
-    carry = initial_carry(model, params, (config.batch_size,))
-    template = create_state(params, config.resolved(1)[1], jax.random.key(config.seed), carry)
+    template = first_state(config, model, params, config.resolved(1)[1])
     checkpoints = Checkpoints(folder / "checkpoints")
     if best:
         step = checkpoints.best()

@@ -36,14 +36,20 @@ def check_health(cell: Cell, config: HealthConfig) -> None:
 
 
 def health_probe(
-    cell: Cell, model: nn.Module, measure: Measured, batch: Batch, config: HealthConfig
+    cell: Cell,
+    model: nn.Module,
+    measure: Measured,
+    batch: Batch,
+    config: HealthConfig,
+    method: str = "__call__",
 ) -> Probe | None:
-    """What `fit` is to ask for, on the longest sequences of a batch; None where nothing is asked for."""
+    """What `fit` is to ask for, on the longest sequences of a batch; None where nothing is asked for. `method` of
+    the model makes the answer that is measured."""
     if not config.every:
         return None
     check_health(cell, config)
     batch = longest(batch, config.examples)
-    inside = Inside(model, measure)
+    inside = Inside(model, measure, method)
 
     def ask(state: TrainState) -> dict[str, float]:
         params = on_first_device(state.params)
@@ -175,11 +181,13 @@ def incident_sentence(report: Mapping[str, Any]) -> str:
     )
 
 
-def explainer(cell: Cell, model: nn.Module, measure: Measured) -> Callable[[TrainState, Any], dict[str, Any]]:
+def explainer(
+    cell: Cell, model: nn.Module, measure: Measured, method: str = "__call__"
+) -> Callable[[TrainState, Any], dict[str, Any]]:
     """What `fit` asks where a loss or gradient isn't finite: `first_nonfinite` of that batch, as JSON holds it."""
-    inside = Inside(model, measure)
+    inside = Inside(model, measure, method)
 
-    def explain(state: TrainState, batch: Batch) -> dict[str, Any]:
+    def explain(state: TrainState, batch: Any) -> dict[str, Any]:
         if not is_causal(cell):
             return {}  # it has no step, hence no first one
         params = on_first_device(state.params)

@@ -36,12 +36,16 @@ class Replayed(Cell):
 
 @dataclass(frozen=True)
 class Inside:
-    """A model and what it is to make small: the first of what `measure` gives of an answer and a batch."""
+    """A model and what it is to make small: the first of what `measure` gives of an answer and a batch.
+
+    A batch is a `Batch`, or of any other kind that has `inputs`, `mask` and what `measure` asks of it.
+    """
 
     model: nn.Module
     measure: Measured
+    method: str = "__call__"  # of the model, which makes the answer
 
-    def entry(self, params: Params, batch: Batch) -> tuple[Params, Array]:
+    def entry(self, params: Params, batch: Any) -> tuple[Params, Array]:
         """The cell's own parameters, and what it reads: `[T, B, D]`, zero where masked."""
         batch = jax.tree.map(jnp.asarray, batch)
         found: list[tuple[Params, Array]] = []
@@ -52,7 +56,7 @@ class Inside:
             return call(*args, **options)
 
         with nn.intercept_methods(enter):
-            self.model.apply(params, batch.inputs, mask=batch.mask)
+            self.model.apply(params, batch.inputs, mask=batch.mask, method=self.method)
         if not found:
             raise ValueError(
                 f"a {type(self.model).__name__} holds no Recurrent whose cell could be looked at"
@@ -60,7 +64,7 @@ class Inside:
         own, xs = found[0]
         return own, jnp.where(jnp.asarray(batch.mask)[..., None], xs, 0)
 
-    def loss(self, params: Params, batch: Batch) -> Callable[[State, Output], Array]:
+    def loss(self, params: Params, batch: Any) -> Callable[[State, Output], Array]:
         """The loss, summed over the batch, as a function of the cell's final state and outputs."""
         batch = jax.tree.map(jnp.asarray, batch)
 
@@ -73,7 +77,7 @@ class Inside:
                 return (final, given[1]) if through is unroll else given
 
             with nn.intercept_methods(replay):
-                answer = self.model.apply(params, batch.inputs, mask=batch.mask)
+                answer = self.model.apply(params, batch.inputs, mask=batch.mask, method=self.method)
             (total, _), *_ = self.measure(jnp.asarray(answer), batch).values()
             return total
 

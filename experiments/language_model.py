@@ -1,9 +1,10 @@
 """Language model: the next word from the words before it, by a recurrent net; perplexity, gradients, samples.
 
 Trained on the training split of a text (--data.dir, or the prose of Python's language reference) by truncated
-backpropagation with a carried state. --preset zaremba_small is the small, unregularised LSTM of Zaremba, Sutskever
-& Vinyals 2014 on PTB; --cell "window(order=5, direct=True)" is the fixed-window model of Bengio et al. 2003.
-Perplexities count every token, line ends among them, as the literature does on PTB.
+backpropagation with a carried state, or with --reading lines on each line by itself. --preset zaremba_small is the
+small, unregularised LSTM of Zaremba, Sutskever & Vinyals 2014 on PTB; --preset bengio is the fixed-window model of
+Bengio et al. 2003, on any text. Perplexities count every token, line ends among them, as the literature does on
+PTB.
 """
 
 from collections.abc import Mapping
@@ -15,14 +16,15 @@ from data import load_corpus
 from experiments import text_report
 from experiments.network import NetworkConfig
 from experiments.run import Run
-from experiments.text_model import ENDLESS, TextModelConfig, remember_text, train_text_model
+from experiments.text_config import ENDLESS, TextModelConfig, TextTraining
+from experiments.text_model import remember_text, train_text_model
 from experiments.training import Flat
 from train import LoopConfig, OptimizerConfig
 
 
 @dataclass(frozen=True)
-class Config(TextModelConfig):
-    """Language model."""
+class WordTraining(TextTraining):
+    """How models of words are trained."""
 
     hidden_size: int = 128
     """Units of the cell, H."""
@@ -40,7 +42,23 @@ class Config(TextModelConfig):
     )
 
 
+@dataclass(frozen=True)
+class Config(WordTraining, TextModelConfig):
+    """Language model."""
+
+
 PRESETS: Mapping[str, Config] = {
+    # Bengio, Ducharme, Vincent & Jauvin 2003, table 1, MLP1: n = 5, 50 hidden units, 60 features a word, direct
+    # connections. Their training, word by word at a falling rate with weight decay, is Adam and dropout here.
+    "bengio": Config(
+        preset="bengio",
+        cell="window(order=5, direct=True)",
+        hidden_size=50,
+        embedding_size=60,
+        tied=False,
+        loop=LoopConfig(steps=1000, eval_every=100),
+        optimizer=OptimizerConfig(learning_rate=5e-3, schedule="cosine", decay_steps=1000),
+    ),
     # Zaremba, Sutskever & Vinyals 2014, section 4.1, "non-regularized LSTM": 115.91 on PTB's test text.
     "zaremba_small": Config(
         preset="zaremba_small",

@@ -14,15 +14,14 @@ from data import Corpus, Tokenizer, pairs
 from experiments.network import NetworkConfig
 from experiments.run import Run, read_arrays, read_run
 from experiments.text import bits_per_character
+from experiments.text_batches import split_losses
+from experiments.text_config import TextModelConfig
 from experiments.text_measures import (
     by_frequency,
     by_position,
     losses_from_zero,
     text_gradients,
-    token_losses,
-    whole_text,
 )
-from experiments.text_model import TextModelConfig, stream
 from experiments.training import training_record
 from models import LanguageModel, Sampling, generate
 from models.cell import Params
@@ -41,8 +40,7 @@ def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, af
     losses: dict[str, np.ndarray] = {}
     results: dict[str, Any] = {"sources": dict(corpus.origin)}
     for split in held_out:
-        text = whole_text(stream(corpus, split, config.test_rows, BATCH))
-        losses[split] = token_losses(model, after, text)
+        losses[split] = split_losses(model, after, corpus, split, config.reading, config.test_rows, BATCH)
         results[split] = scores(losses[split], corpus, split) | {f"{ORDER}_gram_perplexity": rivals[split]}
     last = held_out[-1]
     run.write_arrays("curves", training_record(run.folder))
@@ -87,11 +85,15 @@ def measures(
     """What the figures are drawn from: by position, by frequency, gradients by lag before and after training."""
     vocabulary = corpus.tokenizer.vocabulary
     seen, following = pairs(corpus.split(split), vocabulary.end_id)
-    found = {f"frequency|{k}": v for k, v in by_frequency(losses, following, vocabulary.counts).items()}
+    found = {
+        f"frequency|{k}": v
+        for k, v in by_frequency(losses, corpus.split(split)[-len(losses) :], vocabulary.counts).items()
+    }
     length = min(config.positions, len(seen))
     from_zero = by_position(losses_from_zero(model, after, seen, following, length))
     found |= {f"position|{k}": v for k, v in from_zero.items()}
-    found["carried"] = np.array(losses.mean())
+    if config.reading == "stream":
+        found["carried"] = np.array(losses.mean())
     lags = min(config.lags, len(seen))
     pieces = min(config.examples, len(seen) // lags)
     starts = np.linspace(0, len(seen) - lags, pieces).round().astype(int)
@@ -140,8 +142,13 @@ def format_table(results: dict[str, Any], splits: list[str]) -> str:
     }
     lines = ["".join([f"{'':<36}", *(f"{split:>12}" for split in splits)])]
     for key, (name, digits) in rows.items():
-        lines.append("".join([f"{name:<36}", *(f"{results[s][key]:>12{digits}}" for s in splits)]))
+        lines.append("".join([f"{name:<36}", *(f"{shown(results[s][key], digits):>12}" for s in splits)]))
     return "\n".join(lines)
+
+
+def shown(value: float | int, digits: str) -> str:
+    """A number as a table holds it, one that training has driven beyond all bounds too."""
+    return f"{value:{digits}}" if value < 1e7 else f"{value:.3g}"
 
 
 def draw(folder: Path) -> list[Path]:
@@ -163,7 +170,7 @@ def draw(folder: Path) -> list[Path]:
         ),
         "perplexity_by_position": perplexity_by_position(
             **{key: found[f"position|{key}"] for key in ("position", "cross_entropy", "error")},
-            carried=float(found["carried"]),
+            carried=float(found["carried"]) if "carried" in found else None,
         ),
         "perplexity_by_frequency": perplexity_by_frequency(
             **{key: found[f"frequency|{key}"] for key in ("least", "cross_entropy", "share")}

@@ -204,6 +204,7 @@ def train_model(
             about=run.about,
             probe=probe,
             explain=explainer(cell, model, measure),
+            plateau_of=first_measure(model, measure, params, validation[0]),
         )
     if probe is not None:
         draw_health(run.folder)
@@ -212,6 +213,17 @@ def train_model(
     only_first_goes_on()
     # On one device: what is measured of them next would else be computed on each.
     return jax.device_put(result.state.params, jax.local_devices()[0])
+
+
+def first_measure(model: nn.Module, measure: Measure, params: Params, batch: Batch) -> str:
+    """The name of what training makes small."""
+    names: list[str] = []
+
+    def ask(params: Params) -> None:  # for what comes out of a transformation is sorted by name
+        names.extend(measure(jnp.asarray(model.apply(params, batch.inputs, mask=batch.mask)), batch))
+
+    jax.eval_shape(ask, params)
+    return names[0]
 
 
 def cell_of(model: nn.Module) -> Cell:

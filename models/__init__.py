@@ -50,7 +50,7 @@ from models.layer import Layer
 from models.newton import Newton
 from models.recurrence import unroll, unroll_with_info
 from models.recurrent import Recurrent
-from models.sampling import Sampling, generate
+from models.sampling import Sampling, generate, scheduled_inputs
 from models.softmax import cross_entropies, summed_cross_entropy
 from models.stacked import Stacked
 from models.streaming import stream
@@ -122,6 +122,7 @@ __all__ = [
     "irnn",
     "linear_schedule",
     "sampled",
+    "scheduled_inputs",
     "scheduled_sampling",
     "stream",
     "summed_cross_entropy",

@@ -74,6 +74,12 @@ class LanguageModel(nn.Module):
         kernel, bias = self.readout()
         return ys @ kernel + bias.reshape((1,) * (ys.ndim - 1) + bias.shape)
 
+    def predictions(
+        self, tokens: Int[Array, "T *batch"], *, mask: Bool[Array, "T *batch"] | None = None
+    ) -> Float[Array, "T *batch V"]:
+        """z of every step, from the first state: V numbers for each token, so for short texts."""
+        return self.logits(self(tokens, mask=mask)[1])
+
     def loss(
         self,
         tokens: Int[Array, "T *batch"],

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from models.cell import Array, Key, Params, at_least
+from models.cell import Array, Key, Params, State, at_least
+from models.decoding import sampled, scheduled_sampling
 from models.language_model import LanguageModel
-from models.streaming import stream
+from models.streaming import advance, stream
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,36 @@ def generate(
         token = int(_draw(model, sampling, params, y, jax.random.fold_in(key, drawn)))
         drawn += 1
         yield token
+
+
+def scheduled_inputs(
+    model: LanguageModel,
+    params: Params,
+    tokens: Int[Array, "T *batch"],
+    state: State,
+    key: Key,
+    probability: float | Float[Array, "*batch"],
+) -> Int[Array, "T *batch"]:
+    """The inputs of scheduled sampling: after the first, each is with the given probability no longer the right
+    one but drawn from what the model predicts there, having read what was put in before it.
+
+    Given to `model.loss` they make the training of Bengio et al. 2015, for no gradient passes through what is fed
+    (`scheduled_sampling`): the draws, by the model as it is in evaluation, may all be made first, and what is
+    differentiated is the model's usual way through time.
+    """
+    params, state = jax.lax.stop_gradient((params, state))
+    cell, own = model.cell, params["params"]["recurrent"]["cell"]
+    weights = cell.prepare(own, batch_shape=tokens.shape[1:])
+
+    def step(state: State, token: Array) -> tuple[State, tuple[Array, Array]]:
+        state, y = advance(cell, weights, state, _embedded(params, token))
+        return state, (token, y)
+
+    def drawn(output: tuple[Array, Array], key: Key | None) -> Array:
+        return sampled(jnp.asarray(model.apply(params, output[1], method="logits")), key)
+
+    _, (fed, _) = scheduled_sampling(step, state, tokens, key, probability, drawn)
+    return fed
 
 
 @jax.jit

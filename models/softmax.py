@@ -52,14 +52,15 @@ def _with_gradients(
     top = jnp.max(z, axis=-1, keepdims=True)
     # Without the barrier XLA takes the exponentials anew in each of the places that they go to.
     powers = jax.lax.optimization_barrier(jnp.exp(z - top))
-    total = jnp.sum(powers, axis=-1, keepdims=True)
-    loss = jnp.sum(weights * (jnp.log(total[:, 0]) + top[:, 0] - chosen(z, targets)))
-    dz = powers * (weights[:, None] / total)
-    dz = dz.at[jnp.arange(len(targets)), targets].add(-weights)
+    total = jnp.sum(powers, axis=-1)
+    loss = jnp.sum(weights * (jnp.log(total) + top[:, 0] - chosen(z, targets)))
+    # ∂L/∂z is `scale` times what stands here: scaled is what it is multiplied with, which is smaller.
+    scale = (weights / total)[:, None]
+    left = powers.at[jnp.arange(len(targets)), targets].add(-total)
     return loss, (
-        (dz @ kernel.T).astype(hidden.dtype),
-        (hidden.T @ dz).astype(kernel.dtype),
-        jnp.sum(dz, axis=0).astype(bias.dtype),
+        (scale * (left @ kernel.T)).astype(hidden.dtype),
+        ((scale * hidden).T @ left).astype(kernel.dtype),
+        (scale[:, 0] @ left).astype(bias.dtype),
     )
 
 

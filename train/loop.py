@@ -1,5 +1,6 @@
 """The training loop: chunks of steps, and between them evaluation, logging, saving."""
 
+import dataclasses
 import io
 import math
 import time
@@ -21,6 +22,7 @@ from train.incidents import REPORTED, SPLIT, Explain, Incidents, passed_over, sl
 from train.loop_config import LoopConfig, next_boundary
 from train.nonfinite import NonFinite, faulty_parameters
 from train.optimizer import OptimizerConfig
+from train.plateau import slower
 from train.probe import Probe, Reports
 from train.processes import agree_to_stop, gathered, home_of_first, joined, leads, own_view, told_by_first
 from train.progress import Progress
@@ -88,6 +90,7 @@ def fit(
     stop: StopRequest | None = None,
     label: str = "",
     stream: Any = None,
+    plateau_of: str | None = None,
 ) -> Result:
     """Trains until `config.steps` updates are done, an evaluation says enough, or a stop is requested.
 
@@ -120,6 +123,7 @@ def fit(
         stop: see `stop_on_signals`.
         label: a word in front of the progress line.
         stream: the text stream where progress is shown, standard error by default.
+        plateau_of: the mean that the schedule "validation_plateau" watches.
 
     Raises:
         ValueError: the folder holds a run already; or, on resuming, one of another model, `about` other things, or
@@ -133,6 +137,10 @@ def fit(
     if eval_fn is not None and not validation:
         raise ValueError(
             "eval_fn is given but there is no validation batch to evaluate on; give some, or no eval_fn"
+        )
+    if optimizer.schedule == "validation_plateau" and (eval_fn is None or plateau_of is None):
+        raise ValueError(
+            "optimizer.schedule is validation_plateau, and there is no validation loss here to watch: take another"
         )
     folder, stop = Path(folder), stop or StopRequest()
     mesh = batch_mesh(processes="all") if mesh is None else mesh
@@ -276,6 +284,12 @@ def fit(
                 if score is not None and (not best or score < best[1]):
                     best = [step, score]
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
+                if optimizer.schedule == "validation_plateau" and plateau_of is not None:
+                    losses = told_by_first(
+                        [record[plateau_of] for record in tracker.records("validation")], mesh
+                    )
+                    opt_state = slower(state.opt_state, losses, optimizer.patience, optimizer.decay_rate)
+                    state = dataclasses.replace(state, opt_state=opt_state)
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
             reports.report(step, own_view(state, mesh))
             if step % config.save_every == 0 or step == config.steps:

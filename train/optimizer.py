@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import optax
 
 from train.averaging import average_parameters
+from train.plateau import scaled_from_outside
 
 Clip = Literal["none", "value", "block_rms", "block_norm", "global_norm", "adaptive"]
-SCHEDULES = ("constant", "cosine", "exponential", "warmup_cosine", "plateau")
+Schedule = Literal["constant", "cosine", "exponential", "warmup_cosine", "plateau", "validation_plateau"]
+PLATEAUS = ("plateau", "validation_plateau")
 
 
 @dataclass(frozen=True)
@@ -25,20 +27,20 @@ class OptimizerConfig:
     """sgd; momentum (Polyak 1964); adam (Kingma & Ba 2015); rmsprop (Tieleman & Hinton 2012)."""
     learning_rate: float = 1e-3
     """The rate, or the highest rate of a schedule."""
-    schedule: Literal["constant", "cosine", "exponential", "warmup_cosine", "plateau"] = "constant"
+    schedule: Schedule = "constant"
     """How the rate changes; warmup_cosine rises from 0 in a straight line first: its first update is nil; plateau
-    falls where the training loss has stopped falling."""
+    falls where the training loss has stopped falling, validation_plateau where that of the evaluations has."""
     decay_steps: int = 0
     """cosine: steps until the end rate, warm-up included; exponential: steps for one factor decay_rate; plateau:
     steps whose mean loss is compared with the best so far."""
     decay_rate: float = 0.5
-    """exponential, plateau: the factor by which the rate falls."""
+    """exponential, the plateaus: the factor by which the rate falls."""
     decay_begin: int = 0
     """exponential: steps before it begins to fall."""
     staircase: bool = False
     """exponential: fall at once at the end of every decay_steps steps, rather than at each step."""
     patience: int = 1
-    """plateau: means in a row, no better than the best, before the rate falls."""
+    """the plateaus: means, or evaluations, in a row that are no better than the best before the rate falls."""
     warmup_steps: int = 0
     """warmup_cosine: steps until the highest rate."""
     end_fraction: float = 0.0
@@ -63,7 +65,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         require_choice("name", self.name, ("sgd", "momentum", "adam", "rmsprop"))
-        require_choice("schedule", self.schedule, SCHEDULES)
+        require_choice("schedule", self.schedule, get_args(Schedule))
         require_choice("clip", self.clip, get_args(Clip))
         require_positive("learning_rate", self.learning_rate)
         require_positive("epsilon", self.epsilon)
@@ -76,15 +78,15 @@ class OptimizerConfig:
             raise ValueError(f"optimizer.end_fraction is {self.end_fraction}; it must lie in [0, 1]")
         if self.schedule == "exponential":
             require_positive("decay_rate", self.decay_rate)
-        if self.schedule == "plateau" and not 0 < self.decay_rate < 1:
+        if self.schedule in PLATEAUS and not 0 < self.decay_rate < 1:
             raise ValueError(
-                f"optimizer.decay_rate is {self.decay_rate}; for plateau it must lie between 0 and 1"
+                f"optimizer.decay_rate is {self.decay_rate}; for {self.schedule} it must lie between 0 and 1"
             )
         for field, least in (("decay_begin", 0), ("patience", 1), ("average_from", 0)):
             value = getattr(self, field)
             if value is not None and value < least:
                 raise ValueError(f"optimizer.{field} is {value}; it must be {least} or more")
-        if self.schedule != "constant" and self.decay_steps <= 0:
+        if self.schedule not in ("constant", "validation_plateau") and self.decay_steps <= 0:
             raise ValueError(
                 f"optimizer.decay_steps is {self.decay_steps}; "
                 f"for the schedule {self.schedule} it must be above 0"
@@ -103,7 +105,8 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtra
     adam m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², −η m̂/(√v̂ + ε) with m̂, v̂ the bias-corrected means;
     rmsprop v ← ρv + (1−ρ)g², −η g/√(v + ε).
 
-    On a plateau its `update` wants the loss, `value=`; every one of ours takes it.
+    On a plateau its `update` wants the loss, `value=`; every one of ours takes it. On that of the validation loss
+    the loop sets the scale of the updates after each evaluation (`train.plateau`).
     """
     parts = [rule(config)]
     if config.schedule == "plateau":
@@ -112,6 +115,8 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtra
                 config.decay_rate, config.patience, accumulation_size=config.decay_steps
             )
         )
+    if config.schedule == "validation_plateau":
+        parts.append(scaled_from_outside())
     if config.average_from is not None:
         parts.append(average_parameters(config.average_from))
     return optax.with_extra_args_support(parts[0] if len(parts) == 1 else optax.chain(*parts))
@@ -191,7 +196,7 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
     """The learning rate as a function of the number of updates done; on a plateau, the highest."""
     peak, end = config.learning_rate, config.learning_rate * config.end_fraction
     match config.schedule:
-        case "constant" | "plateau":
+        case "constant" | "plateau" | "validation_plateau":
             return optax.constant_schedule(peak)
         case "cosine":
             return optax.cosine_decay_schedule(peak, config.decay_steps, alpha=config.end_fraction)
@@ -210,7 +215,7 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
 def rate_of(config: OptimizerConfig, step: jax.Array | int, opt_state: optax.OptState) -> jax.Array:
     """The learning rate of the update that `opt_state` came out of, `step` updates being done before it."""
     rate = jnp.asarray(make_schedule(config)(step), jnp.float32)
-    if config.schedule != "plateau":
+    if config.schedule not in PLATEAUS:
         return rate
     return rate * optax.tree.get(opt_state, "scale")
 

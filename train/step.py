@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from train.checks import check_carry, check_names, check_pairs
 from train.metrics import SumCount, mean
+from train.norms import norm_after_clipping, norm_of_update
 from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, rate_of
 from train.sharding import (
     EVERYWHERE,
@@ -93,7 +94,7 @@ def train_step(
 
     Returns:
         The next state, and scalars: `loss`, `grad_norm` (Euclidean norm of the whole gradient before
-        clipping), `clipped_norm` (after), `update_norm`, `param_norm` (after the update), `learning_rate`,
+        clipping), `clipped_norm` (after), `update_norm`, `param_norm` (of the next state), `learning_rate`,
         `finite`, and the metrics of `loss_fn`.
 
     Raises:
@@ -110,23 +111,26 @@ def train_step(
     updates = jax.tree.map_with_path(lambda path, u: jnp.zeros_like(u) if is_average(path) else u, updates)
     params = optax.apply_updates(state.params, updates)
 
-    grad_norm, update_norm = optax.tree.norm(gradient), optax.tree.norm(updates)
+    rate, grad_norm = rate_of(optimizer, state.step, opt_state), optax.tree.norm(gradient)
+    clipped_norm = norm_after_clipping(optimizer, grad_norm, clipped)
+    update_norm = norm_of_update(optimizer, rate * clipped_norm, updates)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)
-    metrics = {
-        "loss": loss,
-        "grad_norm": grad_norm,
-        "clipped_norm": optax.tree.norm(clipped),
-        "update_norm": update_norm,
-        "param_norm": optax.tree.norm(params),
-        "learning_rate": rate_of(optimizer, state.step, opt_state),
-        "finite": finite,
-        **extra,
-    }
     if refresh is not None:
         params = refresh(params, batch, jax.random.fold_in(key_of_step(state, axis_name), 1))
     new = (state.step + 1, params, opt_state, carry)
     old = (state.step, state.params, state.opt_state, state.carry)
-    return TrainState(*jax.tree.map(partial(jnp.where, finite), new, old), key=state.key), metrics
+    following = TrainState(*jax.tree.map(partial(jnp.where, finite), new, old), key=state.key)
+    return following, {
+        "loss": loss,
+        "grad_norm": grad_norm,
+        "clipped_norm": clipped_norm,
+        "update_norm": update_norm,
+        # Of what is kept: of `params` XLA would make the whole update once more to measure it.
+        "param_norm": optax.tree.norm(following.params),
+        "learning_rate": rate,
+        "finite": finite,
+        **extra,
+    }
 
 
 def key_of_step(state: TrainState, axis_name: str | None) -> jax.Array:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from analysis.figures_families import families_side_by_side
 from analysis.figures_text import perplexity_by_frequency, perplexity_by_position, perplexity_curves
 
 CURVES = {
@@ -48,6 +49,40 @@ def test_frequency() -> None:
     np.testing.assert_allclose(line(figure, 0, 0), np.exp([9, 5, 1]))
     bars: Any = figure.axes[1].patches
     assert [bar.get_height() for bar in bars] == [0.1, 0.2, 0.7]
+
+
+def test_several_models() -> None:
+    """A line a name, in one panel."""
+    losses = {"window": [9.0, 5.0, 1.0], "lstm": [8.0, 4.0, 0.5]}
+    figure = perplexity_by_frequency([0, 1, 1000], losses, [0.1, 0.2, 0.7])
+    assert legend(figure) == ["window", "lstm", "share of the tokens"]
+    np.testing.assert_allclose(line(figure, 0, 1), np.exp([8, 4, 0.5]))
+    figure = perplexity_by_position([1, 2, 8], losses, {name: [0.1] * 3 for name in losses})
+    assert legend(figure) == ["window", "lstm"]
+    np.testing.assert_allclose(line(figure, 0, 1), np.exp([8, 4, 0.5]))
+
+
+def test_families() -> None:
+    """Left a line a kind against n, and one across for each net that sees all before; right, training; a name looks
+    the same in both."""
+    by_order = {
+        "window": {"order": [3, 5], "perplexity": [70, 60]},
+        "n-gram": {"order": [1, 2], "perplexity": [9, 8]},
+    }
+    curves = {
+        "window": {"step": [1, 2], "cross_entropy": [5, 4]},
+        "lstm": {"step": [1, 2], "cross_entropy": [6, 3]},
+    }
+    figure = families_side_by_side(by_order, {"lstm": 55.0, "lstm + n-gram": 50.0}, curves, split="test")
+    assert legend(figure) == ["window", "lstm", "n-gram", "lstm + n-gram"]
+    np.testing.assert_array_equal(line(figure, 0, 0), [70, 60])
+    assert [line(figure, 0, place)[0] for place in (2, 3)] == [55, 50]
+    np.testing.assert_allclose(line(figure, 1, 1), np.exp([6, 3]))
+    left, right = (axes.lines for axes in figure.axes)
+    assert left[0].get_color() == right[0].get_color() != left[2].get_color() == right[1].get_color()
+    assert figure.axes[0].get_ylabel() == "perplexity, test"
+    with pytest.raises(ValueError, match="no perplexities to draw"):
+        families_side_by_side({}, {}, {}, split="test")
 
 
 def test_refused() -> None:

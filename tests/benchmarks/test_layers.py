@@ -89,6 +89,10 @@ RECORD: dict[str, Any] = {
         {"k": 32, "side": "ours", "seconds": 0.2, "apart": 0.0},
         {"k": 32, "side": "torch", "seconds": 0.5, "apart": 2e-6},
     ],
+    "language_model": [
+        {"side": "ours", "times": [0.04] * 4, "tokens_per_second": 1e4, "apart": 0.0},
+        {"side": "PyTorch", "times": [0.05] * 4, "tokens_per_second": 8e3, "apart": 1e-5},
+    ],
     "rows": [
         *measured(
             "lstm",
@@ -121,6 +125,7 @@ def test_page(tmp_path: Path) -> None:
     assert "| 2 (0) | 5 (0) | 1 (0) | 3 (0) | 1.5 (0) | 0 | 0% | 75% |" in text
     assert "| 16, 512 | LSTM | 4 (1.0) | 8 (2.0) |" in text
     assert "| 32 | torch | 0.500 | 2.50 | 2e-06 |" in text
+    assert "| ours | 40 (0) | 10,000 | 1.25 |" in text
     assert (tmp_path / "benchmarks.png").stat().st_size > 10_000
 
 

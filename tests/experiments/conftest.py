@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.command import LEAKY, SMALL, command, unboxed
+from tests.experiments.small_text import TINY, write
 
 OPTIONS: dict[str, tuple[str | float, ...]] = {
     "adding": ("--cell", "elman", "--length", 10, *SMALL),
@@ -115,3 +116,26 @@ def finished(options: dict[str, tuple[str | float, ...]], shared: Path) -> Calla
         return folder
 
     return run
+
+
+@pytest.fixture
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs and caches of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small text of three files."""
+    return write(tmp_path_factory.mktemp("text") / "files")
+
+
+@pytest.fixture(scope="session")
+def words(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on its words; to be read only."""
+    folder = tmp_path_factory.mktemp("runs") / "words"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
+        assert command("language_model", *TINY, "--data.dir", text, "--run-dir", folder) == 0
+    return folder

@@ -1,14 +1,28 @@
 """Which tokens are drawn, and how often: exact at a small V."""
 
 import itertools
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import LSTM, LanguageModel, Sampling, free_running, generate, initial_carry, unroll
+from models import (
+    LSTM,
+    LanguageModel,
+    Sampling,
+    free_running,
+    generate,
+    initial_carry,
+    sampled,
+    scheduled_inputs,
+    scheduled_sampling,
+    unroll,
+)
 from models.cell import Array, Params, State
+from models.language_model import uniform_like
 
 P = np.array([0.5, 0.2, 0.2, 0.06, 0.04])
 Z = jnp.log(jnp.asarray(P, jnp.float32)) + 7.0
@@ -130,3 +144,41 @@ def test_another_key_draws_another_text(params: Params) -> None:
 def test_an_empty_prompt() -> None:
     with pytest.raises(ValueError, match="an empty prompt leaves nothing to go on from"):
         next(generate(MODEL, {}, [], Sampling(), jax.random.key(0)))
+
+
+def test_scheduled_inputs(x64: None) -> None:
+    """Fed to the model's loss they give that of `scheduled_sampling` written out, and its gradient: in that one the
+    draws are made amid the steps that are differentiated."""
+    model, key = LanguageModel(LSTM(3), 5, 4), jax.random.key(2)
+    random = np.random.default_rng(0)
+    tokens, targets = (jnp.asarray(random.integers(0, 5, (7, 3)), jnp.int32) for _ in range(2))
+    params = uniform_like(model.init(jax.random.key(0), tokens), jax.random.key(1), 1.0)
+    share = jnp.array([0.0, 0.5, 1.0])
+
+    def loss(params: Any) -> Any:
+        state = initial_carry(model, params, (3,))
+        fed = scheduled_inputs(model, params, tokens, state, key, share)
+        total: Any = model.apply(params, fed, targets, state, method="loss")
+        return total[0], fed
+
+    def written_out(params: Any) -> Any:
+        inner = params["params"]
+        own = inner["recurrent"]["cell"]
+
+        def step(state: Any, token: jax.Array) -> Any:
+            x = inner["embedding"]["embedding"][token]
+            state, y = model.cell.step(own, state, model.cell.drive(own, x))
+            return state, y @ inner["kernel"] + inner["bias"][None]
+
+        state = initial_carry(model, params, (3,))
+        _, logits = scheduled_sampling(step, state, tokens, key, share, sampled)
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], axis=-1)
+        return -jnp.sum(chosen)
+
+    (found, fed), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+    expected, by_hand = jax.value_and_grad(written_out)(params)
+    assert float(found) == pytest.approx(float(expected), rel=1e-12)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12), gradient, by_hand)
+    np.testing.assert_array_equal(fed[0], tokens[0])
+    np.testing.assert_array_equal(fed[:, 0], tokens[:, 0])
+    assert not np.array_equal(fed[:, 2], tokens[:, 2])

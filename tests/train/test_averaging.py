@@ -1,4 +1,4 @@
-"""Averaged SGD, decay on a plateau and decay in stairs, against loops written out in NumPy."""
+"""Averaged SGD, decay on plateaus and decay in stairs, against loops written out in NumPy."""
 
 import dataclasses
 from pathlib import Path
@@ -11,8 +11,9 @@ import pytest
 
 from tests.train.toy import LOOP, ToyBatches, eval_fn, toy_batch, toy_state
 from tests.train.toy import loss_fn as toy_loss
-from train import OptimizerConfig, create_state, evaluated_params, fit, make_schedule
+from train import OptimizerConfig, create_state, evaluated_params, fit, make_schedule, read_metrics
 from train.metrics import SumCount
+from train.plateau import falls
 from train.state import TrainState
 from train.step import train_chunk
 
@@ -137,3 +138,52 @@ def test_stairs() -> None:
 def test_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OptimizerConfig(**options)
+
+
+def test_falls() -> None:
+    """Each time so many in a row were no better than the best."""
+    assert [falls([4.0, 3.0, 3.0, 5.0, 2.0, 2.0, 2.0, 1.0][:n], 2) for n in range(9)] == [
+        0,
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+        2,
+        2,
+    ]
+    assert falls([3.0, 2.0, 2.0, 2.0, 2.0], 1) == 3
+    assert falls([float("nan"), float("nan"), 1.0], 1) == 2
+
+
+def test_validation_plateau(tmp_path: Path) -> None:
+    """The rate of each step is what the evaluations before it leave, resumed or not, and the bits are the same."""
+    config = OptimizerConfig(
+        "sgd", 0.2, schedule="validation_plateau", decay_rate=0.5, patience=1, clip="none"
+    )
+    loop = dataclasses.replace(LOOP, steps=90, eval_every=10, log_every=1, save_every=20)
+
+    def trained(folder: Path, steps: int, **options: Any) -> Any:
+        return fit(
+            toy_state(config), loss_fn=toy_loss, optimizer=config, batches=ToyBatches(), folder=folder,
+            config=dataclasses.replace(loop, steps=steps), eval_fn=eval_fn, plateau_of="error",
+            validation=[toy_batch(10_000)], **options,
+        )  # fmt: skip
+
+    whole = trained(tmp_path / "whole", 90)
+    records = read_metrics(tmp_path / "whole")
+    errors = [record["error"] for record in records if record["split"] == "validation"]
+    rates = [record["learning_rate"] for record in records if record["split"] == "train"]
+    expected = [0.2 * 0.5 ** falls(errors[: step // 10], 1) for step in range(90)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+    assert rates[-1] < rates[0]
+    trained(tmp_path / "part", 40)
+    part = trained(tmp_path / "part", 90, resume=True)
+    for name in ("params", "opt_state"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(part.state, name), getattr(whole.state, name))
+    with pytest.raises(ValueError, match="there is no validation loss here to watch"):
+        fit(
+            toy_state(config), loss_fn=toy_loss, optimizer=config, batches=ToyBatches(),
+            folder=tmp_path / "none", config=loop,
+        )  # fmt: skip

@@ -1,0 +1,218 @@
+"""A training step of Zaremba, Sutskever & Vinyals' small language model: `train_chunk` beside PyTorch.
+
+Embedding, two LSTMs of 200 units, softmax over 10,000 words, the loss summed over 20 steps and averaged over 20
+rows, clipping of the global norm at 5, plain gradient descent, the state carried on. Each side runs in a process of
+its own, by turns, from the same weights over the same words, and must come to the same losses.
+
+    python -m benchmarks.language_model      measures this alone, and writes its part of docs/benchmarks.md
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+V, H, T, B = 10_000, 200, 20, 20
+STEPS = 20  # of a turn
+ROUNDS = 7
+SIDES = ("ours", "ours, one device", "PyTorch")
+ROOT = Path(__file__).parents[1]
+Turn = Callable[[], list[float]]
+"""`STEPS` updates: their losses."""
+
+
+def words() -> np.ndarray:
+    """One chunk of text, read over and over: `[B · T · STEPS]` numbers of words."""
+    return np.random.default_rng(0).integers(0, V, B * T * STEPS).astype(np.int32)
+
+
+def weights() -> dict[str, np.ndarray]:
+    """Uniform in ±0.1, under PyTorch's names; the second biases are zero."""
+    random = np.random.default_rng(1)
+
+    def draw(*shape: int) -> np.ndarray:
+        return random.uniform(-0.1, 0.1, size=shape).astype(np.float32)
+
+    found = {"embedding": draw(V, H), "readout": draw(V, H), "bias": draw(V)}
+    for layer in range(2):
+        found |= {f"weight_ih_l{layer}": draw(4 * H, H), f"weight_hh_l{layer}": draw(4 * H, H)}
+        found |= {f"bias_ih_l{layer}": draw(4 * H), f"bias_hh_l{layer}": np.zeros(4 * H, np.float32)}
+    return found
+
+
+def ours(devices: int) -> Turn:
+    """What `python -m experiments language_model --preset zaremba_small` runs, metrics and all."""
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", devices)
+    import jax.numpy as jnp
+
+    from data import StreamBatches
+    from experiments.language_model import PRESETS
+    from experiments.text_loss import StreamLoss
+    from models import LanguageModel
+    from models.interop_stack import from_torch_stack
+    from train import batch_mesh, create_state, train_chunk
+    from train.step import on_devices
+
+    preset, arrays = PRESETS["zaremba_small"], weights()
+    cell = preset.network.build(preset.cell, H)
+    model = LanguageModel(cell, vocabulary_size=V, embedding_size=H)
+    params = {
+        "params": {
+            "embedding": {"embedding": jnp.asarray(arrays["embedding"])},
+            "recurrent": {"cell": from_torch_stack(cell, arrays)},
+            "kernel": jnp.asarray(arrays["readout"].T),
+            "bias": jnp.asarray(arrays["bias"]),
+        }
+    }
+    loss, mesh = StreamLoss(model, "row"), batch_mesh(devices)
+    _, optimizer = preset.resolved(2324)
+    batches = StreamBatches(words(), batch_size=B, length=T, before=0).take(STEPS)
+    begin = create_state(params, optimizer, jax.random.key(0), loss.first_carry(params, B))
+    held = [on_devices(begin, mesh)]
+
+    def turn() -> list[float]:
+        state, metrics = train_chunk(held.pop(), batches, STEPS, loss_fn=loss, optimizer=optimizer, mesh=mesh)
+        held.append(jax.block_until_ready(state))
+        return np.asarray(metrics["loss"]).tolist()
+
+    return turn
+
+
+def pytorch(threads: int) -> Turn:
+    """The same from `torch.nn`, written as its documentation does."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    torch.set_num_threads(threads)
+    arrays = {name: torch.tensor(array) for name, array in weights().items()}
+    embedding, lstm, readout = torch.nn.Embedding(V, H), torch.nn.LSTM(H, H, 2), torch.nn.Linear(H, V)
+    with torch.no_grad():
+        embedding.weight.copy_(arrays.pop("embedding"))
+        readout.weight.copy_(arrays.pop("readout"))
+        readout.bias.copy_(arrays.pop("bias"))
+    lstm.load_state_dict(arrays)
+    parameters = [*embedding.parameters(), *lstm.parameters(), *readout.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=1.0)
+    targets = torch.tensor(words().reshape(B, STEPS, T).transpose(1, 2, 0).astype(np.int64))
+    seen = np.concatenate([[0], words()[:-1]]).reshape(B, STEPS, T).transpose(1, 2, 0).astype(np.int64)
+    inputs = torch.tensor(seen)
+
+    def turn() -> list[float]:
+        losses, state = [], None
+        for tokens, following in zip(inputs, targets, strict=True):
+            optimizer.zero_grad()
+            ys, state = lstm(embedding(tokens), state)
+            logits = readout(ys).reshape(-1, V)
+            loss = torch.nn.functional.cross_entropy(logits, following.reshape(-1), reduction="sum") / B
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+            optimizer.step()
+            state = tuple(part.detach() for part in state)
+            losses.append(loss.item())
+        return losses
+
+    return turn
+
+
+def serve(side: str) -> None:
+    """In a process of its own: for every line read, one turn; answers seconds a step and the losses."""
+    cores = len(os.sched_getaffinity(0))
+    turn = pytorch(cores) if side == "PyTorch" else ours(1 if side == "ours, one device" else cores)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        losses = turn()
+        answer = {"seconds": (time.perf_counter() - began) / STEPS, "losses": losses}
+        print(json.dumps(answer), flush=True)
+
+
+class Side:
+    """A process that takes turns."""
+
+    def __init__(self, name: str) -> None:
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        }
+        command = [sys.executable, "-m", "benchmarks.language_model", name]
+        self.name = name
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def turn(self) -> dict[str, Any]:
+        """Raises RuntimeError where it has died."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended without an answer")
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict[str, Any]]:
+    """By turns: for each side that is installed `side`, `times` (seconds a step, one a turn), `tokens_per_second`
+    (by their median), and `apart`, the largest relative difference of a loss from ours.
+
+    Raises ValueError where a side's losses aren't ours: then it isn't the same work.
+    """
+    sides = [Side(name) for name in (SIDES if importlib.util.find_spec("torch") else SIDES[:-1])]
+    try:
+        first = {side.name: side.turn()["losses"] for side in sides}  # compiles
+        apart = {name: difference(losses, first["ours"]) for name, losses in first.items()}
+        if not max(apart.values()) <= 1e-3:  # NaN is no agreement
+            raise ValueError(f"not the same work: losses differ from ours by {apart}")
+        times: dict[str, list[float]] = {side.name: [] for side in sides}
+        for _ in range(rounds):
+            for side in sides:
+                times[side.name].append(side.turn()["seconds"])
+    finally:
+        for side in sides:
+            side.close()
+    say("language model's step done", flush=True)
+    return [
+        {
+            "side": name,
+            "times": found,
+            "tokens_per_second": T * B / median(found),
+            "apart": apart[name],
+        }
+        for name, found in times.items()
+    ]
+
+
+def difference(losses: list[float], others: list[float]) -> float:
+    """The largest relative difference."""
+    return float(np.max(np.abs(np.array(losses) / np.array(others) - 1)))
+
+
+def main() -> None:
+    """Measures, and puts it into the page."""
+    from benchmarks.__main__ import DOCS, write
+    from benchmarks.report import language_model
+
+    path = DOCS / "benchmarks.json"
+    record = json.loads(path.read_text()) | {"language_model": measure()}
+    path.write_text(json.dumps(record))
+    write(record, DOCS)
+    print("\n".join(language_model(record["language_model"])))
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1]) if sys.argv[1:] else main()

@@ -1,0 +1,63 @@
+"""Text drawn from a run of a language model, from the command line."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.experiments.command import command
+from tests.experiments.small_text import WORDS
+
+pytestmark = pytest.mark.usefixtures("somewhere_else")
+
+
+def test_generate(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Goes on with the prompt in words of the vocabulary; the same seed gives the same, the unknown mark never."""
+
+    def generated(*options: Any) -> str:
+        assert command("generate", words, "--tokens", 30, *options) == 0
+        return capsys.readouterr().out
+
+    said = generated("--prompt", "the cat", "--temperature", 1.5)
+    assert said.startswith("the cat")
+    assert "<unk>" not in said
+    assert set(said.split()) <= set(WORDS.split())
+    assert said == generated("--prompt", "the cat", "--temperature", 1.5)
+    assert said != generated("--prompt", "the cat", "--temperature", 1.5, "--seed", 1)
+    assert generated("--temperature", 0) == generated("--top-k", 1, "--seed", 3) == generated("--top-p", 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ("--prompt", "the zebra ate a quokka"),
+            "holds what the vocabulary of the training text doesn't: 'zebra', ",
+        ),
+        (("--temperature", -1), "error: --temperature must be 0 or more and finite, but is -1.0"),
+        (("--top-k", 0), "error: --top-k must be a whole number of at least 1, but is 0"),
+        (("--top-p", 2), "top_p must be above 0 and at most 1, but is 2.0"),
+        (("--tokens", 0), "tokens must be a whole number of at least 1, but is 0"),
+    ],
+)
+def test_generate_refuses(
+    options: tuple, sentence: str, words: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("generate", words, *options) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_generate_wants_a_trained_language_model(
+    words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("generate", tmp_path / "nothing") == 2
+    assert "is not a run folder (it has no config.json)" in capsys.readouterr().err
+    begun = shutil.copytree(words, tmp_path / "begun", ignore=shutil.ignore_patterns("checkpoints"))
+    assert command("generate", begun) == 2
+    assert "has no checkpoint yet: let it train until it has saved once" in capsys.readouterr().err
+    described = json.loads((begun / "config.json").read_text()) | {"experiment": "adding"}
+    (begun / "config.json").write_text(json.dumps(described))
+    assert command("generate", begun) == 2
+    assert "is a run of adding, which makes no text" in capsys.readouterr().err
