@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import jax
 
@@ -71,9 +71,16 @@ def first() -> bool:
     return not jax.distributed.is_initialized() or service().process_id == 0
 
 
-def mine() -> dict[str, int]:
+class Share(TypedDict):
+    """Which of how many parts of every batch."""
+
+    process_index: int
+    process_count: int
+
+
+def mine() -> Share:
     """Which share of the data is this process's."""
-    return {"process_index": service().process_id if several() > 1 else 0, "process_count": several()}
+    return Share(process_index=service().process_id if several() > 1 else 0, process_count=several())
 
 
 def only_first_goes_on() -> None:
