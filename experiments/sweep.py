@@ -172,6 +172,7 @@ def default_jobs() -> int:
 
 
 def dry(job: Job) -> str:
+    """A run's command, and whether it is new, goes on or is finished."""
     state = "finished" if job.finished else "goes on" if job.begun else "new"
     return f"{state:<10}python -m experiments {' '.join(map(quoted, job.command()))}"
 

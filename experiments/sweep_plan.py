@@ -151,6 +151,8 @@ def check_begun(jobs: Iterable[Job], pinned: Sequence[str]) -> None:
 
 def why(log: Path) -> str:
     """The sentence in which a run said why it failed; else its last words."""
+    if not log.is_file():
+        return "it wasn't started"
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     said = [line for line in lines if line.startswith("error: ")]
     words = [line for line in lines if line]

@@ -11,10 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
+from jax.sharding import SingleDeviceSharding
+from orbax.checkpoint import v1 as ocp
 
-from tests.experiments.command import newest_checkpoint, untimed
+from tests.experiments.command import untimed
+from train import Checkpoints
 
 ROOT = Path(__file__).parents[2]
 ADDING = ("adding", "--cell", "elman", "--hidden-size", 6, "--batch-size", 10, "--length", 10)
@@ -60,6 +64,23 @@ def ends(processes: Sequence[subprocess.Popen], timeout: float = 240) -> list[tu
         for process in processes:
             process.kill()
     return [(process.returncode, *words) for process, words in zip(processes, said, strict=True)]
+
+
+def newest_checkpoint(folder: Path) -> tuple[int, dict[str, bytes]]:
+    """The step, and the bytes of every leaf, on this process's device: it was saved on those of others too."""
+    step = Checkpoints(folder / "checkpoints").steps()[-1]
+    path = folder.absolute() / "checkpoints" / str(step)
+    leaves = json.loads((path / "manifest.json").read_text())["content"]["leaves"]
+    here = SingleDeviceSharding(jax.devices()[0])
+    wanted = {
+        name: jax.ShapeDtypeStruct((2,), np.uint32, sharding=here)
+        if dtype.startswith("key")
+        else jax.ShapeDtypeStruct(shape, dtype, sharding=here)
+        for name, (dtype, shape) in leaves.items()
+        if 0 not in shape
+    }
+    found: Any = ocp.load_checkpointables(str(path), {"state": wanted})["state"]
+    return step, {name: np.asarray(leaf).tobytes() for name, leaf in found.items()}
 
 
 def wait_for(happened: Callable[[], Any], processes: Sequence[subprocess.Popen]) -> None:
