@@ -9,7 +9,7 @@ import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,20 +134,19 @@ class Checkpoints:
             "config": self.config,
             "score": None if score is None or not math.isfinite(score) else score,
         }
-        with ExitStack() as stack, self._or_not_saved(step):
-            stack.enter_context(_quiet_orbax())
+        with self._or_not_saved(step):
             writing = self._writer().save_checkpointables_async(
                 step, {"state": arrays}, force=True, overwrite=True
             )
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, "checkpoint")
-            self._saving = self._thread.submit(self._complete, step, content, writing, stack.pop_all())
+            self._saving = self._thread.submit(self._complete, step, content, writing)
         if jax.process_count() > 1:
             self.wait()  # what Orbax sums over the processes must not meet what training sums
 
-    def _complete(self, step: int, content: dict[str, Any], writing: Any, quiet: ExitStack) -> None:
+    def _complete(self, step: int, content: dict[str, Any], writing: Any) -> None:
         """What remains when Orbax has written the leaves; the other thread doesn't touch Orbax meanwhile."""
-        with quiet, self._or_not_saved(step):
+        with self._or_not_saved(step):
             writing.result()
             if jax.process_index() == 0:
                 write_manifest(self.folder / str(step), content)
@@ -159,7 +158,7 @@ class Checkpoints:
     def drop_after(self, step: int) -> None:
         """Removes the checkpoints of later steps: training went back."""
         self.wait()
-        with _quiet_orbax(), self._or_not_saved(step):
+        with self._or_not_saved(step):
             self._keep([saved for saved in self.steps() if saved <= step])
 
     def restore_latest(self, template: TrainState, before: int | None = None) -> Restored | None:
@@ -199,8 +198,7 @@ class Checkpoints:
         # pages of tracebacks from its threads.
         check_files(folder, content)
         wanted = {name: _abstract_bits(leaf) for name, leaf in leaves.items() if leaf.size}
-        with _quiet_orbax():
-            arrays: Any = ocp.load_checkpointables(str(folder), {"state": wanted})["state"]
+        arrays: Any = ocp.load_checkpointables(str(folder), {"state": wanted})["state"]
         values = [
             _from_bits(arrays[name], leaf) if leaf.size else jnp.copy(leaf) for name, leaf in leaves.items()
         ]
@@ -227,8 +225,7 @@ class Checkpoints:
     def _end_orbax(self) -> None:
         orbax, self._orbax = self._orbax, None
         if orbax is not None:
-            with _quiet_orbax():
-                orbax.close()
+            orbax.close()
 
     @contextmanager
     def _or_not_saved(self, step: int) -> Iterator[None]:
@@ -296,13 +293,10 @@ def _refused_by_the_system(error: BaseException | None) -> int | None:
     return None
 
 
-@contextmanager
-def _quiet_orbax() -> Iterator[None]:
-    """Keeps Orbax's log (absl) off the terminal; what matters comes as an exception."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
+
+
+# Keeps what Orbax logs off the terminal, whichever of its threads and however late: what matters comes as an
+# exception.
+logging.getLogger("absl").addFilter(_not_of_orbax)

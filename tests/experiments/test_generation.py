@@ -5,10 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 
+from experiments.generation import trained_model
 from tests.experiments.command import command
 from tests.experiments.small_text import WORDS
+from train import Checkpoints, read_metrics
 
 pytestmark = pytest.mark.usefixtures("somewhere_else")
 
@@ -29,6 +33,21 @@ def test_generate(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert generated("--temperature", 0) == generated("--top-k", 1, "--seed", 3) == generated("--top-p", 1e-6)
 
 
+def test_generate_from_the_best(words: Path, tmp_path: Path) -> None:
+    """Of the checkpoints there are, each saved right after an evaluation, that with the lowest cross entropy."""
+    copy = shutil.copytree(words, tmp_path / "copy")
+    checkpoints = Checkpoints(copy / "checkpoints")
+    found = {r["step"]: r["cross_entropy"] for r in read_metrics(copy) if r["split"] == "validation"}
+    best = min(checkpoints.steps(), key=lambda step: found[step])
+    assert checkpoints.best() == best
+    chosen = trained_model(copy, best=True)[1]
+    for step in checkpoints.steps():
+        if step != best:
+            shutil.rmtree(copy / "checkpoints" / str(step))
+    alone = trained_model(copy)[1]
+    jax.tree.map(np.testing.assert_array_equal, chosen, alone)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -36,8 +55,8 @@ def test_generate(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
             ("--prompt", "the zebra ate a quokka"),
             "holds what the vocabulary of the training text doesn't: 'zebra', ",
         ),
-        (("--temperature", -1), "error: --temperature must be 0 or more and finite, but is -1.0"),
-        (("--top-k", 0), "error: --top-k must be a whole number of at least 1, but is 0"),
+        (("--temperature", -1), "temperature must be 0 or more and finite, but is -1.0"),
+        (("--top-k", 0), "top_k must be a whole number of at least 1, but is 0"),
         (("--top-p", 2), "top_p must be above 0 and at most 1, but is 2.0"),
         (("--tokens", 0), "tokens must be a whole number of at least 1, but is 0"),
     ],
