@@ -183,8 +183,9 @@ def test_damage(made: Made, stopped: Command, whole: Path, files: str, harm: Cal
 def test_damage_to_what_says_what_it_is(
     made: Made, stopped: Command, whole: Path, name: str, harm: Callable[[Path], None]
 ) -> None:
-    """A sentence that names the file, or the option that a flipped bit has changed, and no other file is touched; or
-    the same end."""
+    """A sentence names the file, or the option that a flipped bit has changed, and all is as it was; or the end is
+    the same."""
+
     command = made("memory")
     run = copied(stopped.home / "run", command.home / "run")
     harm(run / name)
