@@ -23,6 +23,7 @@ of some `order`, n (0 for those that see all before), `sample`, and what trainin
 
 
 def perplexity(model: Model, split: str) -> float:
+    """Of a split: the exponential of the mean loss of its tokens."""
     losses = model[f"losses|{split}"]
     return math.exp(math.fsum(losses) / len(losses))
 

@@ -71,7 +71,6 @@ def train_text_model(
             label=config.network.describe(config.cell),
             probe=text_probe(config, model, corpus),
             explain=explainer(model.cell, model, every_token, "predictions"),
-            plateau_of="cross_entropy",
         )
     if loop.health.every:
         draw_health(run.folder)

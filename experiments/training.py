@@ -145,7 +145,7 @@ class Evaluation:
 
 
 def held_out_loss(evaluation: Mapping[str, float]) -> float:
-    """By which the best checkpoint is chosen."""
+    """By which the best checkpoint is chosen, and what the schedule validation_plateau watches."""
     return evaluation["cross_entropy" if "cross_entropy" in evaluation else "mean_square_error"]
 
 
@@ -204,7 +204,6 @@ def train_model(
             about=run.about,
             probe=probe,
             explain=explainer(cell, model, measure),
-            plateau_of=first_measure(model, measure, params, validation[0]),
         )
     if probe is not None:
         draw_health(run.folder)
@@ -213,17 +212,6 @@ def train_model(
     only_first_goes_on()
     # On one device: what is measured of them next would else be computed on each.
     return jax.device_put(result.state.params, jax.local_devices()[0])
-
-
-def first_measure(model: nn.Module, measure: Measure, params: Params, batch: Batch) -> str:
-    """The name of what training makes small."""
-    names: list[str] = []
-
-    def ask(params: Params) -> None:  # for what comes out of a transformation is sorted by name
-        names.extend(measure(jnp.asarray(model.apply(params, batch.inputs, mask=batch.mask)), batch))
-
-    jax.eval_shape(ask, params)
-    return names[0]
 
 
 def cell_of(model: nn.Module) -> Cell:

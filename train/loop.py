@@ -90,7 +90,6 @@ def fit(
     stop: StopRequest | None = None,
     label: str = "",
     stream: Any = None,
-    plateau_of: str | None = None,
 ) -> Result:
     """Trains until `config.steps` updates are done, an evaluation says enough, or a stop is requested.
 
@@ -115,7 +114,7 @@ def fit(
         on_log: called at every logged step for further figures.
         until: asked after every evaluation; where it says yes, training is finished.
         judge: how good an evaluation is; by default its figure, where it has but one. Of the states saved right
-            after an evaluation the best stays, whatever its age.
+            after an evaluation the best stays, whatever its age. The schedule "validation_plateau" watches it.
         about: by option what made this run, as JSON holds it; saved with it, and a checkpoint that was made with
             other values is refused.
         probe: what else to measure while training, and how often; see `Probe`.
@@ -123,7 +122,6 @@ def fit(
         stop: see `stop_on_signals`.
         label: a word in front of the progress line.
         stream: the text stream where progress is shown, standard error by default.
-        plateau_of: the mean that the schedule "validation_plateau" watches.
 
     Raises:
         ValueError: the folder holds a run already; or, on resuming, one of another model, `about` other things, or
@@ -138,7 +136,7 @@ def fit(
         raise ValueError(
             "eval_fn is given but there is no validation batch to evaluate on; give some, or no eval_fn"
         )
-    if optimizer.schedule == "validation_plateau" and (eval_fn is None or plateau_of is None):
+    if optimizer.schedule == "validation_plateau" and eval_fn is None:
         raise ValueError(
             "optimizer.schedule is validation_plateau, and there is no validation loss here to watch: take another"
         )
@@ -284,10 +282,16 @@ def fit(
                 if score is not None and (not best or score < best[1]):
                     best = [step, score]
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
-                if optimizer.schedule == "validation_plateau" and plateau_of is not None:
-                    losses = told_by_first(
-                        [record[plateau_of] for record in tracker.records("validation")], mesh
-                    )
+                if optimizer.schedule == "validation_plateau":
+                    if judge is None and len(evaluation) != 1:
+                        raise ValueError(
+                            f"validation_plateau can't tell which of {', '.join(evaluation)} to watch: give a judge"
+                        )
+                    scores = [
+                        judged({name: record[name] for name in evaluation}, judge)
+                        for record in tracker.records("validation")
+                    ]
+                    losses = told_by_first([math.inf if score is None else score for score in scores], mesh)
                     opt_state = slower(state.opt_state, losses, optimizer.patience, optimizer.decay_rate)
                     state = dataclasses.replace(state, opt_state=opt_state)
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})

@@ -111,7 +111,7 @@ def test_curve_by_hand() -> None:
         (("--problems", "adding", "adding"), "--problems names one twice"),
         (("--norm-at", 0), "--norm-at must be above 0 and finite, but is 0"),
         (("--seeds", 0), "seeds"),
-        (("--order-length", 3), "order_length"),
+        (("--order-length", 3), "--order-length must be a whole number of at least 4, but is 3"),
         (("--adding-cell", "elmann"), "unknown cell 'elmann': did you mean elman?"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else None,

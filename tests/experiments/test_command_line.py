@@ -240,6 +240,7 @@ def test_resume_refuses_another_run(mistake: Callable[..., str], copied: Path, o
     assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_resume_refuses_another_models_checkpoint(
     mistake: Callable[..., str], copied: Path, options: Options, finished: Finished
 ) -> None:

@@ -221,7 +221,7 @@ def test_gradients_of_the_last_step(problem: Problem) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--exponents", 65], "there are 64 exponents, one for each number in the state, but k is 65"),
+        (["--exponents", 65], "--exponents 65 are more than the 64 numbers in the state of elman"),
         (
             ["--exponents", 1, 2, 3],
             "--exponents 1 2 3 must be one whole number of at least 1, or one for each",

@@ -149,6 +149,7 @@ def test_resumed_bit_for_bit(
         assert (folder / name).read_bytes() == (words / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_other_options(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Characters, a window, averaged parameters, a mean over rows, halving by epochs: all at once."""
     folder = tmp_path / "run"
@@ -163,6 +164,7 @@ def test_other_options(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert re.fullmatch(r"the .{1,5}\n", capsys.readouterr().out, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_health_changes_no_bit_of_training(words: Path, text: Path, tmp_path: Path) -> None:
     """Measured on the same pieces of the validation text each time: here the gradient of the last token's loss."""
     folder = tmp_path / "run"
@@ -187,6 +189,7 @@ def test_health_changes_no_bit_of_training(words: Path, text: Path, tmp_path: Pa
         assert logged == pytest.approx(np.log(np.median([norm[lag] for norm in norms])), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_what_was_not_finite(text: Path, tmp_path: Path) -> None:
     """At a rate beyond all bounds: where it began is told for models of text too."""
     folder = tmp_path / "run"
@@ -196,6 +199,7 @@ def test_what_was_not_finite(text: Path, tmp_path: Path) -> None:
     assert "the first value that is not finite" in report["first"]["sentence"]
 
 
+@pytest.mark.slow
 def test_lines_and_sampled_inputs(text: Path, tmp_path: Path) -> None:
     """Line by line, half of the inputs the model's own in the end: trained, scored, resumed to the same bits."""
     whole, part = tmp_path / "whole", tmp_path / "part"

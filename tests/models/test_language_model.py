@@ -69,6 +69,7 @@ def test_losses_against_a_loop(tied: bool, x64: None) -> None:
             np.testing.assert_allclose(jax.tree.leaves(gradient)[i][place], slope, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_carried_from_batch_to_batch_is_one_long_text(x64: None) -> None:
     """Losses and final state of two pieces; the gradient of the second doesn't reach into the first."""
     model = LanguageModel(Stacked((GRU(H), LSTM(E)), "dense"), V, E)

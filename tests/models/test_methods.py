@@ -195,6 +195,7 @@ def test_added_columns(cell: Any) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_fused_is_scan_in_single_precision() -> None:
     assert_equal(LSTM(8), Fused(), jnp.asarray(MASK), False, 1e-5)
 

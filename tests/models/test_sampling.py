@@ -146,6 +146,7 @@ def test_an_empty_prompt() -> None:
         next(generate(MODEL, {}, [], Sampling(), jax.random.key(0)))
 
 
+@pytest.mark.slow
 def test_scheduled_inputs(x64: None) -> None:
     """Fed to the model's loss they give that of `scheduled_sampling` written out, and its gradient: in that one the
     draws are made amid the steps that are differentiated."""

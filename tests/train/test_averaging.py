@@ -167,7 +167,7 @@ def test_validation_plateau(tmp_path: Path) -> None:
     def trained(folder: Path, steps: int, **options: Any) -> Any:
         return fit(
             toy_state(config), loss_fn=toy_loss, optimizer=config, batches=ToyBatches(), folder=folder,
-            config=dataclasses.replace(loop, steps=steps), eval_fn=eval_fn, plateau_of="error",
+            config=dataclasses.replace(loop, steps=steps), eval_fn=eval_fn,
             validation=[toy_batch(10_000)], **options,
         )  # fmt: skip
 
