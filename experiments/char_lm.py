@@ -44,9 +44,9 @@ PRESETS: Mapping[str, Config] = {
         embedding_size=64,
         length=64,
         batch_size=64,
-        loop=LoopConfig(steps=2000, eval_every=400, save_every=400),
+        loop=LoopConfig(steps=2400, eval_every=400, save_every=400),
         optimizer=OptimizerConfig(
-            learning_rate=6e-3, schedule="warmup_cosine", warmup_steps=100, decay_steps=2000
+            learning_rate=6e-3, schedule="warmup_cosine", warmup_steps=100, decay_steps=2400
         ),
     ),
 }
