@@ -23,7 +23,7 @@ from train import Checkpoints
 ROOT = Path(__file__).parents[2]
 ADDING = ("adding", "--cell", "elman", "--hidden-size", 6, "--batch-size", 10, "--length", 10)
 STEPS = ("--steps", 60, "--eval-every", 30, "--save-every", 30)
-LONG = ("--steps", 3000, "--chunk", 10, "--eval-every", 1000, "--save-every", 100)
+LONG = ("--steps", 600, "--chunk", 10, "--eval-every", 300, "--save-every", 100)
 DIGITS = ("digits", "--cell", "gru", "--hidden-size", 6, "--batch-size", 12, *STEPS)
 TEXT = (
     *("char_lm", "--hidden-size", 8, "--embedding-size", 4, "--batch-size", 4, "--length", 10, *STEPS),
@@ -186,7 +186,7 @@ def test_a_signal_to_one_stops_all(tmp_path: Path) -> None:
     first, second = ends(pair)
     assert (first[0], second[0]) == (143, 143), first[2] + second[2]
     assert "go on with the same command and --resume run" in first[2]
-    assert 0 < newest_checkpoint(run)[0] < 3000
+    assert 0 < newest_checkpoint(run)[0] < 600
 
 
 @pytest.mark.slow
