@@ -42,12 +42,14 @@ def peers(cores: int) -> list[Peer]:
 
 
 class Worker:
-    """A process that builds layers and times them."""
+    """A process that answers a line of JSON with another: times layers, or takes turns at a step."""
 
-    def __init__(self, peer: Peer) -> None:
-        command = [sys.executable, "-m", "benchmarks.worker", peer.module, str(peer.devices)]
+    def __init__(self, *command: str) -> None:
+        """`command`: a module, and what it is told."""
         # Threads as each library has them by itself: OMP_WAIT_POLICY=passive, say, halves PyTorch's speed.
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def ask(self, **request: Any) -> Any:
         """Its answer to one request. Raises RuntimeError where it has died."""
@@ -66,6 +68,11 @@ class Worker:
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
+
+
+def layers(peer: Peer) -> Worker:
+    """The process of one peer's layers."""
+    return Worker("benchmarks.worker", peer.module, str(peer.devices))
 
 
 @dataclass
@@ -88,7 +95,7 @@ def compare(
 
     Raises ValueError where two libraries don't come to the same mean square: then it isn't the same work.
     """
-    workers = {peer.name: Worker(peer) for peer in chosen}
+    workers = {peer.name: layers(peer) for peer in chosen}
     found: list[Measured] = []
     try:
         for work in works:
@@ -117,7 +124,7 @@ def check_same(work: Work, values: dict[str, float]) -> None:
 
 def product_rate() -> float:
     """Floating-point operations a second of large matrix products on this machine, by XLA on all cores."""
-    worker = Worker(Peer("product", "ours"))
+    worker = layers(Peer("product", "ours"))
     try:
         return worker.ask(do="product")
     finally:

@@ -10,21 +10,20 @@ its own, by turns, from the same weights over the same words, and must come to t
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from benchmarks.compare import Worker
+
 V, H, T, B = 10_000, 200, 20, 20
 STEPS = 20  # of a turn
 ROUNDS = 7
 SIDES = ("ours", "ours, one device", "PyTorch")
-ROOT = Path(__file__).parents[1]
 Turn = Callable[[], list[float]]
 """`STEPS` updates: their losses."""
 
@@ -134,56 +133,25 @@ def serve(side: str) -> None:
         print(json.dumps(answer), flush=True)
 
 
-class Side:
-    """A process that takes turns."""
-
-    def __init__(self, name: str) -> None:
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        }
-        command = [sys.executable, "-m", "benchmarks.language_model", name]
-        self.name = name
-        self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def turn(self) -> dict[str, Any]:
-        """Raises RuntimeError where it has died."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended without an answer")
-        return json.loads(line)
-
-    def close(self) -> None:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-
 def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """By turns: for each side that is installed `side`, `times` (seconds a step, one a turn), `tokens_per_second`
     (by their median), and `apart`, the largest relative difference of a loss from ours.
 
     Raises ValueError where a side's losses aren't ours: then it isn't the same work.
     """
-    sides = [Side(name) for name in (SIDES if importlib.util.find_spec("torch") else SIDES[:-1])]
+    names = SIDES if importlib.util.find_spec("torch") else SIDES[:-1]
+    sides = {name: Worker("benchmarks.language_model", name) for name in names}
     try:
-        first = {side.name: side.turn()["losses"] for side in sides}  # compiles
+        first = {name: side.ask()["losses"] for name, side in sides.items()}  # compiles
         apart = {name: difference(losses, first["ours"]) for name, losses in first.items()}
         if not max(apart.values()) <= 1e-3:  # NaN is no agreement
             raise ValueError(f"not the same work: losses differ from ours by {apart}")
-        times: dict[str, list[float]] = {side.name: [] for side in sides}
+        times: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(rounds):
-            for side in sides:
-                times[side.name].append(side.turn()["seconds"])
+            for name, side in sides.items():
+                times[name].append(side.ask()["seconds"])
     finally:
-        for side in sides:
+        for side in sides.values():
             side.close()
     say("language model's step done", flush=True)
     return [

@@ -34,18 +34,23 @@ def hold(folder: Path) -> None:
     Raises ValueError, with the process's number, where another one holds it.
     """
     path = folder / LOCK
-    file = path.open("a+b", buffering=0)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        who = file.read().decode().strip() or "another process"
-        file.close()
-        raise ValueError(
-            f"{folder} is being written by {who}: wait until it ends, or stop it, or choose another --run-dir"
-        ) from None
-    except OSError:
-        pass  # a file system without locks: then nobody can tell
+    while True:
+        file = path.open("a+b", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read().decode().strip() or "another process"
+            file.close()
+            raise ValueError(
+                f"{folder} is being written by {who}: wait until it ends, or stop it, or choose another --run-dir"
+            ) from None
+        except OSError:
+            break  # a file system without locks: then nobody can tell
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # who held it took it away between our opening and our locking: that file is nobody's
     _held[folder] = file
     with contextlib.suppress(OSError):  # a full disk holds a lock, if not who has it
         file.truncate(0)

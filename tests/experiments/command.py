@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from orbax.checkpoint import v1 as ocp
 
 from experiments.__main__ import main
@@ -53,6 +54,14 @@ def command(*arguments: Any) -> int:
         return main([str(argument) for argument in arguments])
     except SystemExit as left:  # how tyro refuses an option, or shows help
         return int(left.code or 0)
+
+
+def prepared_apart(folder: Path, name: str, *options: Any) -> Path:
+    """A finished run of an experiment on text, whose cache lies beside its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
+        assert command(name, *options, "--run-dir", folder) == 0
+    return folder
 
 
 def untimed(folder: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.command import LEAKY, SMALL, command, unboxed
+from tests.experiments.command import LEAKY, SMALL, command, prepared_apart, unboxed
 from tests.experiments.small_text import TINY, write
 
 OPTIONS: dict[str, tuple[str | float, ...]] = {
@@ -134,8 +134,6 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def words(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on its words; to be read only."""
-    folder = tmp_path_factory.mktemp("runs") / "words"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
-        assert command("language_model", *TINY, "--data.dir", text, "--run-dir", folder) == 0
-    return folder
+    return prepared_apart(
+        tmp_path_factory.mktemp("runs") / "words", "language_model", *TINY, "--data.dir", text
+    )

@@ -10,7 +10,7 @@ import pytest
 from experiments import families, language_model
 from models.ngram import perplexity, smoothed
 from models.ngram_counts import NgramCounts
-from tests.experiments.command import arrays_bytes, command
+from tests.experiments.command import arrays_bytes, command, prepared_apart
 from tests.experiments.small_text import TINY
 
 pytestmark = pytest.mark.usefixtures("somewhere_else")
@@ -31,11 +31,9 @@ OPTIONS = (
 @pytest.fixture(scope="module")
 def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
-    folder = tmp_path_factory.mktemp("families") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
-        assert command("families", *OPTIONS, "--data.dir", text, "--run-dir", folder) == 0
-    return folder
+    return prepared_apart(
+        tmp_path_factory.mktemp("families") / "run", "families", *OPTIONS, "--data.dir", text
+    )
 
 
 def test_what_a_run_leaves(run: Path, text: Path) -> None:

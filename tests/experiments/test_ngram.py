@@ -14,11 +14,7 @@ from tests.experiments.command import arrays_bytes, command
 Finished = Callable[[str], Path]
 
 
-@pytest.fixture(autouse=True)
-def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs and caches of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("somewhere_else")
 
 
 def test_what_a_run_leaves(finished: Finished) -> None:
