@@ -11,8 +11,8 @@
 
 PYTHON ?= python3
 ARGS ?=
-# A worker a core; a file goes to one worker, which makes the runs that its tests share once.
-WORKERS := --numprocesses auto --dist loadfile
+# A worker a core; a file goes to one worker, which makes the runs that its tests share once. One that dies ends all.
+WORKERS := --numprocesses auto --dist loadfile --max-worker-restart 0
 VENV := .venv
 BIN := $(VENV)/bin
 # Two thread pools on the same cores, XLA's and that of NumPy's linear algebra, are many times slower than one.

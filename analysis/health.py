@@ -12,6 +12,7 @@ No Jacobian is formed: all comes from directional derivatives, forth and back.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,6 +30,7 @@ from models.state import ravel_state
 
 LOW, HIGH = 0.1, 0.9  # a gate beyond is saturated
 SHORT = 16  # lags up to which subspace iteration goes three rounds
+QR_EVERY = 4  # steps: the factoring costs as much as ten multiplications
 GATES = frozenset({"input", "forget", "output", "update", "reset", "recurrence"})
 UNITS = frozenset({"hidden"})
 
@@ -39,10 +41,10 @@ def health_arrays(
     """What is measured, as arrays; to be jitted by the caller, for a loss knows parameters of its own.
 
     `loss` of the final state and outputs is the sum over the batch, as for `gradient_by_lag`. Gives `exponents
-    [B]`, natural logarithm per step; `gradient_norms [T, B]`, row i for lag i + 1; `triangles_k [B, k, m, m]` of
-    the products over each lag k, m ≥ `directions` or S, for `leading_values`; and `saturated_NAME`,
-    the share of each gate's values, over units, steps and examples, below 0.1 or above 0.9 (of tanh units of size
-    above 0.9, of ReLU units at zero).
+    [B]`, natural logarithm per step; `gradient_norms [T, B]`, row i for lag i + 1; `triangles_k [B, N, m, m]`,
+    one for four steps, of the products over each lag k, m ≥ `directions` or S, for `leading_values`; and
+    `saturated_NAME`, the share of each gate's values, over units, steps and examples, below 0.1 or above 0.9 (of
+    tanh units of size above 0.9, of ReLU units at zero).
 
     Raises ValueError where the cell has no step (it reads the future), and for sequences of a single step.
     """
@@ -67,10 +69,10 @@ def health_arrays(
             last = jax.tree.map(lambda leaf: leaf[length - lag :], (before, drive))  # noqa: B023 (used at once)
             # There and back turns the frame to where the product is large; the last way there measures it. The
             # spectra of short products are flat, and their rounds cheap.
-            frame = start
+            frame, turn = start, partial(there_and_back, cell, weights, *last, qr_every=min(QR_EVERY, lag))
             for _ in range(1 if lag > SHORT else 3):
-                frame, _ = there_and_back(cell, weights, *last, frame)
-            triangles[f"triangles_{lag}"] = there_and_back(cell, weights, *last, frame)[1]
+                frame, _ = turn(frame)
+            triangles[f"triangles_{lag}"] = turn(frame)[1]
         return triangles, seen
 
     triangles, seen = jax.vmap(follow, in_axes=1)(xs)
@@ -128,7 +130,7 @@ def leading_values(
     values = []
     for lag in lags:
         triangles = np.asarray(measured[f"triangles_{lag}"], np.float64)
-        stretches = products_of(triangles, min(lag, 16))
+        stretches = products_of(triangles, min(triangles.shape[1], 4))
         values.append(
             [product_spectrum(of_one, [stretches.shape[1]])[0, :directions] for of_one in stretches]
         )

@@ -71,16 +71,27 @@ def leading_singular_values(
     )
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, static_argnames="qr_every")
 def there_and_back(
-    cell: Cell, weights: Weights, before: State, drive: Drive, frame: Float[Array, "S k"]
-) -> tuple[Float[Array, "S k"], Float[Array, "T k k"]]:
-    """The frame for the next round, and the triangles R_1 … R_T of this one's way forward."""
+    cell: Cell,
+    weights: Weights,
+    before: State,
+    drive: Drive,
+    frame: Float[Array, "S k"],
+    *,
+    qr_every: int = 1,
+) -> tuple[Float[Array, "S k"], Float[Array, "N k k"]]:
+    """The frame for the next round, and the triangles of this one's way forward, one for so many steps, which must
+    divide the length: fewer are cheaper, and blur directions whose growth over them differs by more than 1/ε."""
+    blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, qr_every, *leaf.shape[1:]), (before, drive))
 
-    def factored(way: int, frame: Array, inputs: tuple[State, Drive]) -> tuple[Array, Array]:
-        q, r = jnp.linalg.qr(tangent_step(cell, weights, *inputs)[way](frame))
+    def multiplied(way: int, frame: Array, inputs: tuple[State, Drive]) -> tuple[Array, None]:
+        return tangent_step(cell, weights, *inputs)[way](frame), None
+
+    def factored(way: int, frame: Array, block: tuple[State, Drive]) -> tuple[Array, Array]:
+        q, r = jnp.linalg.qr(jax.lax.scan(partial(multiplied, way), frame, block, reverse=way == 2)[0])
         return q, r
 
-    frame, triangles = jax.lax.scan(partial(factored, 1), frame, (before, drive))
-    frame, _ = jax.lax.scan(partial(factored, 2), frame, (before, drive), reverse=True)
+    frame, triangles = jax.lax.scan(partial(factored, 1), frame, blocks)
+    frame, _ = jax.lax.scan(partial(factored, 2), frame, blocks, reverse=True)
     return frame, triangles

@@ -32,6 +32,13 @@ settings.register_profile(
 settings.load_profile("unroll")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_functions() -> Iterator[None]:
+    """Each keeps four pieces of memory mapped; a process may have 65,530, beyond which the compiler dies."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     """Double precision for one test."""

@@ -14,19 +14,25 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 BUILT_IN: dict[str, Cell] = {
     "elman": Elman(4),
+    "gru": GRU(4),
+    "lstm": LSTM(4),
+}
+VARIANTS: dict[str, Cell] = {
     "elman relu": Elman(3, activation="relu"),
     "elman identity": Elman(3, activation="identity", recurrent_init=Gaussian(0.8)),
     "elman sin": Elman(1, activation=jnp.sin),
     "basic_gru": BasicGRU(4),
-    "gru": GRU(4),
     "gru reset before": GRU(3, reset="before"),
-    "lstm": LSTM(4),
     "lstm of one unit": LSTM(1, forget_bias=0.0),
 }
+CELLS = [
+    *(pytest.param(cell, id=name) for name, cell in BUILT_IN.items()),
+    *(pytest.param(cell, id=name, marks=pytest.mark.slow) for name, cell in VARIANTS.items()),
+]
 
 
 @pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-@pytest.mark.parametrize("cell", BUILT_IN.values(), ids=BUILT_IN.keys())
+@pytest.mark.parametrize("cell", CELLS)
 def test_built_in(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 

@@ -146,6 +146,7 @@ def test_save_writes_both_files_with_the_same_bytes_each_time(tmp_path: Path) ->
             assert one.read_bytes() == two.read_bytes() == three.read_bytes(), one.name
 
 
+@pytest.mark.slow
 def test_drawing_needs_no_pyplot_and_leaves_the_settings_alone() -> None:
     script = (
         "import sys, matplotlib; before = dict(matplotlib.rcParams)\n"

@@ -31,6 +31,7 @@ def measured(cell: Cell, seed: int, scale: float) -> tuple[np.ndarray, Any, Arra
     return np.log(np.sqrt(np.mean(relative**2, axis=1))), params, xs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "tolerance"),
     [
@@ -112,6 +113,7 @@ def test_minimal_rnn_of_chen_2018() -> None:
     np.testing.assert_allclose(slope, 0.5 * np.log(chi), rtol=0.02)
 
 
+@pytest.mark.slow
 def test_no_gradient_underflows() -> None:
     """A linear net of gain 1e-3 over 150 steps in float32: 150 ln 1e-3, far below its range."""
     cell = Elman(64, activation="identity", recurrent_init=Gaussian(1e-3))

@@ -58,6 +58,7 @@ def test_near_the_exact_singular_values(cell: Cell) -> None:
         assert (exact - values[b] < 0.05).all()
 
 
+@pytest.mark.slow
 def test_near_the_exact_singular_values_of_a_wider_net() -> None:
     """Where the spectrum is flat, as that of one step of a Gaussian matrix is at its upper end."""
     cell = Elman(64)
@@ -82,6 +83,7 @@ def test_leading_values_of_triangles_that_span_hundreds_of_decades() -> None:
     np.testing.assert_allclose(product, np.linalg.multi_dot(list(random[0][::-1])), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_saturation_by_hand() -> None:
     """A forget bias of +6 holds every forget gate above 0.9, the other gates near one half; tanh units driven by
     large inputs, and ReLU units that are dead."""
@@ -98,6 +100,7 @@ def test_saturation_by_hand() -> None:
     assert float(measured(Elman(2, activation="relu"), dead, xs)["saturated_hidden"]) == 0.5
 
 
+@pytest.mark.slow
 def test_a_stack() -> None:
     cell = Stacked((GRU(H), GRU(H)), "plain", None)
     found = measured(cell, *of(cell))

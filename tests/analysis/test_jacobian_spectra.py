@@ -99,6 +99,7 @@ def test_order_of_products() -> None:
     assert np.abs(wrong - bptt).max() > 0.01 * np.abs(bptt).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", [LSTM(8), Elman(16, activation="relu")], ids=lambda c: type(c).__name__)
 @pytest.mark.usefixtures("x64")
 def test_leading_singular_values(cell: Cell) -> None:

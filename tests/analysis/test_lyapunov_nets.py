@@ -29,6 +29,7 @@ def driven(size: int, gain: float, length: int, noise: float = 1.0) -> tuple[Cel
     return Elman(size), params, jnp.asarray(rng.normal(size=(length, size)), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("qr_every", [1, 10])
 def test_single_precision_against_the_textbook(qr_every: int) -> None:
     """All 48 exponents of a net in single precision, from −0.2 to −7 or so, against QR in double precision."""

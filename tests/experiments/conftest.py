@@ -1,8 +1,9 @@
 """Small finished runs, made once for all the tests that look at them, whichever process they are in."""
 
+import contextlib
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -102,15 +103,21 @@ def options(leaky: str) -> dict[str, tuple[str | float, ...]]:
     return OPTIONS | {"gradients": ("--cells", "elman", leaky, *OPTIONS["gradients"])}
 
 
+@contextlib.contextmanager
+def alone(shared: Path, name: str) -> Iterator[Path]:
+    """Where `name` is to be, for one process at a time: whoever comes second waits, and finds it made."""
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield shared / "runs" / name
+
+
 @pytest.fixture(scope="session")
 def finished(options: dict[str, tuple[str | float, ...]], shared: Path) -> Callable[[str], Path]:
     """The folder of an experiment's small run, made when first asked for, by one process alone; to be read only."""
 
     @cache
     def run(name: str) -> Path:
-        folder = shared / "runs" / name
-        with (shared / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits, and finds it made
+        with alone(shared, name) as folder:
             if not (folder / "results.json").exists():  # the last that a run writes
                 assert command(name, *options[name], "--run-dir", folder) == 0
         return folder
@@ -126,14 +133,17 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def text(shared: Path) -> Path:
     """A small text of three files."""
-    return write(tmp_path_factory.mktemp("text") / "files")
+    with alone(shared, "text"):
+        folder = shared / "text"
+        return folder if folder.exists() else write(folder)
 
 
 @pytest.fixture(scope="session")
-def words(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def words(text: Path, shared: Path) -> Path:
     """A finished run on its words; to be read only."""
-    return prepared_apart(
-        tmp_path_factory.mktemp("runs") / "words", "language_model", *TINY, "--data.dir", text
-    )
+    with alone(shared, "words") as folder:
+        if not (folder / "results.json").exists():
+            prepared_apart(folder, "language_model", *TINY, "--data.dir", text)
+    return folder

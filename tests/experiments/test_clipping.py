@@ -39,6 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(finished: Path) -> None:
     """A linear net that triples itself diverges at rate 3 without clipping, beyond floating point."""
     results = json.loads((finished / "results.json").read_text())
@@ -58,6 +59,7 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert [line.split()[0] for line in table.splitlines()[3:5]] == ["none", "value"]
 
 
+@pytest.mark.slow
 def test_resumed_run_keeps_what_it_has(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +76,7 @@ def test_resumed_run_keeps_what_it_has(
         assert (folder / name).read_bytes() == (finished / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_inspect_draws_the_same(finished: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished, tmp_path / "run")
     shutil.rmtree(folder / "figures")

@@ -36,6 +36,7 @@ def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(run: Path, text: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     names = [f"{n}-gram, Kneser–Ney" for n in (1, 2, 3)] + ["window order=3", "lstm"]
@@ -104,6 +105,7 @@ def test_resumed(run: Path, text: Path, tmp_path: Path, monkeypatch: pytest.Monk
         assert (folder / name).read_bytes() == (run / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_redrawn_as_it_was(run: Path) -> None:
     drawn = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
     assert command("inspect", run) == 0

@@ -37,6 +37,7 @@ def of_three_units() -> dict[str, np.ndarray]:
     return measure(Elman(3), SequenceTagger(Elman(3), 3), params, batch, seed=0, starts=400, noise=0.3)
 
 
+@pytest.mark.slow
 def test_cube_of_three_units(of_three_units: dict[str, np.ndarray]) -> None:
     """Corners, edges, faces and the middle, in that order, with as many unstable directions as units at 0."""
     found = of_three_units

@@ -60,6 +60,7 @@ def test_loss_is_the_mean_square_of_the_exponents() -> None:
         assert found == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_gradient_against_differences() -> None:
     params, xs = drawn()
@@ -87,6 +88,7 @@ def test_descent_drives_exponents_to_zero() -> None:
     assert np.all(np.abs(after[:2]) < 0.35 * np.abs(before[:2]))
 
 
+@pytest.mark.slow
 def test_term_beside_the_tasks_loss() -> None:
     """Sums and counts: the mean of the whole is the task's mean plus the weighted term."""
     model = SequenceTagger(CELL, 1)
@@ -103,6 +105,7 @@ def test_term_beside_the_tasks_loss() -> None:
     assert float(others["flossing"][0] / others["flossing"][1]) == pytest.approx(3 * float(alone), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_exponent_of_minus_infinity_is_left_out() -> None:
     """A ReLU net that is silent: every step takes every direction away."""
     cell = Elman(3, activation="relu")

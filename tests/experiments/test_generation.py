@@ -33,6 +33,7 @@ def test_generate(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert generated("--temperature", 0) == generated("--top-k", 1, "--seed", 3) == generated("--top-p", 1e-6)
 
 
+@pytest.mark.slow
 def test_generate_from_the_best(words: Path, tmp_path: Path) -> None:
     """Of the checkpoints there are, each saved right after an evaluation, that with the lowest cross entropy."""
     copy = shutil.copytree(words, tmp_path / "copy")

@@ -34,6 +34,7 @@ def watched(options: Options, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_health_changes_no_bit_of_training(watched: Path, finished: Finished) -> None:
     assert newest_checkpoint(watched) == newest_checkpoint(finished("adding"))
     rest = [record for record in untimed(watched) if record["split"] != "health"]
@@ -60,6 +61,7 @@ def test_what_is_logged(watched: Path) -> None:
     assert {path.name for path in (watched / "figures").glob("*.png")} == {"health.png", "training.png"}
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_net_as_it_is(watched: Path) -> None:
     """The last report's gradient at lag 3, from the checkpoint by a way of its own."""
     from functools import partial
@@ -101,6 +103,7 @@ def test_resumed_health_is_that_of_a_run_never_stopped(
     assert newest_checkpoint(folder) == newest_checkpoint(watched)
 
 
+@pytest.mark.slow
 def test_inspect_draws_it_anew(watched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = watched / "figures/health.png"
     before = picture.read_bytes()

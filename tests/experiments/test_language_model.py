@@ -116,12 +116,14 @@ def test_reported_perplexity_is_that_of_the_saved_parameters(words: Path) -> Non
     assert results["test"]["cross_entropy"] == pytest.approx(float(np.mean(losses)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_redrawn_as_it_was(words: Path) -> None:
     drawn = {path.name: path.read_bytes() for path in (words / "figures").iterdir()}
     assert command("inspect", words) == 0
     assert {path.name: path.read_bytes() for path in (words / "figures").iterdir()} == drawn
 
 
+@pytest.mark.slow
 def test_resumed_bit_for_bit(
     words: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +266,7 @@ def test_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_resumed_on_another_text(words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The folder of the text is the same, what is in it is not."""
     folder, files = tmp_path / "run", write(tmp_path / "files")

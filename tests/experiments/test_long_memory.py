@@ -57,6 +57,7 @@ def test_length_in_a_cell() -> None:
     Config(cells=("lstm(max_lag=T)",)).check()
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(finished: Finished) -> None:
     """Solved at length 2, not at 30, and so not tried at 40."""
     folder = finished("long_memory")
@@ -97,6 +98,7 @@ def test_table_of_two_tasks() -> None:
     assert lines[-1].split() == ["lstm", "(40.0%)", "not", "tried"]
 
 
+@pytest.mark.slow
 def test_resumed(
     finished: Finished, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +126,7 @@ def test_resumed(
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_resuming_keeps_the_evaluations(
     finished: Finished, options: Options, capsys: pytest.CaptureFixture[str]
 ) -> None:

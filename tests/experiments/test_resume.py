@@ -151,6 +151,7 @@ def test_killed_and_resumed_in_processes_of_their_own(whole: Path, tmp_path: Pat
 # --- in this process
 
 
+@pytest.mark.slow
 def test_more_steps(options: Options, finished: Finished, tmp_path: Path) -> None:
     """100 steps and then 200 are 200 at once, on a finite data set that is shuffled anew at each pass."""
     part = shutil.copytree(finished("digits"), tmp_path / "part")

@@ -43,6 +43,7 @@ def test_the_same_as_train_step(name: str) -> None:
     assert found.steps[1] == 4
 
 
+@pytest.mark.slow
 def test_a_net_that_runs_away_stands_still_and_the_others_go_on() -> None:
     """At rate 1e30 a linear net overflows; the same net beside it is what it is alone."""
     model = SequenceClassifier(Elman(3, activation="identity"), 1)

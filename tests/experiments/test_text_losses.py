@@ -83,6 +83,7 @@ def test_loss_per_token_and_per_row() -> None:
     assert pairs["row"] == pytest.approx(8 * pairs["token"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fresh_row_begins_at_zero() -> None:
     """Whatever was carried is left behind where an epoch begins."""
     model = LanguageModel(LSTM(3), 4, 2)
@@ -152,6 +153,7 @@ def test_lines_of_one_length_together(text: Path) -> None:
     assert lengths == {8, 10}  # "a cat and a dog ran on the mat" and its end are 10, all others fit 8
 
 
+@pytest.mark.slow
 def test_losses_of_lines(text: Path, x64: None) -> None:
     """In the order of the text, each line as if it was read by itself; and their mean is what is evaluated."""
     corpus = load_corpus(TextConfig(dir=text))
@@ -190,6 +192,7 @@ def test_shares() -> None:
     assert SampledInputs().share(step).tolist() == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_the_share_follows_the_steps() -> None:
     """What is counted is carried; with a share of 0 the loss is that of the right inputs."""
     model = LanguageModel(LSTM(3), 4, 2)

@@ -18,6 +18,7 @@ from tests.models.test_recurrence import CELLS, Example, example, ours
 TOLERANCES = {"bfloat16": 4e-2, "float32": 2e-6, "float64": 1e-13}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @given(
     length=st.integers(1, 6),

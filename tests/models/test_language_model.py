@@ -94,6 +94,7 @@ def test_carried_from_batch_to_batch_is_one_long_text(x64: None) -> None:
     assert not jnp.any(through(carried))
 
 
+@pytest.mark.slow
 def test_masked_steps(x64: None) -> None:
     """Behind a row's end nothing is added, nothing changes the state, and no NaN matters."""
     model = LanguageModel(LSTM(H), V, E)
@@ -110,6 +111,7 @@ def test_masked_steps(x64: None) -> None:
     np.testing.assert_allclose(state.c[1], ended.c[0], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_dropout_falls_in_training_alone() -> None:
     model = LanguageModel(LSTM(H), V, E, dropout=0.5)
     params, (inputs, _) = fresh(model), tokens()

@@ -18,6 +18,7 @@ CELLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS.keys())
 def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:

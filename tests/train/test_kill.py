@@ -67,6 +67,7 @@ def test_sigterm(unbroken, tmp_path):
     check_equal(tmp_path, unbroken)
 
 
+@pytest.mark.slow
 def test_sigkill_while_saving(unbroken, tmp_path):
     """Killed in its second save, resumed and killed in the one after, then resumed to the end, in this process."""
     checkpoints = Checkpoints(tmp_path / "checkpoints")

@@ -185,6 +185,7 @@ class Interrupted(Exception):
     """As a kill would: nothing is saved."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [3, 15, 24, 26, 34, 50])
 def test_rollback_and_kill(back, tmp_path, at):
     """Before the first rollback, between, just after them, while steps are done again: the same bits in the end."""
