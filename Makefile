@@ -24,6 +24,8 @@ help:
 gradients: $(VENV)/.run
 	@$(BIN)/python -m experiments gradients $(ARGS)
 
+# Compilation is most of it: but for tests/models, a third of it goes with XLA's optimizations, which test-slow has.
+test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not peers" $(ARGS)
 

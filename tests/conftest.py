@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
+from tests.compilation import optimizations
+
 # Before anything of ours is imported: every annotated array is then checked at every call.
 install_import_hook(["models", "analysis", "train", "data", "experiments"], "beartype.beartype")
 
@@ -49,7 +51,5 @@ def x64():
 @pytest.fixture
 def quick_compilation() -> Iterator[None]:
     """For tests that are nearly all compilation: XLA takes half the time for what then runs somewhat slower."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    with optimizations(False):
+        yield

@@ -132,6 +132,7 @@ def test_a_wrong_shape_is_named() -> None:
 # Files
 
 
+@pytest.mark.slow
 def test_save_writes_both_files_with_the_same_bytes_each_time(tmp_path: Path) -> None:
     with matplotlib.rc_context({"font.size": 20, "axes.grid": False, "savefig.facecolor": "red"}):
         elsewhere = every_figure(NAMES)

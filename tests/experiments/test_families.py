@@ -54,6 +54,7 @@ def test_what_a_run_leaves(run: Path, text: Path) -> None:
     assert {path.stem for path in (run / "figures").iterdir()} == pictures
 
 
+@pytest.mark.slow
 def test_counted_models_are_those_of_ngram(run: Path, text: Path) -> None:
     """The perplexity that `ngram` would tell."""
     from data import TextConfig, load_corpus
