@@ -6,7 +6,8 @@ from pathlib import Path
 
 from data import adding, adding_baseline
 from experiments.problem import Problem, draw_curve, from_task, solve
-from experiments.run import Run, read_run
+from experiments.run import Run
+from experiments.run_files import read_run
 from experiments.training import TrainingConfig, regression
 from models.cell import at_least
 

@@ -17,7 +17,8 @@ from analysis import figures
 from analysis.figures_sweeps import outcomes_against
 from experiments.claims_judged import FAILED, HELD, OPEN, Claim, judge
 from experiments.claims_measured import PIECES, Sizes
-from experiments.run import Run, read_arrays
+from experiments.run import Run
+from experiments.run_files import read_arrays
 from models.cell import at_least
 
 

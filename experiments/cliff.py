@@ -42,7 +42,8 @@ from experiments.cliff_shown import (
     summary,
 )
 from experiments.network import NetworkConfig
-from experiments.run import Run, read_arrays
+from experiments.run import Run
+from experiments.run_files import read_arrays
 from experiments.training import CELL_HELP
 from models import SequenceClassifier
 from models.cell import Array, Params, at_least

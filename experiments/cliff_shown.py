@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis import bistable_range, figures, fixed_point_curve
 from analysis.figures_surface import bifurcation, error_surface_3d, error_surface_contours
-from experiments.run import read_arrays
+from experiments.run_files import read_arrays
 
 PATHS = {"none": "no clipping", "value": "clipped by value", "norm": "clipped by norm"}
 W = 5.0  # the weight for which the literature gives the edges of two stable points

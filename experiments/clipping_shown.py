@@ -11,7 +11,7 @@ import numpy as np
 from analysis import figures
 from analysis.figures_sweeps import clipping_outcomes, loss_by_way
 from data import adding_baseline
-from experiments.run import read_arrays, read_run
+from experiments.run_files import read_arrays, read_run
 from experiments.training import Measure, classification, regression
 from train.optimizer import Clip
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from data import COPY_BLANK, COPY_CATEGORIES, Batch, copy_baseline, copy_memory
 from experiments.network import NetworkConfig
 from experiments.problem import Problem, draw_curve, from_task, solve
-from experiments.run import Run, read_run
+from experiments.run import Run
+from experiments.run_files import read_run
 from experiments.training import TrainingConfig, tagging
 from models.cell import Array, at_least
 from train import SumCount, accuracy

@@ -8,7 +8,8 @@ from data import DIGITS_CLASSES, Batch, digits, evaluation_batches, train_batche
 from data.batch import Batches
 from experiments.problem import Data, Problem, draw_curve, solve
 from experiments.processes import mine
-from experiments.run import Run, read_run
+from experiments.run import Run
+from experiments.run_files import read_run
 from experiments.training import Flat, TrainingConfig, classification
 from train import LoopConfig
 

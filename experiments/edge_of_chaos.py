@@ -24,7 +24,8 @@ from data.digits import DIGITS_CLASSES
 from experiments.deep_in_time import answer, fresh_net, images, random_net, train_nets
 from experiments.nets import stored_config
 from experiments.pieces import piece
-from experiments.run import Run, read_arrays
+from experiments.run import Run
+from experiments.run_files import read_arrays
 from models import Elman
 from models.cell import Array, Key, at_least
 from train import OptimizerConfig, accuracy, batch_mesh, mean

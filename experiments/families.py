@@ -18,7 +18,9 @@ from experiments import language_model
 from experiments.cells import label, parse_cell
 from experiments.families_shown import Model, draw, format_table, perplexity, samples, scores, summary_arrays
 from experiments.network import check_cells
-from experiments.run import Run, folder_name, read_arrays
+from experiments.options import folder_name
+from experiments.run import Run
+from experiments.run_files import read_arrays
 from experiments.text_batches import split_losses
 from experiments.text_model import remember_text, train_text_model
 from experiments.text_report import BATCH, measures, sampled_text

@@ -11,7 +11,8 @@ from analysis.figures_families import families_side_by_side
 from analysis.figures_text import perplexity_by_frequency, perplexity_by_position
 from data import Corpus
 from experiments.cells import label
-from experiments.run import folder_name, read_arrays, read_run
+from experiments.options import folder_name
+from experiments.run_files import read_arrays, read_run
 from experiments.text import bits_per_character
 from experiments.text_measures import by_frequency
 

@@ -21,7 +21,8 @@ from analysis.figures_points import bits_against_time, fixed_points_in_axes, kin
 from data import Batch, flip_flop
 from experiments.points import counts, measure, patterns
 from experiments.problem import Problem, from_task
-from experiments.run import Run, read_arrays, read_run
+from experiments.run import Run
+from experiments.run_files import read_arrays, read_run
 from experiments.training import Evaluation, Flat, TrainingConfig, train_model, training_record
 from models import Cell, SequenceTagger
 from models.cell import Array, at_least

@@ -30,8 +30,10 @@ from experiments.fixed_points import state_size
 from experiments.floss import MEASURED, Floss, Flossing, flossing_loss, measure
 from experiments.long_memory import GOALS, Goal, Outcome, outcome_of, told
 from experiments.network import NetworkConfig
+from experiments.options import folder_name
 from experiments.problem import METRICS, Problem
-from experiments.run import Run, folder_name, read_arrays, read_run
+from experiments.run import Run
+from experiments.run_files import read_arrays, read_run
 from experiments.training import (
     CELL_HELP,
     Flat,

@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 from data import Tokenizer, load_tokenizer
-from experiments.run import read_run
+from experiments.run_files import read_run
 from experiments.text import encoded_prompt
 from experiments.text_config import TextModelConfig
 from experiments.text_model import first_state, initial

@@ -29,7 +29,9 @@ from data import DIGITS_CLASSES, ArrayExamples, digits, evaluation_batches, trai
 from experiments.cells import label
 from experiments.gradients_table import format_table, summary
 from experiments.network import NetworkConfig, check_cells
-from experiments.run import Run, folder_name, read_arrays, read_run
+from experiments.options import folder_name
+from experiments.run import Run
+from experiments.run_files import read_arrays, read_run
 from experiments.training import (
     CELL_HELP,
     Evaluation,

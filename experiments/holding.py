@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from experiments.options import option_name
 from train import NotSaved
 
-FLAT = ("loop", "network")  # nested configs whose options stand without their name in front
 LOCK = ".lock"
 _held: dict[Path, IO[bytes]] = {}  # by folder, open as long as it is held
 
@@ -63,13 +63,6 @@ def release() -> None:
         folder, file = _held.popitem()
         (folder / LOCK).unlink(missing_ok=True)
         file.close()
-
-
-def option_name(path: str) -> str:
-    """`loop.log_every` → `--log-every`: a field of the config as the command line spells it."""
-    for nested in FLAT:
-        path = path.removeprefix(f"{nested}.")
-    return "--" + path.replace("_", "-")
 
 
 def in_a_sentence(error: Exception, arguments: Sequence[str] = ()) -> str:

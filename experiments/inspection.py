@@ -4,7 +4,8 @@ import importlib
 from pathlib import Path
 
 from experiments.health import draw_health, incident_sentence
-from experiments.run import environments, flat, option_name, read_json, read_results, read_run, shown, told
+from experiments.options import flat, option_name, shown, told
+from experiments.run_files import environments, read_json, read_results, read_run
 from train import INCIDENTS_FILE, read_metrics
 
 

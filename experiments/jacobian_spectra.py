@@ -27,9 +27,11 @@ from experiments.gradients_table import power_of_ten
 from experiments.jacobian_spectra_measured import log_rms, measure, measured_lags, tanh_theory
 from experiments.nets import CELLS_HELP, NetsConfig, held_out_inputs, stored_config
 from experiments.network import check_cells
+from experiments.options import folder_name
 from experiments.pieces import piece
 from experiments.problem import METRICS
-from experiments.run import Run, folder_name, read_arrays
+from experiments.run import Run
+from experiments.run_files import read_arrays
 from experiments.training import Evaluation, initial_params, train_model
 from models.cell import at_least
 from train import evaluate

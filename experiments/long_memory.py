@@ -21,8 +21,10 @@ from analysis.length_figures import steps_to_solve
 from experiments import adding, copy_memory
 from experiments.cells import label
 from experiments.network import NetworkConfig, check_cells
+from experiments.options import folder_name
 from experiments.problem import METRICS, Problem
-from experiments.run import Run, folder_name, read_arrays, read_json, read_run, write_json
+from experiments.run import Run
+from experiments.run_files import read_arrays, read_json, read_run, write_json
 from experiments.training import CELL_HELP, Flat, train_model, training_record
 from models.cell import at_least
 from train import LoopConfig, OptimizerConfig

@@ -19,8 +19,9 @@ from analysis import lyapunov_spectrum
 from experiments.cells import label
 from experiments.lyapunov_config import QR_EVERY, Config
 from experiments.lyapunov_shown import draw, format_table, random_name, results, trained_name, under
+from experiments.options import folder_name
 from experiments.pieces import has_piece, piece
-from experiments.run import Run, folder_name
+from experiments.run import Run
 from experiments.training import Evaluation, initial_params, train_model
 from models import Cell, Elman, unroll
 from models.cell import Array, Params

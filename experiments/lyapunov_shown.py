@@ -11,8 +11,9 @@ from analysis.figures_lyapunov import during_training, random_nets, running_esti
 from experiments.cells import label
 from experiments.lyapunov_config import Config, state_size
 from experiments.nets import stored_config
+from experiments.options import folder_name
 from experiments.problem import METRICS
-from experiments.run import folder_name, read_arrays
+from experiments.run_files import read_arrays
 
 FINE = 121  # gains at which theory is drawn
 

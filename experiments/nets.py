@@ -15,7 +15,7 @@ from experiments.cells import parse_cell
 from experiments.long_memory import at_length
 from experiments.network import NetworkConfig, check_cells
 from experiments.problem import Problem
-from experiments.run import read_run
+from experiments.run_files import read_run
 from experiments.training import CELL_HELP
 from models import Cell
 from models.cell import at_least

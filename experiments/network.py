@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import tyro
 
 from experiments.cells import label, parse_cell
-from experiments.run import folder_name
+from experiments.options import folder_name
 from models import (
     CELLS,
     Backward,

@@ -16,7 +16,8 @@ import numpy as np
 from analysis import figures
 from analysis.figures_ngram import NAMES, perplexity_by_order, size_by_order
 from data import Corpus, TextConfig
-from experiments.run import Run, read_arrays
+from experiments.run import Run
+from experiments.run_files import read_arrays
 from experiments.text import bits_per_character, checked_corpus, encoded_prompt
 from models.cell import at_least
 from models.ngram import NgramModel, Smoothing, perplexity, smoothed

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.run import Run, read_arrays
+from experiments.run import Run
+from experiments.run_files import read_arrays
 
 
 def piece(run: Run, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:

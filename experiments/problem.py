@@ -15,7 +15,8 @@ from data.batch import Batches
 from data.task_batches import Task
 from experiments.network import NetworkConfig
 from experiments.processes import mine
-from experiments.run import Run, read_arrays, read_run
+from experiments.run import Run
+from experiments.run_files import read_arrays, read_run
 from experiments.training import Evaluation, Measure, TrainingConfig, train_model, training_record
 from models import Cell
 from train import evaluate

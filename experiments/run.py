@@ -1,11 +1,6 @@
 """A run's folder: what a run leaves, and how a later command finds it."""
 
 import contextlib
-import dataclasses
-import difflib
-import hashlib
-import json
-import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,17 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.environment import FIELDS, cores, environment
-from experiments.holding import LOCK, hold, option_name, release
+from experiments.environment import cores, environment
+from experiments.holding import LOCK, hold, release
+from experiments.options import describe, differing, digest, fixed, option_name, shown
 from experiments.processes import Processes, check_alike, first, from_first, scratch_folder, several
+from experiments.run_files import RUNS, environments, read_run, write_json
 from models.cell import at_least
 from train import Checkpoints, nonfinite_counts
 
-RUNS = Path("runs")
 NEWEST = "newest"  # what --resume without a value stands for
-# Of the loop's options (how long, and what is logged when) those that change parameters and so can't on resuming.
-POLICY = ("loop.nonfinite", "loop.rollbacks")
-
 # All that there is where a run was killed before it was one: another may begin there.
 BEGINNINGS = {LOCK, "environment.json", "environment.tmp", "config.tmp"}
 
@@ -177,42 +170,6 @@ def begun_devices(folder: Path, wanted: int | None) -> int:
     return count
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """The config of a run. Raises ValueError where the folder isn't a run's."""
-    path = folder / "config.json"
-    if not path.is_file():
-        runs = sorted(str(p.parent) for p in RUNS.glob("*/*/config.json"))
-        near = difflib.get_close_matches(str(folder), runs, n=1)
-        hint = f"did you mean {near[0]}?" if near else "name a folder that an experiment has written."
-        raise ValueError(f"{folder} is not a run folder (it has no config.json): {hint}")
-    try:
-        described = json.loads(path.read_text())
-        if not isinstance(described["experiment"], str) or not isinstance(described["config"], dict):
-            raise TypeError
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(
-            f"{path} is damaged: it isn't the config that a run writes; put there that of one with the same options"
-        ) from None
-    return described
-
-
-def environments(folder: Path) -> list[dict[str, Any]]:
-    """Where a run was begun, and where it was gone on with each time. Raises ValueError for anything else."""
-    path = folder / "environment.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} has no environment.json: put there that of a run on as many devices")
-    found = read_json(path)
-    if not isinstance(found, list) or not found or not all(map(is_environment, found)):
-        raise ValueError(
-            f"{path} is damaged: it isn't what a run writes of its machine; put there one of as many devices"
-        )
-    return found
-
-
-def is_environment(found: Any) -> bool:
-    return isinstance(found, dict) and all(k in found and isinstance(found[k], t) for k, t in FIELDS.items())
-
-
 def newest_unfinished(name: str) -> Path:
     """The run of this experiment begun last that has no results yet."""
     runs = [path.parent for path in (RUNS / name).glob("*/config.json")]
@@ -243,100 +200,3 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned
         raise ValueError(
             f"{folder} has been trained for {done} steps already: resume with --steps {done} or more"
         )
-
-
-def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """The option in which two configs differ first, with both values; empty where none does."""
-    old, new = flat(one["config"]), flat(other["config"])
-    for option in old | new:
-        if old.get(option) != new.get(option):
-            return f"{option_name(option)} {shown(new.get(option))}, not {shown(old.get(option))}"
-    return ""
-
-
-def fixed(described: Mapping[str, Any], pinned: Collection[str]) -> dict[str, Any]:
-    """The options of a config that change what is computed: all but how long, and what is logged when."""
-    return {
-        option: value
-        for option, value in flat(described["config"]).items()
-        if not option.startswith("loop.") or option in (*POLICY, *pinned)
-    }
-
-
-def folder_name(name: str) -> str:
-    """A label as a folder: `elman recurrent_init=glorot` → elman_recurrent_init_glorot."""
-    return "_".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
-
-
-def shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def told(value: Any) -> str:
-    """A number in six digits, anything else as it is."""
-    return f"{value:.6g}" if isinstance(value, float) else shown(value)
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} → {"a.b": 1}."""
-    pairs: dict[str, Any] = {}
-    for key, value in tree.items():
-        pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return pairs
-
-
-def describe(name: str, config: Any) -> dict[str, Any]:
-    """What config.json holds: the experiment's name and its config, every default resolved."""
-    return {"experiment": name, "config": json.loads(json.dumps(dataclasses.asdict(config), default=str))}
-
-
-def digest(described: dict[str, Any]) -> str:
-    """Six hexadecimal digits of a config: runs with equal options end in the same ones."""
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Written in one move; where it can't be, nothing is left of it."""
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote. Raises ValueError where it isn't JSON any more."""
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise ValueError(f"{path} is damaged: it isn't JSON") from None
-
-
-def read_results(folder: Path) -> dict[str, Any] | None:
-    """What a finished run found, nested names joined by dots; None of an unfinished one.
-
-    Raises ValueError where the file isn't what a run writes.
-    """
-    path = folder / "results.json"
-    if not path.exists():
-        return None
-    found = read_json(path)
-    if not isinstance(found, Mapping):
-        raise ValueError(f"{path} is damaged: it isn't the results that a run writes")
-    return flat(found)
-
-
-def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
-    """What `write_arrays` wrote. Raises ValueError where it isn't there."""
-    path = folder / "arrays" / f"{name}.npz"
-    if not path.is_file():
-        raise ValueError(
-            f"{folder} has no arrays/{name}.npz: the run is not finished; go on with it by --resume"
-        )
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            return dict(arrays)
-    except (ValueError, EOFError, zipfile.BadZipFile):
-        raise ValueError(f"{path} is damaged: write it anew by resuming the run, --resume {folder}") from None

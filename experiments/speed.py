@@ -21,7 +21,8 @@ from analysis import figures
 from analysis.length_figures import tokens_per_second
 from experiments.cells import label, parse_cell
 from experiments.network import WayName, check_cells, ways
-from experiments.run import Run, read_arrays, read_run
+from experiments.run import Run
+from experiments.run_files import read_arrays, read_run
 from experiments.training import CELL_HELP
 from models import Cell, unroll_with_info
 from models.cell import Array, Params, at_least

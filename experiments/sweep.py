@@ -22,15 +22,9 @@ import jax
 import tyro
 
 from experiments.environment import cores, environment
-from experiments.run import (
-    RUNS,
-    Launch,
-    digest,
-    read_json,
-    read_run,
-    resumed_folder,
-    write_json,
-)
+from experiments.options import digest
+from experiments.run import Launch, resumed_folder
+from experiments.run_files import RUNS, read_json, read_run, write_json
 from experiments.sweep_engines import ENGINES, Engine, Interrupted
 from experiments.sweep_outcomes import compare, draw, read_outcomes
 from experiments.sweep_plan import Job, check_begun, plan, read_grid, why

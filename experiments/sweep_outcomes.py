@@ -8,7 +8,8 @@ import numpy as np
 
 from analysis import figures
 from analysis.figures_sweeps import outcomes_against, outcomes_by_setting
-from experiments.run import Run, read_arrays, read_results, read_run
+from experiments.run import Run
+from experiments.run_files import read_arrays, read_results, read_run
 from experiments.sweep_plan import Job
 
 Setting = tuple[tuple[str, str], ...]

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.run import check_same, describe, folder_name, read_run
+from experiments.options import describe, folder_name
+from experiments.run import check_same
+from experiments.run_files import read_run
 
 RESERVED = ("seed", "run_dir", "resume")  # what the sweep itself gives its runs
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from data import temporal_order, temporal_order_baseline
 from experiments.problem import Problem, draw_curve, from_task, solve
-from experiments.run import Run, read_run
+from experiments.run import Run
+from experiments.run_files import read_run
 from experiments.training import TrainingConfig, classification
 from models.cell import at_least
 

@@ -10,7 +10,8 @@ import numpy as np
 from data import Batch, Corpus, pairs
 from experiments.health import draw_health, explainer, health_probe
 from experiments.processes import mine, only_first_goes_on, several
-from experiments.run import Run, read_json, write_json
+from experiments.run import Run
+from experiments.run_files import read_json, write_json
 from experiments.text_batches import held_out, training_batches
 from experiments.text_config import TextModelConfig
 from experiments.text_loss import StreamLoss, TextLoss, every_token, last_token

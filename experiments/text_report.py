@@ -12,7 +12,8 @@ from analysis import figures
 from analysis.figures_text import perplexity_by_frequency, perplexity_by_position, perplexity_curves
 from data import Corpus, Tokenizer, pairs
 from experiments.network import NetworkConfig
-from experiments.run import Run, read_arrays, read_run
+from experiments.run import Run
+from experiments.run_files import read_arrays, read_run
 from experiments.text import bits_per_character
 from experiments.text_batches import split_losses
 from experiments.text_config import TextModelConfig

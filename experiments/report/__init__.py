@@ -10,7 +10,7 @@ import tyro
 
 from experiments.report.page import page
 from experiments.report.reading import read_reported
-from experiments.run import RUNS
+from experiments.run_files import RUNS
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from html import escape
 from pathlib import Path
 
 from analysis.drawing import COLOURS
+from experiments.options import told
 from experiments.report.curves import curves
 from experiments.report.reading import Line, Reported, net_title, png_size, run_name
-from experiments.run import told
 from train.progress import clock
 
 # Nothing is fetched, whatever a run's files hold: a browser that obeys this can't.

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.cells import label
-from experiments.run import environments, flat, folder_name, option_name, read_results, read_run, shown
+from experiments.options import flat, folder_name, option_name, shown
+from experiments.run_files import environments, read_results, read_run
 from train import Checkpoints, read_metrics
 
 PNG = b"\x89PNG\r\n\x1a\n"

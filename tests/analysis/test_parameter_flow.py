@@ -36,6 +36,7 @@ def with_copies(cell: Cell, params: Any, xs: Array) -> Any:
     return jax.grad(total)(jax.tree.map(lambda leaf: jnp.stack([leaf] * T), params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cell",
     [

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from experiments.adding import Config
 from experiments.environment import environment
-from experiments.run import describe, write_json
+from experiments.options import describe
+from experiments.run_files import write_json
 from train import Tracker
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}

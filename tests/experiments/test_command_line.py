@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from experiments.__main__ import NAMES
-from experiments.run import describe, flat, option_name
+from experiments.options import describe, flat, option_name
 from tests.experiments.command import command, unboxed
 
 ROOT = Path(__file__).parents[2]
@@ -190,7 +190,9 @@ def test_sizes_below_one(mistake: Callable[..., str], name: str, option: str, si
     assert str(size) in said
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("char_lm", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), pytest.param(("char_lm", "--help"), marks=pytest.mark.slow)]
+)
 def test_a_closed_pipe_ends_it_quietly(arguments: tuple[str, ...]) -> None:
     """As it ends other commands, `… --help | head`."""
     command = [sys.executable, "-m", "experiments", *arguments]

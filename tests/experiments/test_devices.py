@@ -90,6 +90,7 @@ def test_numbers_that_cannot_be_had(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_resume_says_where_it_went_on(finished: Finished, options: dict, tmp_path: Path) -> None:
     folder = shutil.copytree(finished("adding"), tmp_path / "run")
     assert command("adding", *options["adding"], "--resume", folder) == 0

@@ -67,6 +67,7 @@ def test_cube_of_three_units(of_three_units: dict[str, np.ndarray]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_table(of_three_units: dict[str, np.ndarray]) -> None:
     table = format_table(Config(cell="elman"), {"mean_square_error": 0.25, "accuracy": 0.5}, of_three_units)
     lines = table.splitlines()

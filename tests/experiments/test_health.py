@@ -41,6 +41,7 @@ def test_health_changes_no_bit_of_training(watched: Path, finished: Finished) ->
     assert rest == untimed(finished("adding"))
 
 
+@pytest.mark.slow
 def test_what_is_logged(watched: Path) -> None:
     records = health_of(watched)
     assert [record["step"] for record in records] == [0, 25, 50, 75, 100]
@@ -207,7 +208,9 @@ def test_a_bad_number_in_a_batch_is_found(
 # --- the seam
 
 
-@pytest.mark.parametrize("kind", ["classifier", "tokens", "tagger"])
+@pytest.mark.parametrize(
+    "kind", ["tokens", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("classifier", "tagger"))]
+)
 def test_a_model_from_inside(kind: str) -> None:
     """The cell run on what it reads, and the rest of the model on its outputs, give the model's own loss."""
     cell, lengths, rng = GRU(5), np.array([4, 7, 6]), np.random.default_rng(0)

@@ -14,7 +14,7 @@ import pytest
 from experiments.report import write_report
 from experiments.report.charts import MOST, chart, style_of, thinned
 from experiments.report.reading import Line, read_reported
-from experiments.run import write_json
+from experiments.run_files import write_json
 from tests.experiments.command import command
 from tests.experiments.reported import Page, made_run
 

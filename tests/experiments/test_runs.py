@@ -12,7 +12,7 @@ import pytest
 
 from data import adding, adding_baseline, digits
 from experiments.cells import label, parse_cell
-from experiments.run import folder_name
+from experiments.options import folder_name
 from models import unroll
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, saved_state, untimed
 from train import read_metrics

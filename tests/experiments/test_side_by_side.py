@@ -59,6 +59,7 @@ def test_a_net_that_runs_away_stands_still_and_the_others_go_on() -> None:
         np.testing.assert_array_equal(one[1], other[0])
 
 
+@pytest.mark.slow
 def test_held_out() -> None:
     """The mean square error of each net on one batch that no seed is trained on, by hand."""
     trained = train_side_by_side(course(), np.array([0, 1]), np.array([0.1, 0.1]))

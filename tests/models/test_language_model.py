@@ -42,7 +42,7 @@ def losses_by_hand(params: Any, inputs: Any, targets: Any, tied: bool = False) -
     return losses
 
 
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("tied", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_losses_against_a_loop(tied: bool, x64: None) -> None:
     """Loss and, by central differences of the loop, the gradient of every parameter."""
     model = LanguageModel(Elman(E if tied else H), V, E, tied=tied)
