@@ -15,25 +15,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from analysis import figures, half_life
-from analysis.figures_flossing import curves_of_variants, spectra_of_variants
+from analysis import half_life
 from experiments import adding, copy_memory, delayed_recall
 from experiments.cells import label, parse_cell
 from experiments.fixed_points import state_size
 from experiments.floss import MEASURED, Floss, Flossing, flossing_loss, measure
+from experiments.flossing_shown import VARIANTS, draw
 from experiments.long_memory import GOALS, Goal, Outcome, outcome_of, told
 from experiments.network import NetworkConfig
 from experiments.options import folder_name
 from experiments.problem import METRICS, Problem
 from experiments.run import Run
-from experiments.run_files import read_arrays, read_run
 from experiments.training import (
     CELL_HELP,
     Flat,
@@ -47,7 +46,6 @@ from models.cell import Params, at_least
 from train import LoopConfig, OptimizerConfig
 
 TaskName = Literal["copy_memory", "delayed_recall", "adding"]
-VARIANTS = ("no flossing", "flossing before", "flossing before and during")
 PINNED = ("loop.eval_every",)  # a task is solved where it is evaluated
 
 
@@ -281,39 +279,3 @@ def format_table(
             "the gradient of the last step's loss halves. Both of the first seed, before → after training.",
         ]
     )
-
-
-def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
-    config: dict[str, Any] = read_run(folder)["config"]
-    curves, measured = read_arrays(folder, "curves"), read_arrays(folder, "measured")
-    titles = {"copy_memory": "copy", "delayed_recall": "delayed recall", "adding": "adding"}
-    metrics = {"copy_memory": "recalled"}
-    quantities = {"recalled": "share of symbols recalled", "mean_square_error": "mean square error"}
-    panels, y_labels, marks, spectra, flossed, drawn = {}, {}, {}, {}, {}, {}
-    counts = config["exponents"] * (1 if len(config["exponents"]) > 1 else len(config["tasks"]))
-    for task, k in zip(config["tasks"], counts, strict=True):
-        metric = metrics.get(task, "mean_square_error")
-        column = f"validation/{metric}"
-        panels[titles[task]] = {
-            name: [
-                {"step": curves[f"{key}/step"], "value": curves[key]}
-                for key in (f"{task}|{name}|{repeat}|{column}" for repeat in range(config["repeats"]))
-            ]
-            for name in VARIANTS
-        }
-        y_labels[titles[task]] = f"{quantities[metric]}, held out"
-        marks[titles[task]] = 0.9 if metric == "recalled" else 0.01
-        norms = {}
-        for moment in ("before", "after"):
-            found = {n: measured[f"{task}|{n}|{moment}|exponents"] for n in VARIANTS}
-            norms[moment] = {n: measured[f"{task}|{n}|{moment}|gradient_norms"] for n in VARIANTS}
-            if moment == "before":
-                for mapping in (found, norms[moment]):
-                    mapping.pop(VARIANTS[2])  # begins where the second does
-            spectra[f"{titles[task]}, {moment} training"] = found
-            flossed[f"{titles[task]}, {moment} training"] = k
-        drawn[f"gradient_against_lag_{task}"] = figures.gradient_against_lag(norms["before"], norms["after"])
-    drawn["training"] = curves_of_variants(panels, y_labels=y_labels, solved_at=marks)
-    drawn["exponents"] = spectra_of_variants(spectra, flossed=flossed)
-    return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]

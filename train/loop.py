@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -19,6 +18,7 @@ from train.checkpoint import Checkpoints
 from train.evaluate import EvalFn, evaluate
 from train.feed import Batches, Feed, padded
 from train.incidents import REPORTED, SPLIT, Explain, Incidents, passed_over, slowed
+from train.judging import Judge, judged, scores
 from train.loop_config import LoopConfig, next_boundary
 from train.nonfinite import NonFinite, faulty_parameters
 from train.optimizer import OptimizerConfig
@@ -37,10 +37,6 @@ Hook = Callable[[int, TrainState], Mapping[str, SupportsFloat]]
 
 Until = Callable[[Mapping[str, float]], bool]
 """`means of an evaluation -> whether to end there`; of nothing else, so that a resumed run ends there too."""
-
-
-Judge = Callable[[Mapping[str, float]], float]
-"""`means of an evaluation -> a score`, lower for a better state."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +121,7 @@ def fit(
 
     Raises:
         ValueError: the folder holds a run already; or, on resuming, one of another model, `about` other things, or
-            longer than asked;
-            or a batch neither divides over the devices nor can be filled up.
+            longer than asked; or a batch neither divides over the devices nor can be filled up.
         DamagedCheckpoint: no checkpoint in the folder can be read.
         NonFinite: a loss or gradient wasn't finite and `config.nonfinite` is to stop there, or to go back and that
             was tried as often as allowed; the state before it has been saved.
@@ -283,15 +278,7 @@ def fit(
                     best = [step, score]
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
                 if optimizer.schedule == "validation_plateau":
-                    if judge is None and len(evaluation) != 1:
-                        raise ValueError(
-                            f"validation_plateau can't tell which of {', '.join(evaluation)} to watch: give a judge"
-                        )
-                    scores = [
-                        judged({name: record[name] for name in evaluation}, judge)
-                        for record in tracker.records("validation")
-                    ]
-                    losses = told_by_first([math.inf if score is None else score for score in scores], mesh)
+                    losses = told_by_first(scores(tracker.records("validation"), evaluation, judge), mesh)
                     opt_state = slower(state.opt_state, losses, optimizer.patience, optimizer.decay_rate)
                     state = dataclasses.replace(state, opt_state=opt_state)
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
@@ -300,18 +287,9 @@ def fit(
                 saved = save()
 
         feed.settle()
-        spent = (
-            seconds()
-        )  # before the last save, so that a resumed run, which starts from that, has spent more
+        # Before the last save, so that a resumed run, which starts from that, has spent more.
+        spent = seconds()
         if step != saved:
             save()
     found = (best[0], best[1]) if best else None
     return Result(gathered(state, mesh), step, finished(), evaluation, spent, skipped, rollbacks, found)
-
-
-def judged(evaluation: Mapping[str, float], judge: Judge | None) -> float | None:
-    """The score of an evaluation; None where nobody says which of its figures counts, or that isn't finite."""
-    if judge is None and len(evaluation) != 1:
-        return None
-    score = judge(evaluation) if judge is not None else next(iter(evaluation.values()))
-    return score if math.isfinite(score) else None
