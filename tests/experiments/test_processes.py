@@ -177,6 +177,26 @@ def test_a_lost_peer(lost: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_silent_peer(lost: int, tmp_path: Path) -> None:
+    """One stands still, as where its machine hangs: the other waits for `--processes.patience`, and no longer."""
+    run = tmp_path / "run"
+    pair = start_two(tmp_path, *ADDING, *LONG, "--run-dir", "run", "--processes.patience", 10)
+    wait_for(lambda: list(run.glob("checkpoints/*/manifest.json")), pair)
+    pair[lost].send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        code, _, said = ends([pair[1 - lost]], 90)[0]
+    finally:
+        pair[lost].kill()
+        pair[lost].communicate()
+    assert time.monotonic() - began > 5
+    assert code == 1, said
+    assert "error: another process of this run has ended or can't be reached" in said.splitlines()[-1]
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
 def test_a_signal_to_one_stops_all(tmp_path: Path) -> None:
     """They save at the same step and leave with the same code."""
     run = tmp_path / "run"
