@@ -2,12 +2,13 @@
 
 import dataclasses
 import difflib
+import dis
 import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -205,7 +206,7 @@ def report(arguments: list[str]) -> int:
 def with_resume_value(arguments: list[str]) -> list[str]:
     """`--resume` alone stands for `--resume newest`."""
     filled = []
-    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue="--"):
         filled.append(argument)
         if argument == "--resume" and following.startswith("-"):
             filled.append("newest")
@@ -231,8 +232,15 @@ def first_line(name: str) -> str:
 
 
 def raised_by_us(error: BaseException) -> bool:
-    """Whether our own code raised it, as a sentence for the user; any other is a fault and shows its traceback."""
-    return traceback.extract_tb(error.__traceback__)[-1].filename.startswith(OURS)
+    """Whether a `raise` of our own did it, with a sentence for the user; any other, of Python in our own lines too,
+    is a fault and shows its traceback."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    if at is None:
+        return False
+    code = at.tb_frame.f_code
+    return code.co_filename.startswith(OURS) and dis.opname[code.co_code[at.tb_lasti]] == "RAISE_VARARGS"
 
 
 def unless_closed(arguments: list[str]) -> int:

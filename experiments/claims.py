@@ -17,6 +17,7 @@ from analysis import figures
 from analysis.figures_sweeps import outcomes_against
 from experiments.claims_judged import FAILED, HELD, OPEN, Claim, judge
 from experiments.claims_measured import PIECES, Sizes
+from experiments.options import check_seed
 from experiments.run import Run
 from experiments.run_files import read_arrays
 from models.cell import at_least
@@ -43,7 +44,7 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         at_least(4, length=self.length)
         at_least(2, lags=self.lags)
         if self.seeds < 2:

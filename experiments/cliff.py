@@ -42,6 +42,7 @@ from experiments.cliff_shown import (
     summary,
 )
 from experiments.network import NetworkConfig
+from experiments.options import check_seed
 from experiments.run import Run
 from experiments.run_files import read_arrays
 from experiments.training import CELL_HELP
@@ -94,7 +95,7 @@ class Config:
         at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps)
         at_least(2, points=self.points)
         at_least(4, length=self.length)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         for option in ("rate", "clip_at", "net_rate", "net_clip_at"):
             if not 0 < getattr(self, option) < math.inf:
                 raise ValueError(

@@ -20,6 +20,7 @@ from data.task_batches import Task
 from experiments.cells import parse_cell
 from experiments.clipping_shown import QUESTIONS, WAYS, ProblemName, draw, format_table, results, told
 from experiments.network import NetworkConfig
+from experiments.options import check_seed
 from experiments.run import Run
 from experiments.side_by_side import Course, held_out, train_side_by_side
 from experiments.training import CELL_HELP
@@ -71,7 +72,7 @@ class Config:
         at_least(
             1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps, seeds=self.seeds
         )
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         at_least(4, order_length=self.order_length)
         at_least(2, adding_length=self.adding_length)
         for option, given in (

@@ -23,6 +23,7 @@ from analysis.figures_edge import Plane, depth_over_plane, depth_reached, expone
 from data.digits import DIGITS_CLASSES
 from experiments.deep_in_time import answer, fresh_net, images, random_net, train_nets
 from experiments.nets import stored_config
+from experiments.options import check_seed
 from experiments.pieces import piece
 from experiments.run import Run
 from experiments.run_files import read_arrays
@@ -65,7 +66,7 @@ class Config:
     def __post_init__(self) -> None:
         at_least(1, units=self.units, draws=self.draws, hidden_size=self.hidden_size, updates=self.updates)
         at_least(1, batch_size=self.batch_size)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         for option, given in (
             ("--gains", self.gains),
             ("--biases", self.biases),

@@ -21,8 +21,9 @@ from experiments.network import check_cells
 from experiments.options import folder_name
 from experiments.run import Run
 from experiments.run_files import read_arrays
+from experiments.text import remember_text
 from experiments.text_batches import split_losses
-from experiments.text_model import remember_text, train_text_model
+from experiments.text_model import train_text_model
 from experiments.text_report import BATCH, measures, sampled_text
 from experiments.training import CELL_HELP, Flat, training_record
 from models import FixedWindow
@@ -73,7 +74,7 @@ class Config(language_model.WordTraining):
 def main(config: Config, run: Run) -> str:
     """Counts, trains net by net, mixes, tabulates and draws; returns the table."""
     corpus = load_corpus(config.data)
-    remember_text(run.folder, corpus, resumed=run.resumed)
+    remember_text(run.folder, corpus)
     corpus.save_tokenizer(run.folder)
     print(corpus.summary(), flush=True)
     last = [split for split in corpus.splits if split != "train"][-1]

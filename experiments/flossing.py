@@ -30,7 +30,7 @@ from experiments.floss import MEASURED, Floss, Flossing, flossing_loss, measure
 from experiments.flossing_shown import VARIANTS, draw
 from experiments.long_memory import GOALS, Goal, Outcome, outcome_of, told
 from experiments.network import NetworkConfig
-from experiments.options import folder_name
+from experiments.options import check_seed, folder_name
 from experiments.problem import METRICS, Problem
 from experiments.run import Run
 from experiments.training import (
@@ -83,7 +83,7 @@ class Config:
         at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, repeats=self.repeats)
         at_least(1, blanks=self.blanks, delay=self.delay)
         at_least(2, adding_length=self.adding_length)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         if self.recall_length <= self.delay:
             raise ValueError(
                 f"--recall-length {self.recall_length} ends before anything is asked for, {self.delay} steps "

@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 
 from data import Tokenizer, load_tokenizer
+from experiments.options import check_seed
 from experiments.run_files import read_run
 from experiments.text import encoded_prompt
 from experiments.text_config import TextModelConfig
@@ -49,7 +50,7 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least(1, tokens=self.tokens)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         self.sampling()
 
     def sampling(self, never: tuple[int, ...] = ()) -> Sampling:

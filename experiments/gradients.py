@@ -29,7 +29,7 @@ from data import DIGITS_CLASSES, ArrayExamples, digits, evaluation_batches, trai
 from experiments.cells import label
 from experiments.gradients_table import format_table, summary
 from experiments.network import NetworkConfig, check_cells
-from experiments.options import folder_name
+from experiments.options import check_seed, folder_name
 from experiments.run import Run
 from experiments.run_files import read_arrays, read_run
 from experiments.training import (
@@ -80,7 +80,7 @@ class Config:
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, images=self.images)
         at_least(1, trajectories=self.trajectories)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         if not 0 < self.input_gain < float("inf"):
             raise ValueError(f"--input-gain must be above 0 and finite, but is {self.input_gain}")
         check_cells(self.cells)

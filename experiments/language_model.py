@@ -16,8 +16,9 @@ from data import load_corpus
 from experiments import text_report
 from experiments.network import NetworkConfig
 from experiments.run import Run
+from experiments.text import remember_text
 from experiments.text_config import ENDLESS, TextModelConfig, TextTraining
-from experiments.text_model import remember_text, train_text_model
+from experiments.text_model import train_text_model
 from experiments.training import Flat
 from train import LoopConfig, OptimizerConfig
 
@@ -83,7 +84,7 @@ PRESETS: Mapping[str, Config] = {
 def main(config: TextModelConfig, run: Run) -> str:
     """Trains, evaluates, samples and draws; what there is to say."""
     corpus = load_corpus(config.data)
-    remember_text(run.folder, corpus, resumed=run.resumed)
+    remember_text(run.folder, corpus)
     print(corpus.summary(), flush=True)
     before, after = train_text_model(run, config, corpus)
     return text_report.report(run, config, corpus, before, after)

@@ -21,7 +21,7 @@ from analysis.length_figures import steps_to_solve
 from experiments import adding, copy_memory
 from experiments.cells import label
 from experiments.network import NetworkConfig, check_cells
-from experiments.options import folder_name
+from experiments.options import check_seed, folder_name
 from experiments.problem import METRICS, Problem
 from experiments.run import Run
 from experiments.run_files import read_arrays, read_json, read_run, write_json
@@ -81,7 +81,7 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         check_cells(self.cells)
         for option, given in (("--tasks", self.tasks), ("--lengths", self.lengths)):
             if not given:

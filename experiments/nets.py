@@ -14,6 +14,7 @@ from experiments import adding, copy_memory, temporal_order
 from experiments.cells import parse_cell
 from experiments.long_memory import at_length
 from experiments.network import NetworkConfig, check_cells
+from experiments.options import check_seed
 from experiments.problem import Problem
 from experiments.run_files import read_run
 from experiments.training import CELL_HELP
@@ -52,7 +53,7 @@ class NetsConfig:
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
         at_least(4, length=self.length)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         check_cells(self.cells)
 
     def check(self) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from analysis import figures
 from analysis.figures_ngram import NAMES, perplexity_by_order, size_by_order
 from data import Corpus, TextConfig
+from experiments.options import check_seed
 from experiments.run import Run
 from experiments.run_files import read_arrays
 from experiments.text import bits_per_character, checked_corpus, encoded_prompt
@@ -46,7 +47,8 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least(1, order=self.order, continuations=self.continuations)
-        at_least(0, seed=self.seed, sample_tokens=self.sample_tokens)
+        check_seed(self.seed)
+        at_least(0, sample_tokens=self.sample_tokens)
         if not self.smoothings:
             raise ValueError("--smoothings is empty: give at least one")
         if len(set(self.smoothings)) < len(self.smoothings):

@@ -63,6 +63,12 @@ def told(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else shown(value)
 
 
+def check_seed(seed: int) -> None:
+    """Raises ValueError, naming the field, for what no key is made of."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}, but is {seed}")
+
+
 def folder_name(name: str) -> str:
     """A label as a folder: `elman recurrent_init=glorot` → elman_recurrent_init_glorot."""
     return "_".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +14,7 @@ def default_config(module: ModuleType, arguments: Sequence[str]) -> Any:
     """
     presets: Mapping[str, Any] = getattr(module, "PRESETS", {})
     named = None
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         if argument == "--preset":
             named = following
         elif argument.startswith("--preset="):

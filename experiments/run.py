@@ -1,7 +1,7 @@
 """A run's folder: what a run leaves, and how a later command finds it."""
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -68,19 +68,26 @@ class Run:
 def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Collection[str] = ()) -> Run:
     """The folder for this command: a new one, or the one to go on with. `devices` is what `take_devices` gave.
 
-    `pinned` are options of the loop that this experiment, unlike others, can't change on resuming. Of several
-    processes the first opens it, and the others get one that is thrown away.
+    `pinned` are options of the loop that this experiment, unlike others, can't change on resuming; what else it
+    compares before anything is written, its config does by `check_resumed(folder)`. Of several processes the first
+    opens it, and the others get one that is thrown away.
     Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
     """
     described = describe(name, config)
     check_alike(described, differing)
     about = {option_name(option): value for option, value in fixed(described, pinned).items()}
-    folder = from_first(lambda: str(open_folder(name, described, launch, devices, pinned)))
+    check_resumed = getattr(config, "check_resumed", lambda folder: None)
+    folder = from_first(lambda: str(open_folder(name, described, launch, devices, pinned, check_resumed)))
     return Run(Path(folder) if first() else scratch_folder(), launch.resume is not None, devices, about)
 
 
 def open_folder(
-    name: str, described: dict[str, Any], launch: Launch, devices: int, pinned: Collection[str]
+    name: str,
+    described: dict[str, Any],
+    launch: Launch,
+    devices: int,
+    pinned: Collection[str],
+    check_resumed: Callable[[Path], None],
 ) -> Path:
     """The folder, with what says of itself what it is."""
     here = environment(devices)
@@ -92,6 +99,7 @@ def open_folder(
     before = read_run(folder)
     hold(folder)
     check_same(before, described, folder, pinned)
+    check_resumed(folder)
     write_json(folder / "config.json", described)
     write_json(folder / "environment.json", [*environments(folder), here])
     (folder / "results.json").unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from analysis import figures
 from analysis.length_figures import tokens_per_second
 from experiments.cells import label, parse_cell
 from experiments.network import WayName, check_cells, ways
+from experiments.options import check_seed
 from experiments.run import Run
 from experiments.run_files import read_arrays, read_run
 from experiments.training import CELL_HELP
@@ -61,7 +62,7 @@ class Config:
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size, input_size=self.input_size, batch_size=self.batch_size)
         at_least(1, repeats=self.repeats)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         check_cells(self.cells)
         for option, given in (("--methods", self.methods), ("--lengths", self.lengths)):
             if not given:

@@ -1,9 +1,15 @@
-"""What experiments on text share: the corpus that a config names, and prompts."""
+"""What experiments on text share: the corpus that a config names, whether it is still the same, and prompts."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from data import Corpus, TextConfig, Tokenizer, load_corpus
+from experiments.run_files import read_json, write_json
+
+SOURCES = "text.json"  # in the run's folder: what it was trained on
 
 
 def checked_corpus(config: TextConfig) -> Corpus:
@@ -11,6 +17,24 @@ def checked_corpus(config: TextConfig) -> Corpus:
     corpus = load_corpus(config)
     corpus.split("valid")
     return corpus
+
+
+def remember_text(folder: Path, corpus: Corpus) -> None:
+    """Writes which files the text came from, for `check_same_text`."""
+    write_json(folder / SOURCES, dict(corpus.origin))
+
+
+def check_same_text(folder: Path, config: TextConfig) -> None:
+    """Raises ValueError where a run was begun on other files than a config names now."""
+    if not (folder / SOURCES).is_file():
+        return
+    before: dict[str, Any] = read_json(folder / SOURCES)
+    now = load_corpus(config).origin
+    for name in before | dict(now):
+        if before.get(name) != now.get(name):
+            raise ValueError(
+                f"{folder} was begun on another text ({name} differs): give the same one, or begin a new run"
+            )
 
 
 def encoded_prompt(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, "T"]:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
@@ -12,7 +13,8 @@ import tyro
 from data import Corpus, TextConfig
 from experiments.health import check_health
 from experiments.network import NetworkConfig
-from experiments.text import checked_corpus
+from experiments.options import check_seed
+from experiments.text import check_same_text, checked_corpus
 from experiments.text_batches import Reading, check_lines, training_batches
 from experiments.training import CELL_HELP, Flat
 from models import LanguageModel, exponential_schedule, inverse_sigmoid_schedule, linear_schedule
@@ -125,7 +127,7 @@ class TextTraining:
         at_least(1, eval_rows=self.eval_rows, test_rows=self.test_rows, line_limit=self.line_limit)
         at_least(2, positions=self.positions, lags=self.lags)
         at_least(1, examples=self.examples, sample_tokens=self.sample_tokens)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
         if self.embedding_size is not None:
             at_least(1, embedding_size=self.embedding_size)
         if self.halve_from_epoch is not None:
@@ -140,6 +142,10 @@ class TextTraining:
             )
         if self.loop.steps == ENDLESS and self.epochs is None:
             raise ValueError("there is no end: give --epochs or --steps")
+
+    def check_resumed(self, folder: Path) -> None:
+        """Raises ValueError where the run in a folder was begun on another text."""
+        check_same_text(folder, self.data)
 
     def resolved(self, batches_per_epoch: int) -> tuple[LoopConfig, OptimizerConfig]:
         """How long to train and at which rate, the length of an epoch being known."""

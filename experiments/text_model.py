@@ -1,7 +1,6 @@
 """Training a language model: its parameters, the run of `fit`, the text that a run remembers."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,6 @@ from data import Batch, Corpus, pairs
 from experiments.health import draw_health, explainer, health_probe
 from experiments.processes import mine, only_first_goes_on, several
 from experiments.run import Run
-from experiments.run_files import read_json, write_json
 from experiments.text_batches import held_out, training_batches
 from experiments.text_config import TextModelConfig
 from experiments.text_loss import StreamLoss, TextLoss, every_token, last_token
@@ -29,8 +27,6 @@ from train import (
     fit,
     stop_on_signals,
 )
-
-SOURCES = "text.json"  # in the run's folder: what it was trained on
 
 
 def initial(config: TextModelConfig, model: LanguageModel) -> Params:
@@ -111,16 +107,3 @@ def sharing(rows: int, devices: int) -> int:
     if chosen < devices:
         print(f"{rows} rows are shared by {chosen} of {devices} devices, over which they divide", flush=True)
     return chosen
-
-
-def remember_text(folder: Path, corpus: Corpus, *, resumed: bool) -> None:
-    """Writes which files the text came from; on resuming, raises ValueError where they are others now."""
-    path, now = folder / SOURCES, dict(corpus.origin)
-    if resumed and path.is_file():
-        before: dict[str, Any] = read_json(path)
-        for name in before | now:
-            if before.get(name) != now.get(name):
-                raise ValueError(
-                    f"{folder} was begun on another text ({name} differs): give the same one, or begin a new run"
-                )
-    write_json(path, now)

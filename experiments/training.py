@@ -16,6 +16,7 @@ from data import Batch
 from data.batch import Batches
 from experiments.health import check_health, draw_health, explainer, health_probe
 from experiments.network import NetworkConfig
+from experiments.options import check_seed
 from experiments.processes import only_first_goes_on
 from experiments.run import Run
 from models import CELLS, BatchNormLSTM, Cell
@@ -62,7 +63,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
-        at_least(0, seed=self.seed)
+        check_seed(self.seed)
 
     def check(self) -> None:
         """Raises ValueError for a network that can't be had, before a folder is made for the run."""
