@@ -52,6 +52,12 @@ class TextConfig:
                 raise ValueError(
                     f"--data.{name} must be 1 or more, but is {number}: leave it out for its default"
                 )
+        unused = {"min-count": self.min_count, "vocabulary-limit": self.vocabulary_limit}
+        for name, number in unused.items():
+            if number is not None and self.unit in ("byte", "bpe"):
+                raise ValueError(
+                    f"--data.{name} is for characters and words, not for --data.unit {self.unit}"
+                )
         if self.longest_line < 1:
             raise ValueError(f"--data.longest-line must be 1 or more, but is {self.longest_line}")
         shares = (self.valid_share, self.test_share)
@@ -68,6 +74,11 @@ class TextConfig:
             )
 
 
+def _refuse_shares(config: TextConfig, why: str) -> None:
+    if (config.valid_share, config.test_share) != (TextConfig.valid_share, TextConfig.test_share):
+        raise ValueError(f"--data.valid-share and --data.test-share are for a text that is cut, but {why}")
+
+
 @dataclass(frozen=True)
 class Texts:
     """What was read, not yet taken apart: by split, with a checksum of each file and the split's name for
@@ -81,7 +92,7 @@ class Texts:
 @dataclass(frozen=True)
 class Size:
     """What was found in a split. `unknown` counts tokens that aren't in the vocabulary, the text's own <unk>
-    not."""
+    not; `characters` are those of the text, whatever its unit."""
 
     tokens: int
     unknown: int
@@ -126,8 +137,13 @@ class Corpus:
 
 
 def read_texts(config: TextConfig) -> Texts:
-    """The files of `--data.dir`, or the embedded text. Raises ValueError as `find_files` and `read_file` do."""
+    """The files of `--data.dir`, or the embedded text.
+
+    Raises ValueError as `find_files` and `read_file` do, for lines beyond `longest_line`, and for shares where
+    nothing is cut.
+    """
     if config.dir is None:
+        _refuse_shares(config, "the embedded text has its parts")
         splits = embedded_text(words=config.unit in ("word", "bpe"))
         digest = hashlib.sha256("".join(splits.values()).encode()).hexdigest()
         name = "Python's language reference"
@@ -138,14 +154,21 @@ def read_texts(config: TextConfig) -> Texts:
         split: [f.content if config.unit == "byte" else f.text() for f in found]
         for split, found in files.items()
     }
+    if config.unit in ("word", "bpe"):
+        for split, paths in files.items():
+            for file, text in zip(paths, texts[split], strict=True):
+                check_lines(_text(text), str(file.path), config.longest_line)
     if "" not in texts:
+        _refuse_shares(config, f"{config.dir} has files for its parts")
         names = {split: str(found[0].path) for split, found in files.items()}
         return Texts({split: found[0] for split, found in texts.items()}, origin, names)
     parts: dict[str, Any] = {}
     for text in texts[""]:
-        pieces = cut(text, config.valid_share, config.test_share, at_lines=config.unit in ("word", "bpe"))
-        for split, part in pieces.items():
-            parts[split] = parts[split] + part if split in parts else part
+        lines = config.unit in ("word", "bpe")
+        for split, part in cut(text, config.valid_share, config.test_share, at_lines=lines).items():
+            before = parts.get(split, "" if isinstance(part, str) else b"")
+            ended = not lines or not before or before.endswith("\n")
+            parts[split] = before + part if ended else before + "\n" + part
     return Texts(parts, origin, {split: f"{config.dir} ({split} part)" for split in parts})
 
 
@@ -158,26 +181,30 @@ def tokenised(texts: Texts, config: TextConfig) -> Corpus:
     config.check()
     if config.unit in ("word", "bpe"):
         for split, text in texts.splits.items():
-            number, length = longest_line(lines_of(_text(text)))
-            if length > config.longest_line:
-                raise ValueError(
-                    f"line {number} of {texts.names[split]} has {length:,} characters, more than "
-                    f"{config.longest_line:,}: break it into lines, raise --data.longest-line, or "
-                    "choose --data.unit character"
-                )
+            check_lines(_text(text), texts.names[split], config.longest_line)
     tokenizer = _learn(texts.splits["train"], config)
     splits, sizes = {}, {}
     for split in (name for name in SPLITS if name in texts.splits):
         text = texts.splits[split]
         ids = tokenizer.encode_bytes(text) if isinstance(tokenizer, Bytes) else tokenizer.encode(_text(text))  # type: ignore[arg-type]
         splits[split], sizes[split] = ids, _size(ids, text, tokenizer)
-        end = tokenizer.vocabulary.end_id
-        if sizes[split].unknown == (len(ids) if end is None else np.count_nonzero(ids != end)):
+        marks = (tokenizer.vocabulary.unknown_id, tokenizer.vocabulary.end_id)
+        if np.isin(ids, [mark for mark in marks if mark is not None]).all():
             raise ValueError(
                 f"{texts.names[split]} holds only unknown {config.unit}s: nothing in it stands in the "
                 "training text; is it of the same language and form?"
             )
     return Corpus(splits, tokenizer, sizes, texts.origin)
+
+
+def check_lines(text: str, name: str, longest: int) -> None:
+    """Raises ValueError where a line has more characters than that."""
+    number, length = longest_line(lines_of(text))
+    if length > longest:
+        raise ValueError(
+            f"line {number} of {name} has {length:,} characters, more than {longest:,}: break it into lines, raise "
+            "--data.longest-line, or choose --data.unit character"
+        )
 
 
 def _learn(text: str | bytes, config: TextConfig) -> Any:
@@ -200,7 +227,13 @@ def _size(ids: Int32[np.ndarray, "T"], text: str | bytes, tokenizer: Tokenizer) 
     if isinstance(tokenizer, Words):
         unknown -= sum(word == UNKNOWN for word in _text(text).split())
     newline = "\n" if isinstance(text, str) else b"\n"
-    return Size(len(ids), unknown, len(text), len(text.split()), text.count(newline))  # type: ignore[arg-type]
+    characters = len(text) if isinstance(text, str) else characters_in(text)
+    return Size(len(ids), unknown, characters, len(text.split()), text.count(newline))  # type: ignore[arg-type]
+
+
+def characters_in(content: bytes) -> int:
+    """Characters of a text in UTF-8: all its bytes but those that go on with one."""
+    return int(np.count_nonzero((np.frombuffer(content, np.uint8) & 0xC0) != 0x80))
 
 
 def _text(text: str | bytes) -> str:

@@ -14,16 +14,17 @@ from data.units import Bytes, Characters, Pieces, Tokenizer, Words
 from data.vocabulary import Vocabulary
 
 MANIFEST = "prepared.json"
-_FORM = 1  # of what is written; another one is prepared anew
+_FORM = 2  # of what is written; another one is prepared anew
 
 
 def load_corpus(config: TextConfig) -> Corpus:
     """The text that a config names, taken apart; from files, prepared once and read from the cache after.
 
-    What is prepared stands in a folder of its own beside `prepared.json`: the settings, a SHA-256 of every source
-    and of every file written. It appears by one renaming, whole or not at all, so that neither a kill nor a full
-    disk leaves a folder that misleads; a damaged one is prepared anew, and this said. With `config.cache` a folder
-    that was prepared with other settings, or of other files, is refused rather than replaced.
+    What is prepared stands in a folder of its own beside `prepared.json`: the settings, a SHA-256 of every source,
+    of every file written, and of itself. It appears by one renaming, whole or not at all, so that neither a kill
+    nor a full disk leaves a folder that misleads; a damaged one is prepared anew, and this said, but nothing is
+    taken away that wasn't prepared. With `config.cache` a folder that was prepared with other settings, or of other
+    files, is refused rather than replaced.
 
     Raises ValueError, as a sentence for the user, for every fault of files or settings.
     """
@@ -91,8 +92,10 @@ def _write(folder: Path, corpus: Corpus, settings: dict[str, Any], *, damaged: b
             "sizes": {split: dataclasses.asdict(size) for split, size in corpus.sizes.items()},
             "files": {str(path.relative_to(making)): _checksum(path) for path in files},
         }
+        content["checksum"] = _digest(content)
         (making / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if damaged:
+            _refuse_strangers(folder, {MANIFEST, *content["files"]})
             shutil.rmtree(folder, ignore_errors=True)
         try:
             making.replace(folder)
@@ -112,13 +115,16 @@ def _read(folder: Path, settings: dict[str, Any], texts: Texts) -> Corpus:
         )
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if content.pop("checksum") != _digest(content):
+            raise ValueError
         there, files = content["settings"], dict(content["files"])
         sizes = {split: Size(**size) for split, size in content["sizes"].items()}
         options, sources = dict(there["options"]), dict(there["sources"])
-    except (ValueError, KeyError, TypeError):
+        form = there["form"]
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise _Damaged(f"{MANIFEST} has been altered") from None
     _compare(folder, settings, options, sources)
-    if there["form"] != _FORM:
+    if form != _FORM:
         raise _Damaged("they are of another release")
     for name, checksum in files.items():
         if not (folder / name).is_file():
@@ -152,6 +158,20 @@ def _compare(
         if settings["sources"].get(name) != sources.get(name):
             known = "another text" if name in settings["sources"] and name in sources else "other files"
             raise ValueError(f"{folder} was prepared from {known} ({name} differs): {mend}")
+
+
+def _refuse_strangers(folder: Path, ours: set[str]) -> None:
+    """Raises ValueError where a folder that is to be replaced holds what we never wrote."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir() and str(path.relative_to(folder)) not in ours:
+            raise ValueError(
+                f"{folder} holds {path.relative_to(folder)}, which is no part of the prepared data: take it away, "
+                "or name another folder with --data.cache"
+            )
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _checksum(path: Path) -> str:

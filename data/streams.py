@@ -50,7 +50,7 @@ class StreamBatches:
     b going on from batch to batch; the last batch of an epoch is shorter by its mask, and the first of the next
     begins all rows anew. `before` is the token that is seen before the first; without it the first token is
     only seen, and N is one less. Process p makes the p-th of P equal parts of the rows; batch i of all
-    together is the same whatever P is.
+    together is the same whatever P is. A `length` beyond a row is a row's.
 
     Raises ValueError where there are fewer targets than rows.
     """
@@ -75,6 +75,7 @@ class StreamBatches:
                 "make the batch smaller."
             )
         row = -(-len(targets) // batch_size)
+        length = min(length, row)
         self.batches_per_epoch = -(-row // length)
         self.targets_per_epoch = len(targets)
         starts = np.minimum(rows * row, len(targets))

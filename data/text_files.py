@@ -1,5 +1,6 @@
 """Text from local files, plain or gzipped: which files there are, what is in them, and how they are cut."""
 
+import codecs
 import gzip
 import hashlib
 import math
@@ -54,7 +55,7 @@ def read_file(path: Path) -> TextFile:
             content = gzip.decompress(raw)
         except (OSError, EOFError, zlib.error):
             raise ValueError(f"{path} is damaged: it begins as a gzip file, but can't be unpacked") from None
-    if not content.strip():
+    if not content.removeprefix(codecs.BOM_UTF8).strip():
         raise ValueError(f"{path} is empty: give a file that holds text")
     return TextFile(path, content, hashlib.sha256(raw).hexdigest())
 

@@ -32,7 +32,7 @@ class Tokenizer(Protocol):
         ...
 
     def encode_prompt(self, text: str) -> Ids:
-        """The beginning of a line: no mark at its end."""
+        """Whole lines and the beginning of another, which has no mark at its end."""
         ...
 
     def decode(self, ids: Iterable[Number]) -> str:
@@ -111,7 +111,10 @@ class Words:
         return self.vocabulary.encode(_words(lines_of(text)))
 
     def encode_prompt(self, text: str) -> Ids:
-        return self.vocabulary.encode(text.split())
+        first, *others = text.split("\n")
+        return self.vocabulary.encode(
+            [*first.split(), *(word for line in others for word in (END, *line.split()))]
+        )
 
     def decode(self, ids: Iterable[Number]) -> str:
         return re.sub(f" ?{re.escape(END)} ?", "\n", " ".join(self.vocabulary.decode(ids)))
@@ -126,7 +129,7 @@ class Pieces:
 
     Byte-pair encoding, Sennrich, Haddow & Birch 2016, as sentencepiece learns and applies it (Kudo & Richardson
     2018). `model` is its model file. Nothing is normalised: what is decoded is what was encoded, but for
-    characters that the training text doesn't hold.
+    characters that the training text doesn't hold, and ▁ (U+2581), sentencepiece's own blank, which becomes one.
     """
 
     vocabulary: Vocabulary
@@ -185,7 +188,10 @@ class Pieces:
         return np.fromiter((number for line in encoded for number in line), np.int32)
 
     def encode_prompt(self, text: str) -> Ids:
-        return np.array(self._processor.encode(text), np.int32)
+        first, *others = self._processor.encode(text.split("\n"))
+        return np.array(
+            [*first, *(number for line in others for number in (self.vocabulary.end_id, *line))], np.int32
+        )
 
     def decode(self, ids: Iterable[Number]) -> str:
         lines: list[list[int]] = [[]]

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,3 +173,85 @@ def test_a_tokenizer_saved_with_a_run(tmp_path: Path, unit: Unit) -> None:
     corpus.save_tokenizer(tmp_path)
     assert load_tokenizer(tmp_path, unit) == corpus.tokenizer
     shutil.rmtree(tmp_path)
+
+
+def test_whole_files_begin_lines(tmp_path: Path) -> None:
+    """Of several files without a last line break none is glued to the next, and each last line has its end."""
+    folder = tmp_path / "books"
+    folder.mkdir()
+    for name in "ab":
+        (folder / f"{name}.txt").write_text(f"{name}1 x\n" * 8 + "x y\n" + f"x {name}z")
+    corpus = load_corpus(TextConfig(dir=folder, min_count=1, cache=tmp_path / "kept"))
+    text = {split: corpus.tokenizer.decode(ids) for split, ids in corpus.splits.items()}
+    assert text["train"] == "a1 x\n" * 8 + "b1 x\n" * 8
+    assert text["test"].count("\n") == 2
+    assert corpus.sizes["test"].tokens == 6
+
+
+def test_a_manifest_is_verified_too(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "kept"
+    config = TextConfig(dir=source, cache=kept)
+    first = load_corpus(config)
+    manifest = kept / "prepared.json"
+    content = manifest.read_text()
+    for altered in (
+        content.replace('"characters": 2', '"characters": 9', 1),
+        content.replace('"form"', '"from"'),
+    ):
+        assert altered != content
+        manifest.write_text(altered)
+        assert same(load_corpus(config), first)
+        assert "(prepared.json has been altered)" in capsys.readouterr().out
+
+
+def test_nothing_of_the_users_is_taken_away(source: Path, tmp_path: Path) -> None:
+    """A folder with a `prepared.json` of somebody else's, and a damaged one with a file put beside."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "prepared.json").write_text('{"prepared": true}')
+    (mine / "thesis.txt").write_text("thesis")
+    with pytest.raises(ValueError, match=r"mine holds thesis.txt, which is no part of the prepared data"):
+        load_corpus(TextConfig(dir=source, cache=mine))
+    assert (mine / "thesis.txt").read_text() == "thesis"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "text"]
+
+
+def test_lines_too_long_are_refused_before_and_after_preparing(source: Path) -> None:
+    (source / "train.txt").write_text("a b c\n" + "a " * 100 + "\n")
+    load_corpus(TextConfig(dir=source))
+    with pytest.raises(ValueError, match=r"line 2 of .*train.txt has 200 characters, more than 150"):
+        load_corpus(TextConfig(dir=source, longest_line=150))
+    (source / "train.txt").unlink()
+    (source / "valid.txt").write_text("a" * 200)
+    with pytest.raises(ValueError, match=r"has 200 characters"):
+        load_corpus(TextConfig(dir=source / "valid.txt", longest_line=150))
+
+
+@pytest.mark.parametrize("valid", ["x y\n", "x <unk> y\n", "<unk>\n"])
+def test_a_text_of_which_nothing_is_known(source: Path, valid: str) -> None:
+    (source / "valid.txt").write_text(valid)
+    with pytest.raises(ValueError, match="holds only unknown words"):
+        load_corpus(TextConfig(dir=source))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"valid_share": 0.2}, "has files for its parts"),
+        ({"unit": "byte", "vocabulary_limit": 5}, "--data.vocabulary-limit is for characters and words"),
+        ({"unit": "bpe", "min_count": 5}, "--data.min-count is for characters and words"),
+        ({"dir": None, "test_share": 0.0}, "the embedded text has its parts"),
+    ],
+)
+def test_options_that_would_do_nothing(source: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        load_corpus(TextConfig(**({"dir": source} | options)))
+
+
+def test_characters_are_counted_whatever_the_unit(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("привет мир\n" * 20)
+    (tmp_path / "valid.txt").write_text("мир\n")
+    units: tuple[Unit, ...] = ("character", "byte", "word")
+    for unit in units:
+        config = TextConfig(dir=tmp_path, unit=unit, cache=tmp_path / unit)
+        assert load_corpus(config).sizes["valid"].characters == 4

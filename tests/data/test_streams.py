@@ -174,3 +174,10 @@ def test_mistakes() -> None:
         bucket_batches(source(), batch_size=41, seed=0, bounds=(12,))
     with pytest.raises(ValueError, match="holds no examples"):
         bucket_batches([], batch_size=1, seed=0, bounds=(12,))
+
+
+def test_a_length_beyond_a_row_is_a_rows() -> None:
+    tokens = np.arange(11, dtype=np.int32)
+    batch = StreamBatches(tokens, batch_size=2, length=10**9).take(1)
+    assert batch.inputs.shape == (1, 5, 2)
+    assert batch.mask.all()

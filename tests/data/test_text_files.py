@@ -102,3 +102,9 @@ def test_embedded_text_is_prose_cut_once_and_for_all() -> None:
     spaced = embedded_text(words=True)["test"].splitlines()
     assert [line.replace(" ", "") for line in spaced] == [line.replace(" ", "") for line in lines["test"]]
     assert not any(word.endswith((".", ",")) and len(word) > 1 for line in spaced for word in line.split())
+
+
+def test_nothing_but_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf\n")
+    with pytest.raises(ValueError, match=r"a.txt is empty"):
+        read_file(tmp_path / "a.txt")

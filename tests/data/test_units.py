@@ -124,3 +124,14 @@ def test_mistakes() -> None:
     ):
         with pytest.raises(ValueError, match=said):
             tokenised(texts(train=TEXT), config)
+
+
+@pytest.mark.parametrize("unit", ["word", "bpe"])
+def test_a_prompt_of_several_lines(unit: str) -> None:
+    """Lines are ended within it, the last one isn't."""
+    text = "a b c\nb c a\n" * 20
+    tokenizer = Words.learn(text, 1, None) if unit == "word" else Pieces.learn(text, 9)
+    whole, end = tokenizer.encode("a b\nc\n"), tokenizer.vocabulary.end_id
+    assert list(tokenizer.encode_prompt("a b\nc")) == list(whole[:-1])
+    assert list(tokenizer.encode_prompt("a b\nc\n")) == list(whole)
+    assert list(tokenizer.encode_prompt("\n")) == [end]

@@ -14,8 +14,13 @@ from typing import Any
 
 import pytest
 
-from experiments.__main__ import NAMES
+from data.text_files import longest_line
+from experiments import adding, char_lm
+from experiments.__main__ import NAMES, read_options, refused
 from experiments.options import describe, flat, option_name
+from experiments.presets import default_config
+from experiments.run import Launch
+from experiments.run_files import read_run
 from tests.experiments.command import command, unboxed
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +112,7 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
         (["gradients", "--input-gain", "nan"], "error: --input-gain must be above 0"),
         (["adding", "--optimizer.learning-rate", "0"], "optimizer.learning_rate is 0.0; it must be above 0"),
         (["adding", "--length", "1"], "error: --length must be a whole number of at least 2, but is 1"),
-        (["adding", "--seed", "-1"], "error: --seed must be a whole number of at least 0, but is -1"),
+        (["adding", "--seed", "-1"], "error: --seed must be a whole number from 0 to 4294967295, but is -1"),
         (["adding", "--depth", "0"], "error: --depth must be a whole number of at least 1, but is 0"),
         (
             ["adding", "--connections", "resid"],
@@ -310,3 +315,42 @@ def test_inspect_unfinished(copied: Path, capsys: pytest.CaptureFixture[str]) ->
     shutil.rmtree(copied / "arrays")
     assert command("inspect", copied) == 0
     assert "not finished: go on with the same command and --resume" in capsys.readouterr().out
+
+
+# --- no option at all
+
+
+def test_no_option_is_every_default() -> None:
+    assert default_config(char_lm, []) == char_lm.Config()
+    given = read_options("adding", [])
+    assert (given.config, given.launch) == (adding.Config(), Launch())
+
+
+@pytest.mark.slow
+def test_a_command_without_options(tmp_path: Path) -> None:
+    """As a newcomer types it, in a process of its own."""
+    command = [sys.executable, "-m", "experiments", "ngram"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert len(list(tmp_path.glob("runs/ngram/*/results.json"))) == 1
+
+
+def test_only_sentences_of_ours_are_the_users(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error that Python raises, in a line of ours, is a fault and shows where."""
+    with pytest.raises(ValueError, match="not a run folder") as ours:
+        read_run(Path("nowhere"))
+    assert refused(ours.value) == 2
+    assert capsys.readouterr().err.startswith("error: nowhere is not a run folder")
+    with pytest.raises(ValueError, match="empty") as pythons:
+        longest_line([])
+    with pytest.raises(ValueError, match="empty"):
+        refused(pythons.value)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_of_no_key(mistake: Callable[..., str], seed: int) -> None:
+    said = mistake("adding", "--seed", seed)
+    assert f"--seed must be a whole number from 0 to 4294967295, but is {seed}" in said

@@ -273,7 +273,9 @@ def test_resumed_on_another_text(words: Path, tmp_path: Path, capsys: pytest.Cap
     arguments = ("language_model", *TINY, "--data.dir", files)
     assert command(*arguments, "--run-dir", folder) == 0
     write(files, times=21)
-    before = newest_checkpoint(folder)
+    before, left = newest_checkpoint(folder), {p: p.read_bytes() for p in folder.glob("*.json")}
+    assert folder / "results.json" in left
     assert command(*arguments, "--resume", folder) == 2
+    assert {p: p.read_bytes() for p in folder.glob("*.json")} == left
     assert "was begun on another text (train.txt differs): give the same one" in capsys.readouterr().err
     assert newest_checkpoint(folder) == before
