@@ -1,5 +1,6 @@
 """What is prepared once: read again as it was, verified, refused where it is another's, and whole or not there."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -245,7 +246,7 @@ def test_a_text_of_which_nothing_is_known(source: Path, valid: str) -> None:
 )
 def test_options_that_would_do_nothing(source: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        load_corpus(TextConfig(**({"dir": source} | options)))
+        load_corpus(dataclasses.replace(TextConfig(dir=source), **options))
 
 
 def test_characters_are_counted_whatever_the_unit(tmp_path: Path) -> None:
