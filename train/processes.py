@@ -91,8 +91,11 @@ def home_of_first(folder: Path, mesh: Mesh) -> Path:
 
 
 def agree_to_stop(stop: StopRequest, mesh: Mesh) -> bool:
-    """Whether any process was asked to stop; then all are."""
-    if mesh.is_multi_process:
-        asked = multihost_utils.process_allgather(np.array([stop.requested, stop.signal], np.int32))
-        stop.requested, stop.signal = bool(asked[:, 0].any()), int(asked[:, 1].max())
-    return stop.requested
+    """Whether any process was asked to stop; then all are. A signal that comes while they ask counts next time."""
+    if not mesh.is_multi_process:
+        return stop.requested
+    asked = multihost_utils.process_allgather(np.array([stop.requested, stop.signal], np.int32))
+    if not asked[:, 0].any():
+        return False  # without a word to `stop`, which a signal may have set meanwhile
+    stop.requested, stop.signal = True, int(asked[:, 1].max())
+    return True

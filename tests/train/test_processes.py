@@ -1,0 +1,28 @@
+"""What several processes agree on."""
+
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from train.processes import agree_to_stop, multihost_utils
+from train.stop import StopRequest
+
+
+def test_a_signal_while_they_ask_counts_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes after this process has said that it wants to go on: all go on, and all stop after."""
+    stop, mesh = StopRequest(), Mock(Mesh, is_multi_process=True)
+    asked = 0
+
+    def gather(own: np.ndarray) -> np.ndarray:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            stop.requested, stop.signal = True, 15
+        return np.stack([np.zeros_like(own), own])
+
+    monkeypatch.setattr(multihost_utils, "process_allgather", gather)
+    assert not agree_to_stop(stop, mesh)
+    assert agree_to_stop(stop, mesh)
+    assert (stop.requested, stop.signal) == (True, 15)
