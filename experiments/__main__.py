@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -37,6 +38,7 @@ NAMES = (
 IN_PROCESSES = ("adding", "copy_memory", "temporal_order", "digits", "language_model", "char_lm")
 COMMANDS = ("generate", "inspect", "report", "sweep")  # what looks at runs, and what makes many
 ROOT = Path(__file__).resolve().parent.parent
+AS_PYTHON = warnings.formatwarning
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
 
 
@@ -243,6 +245,15 @@ def raised_by_us(error: BaseException) -> bool:
     return code.co_filename.startswith(OURS) and dis.opname[code.co_code[at.tb_lasti]] == "RAISE_VARARGS"
 
 
+def plainly(message: Warning | str, category: type[Warning], filename: str, *place: Any) -> str:
+    """A warning of ours as a sentence; any other as Python shows it."""
+    return (
+        f"warning: {message}\n"
+        if filename.startswith(OURS)
+        else AS_PYTHON(message, category, filename, *place)
+    )
+
+
 def unless_closed(arguments: list[str]) -> int:
     """The exit code, 141 where who read our output has closed it, as other commands end then."""
     try:
@@ -256,14 +267,13 @@ def unless_closed(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = plainly
+    # While there is nothing to be left in order, Ctrl-C shows no traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # while there is nothing to be left in order: no traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     code = unless_closed(sys.argv[1:])
-    if (
-        code >= 128
-    ):  # by a signal, maybe amid a compilation, which the end of the interpreter does not survive
+    # By a signal, maybe amid a compilation, which the end of the interpreter does not survive.
+    if code >= 128:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

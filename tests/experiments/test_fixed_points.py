@@ -84,6 +84,7 @@ def test_table(of_three_units: dict[str, np.ndarray]) -> None:
     assert all(float(row[3]) == pytest.approx(slope, abs=1e-4) and float(row[4]) < 1e-4 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_saddle_fewer_is_seen(of_three_units: dict[str, np.ndarray]) -> None:
     """Without one of them the signs of det(I − J) add up to 2."""
     per_point = ("fixed", "unstable", "eigenvalues", "readout")

@@ -120,6 +120,7 @@ def test_resumed_by_name(stopped: Stopped, whole: Path, tmp_path: Path) -> None:
     check_equal(folder, whole)
 
 
+@pytest.mark.slow
 def test_resumed_as_the_newest(
     stopped: Stopped, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
