@@ -30,7 +30,7 @@ from models.state import ravel_state
 
 LOW, HIGH = 0.1, 0.9  # a gate beyond is saturated
 SHORT = 16  # lags up to which subspace iteration goes three rounds
-QR_EVERY = 4  # steps: the factoring costs as much as ten multiplications
+QR_EVERY = 4  # steps; at every one a report cost an Elman net 8 % of a hundred training steps, so 2 to 4
 GATES = frozenset({"input", "forget", "output", "update", "reset", "recurrence"})
 UNITS = frozenset({"hidden"})
 
