@@ -154,7 +154,8 @@ def read_texts(config: TextConfig) -> Texts:
         split: [f.content if config.unit == "byte" else f.text() for f in found]
         for split, found in files.items()
     }
-    if config.unit in ("word", "bpe"):
+    at_lines = config.unit in ("word", "bpe")
+    if at_lines:
         for split, paths in files.items():
             for file, text in zip(paths, texts[split], strict=True):
                 check_lines(_text(text), str(file.path), config.longest_line)
@@ -164,10 +165,9 @@ def read_texts(config: TextConfig) -> Texts:
         return Texts({split: found[0] for split, found in texts.items()}, origin, names)
     parts: dict[str, Any] = {}
     for text in texts[""]:
-        lines = config.unit in ("word", "bpe")
-        for split, part in cut(text, config.valid_share, config.test_share, at_lines=lines).items():
+        for split, part in cut(text, config.valid_share, config.test_share, at_lines=at_lines).items():
             before = parts.get(split, "" if isinstance(part, str) else b"")
-            ended = not lines or not before or before.endswith("\n")
+            ended = not at_lines or not before or before.endswith("\n")
             parts[split] = before + part if ended else before + "\n" + part
     return Texts(parts, origin, {split: f"{config.dir} ({split} part)" for split in parts})
 
