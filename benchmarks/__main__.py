@@ -14,7 +14,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks import jacobians, language_model, lyapunov
-from benchmarks.compare import compare, peers, product_rate
+from benchmarks.compare import compare, peers
 from benchmarks.report import page, plot, summary
 from benchmarks.work import FAMILIES, SIZES, Family, Work
 
@@ -51,7 +51,6 @@ def main(config: Config) -> None:
         "date": f"{date.today():%-d %B %Y}",
         "machine": f"{processor()}, {cores} cores, {memory() / 2**30:.0f} GiB, Python {platform.python_version()}",
         "versions": versions(),
-        "product_rate": product_rate(),
         "accelerator": "On an accelerator: not measured.",
         "rows": [asdict(row) for row in rows],
         "jacobians": jacobians.measure() if config.analysis else [],

@@ -22,11 +22,13 @@ class Peer:
 
 
 PRODUCTS = "products alone"
+LARGE = "one large product"
+BOUNDS = (PRODUCTS, LARGE)
 
 
 def peers(cores: int) -> list[Peer]:
     """Those installed: ours over a device per core, the others in JAX as shipped and sharded as ours is; last the
-    layer's products alone, which is no layer but the bound of all."""
+    layer's products alone and one large product, which are no layers but what bounds them."""
     found = [Peer("ours", "ours", cores), Peer("ours, one device", "ours")]
     for name, module, needs, families in (
         ("Linen", "flax_linen", "flax", ("elman", "gru", "lstm")),
@@ -38,7 +40,7 @@ def peers(cores: int) -> list[Peer]:
             found.append(Peer(f"{name}, sharded", module, cores, families))
     if importlib.util.find_spec("torch"):
         found.append(Peer("PyTorch", "pytorch"))
-    return [*found, Peer(PRODUCTS, "products", cores)]
+    return [*found, Peer(PRODUCTS, "products", cores), Peer(LARGE, "large_product")]
 
 
 class Worker:
@@ -101,7 +103,7 @@ def compare(
         for work in works:
             taking = [peer.name for peer in chosen if work.family in peer.families]
             built = {name: workers[name].ask(do="build", work=asdict(work)) for name in taking}
-            check_same(work, {name: built[name]["both"]["value"] for name in taking if name != PRODUCTS})
+            check_same(work, {name: built[name]["both"]["value"] for name in taking if name not in BOUNDS})
             for way in ("forward", "both"):
                 rows = {name: Measured(name, work, way, **built[name][way]) for name in taking}
                 for _ in range(rounds):
@@ -120,12 +122,3 @@ def check_same(work: Work, values: dict[str, float]) -> None:
     low, high = min(values.values()), max(values.values())
     if high - low > 1e-4 * high:
         raise ValueError(f"not the same work in {work.name}: {values}")
-
-
-def product_rate() -> float:
-    """Floating-point operations a second of large matrix products on this machine, by XLA on all cores."""
-    worker = layers(Peer("product", "ours"))
-    try:
-        return worker.ask(do="product")
-    finally:
-        worker.close()

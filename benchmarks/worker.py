@@ -28,10 +28,8 @@ def main(library: str, devices: int) -> None:
             layer = None  # the one before goes first
             layer = module.build(Work(**request["work"]), devices > 1)
             answer: Any = {way: first_call(getattr(layer, way)) for way in ("forward", "both")}
-        elif request["do"] == "time":
-            answer = timed(getattr(layer, request["way"]), request["seconds"])
         else:
-            answer = product_rate()
+            answer = timed(getattr(layer, request["way"]), request["seconds"])
         print(json.dumps(answer), flush=True)
 
 
@@ -56,19 +54,6 @@ def timed(function: Any, seconds: float) -> list[float]:
         function()
         times.append(time.perf_counter() - began)
     return times
-
-
-def product_rate() -> float:
-    """Floating-point operations a second of the product of two 2048 × 2048 matrices on all cores, at best."""
-    import jax
-    import jax.numpy as jnp
-
-    size = 2048
-    matrix = jnp.ones((size, size))
-    product = jax.jit(lambda a, b: a @ b)
-    product(matrix, matrix).block_until_ready()
-    times = timed(lambda: product(matrix, matrix).block_until_ready(), 1.0)
-    return 2 * size**3 / min(times)
 
 
 def reset_peak() -> None:
