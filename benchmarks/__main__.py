@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks import jacobians, language_model, lyapunov
+from benchmarks import jacobians, kernels, language_model, lyapunov
 from benchmarks.compare import compare, peers
 from benchmarks.report import page, plot, summary
 from benchmarks.work import FAMILIES, SIZES, Family, Work
@@ -34,6 +34,8 @@ class Config:
     """Turns of each library."""
     seconds: float = 0.4
     """Of each turn; at least three calls."""
+    kernels: bool = True
+    """Where our LSTM's time goes, kernel by kernel, too."""
     analysis: bool = True
     """Step Jacobians and Lyapunov spectra too."""
     language_model: bool = True
@@ -53,6 +55,7 @@ def main(config: Config) -> None:
         "versions": versions(),
         "accelerator": "On an accelerator: not measured.",
         "rows": [asdict(row) for row in rows],
+        "kernels": kernels.measure() if config.kernels else [],
         "jacobians": jacobians.measure() if config.analysis else [],
         "lyapunov": lyapunov.measure() if config.analysis else [],
         "language_model": language_model.measure() if config.language_model else [],

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import geometric_mean, median, quantiles
+from statistics import geometric_mean, median
 from typing import Any
 
 import matplotlib.pyplot as plt
 
 from benchmarks.compare import BOUNDS, LARGE, PRODUCTS
 from benchmarks.layers.large_product import OPERATIONS
+from benchmarks.sections import NAMES, exponents, jacobians, kernels, language_model, shown
 from benchmarks.work import FAMILIES, Work
 
-NAMES = {"elman": "Elman", "gru": "GRU, reset after", "lstm": "LSTM"}
 JAX_PEERS = ("Linen", "NNX", "Equinox")
 
 
@@ -48,6 +48,8 @@ def page(record: dict[str, Any]) -> str:
             if rows:
                 lines += ["", f"### {NAMES[family]}", "", *table(rows, way == "both")]
     lines += ["", "## Memory and compilation", "", *costs(record["rows"]), ""]
+    if record["kernels"]:
+        lines += ["## Where the time goes", "", *kernels(record["kernels"]), ""]
     if record["jacobians"]:
         lines += ["## Step Jacobians", "", *jacobians(record["jacobians"]), ""]
     if record["lyapunov"]:
@@ -55,63 +57,6 @@ def page(record: dict[str, Any]) -> str:
     if record["language_model"]:
         lines += ["## Training step of a language model", "", *language_model(record["language_model"]), ""]
     return "\n".join(lines)
-
-
-def jacobians(rows: list[dict[str, Any]]) -> list[str]:
-    """A line a cell and length."""
-    names = list(rows[0]["seconds"])
-    lines = [
-        "All T Jacobians `[S, S]` of a layer with H = 256, in ms: `step_jacobians`, whose closed form these "
-        "cells have; `jax.jacfwd` under `vmap` over all steps, where the one product with R that all share is done "
-        "once; `jax.jacfwd`, jitted, called at every step; and the writing of so many numbers alone. In brackets: "
-        "times ours.",
-        "",
-        f"| T, S | | {' | '.join(names)} |",
-        f"| --- | --- |{' ---: |' * len(names)}",
-    ]
-    for row in rows:
-        seconds = row["seconds"]
-        cells = [f"{1e3 * seconds[name]:.3g} ({seconds[name] / seconds['ours']:.1f})" for name in names]
-        lines.append(f"| {row['T']}, {row['S']} | {NAMES[row['family']]} | {' | '.join(cells)} |")
-    return lines
-
-
-def exponents(rows: list[dict[str, Any]]) -> list[str]:
-    """A line a number of exponents and side."""
-    ours = {row["k"]: row["seconds"] for row in rows if row["side"] == "ours"}
-    lines = [
-        "A driven tanh net, H = 256, T = 1,000, the k leading exponents in float32: `lyapunov_spectrum` beside a "
-        "loop in PyTorch that takes directional derivatives of any step by `torch.func` as ours does, and beside "
-        "one with the derivative of tanh written into it; both with a QR at every step. Median of processes of "
-        "their own, by turns. Each begins with a frame of its own draw: the exponents differ by what 1,000 steps "
-        "have not yet forgotten of it.",
-        "",
-        "| k | | seconds | times ours | largest difference of an exponent from ours |",
-        "| ---: | --- | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        ratio, apart = f"{row['seconds'] / ours[row['k']]:.2f}", f"{row['apart']:.1g}"
-        lines.append(f"| {row['k']} | {row['side']} | {row['seconds']:.3f} | {ratio} | {apart} |")
-    return lines
-
-
-def language_model(rows: list[dict[str, Any]]) -> list[str]:
-    """A line a side."""
-    rivals = [row["tokens_per_second"] for row in rows if row["side"] == "PyTorch"]
-    lines = [
-        "The small LSTM of Zaremba, Sutskever & Vinyals 2014: embedding, two layers of 200 units, softmax over "
-        "10,000 words, 20 steps of 20 rows, clipping and gradient descent. `train_chunk` with the norms, metrics "
-        "and checks that every run of ours has, beside the same step in PyTorch; processes of their own, by turns "
-        "of 20 steps; the same weights and words, and the same losses to 1e-3 or the run is refused. Medians in "
-        "milliseconds, the quartiles' distance in brackets. By itself: `python -m benchmarks.language_model`.",
-        "",
-        "| | ms a step | tokens a second | times PyTorch |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        times = f"{row['tokens_per_second'] / rivals[0]:.2f}" if rivals else "–"
-        lines.append(f"| {row['side']} | {shown(row['times'])} | {row['tokens_per_second']:,.0f} | {times} |")
-    return lines
 
 
 def by_size(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -142,11 +87,6 @@ def table(rows: list[dict[str, Any]], backward: bool) -> list[str]:
         cells.append(f"{median(alone['times']) / median(found['ours']['times']):.0%}" if alone else "–")
         lines.append(f"| {size} | {' | '.join(cells)} |")
     return lines
-
-
-def shown(times: list[float]) -> str:
-    low, _, high = quantiles(times, n=4)
-    return f"{1e3 * median(times):.3g} ({1e3 * (high - low):.2g})"
 
 
 def ratios(record: dict[str, Any], way: str, family: str, peers: tuple[str, ...]) -> dict[str, float]:

@@ -82,6 +82,12 @@ RECORD: dict[str, Any] = {
     "machine": "a machine",
     "versions": {"jax": "1"},
     "accelerator": "On an accelerator: not measured.",
+    "kernels": [
+        {
+            "work": asdict(Work("lstm", 20, 4, 3, 8)),
+            "seconds": {"thin products": 1e-5, "large products": 2e-5, "local part": 6e-5, "rest": 1e-5},
+        }
+    ],
     "jacobians": [
         {"family": "lstm", "T": 16, "S": 512, "seconds": {"ours": 0.004, "jacfwd, all steps": 0.008}},
     ],
@@ -124,6 +130,7 @@ def test_page(tmp_path: Path) -> None:
     assert "| PyTorch | – | – | 1.50 (worst 1.50) |" in text
     assert "| lstm 20, 4, 3, 8 | 2 / 1.5 |" in text
     assert "| 2 (0) | 5 (0) | 1 (0) | 3 (0) | 1.5 (0) | 0 | 0 | 19% | 75% |" in text
+    assert "| 20, 4, 3, 8 | 0.1 | 10% | 20% | 60% | 10% | 5 | 2 |" in text
     assert "| 16, 512 | LSTM | 4 (1.0) | 8 (2.0) |" in text
     assert "| 32 | torch | 0.500 | 2.50 | 2e-06 |" in text
     assert "| ours | 40 (0) | 10,000 | 1.25 |" in text
