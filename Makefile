@@ -4,7 +4,7 @@
 #   make PYTHON=python3.12 gradients     with another interpreter, 3.11 or later
 #   make test, make lint                 the suite; ruff and pyright
 #   make test-slow, make test-peers      the slow tests; those that need PyTorch, Equinox, NLTK
-#   make bench                           beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (a quarter of an hour)
+#   make bench                           beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (half an hour)
 #   make format, make lock, make clean
 .DEFAULT_GOAL := help
 .PHONY: help gradients bench test test-slow test-peers lint format lock clean
