@@ -147,10 +147,10 @@ def backward(
 
     def block(carry: Any, inputs: Any) -> tuple[Any, Array | None]:
         ds, dread, dmatrix, ddriving = carry
-        ts, xs, mask, states = inputs
+        ts, xs, mask, reached = inputs
         (ds, dread), dkept = jax.lax.scan(step, (ds, dread), ts, reverse=not reverse)
         ddrive, dr = apart(cell, dkept)
-        starts = jax.tree.map(partial(shifted, reverse=reverse), before(ts[-1 if reverse else 0]), states)
+        starts = jax.tree.map(partial(shifted, reverse=reverse), before(ts[-1 if reverse else 0]), reached)
         # In two dimensions: with more to sum over, XLA would copy both sides into another order first.
         exposed, dr = (
             x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) for x in (cell.exposed(weights, starts), dr)
