@@ -13,4 +13,4 @@ def test_all_agree() -> None:
     pytest.importorskip("equinox")
     works = [Work(family, 5, 4, 3, 4) for family in FAMILIES]
     rows = compare(peers(2), works, rounds=1, seconds=0.0, say=lambda *_, **__: None)
-    assert len(rows) == 2 * (8 + 10 + 10)  # Equinox has no Elman cell
+    assert len(rows) == 2 * (9 + 11 + 11)  # Equinox has no Elman cell
