@@ -108,7 +108,8 @@ def compare(
                 rows = {name: Measured(name, work, way, **built[name][way]) for name in taking}
                 for _ in range(rounds):
                     for name in taking:
-                        rows[name].times += workers[name].ask(do="time", way=way, seconds=seconds)
+                        times = workers[name].ask(do="time", way=way, seconds=seconds)
+                        rows[name].times += [float(f"{time:.4g}") for time in times]  # of a file that is kept
                 found += rows.values()
             say(f"{work.name} done", flush=True)
     finally:
