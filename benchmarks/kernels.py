@@ -100,14 +100,10 @@ def by_kind(events: list[tuple[str, float]], products: dict[str, bool], steps: i
 
 def main() -> None:
     """Measures, and puts it into the page."""
-    from benchmarks.__main__ import DOCS, write
+    from benchmarks.__main__ import put_in
     from benchmarks.sections import kernels
 
-    path = DOCS / "benchmarks.json"
-    record = json.loads(path.read_text()) | {"kernels": measure()}
-    path.write_text(json.dumps(record))
-    write(record, DOCS)
-    print("\n".join(kernels(record["kernels"])))
+    print("\n".join(kernels(put_in("kernels", measure()))))
 
 
 if __name__ == "__main__":

@@ -172,14 +172,10 @@ def difference(losses: list[float], others: list[float]) -> float:
 
 def main() -> None:
     """Measures, and puts it into the page."""
-    from benchmarks.__main__ import DOCS, write
-    from benchmarks.report import language_model
+    from benchmarks.__main__ import put_in
+    from benchmarks.sections import language_model
 
-    path = DOCS / "benchmarks.json"
-    record = json.loads(path.read_text()) | {"language_model": measure()}
-    path.write_text(json.dumps(record))
-    write(record, DOCS)
-    print("\n".join(language_model(record["language_model"])))
+    print("\n".join(language_model(put_in("language_model", measure()))))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The benchmark of recurrent layers: it times one and the same work, counts it right, and says what it found."""
 
+import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from benchmarks.__main__ import write
+from benchmarks.__main__ import put_in, write
 from benchmarks.compare import LARGE, Peer, check_same, compare, peers
 from benchmarks.layers import products
 from benchmarks.layers.large_product import OPERATIONS
@@ -135,6 +136,17 @@ def test_page(tmp_path: Path) -> None:
     assert "| 32 | torch | 0.500 | 2.50 | 2e-06 |" in text
     assert "| ours | 40 (0) | 10,000 | 1.25 |" in text
     assert (tmp_path / "benchmarks.png").stat().st_size > 10_000
+
+
+def test_a_part_is_put_in(tmp_path: Path) -> None:
+    (tmp_path / "benchmarks.json").write_text(json.dumps(RECORD))
+    put_in("language_model", [RECORD["language_model"][0] | {"tokens_per_second": 123456.0}], tmp_path)
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "123,456" in text
+    assert "| 32 | torch | 0.500 | 2.50 | 2e-06 |" in text
+    kept = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert kept["rows"] == RECORD["rows"]
+    assert len(kept["language_model"]) == 1
 
 
 def test_other_work_is_refused() -> None:
