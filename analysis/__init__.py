@@ -39,6 +39,12 @@ from analysis.mean_field import (
 from analysis.one_unit import OneUnit, OneUnitLoss, bistable_range, fixed_point_curve, last_state
 from analysis.parameter_flow import half_life, lag_quantiles, parameter_gradient_by_lag
 from analysis.products import product_spectrum
+from analysis.rest_state import (
+    critical_forget_bias,
+    gru_rest_factor,
+    lstm_mean_rest_exponent,
+    lstm_rest_factor,
+)
 from analysis.ways_down import ways_down
 
 __all__ = [
@@ -59,6 +65,7 @@ __all__ = [
     "bistable_range",
     "clipped_sgd",
     "coordinates",
+    "critical_forget_bias",
     "depth_scales",
     "descent",
     "edge_of_chaos",
@@ -68,6 +75,7 @@ __all__ = [
     "fixed_point_curve",
     "gated_spectral_radius",
     "gradient_by_lag",
+    "gru_rest_factor",
     "half_life",
     "hessian_directions",
     "jacobian_eigenvalues",
@@ -79,6 +87,8 @@ __all__ = [
     "log_norms",
     "log_slope",
     "loss_surface",
+    "lstm_mean_rest_exponent",
+    "lstm_rest_factor",
     "lyapunov_spectrum",
     "one_parameter",
     "parameter_gradient_by_lag",

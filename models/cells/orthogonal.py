@@ -32,7 +32,8 @@ class OrthogonalRNN(ProductCell):
         Q = exp(A) D                 parametrisation="exponential": Lezcano-Casado & Martínez-Rubio 2019 (expRNN)
 
     A = −Aᵀ is learned, D is fixed: the first H·`flipped` of its diagonal are −1, the others 1. It is there for
-    Cayley's sake, which can't make an eigenvalue −1 without it; expRNN has `flipped=0.0`. φ is modReLU,
+    Cayley's sake, which can't make an eigenvalue −1 without it, and stays at ½ with the exponential too
+    unless it is set: the paper's expRNN is `parametrisation="exponential", flipped=0.0`. φ is modReLU,
     sign(z) max(|z| + b, 0), as in both papers, or any activation of Elman's, with b inside as there.
     Parameters: `kernel` W `[D, H]`, `skew` `[H(H−1)/2]`, A above its diagonal row by row, `bias` b `[H]`.
     State and output: h `[*batch, H]`. `prepare` makes Q, once a sequence.

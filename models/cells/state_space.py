@@ -12,14 +12,19 @@ from models.cell import Array, BatchShape, Drive, Key, LinearCell, Params, Weigh
 from models.cells.complex_parts import complex_type, enter, join, leave
 from models.initializers import Glorot, Initializer
 
+Discretisation = Literal["zoh", "bilinear"]
+
 
 @dataclass(frozen=True)
 class S4D(LinearCell):
     """Gu, Gupta, Goel & Ré 2022: every channel h filters its input u_h by a diagonal system of its own,
 
-        s' = A s + B u,   y = 2 Re(C s) + D u        held constant over steps of length Δ (zero-order hold):
-        s_t = Ā ∘ s_{t−1} + B̄ u_t,   Ā = exp(Δ A),   B̄ = (exp(Δ A) − 1)/A ∘ B
+        s' = A s + B u,   y = 2 Re(C s) + D u        in steps of length Δ:
+        s_t = Ā ∘ s_{t−1} + B̄ u_t
         y_t = 2 Re Σ_n C_n s_{t,n} + D u_t
+
+        Ā = exp(Δ A),                 B̄ = (exp(Δ A) − 1)/A ∘ B      discretisation="zoh": u held for a step
+        Ā = (1 + Δ A/2)/(1 − Δ A/2),  B̄ = Δ/(1 − Δ A/2) ∘ B         discretisation="bilinear": Tustin's
 
     u_t = x_t W + b; with `projection=False` u = x, and D must be H. `state_size` N counts complex numbers, each
     for a conjugate pair: the paper's N is twice that. `spectrum` is how A begins, "lin" for S4D-Lin,
@@ -37,10 +42,12 @@ class S4D(LinearCell):
     least_step: float = 0.001
     most_step: float = 0.1
     kernel_init: Initializer = Glorot()
+    discretisation: Discretisation = "zoh"
 
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size, state_size=self.state_size)
         check_steps(self.least_step, self.most_step)
+        check_discretisation(self.discretisation)
         if self.spectrum not in ("lin", "inv"):
             raise ValueError(f"an S4D's spectrum is 'lin' or 'inv', but is {self.spectrum!r}")
 
@@ -79,7 +86,7 @@ class S4D(LinearCell):
     ) -> Weights:
         """The system in discrete time: `decay` Ā and `input` B̄ `[H, N]`; the rest as it is."""
         steps = jnp.broadcast_to(jnp.exp(params["log_step"])[:, None], (self.hidden_size, self.state_size))
-        decay, factor = zero_order_hold(params, steps)
+        decay, factor = discretised(self.discretisation, params, steps)
         return params | {"decay": decay, "input": factor * join(params["input_real"], params["input_imag"])}
 
     def drive(self, weights: Weights, x: Array) -> Float[Array, "... H"]:
@@ -103,8 +110,10 @@ class S4D(LinearCell):
 class S5(LinearCell):
     """Smith, Warrington & Linderman 2023: one diagonal system that all inputs drive and all outputs read,
 
-        s_t = Ā ∘ s_{t−1} + x_t B̄,   Ā = exp(Δ ∘ A),   B̄ = B ∘ (exp(Δ ∘ A) − 1)/A
+        s_t = Ā ∘ s_{t−1} + x_t B̄
         y_t = 2 Re(s_t C) + x_t D
+
+    Ā and B̄ are those of `S4D`, by the same two ways of `discretisation`, "zoh" (zero-order hold) or "bilinear".
 
     `state_size` N counts complex numbers, each for a conjugate pair: the paper's P is twice that. A begins as the
     eigenvalues of HiPPO-N, the normal part of HiPPO-LegS, in `blocks` equal blocks, and B and C are drawn in its
@@ -121,10 +130,12 @@ class S5(LinearCell):
     least_step: float = 0.001
     most_step: float = 0.1
     skip_init: Initializer = Glorot()
+    discretisation: Discretisation = "zoh"
 
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size, state_size=self.state_size, blocks=self.blocks)
         check_steps(self.least_step, self.most_step)
+        check_discretisation(self.discretisation)
         if self.state_size % self.blocks:
             raise ValueError(f"{self.blocks} blocks don't divide a state_size of {self.state_size}")
 
@@ -156,7 +167,7 @@ class S5(LinearCell):
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
         """The system in discrete time: `decay` Ā, and `factor`, by which B becomes B̄, `[N]`."""
-        decay, factor = zero_order_hold(params, jnp.exp(params["log_step"]))
+        decay, factor = discretised(self.discretisation, params, jnp.exp(params["log_step"]))
         return params | {"decay": decay, "factor": factor}
 
     def drive(self, weights: Weights, x: Array) -> Drive:
@@ -176,6 +187,11 @@ class S5(LinearCell):
         return 2 * leave(state, weights["output_real"], weights["output_imag"]) + drive["output"]
 
 
+def discretised(how: Discretisation, params: Params, steps: Float[Array, "..."]) -> tuple[Array, Array]:
+    """Ā, and the factor by which B becomes B̄, in steps of length Δ."""
+    return zero_order_hold(params, steps) if how == "zoh" else bilinear(params, steps)
+
+
 def zero_order_hold(params: Params, steps: Float[Array, "..."]) -> tuple[Array, Array]:
     """exp(ΔA) and (exp(ΔA) − 1)/A for A = −exp(`log_decay`) + i `frequency`."""
     a = join(-jnp.exp(params["log_decay"]), params["frequency"])
@@ -184,6 +200,13 @@ def zero_order_hold(params: Params, steps: Float[Array, "..."]) -> tuple[Array, 
     real = jnp.expm1(z.real) * jnp.cos(z.imag) - 2 * jnp.sin(z.imag / 2) ** 2
     imaginary = jnp.exp(z.real) * jnp.sin(z.imag)
     return jnp.exp(z), join(real, imaginary) / a
+
+
+def bilinear(params: Params, steps: Float[Array, "..."]) -> tuple[Array, Array]:
+    """(1 + ΔA/2)/(1 − ΔA/2) and Δ/(1 − ΔA/2) for A = −exp(`log_decay`) + i `frequency`: the trapezoidal rule with
+    the input held over the step, which maps Re A < 0 into the unit circle for any Δ. Tustin 1947."""
+    half = join(-jnp.exp(params["log_decay"]), params["frequency"]) * steps / 2
+    return (1 + half) / (1 - half), steps / (1 - half)
 
 
 def log_uniform(key: Key, size: int, least: float, most: float) -> Float[Array, " size"]:
@@ -205,3 +228,9 @@ def check_steps(least: float, most: float) -> None:
     """Raises ValueError where the range of the first step sizes is empty."""
     if not 0 < least < most:
         raise ValueError(f"step sizes need 0 < least_step < most_step, but they are {least} and {most}")
+
+
+def check_discretisation(how: str) -> None:
+    """Raises ValueError for a discretisation that isn't known."""
+    if how not in ("zoh", "bilinear"):
+        raise ValueError(f"discretisation is 'zoh' or 'bilinear', but is {how!r}")

@@ -10,7 +10,7 @@ import pytest
 import scipy.signal
 
 from models import unroll
-from models.cells.state_space import S4D, S5, hippo_normal, zero_order_hold
+from models.cells.state_space import S4D, S5, check_discretisation, hippo_normal, zero_order_hold
 from tests.models.cells.agreement import Leaves, compare, initial, random_params
 from tests.models.loops import Arrays
 
@@ -71,17 +71,18 @@ def impulse(length: int, inputs: int, which: int) -> np.ndarray:
     return np.zeros((length, inputs)) + (np.arange(length) == 0)[:, None] * np.eye(inputs)[which][None, :]
 
 
-def discretised(a: np.ndarray, b: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """s' = A s + B u with u held for `step`, by SciPy."""
+def discretised(a: np.ndarray, b: np.ndarray, step: float, how: str = "zoh") -> tuple[np.ndarray, np.ndarray]:
+    """s' = A s + B u in steps of length `step`, by SciPy: with u held, or bilinear."""
     system: Any = (a, b, np.zeros((1, len(a))), np.zeros((1, b.shape[1])))
-    found: Any = scipy.signal.cont2discrete(system, step, "zoh")
+    found: Any = scipy.signal.cont2discrete(system, step, how)
     return found[0], found[1]
 
 
 @pytest.mark.usefixtures("x64")
-def test_impulse_response_of_s4d_is_its_kernel() -> None:
+@pytest.mark.parametrize("how", ["zoh", "bilinear"])
+def test_impulse_response_of_s4d_is_its_kernel(how) -> None:
     """2 Re Σ_n C_n B̄_n Ā_nᵏ, with the system discretised as a real one, of twice the states, by SciPy."""
-    cell = S4D(2, state_size=3, projection=False)
+    cell = S4D(2, state_size=3, projection=False, discretisation=how)
     p = random_params(cell)
     ys = np.asarray(jax.jit(lambda p, xs: unroll(cell, p, xs)[1])(p, impulse(20, 2, 0) + impulse(20, 2, 1)))
     for h in range(2):
@@ -92,7 +93,7 @@ def test_impulse_response_of_s4d_is_its_kernel() -> None:
         b = np.stack([p["input_real"][h], p["input_imag"][h]], axis=1).reshape(6, 1)
         c = 2 * np.stack([p["output_real"][h], -p["output_imag"][h]], axis=1).reshape(1, 6)
         step = float(np.exp(p["log_step"][h]))
-        decay, held = discretised(a, b, step)
+        decay, held = discretised(a, b, step, how)
         kernel = [(c @ np.linalg.matrix_power(decay, k) @ held).item() for k in range(20)]
         kernel[0] += p["skip"][h]
         np.testing.assert_allclose(ys[:, h], kernel, atol=1e-12)
@@ -110,10 +111,11 @@ def hippo_n(size: int) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("x64")
-def test_s5_begins_as_the_real_system_of_hippo() -> None:
+@pytest.mark.parametrize("how", ["zoh", "bilinear"])
+def test_s5_begins_as_the_real_system_of_hippo(how) -> None:
     """Half the eigenvalues of HiPPO-N; and, with one step size for all, the impulse response of the real system
     with that matrix, of twice the states, discretised by SciPy."""
-    cell = S5(3, state_size=4, least_step=0.0499, most_step=0.0501)
+    cell = S5(3, state_size=4, least_step=0.0499, most_step=0.0501, discretisation=how)
     p = jax.tree.map(np.asarray, initial(cell, jax.random.key(0), 2)) | {"log_step": np.full(4, np.log(0.05))}
     a = hippo_n(8)
     eigenvalues = np.linalg.eigvals(a)
@@ -127,7 +129,7 @@ def test_s5_begins_as_the_real_system_of_hippo() -> None:
     np.testing.assert_allclose(a @ v, v * found[None, :], atol=1e-10)
     np.testing.assert_allclose(v.conj().T @ v, np.eye(4), atol=1e-12)
     b, c = 2 * (v @ of(p, "input").T).real, 2 * (of(p, "output").T @ v.conj().T).real
-    decay, held = discretised(a, b, 0.05)
+    decay, held = discretised(a, b, 0.05, how)
     run = jax.jit(lambda p, xs: unroll(cell, p, xs)[1])
     for which in range(2):
         expected = [c @ np.linalg.matrix_power(decay, k) @ held[:, which] for k in range(20)]
@@ -178,6 +180,7 @@ def test_small_steps_in_single_precision() -> None:
     ("make", "message"),
     [
         (lambda: S4D(3, least_step=0.1, most_step=0.01), "least_step < most_step"),
+        (lambda: check_discretisation("euler"), "'zoh' or 'bilinear', but is 'euler'"),
         (lambda: S5(3, state_size=4, blocks=3), "3 blocks don't divide"),
         (lambda: S4D(3, projection=False).init(jax.random.key(0), 2), "channels, 3, but D is 2"),
     ],
