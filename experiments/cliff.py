@@ -50,6 +50,7 @@ from models import SequenceClassifier
 from models.cell import Array, Params, at_least
 
 EDGE_ZOOM = 1e-3  # as far from the edge b is sampled more finely, 4e-6 apart
+REFINED = 1e-3  # sampling is refined until the peaks change by less than this share of their height
 
 
 @dataclass(frozen=True)
@@ -150,21 +151,35 @@ def one_unit(config: Config) -> dict[str, np.ndarray]:
 
 
 def sensitivity(config: Config) -> dict[str, np.ndarray]:
-    """∂x_T/∂b from x_0 = −1 at w = 5, about the b where the lower stable point goes, sampled finely there."""
+    """∂x_T/∂b from x_0 = −1 at w = 5, about the b where the lower stable point goes, refined about each peak.
+
+    A peak's distance from the edge falls as T⁻² and so does its width, and its height grows as T³: no grid chosen
+    beforehand finds it at every T.
+    """
     del config
     _, edge = bistable_range(W)
     b = np.union1d(
         np.linspace(edge - 0.03, edge + 0.03, 601), np.linspace(edge - EDGE_ZOOM, edge + EDGE_ZOOM, 501)
     )
-    arrays = {"b": b}
     with jax.enable_x64(True):
         cell, params = OneUnit(start=BIFURCATION_START), {"w": jnp.asarray(W), "b": jnp.zeros(())}
         plane = (one_parameter(params, "w"), one_parameter(params, "b"))
-        for steps in SENSITIVITY_STEPS:
-            final = partial(last_state, cell, steps=steps)
-            found = loss_surface(final, params, plane, np.zeros(1), b, chunk=512)
-            arrays[f"T = {steps}"] = np.abs(found.slopes[0, :, 1])
-    return arrays
+        finals = [partial(last_state, cell, steps=steps) for steps in SENSITIVITY_STEPS]
+
+        def sizes(b: np.ndarray) -> np.ndarray:
+            """|∂x_T/∂b| of every T, `[T, n]`."""
+            found = [loss_surface(final, params, plane, np.zeros(1), b, chunk=512) for final in finals]
+            return np.stack([np.abs(one.slopes[0, :, 1]) for one in found])
+
+        found, before = sizes(b), np.zeros(len(finals))
+        while np.any(found.max(axis=1) > (1 + REFINED) * before):
+            before = found.max(axis=1)
+            peaks = np.clip(np.argmax(found, axis=1), 1, len(b) - 2)
+            between = np.concatenate([np.linspace(b[i - 1], b[i + 1], 43)[1:-1] for i in peaks])
+            b, found = np.append(b, between), np.append(found, sizes(between), axis=1)
+            b, first = np.unique(b, return_index=True)
+            found = found[:, first]
+    return {"b": b} | {f"T = {steps}": row for steps, row in zip(SENSITIVITY_STEPS, found, strict=True)}
 
 
 def net(config: Config) -> dict[str, np.ndarray]:

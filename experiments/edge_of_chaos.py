@@ -31,7 +31,6 @@ from models import Elman
 from models.cell import Array, Key, at_least
 from train import OptimizerConfig, accuracy, batch_mesh, mean
 
-WARMUP = 200  # steps of a trajectory that don't count
 FINE = 81  # gains and deviations at which theory is drawn
 
 
@@ -50,7 +49,9 @@ class Config:
     draws: int = 2
     """Nets at each point of the plane whose λ₁ is averaged."""
     trajectory: int = 500
-    """Steps of a trajectory along which λ₁ is measured; the first 200 don't count."""
+    """Steps of a trajectory along which λ₁ is measured."""
+    warmup: int | None = None
+    """Steps of it that don't count, while the state settles; two fifths by default."""
     hidden_size: int = 64
     """Units of the nets that are trained."""
     updates: int = 200
@@ -81,9 +82,11 @@ class Config:
                     f"{option} must be at least 0 and finite, but are {' '.join(map(str, given))}"
                 )
         at_least(1, lengths=self.lengths[0])
-        if self.trajectory < WARMUP + 10:
+        at_least(0, warmup=self.settling)
+        if self.trajectory < self.settling + 10:
             raise ValueError(
-                f"--trajectory {self.trajectory} is too short for the warm-up of {WARMUP} steps and 10 to count"
+                f"--trajectory {self.trajectory} is too short for a --warmup of {self.settling} steps and 10 to "
+                "count: give a longer one, or a smaller warm-up"
             )
         if not 1 / DIGITS_CLASSES < self.learnt <= 1:
             raise ValueError(
@@ -92,6 +95,11 @@ class Config:
 
     def check(self) -> None:
         """Raises ValueError for options that can't be had together; all of them can."""
+
+    @property
+    def settling(self) -> int:
+        """Steps of the warm-up."""
+        return 2 * self.trajectory // 5 if self.warmup is None else self.warmup
 
     def measured_biases(self) -> np.ndarray:
         """The σ_b at which λ₁ is measured: those of --biases and, half way, between them."""
@@ -132,7 +140,9 @@ def measured_exponents(config: Config) -> np.ndarray:
         params = random_net(r, b, size, gain, bias)
         state = 0.5 * jax.random.normal(start, (size,))
         nothing = jnp.zeros((config.trajectory, 0))
-        return lyapunov_spectrum(Elman(size), params, nothing, state, k=1, warmup=WARMUP).exponents[0]
+        return lyapunov_spectrum(Elman(size), params, nothing, state, k=1, warmup=config.settling).exponents[
+            0
+        ]
 
     # A net after the other: their matrices together would not fit into the processor's memory.
     over = jax.jit(lambda points: jax.lax.map(lambda point: first(*point), points))

@@ -33,8 +33,8 @@ class Floss:
     """Sequences of each batch, on each device, along which they are measured."""
     qr_every: int = 5
     """Steps from one orthonormalisation to the next."""
-    steps: int = 200
-    """Updates before training."""
+    steps: int | None = None
+    """Updates before training; 200 by default, or as many as training has, where that is fewer."""
     learning_rate: float = 0.01
     """Of these, by Adam."""
     weight: float = 1.0
@@ -42,7 +42,7 @@ class Floss:
 
     def __post_init__(self) -> None:
         for name in ("trajectories", "qr_every", "steps"):
-            if getattr(self, name) < 1:
+            if (value := getattr(self, name)) is not None and value < 1:
                 option = f"--floss.{name.replace('_', '-')}"
                 raise ValueError(
                     f"{option} must be a whole number of at least 1, but is {getattr(self, name)}"

@@ -56,14 +56,15 @@ class Config:
     tasks: tuple[TaskName, ...] = ("copy_memory", "delayed_recall")
     """copy_memory: ten symbols after a stretch of blanks; delayed_recall: at every step a number shown long ago;
     adding: the sum of two marked numbers."""
-    exponents: tuple[int, ...] = (16, 64)
-    """How many of the largest exponents are flossed, k: one number for each task, or one for all."""
+    exponents: tuple[int, ...] | None = None
+    """How many of the largest exponents are flossed, k: one number for each task, or one for all; by default a
+    quarter of --hidden-size, for delayed_recall all of them."""
     blanks: int = 10
     """copy_memory: blanks between the symbols and their recall; sequences are 20 longer."""
     delay: int = 60
     """delayed_recall: how long ago what is asked for was shown."""
-    recall_length: int = 100
-    """delayed_recall: length of the sequences."""
+    recall_length: int | None = None
+    """delayed_recall: length of the sequences; by default 40 longer than --delay."""
     adding_length: int = 30
     """adding: length of the sequences."""
     cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "elman(recurrent_init=gaussian)"
@@ -84,14 +85,16 @@ class Config:
         at_least(1, blanks=self.blanks, delay=self.delay)
         at_least(2, adding_length=self.adding_length)
         check_seed(self.seed)
-        if self.recall_length <= self.delay:
+        if self.recall_length is not None and self.recall_length <= self.delay:
             raise ValueError(
                 f"--recall-length {self.recall_length} ends before anything is asked for, {self.delay} steps "
                 "after it was shown: make it longer than --delay"
             )
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise ValueError("--tasks must name at least one task, and none twice")
-        if len(self.exponents) not in (1, len(self.tasks)) or min(self.exponents) < 1:
+        if self.exponents is not None and (
+            len(self.exponents) not in (1, len(self.tasks)) or min(self.exponents) < 1
+        ):
             raise ValueError(
                 f"--exponents {' '.join(map(str, self.exponents))} must be one whole number of at least 1, or "
                 f"one for each of the tasks {', '.join(self.tasks)}"
@@ -101,7 +104,7 @@ class Config:
                 f"--steps {self.loop.steps} is no multiple of --eval-every {self.loop.eval_every}: a task is "
                 "solved at an evaluation, so the last step must be one"
             )
-        if self.floss.steps > self.loop.steps:
+        if self.floss.steps is not None and self.floss.steps > self.loop.steps:
             raise ValueError(
                 f"--floss.steps {self.floss.steps} are more than the --steps {self.loop.steps} of training: take "
                 "as many at the most"
@@ -130,17 +133,29 @@ class Config:
 
     def k(self, task: TaskName) -> int:
         """How many exponents are flossed for a task."""
+        if self.exponents is None:
+            return self.hidden_size if task == "delayed_recall" else max(1, self.hidden_size // 4)
         return self.exponents[self.tasks.index(task) if len(self.exponents) > 1 else 0]
+
+    @property
+    def recalled(self) -> int:
+        """Length of the sequences of delayed recall."""
+        return self.delay + 40 if self.recall_length is None else self.recall_length
+
+    @property
+    def floss_steps(self) -> int:
+        """Updates before training."""
+        return min(200, self.loop.steps) if self.floss.steps is None else self.floss.steps
 
     def length(self, task: TaskName) -> int:
         """Of the sequences of a task."""
-        lengths = {"copy_memory": self.blanks + 20, "delayed_recall": self.recall_length}
+        lengths = {"copy_memory": self.blanks + 20, "delayed_recall": self.recalled}
         return lengths.get(task, self.adding_length)
 
     def problem(self, task: TaskName) -> Problem:
         """A task as it is asked."""
         if task == "delayed_recall":
-            return delayed_recall.problem(self.delay, self.recall_length)
+            return delayed_recall.problem(self.delay, self.recalled)
         return (
             copy_memory.problem(self.blanks) if task == "copy_memory" else adding.problem(self.adding_length)
         )
@@ -150,7 +165,7 @@ def goal_of(config: Config, task: TaskName) -> Goal:
     """When a task counts as solved: adding and delayed recall at an error of 0.01, as in `long_memory`; copy when
     nine of ten symbols are recalled, for the 99 of 100 asked for there are out of a tanh net's reach here."""
     if task == "delayed_recall":
-        problem = partial(delayed_recall.problem, length=config.recall_length)
+        problem = partial(delayed_recall.problem, length=config.recalled)
         return Goal(problem, "mean_square_error", 0.01, high=False)
     return GOALS["adding"] if task == "adding" else dataclasses.replace(GOALS["copy_memory"], bound=0.9)
 
@@ -216,7 +231,7 @@ def train_nets(
         home / "flossing",
         config=Stage(
             seed,
-            dataclasses.replace(config.loop, steps=config.floss.steps),
+            dataclasses.replace(config.loop, steps=config.floss_steps),
             OptimizerConfig(learning_rate=config.floss.learning_rate),
         ),
         batches=problem.data.train(seed, config.batch_size),

@@ -37,6 +37,8 @@ from models.cell import at_least
 from train import evaluate
 
 GAIN_HELP = f"{CELLS_HELP} G is each of the gains in turn: elman(recurrent_init=gaussian(gain=G))."
+GAINS = (0.5, 1.0, 1.5, 2.0)
+SHOWN_LAGS = (1, 5, 20, 50)
 
 
 @dataclass(frozen=True)
@@ -52,24 +54,30 @@ class Config(NetsConfig):
         "lstm",
         "lstm(max_lag=T)",
     )
-    gains: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
-    """What G stands for in a cell's options."""
+    gains: tuple[float, ...] | None = None
+    """What G stands for in a cell's options; 0.5, 1, 1.5 and 2 by default."""
     trajectories: int = 4
     """Held-out sequences along which Jacobians are multiplied."""
-    shown_lags: tuple[int, ...] = (1, 5, 20, 50)
-    """Lags at which whole spectra are drawn."""
+    shown_lags: tuple[int, ...] | None = None
+    """Lags at which whole spectra are drawn; by default those of 1, 5, 20 and 50 that the sequences reach."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, trajectories=self.trajectories)
         for option, given in (("--gains", self.gains), ("--shown-lags", self.shown_lags)):
-            if not given:
+            if given is not None and not given:
                 raise ValueError(f"{option} is empty: give at least one")
-        if not all(np.isfinite(gain) and gain >= 0 for gain in self.gains):
-            raise ValueError(
-                f"--gains must be at least 0 and finite, but are {' '.join(map(str, self.gains))}"
-            )
-        for lag in self.shown_lags:
+        if self.gains is not None:
+            if not all(np.isfinite(gain) and gain >= 0 for gain in self.gains):
+                raise ValueError(
+                    f"--gains must be at least 0 and finite, but are {' '.join(map(str, self.gains))}"
+                )
+            if self.cells and not any(GAIN.search(cell) for cell in self.cells):
+                raise ValueError(
+                    "--gains changes nothing, for no cell of --cells has a gain G: write "
+                    '"elman(recurrent_init=gaussian(gain=G))", or leave --gains out'
+                )
+        for lag in self.shown_lags or ():
             at_least(1, shown_lags=lag)
         check_cells(self.expressions())
 
@@ -77,18 +85,22 @@ class Config(NetsConfig):
         """Raises ValueError for a cell that can't be had, or a lag beyond the sequences."""
         super().check()
         steps = len(held_out_inputs(self.problem(), self.trajectories))
-        if max(self.shown_lags) > steps:
+        if (longest := max(self.shown_lags or (1,))) > steps:
             raise ValueError(
-                f"--shown-lags {max(self.shown_lags)} is longer than the sequences of {self.task}, which have "
+                f"--shown-lags {longest} is longer than the sequences of {self.task}, which have "
                 f"{steps} steps: give shorter lags or a greater --length"
             )
+
+    def lags_within(self, steps: int) -> list[int]:
+        """The lags that are shown of sequences of so many steps."""
+        return [lag for lag in self.shown_lags or SHOWN_LAGS if lag <= steps]
 
     def expressions(self) -> tuple[str, ...]:
         """The cells, each that names G once for every gain."""
         return tuple(
             at_gain(cell, gain)
             for cell in self.cells
-            for gain in (self.gains if GAIN.search(cell) else (0.0,))
+            for gain in ((self.gains or GAINS) if GAIN.search(cell) else (0.0,))
         )
 
 
@@ -223,7 +235,7 @@ def draw(folder: Path) -> list[Path]:
     if theory:
         measured = {name: np.median(log_rms(spectra["before"][name]), axis=0) for name in theory}
         drawn["mean_square"] = mean_square(lags, measured, theory)
-    places = [int(np.argmin(np.abs(lags - lag))) for lag in config.shown_lags]
+    places = [int(np.argmin(np.abs(lags - lag))) for lag in config.lags_within(int(lags[-1]))]
     for m in MOMENTS:
         rates = {
             name: (lags[places], (np.median(s, axis=0) / lags[:, None])[places])

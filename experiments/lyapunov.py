@@ -116,7 +116,7 @@ def spectrum(
 ) -> dict[str, np.ndarray]:
     """What is kept of a spectrum: its fields, the running estimates of the leading exponents alone."""
     found = lyapunov_spectrum(
-        cell, params, xs, state, k=config.leading, warmup=config.warmup, qr_every=QR_EVERY
+        cell, params, xs, state, k=config.leading, warmup=config.settling, qr_every=QR_EVERY
     )
     kept = {name: np.asarray(value) for name, value in vars(found).items()}
     return kept | {"running": kept["running"][:, :SHOWN]}

@@ -32,8 +32,8 @@ class Config(NetsConfig):
     """Units of the random nets, N."""
     trajectory: int = 2000
     """Steps of a trajectory along which exponents are measured."""
-    warmup: int = 500
-    """Steps of it that don't count, while the state settles."""
+    warmup: int | None = None
+    """Steps of it that don't count, while the state settles; a quarter by default."""
     leading: int | None = None
     """Only so many of the largest exponents; all by default."""
     measure_every: int = 100
@@ -42,7 +42,7 @@ class Config(NetsConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, units=self.units, trajectory=self.trajectory, measure_every=self.measure_every)
-        at_least(0, warmup=self.warmup)
+        at_least(0, warmup=self.settling)
         for option, given in (("--gains", self.gains), ("--noises", self.noises)):
             if not given:
                 raise ValueError(f"{option} is empty: give at least one")
@@ -52,13 +52,18 @@ class Config(NetsConfig):
                 raise ValueError(
                     f"{option} must be at least 0 and finite, but are {' '.join(map(str, given))}"
                 )
-        if self.trajectory < self.warmup + QR_EVERY:
+        if self.trajectory < self.settling + QR_EVERY:
             raise ValueError(
-                f"--trajectory {self.trajectory} is too short for --warmup {self.warmup} and {QR_EVERY} steps "
+                f"--trajectory {self.trajectory} is too short for --warmup {self.settling} and {QR_EVERY} steps "
                 "to count: give a longer one, or a smaller warm-up"
             )
         if self.leading is not None:
             at_least(1, leading=self.leading)
+
+    @property
+    def settling(self) -> int:
+        """Steps of the warm-up."""
+        return self.trajectory // 4 if self.warmup is None else self.warmup
 
     def check(self) -> None:
         """Raises ValueError for a cell that can't be had or has fewer exponents than asked for."""

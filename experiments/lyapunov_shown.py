@@ -64,7 +64,7 @@ def trained_columns(config: Config, folder: Path, expression: str) -> dict[str, 
 
 def format_table(config: Config, folder: Path) -> str:
     """Random nets, a row for each noise and gain; then cells, a row for each moment."""
-    lines = [f"random nets of {config.units} units, {config.trajectory - config.warmup} steps counted"]
+    lines = [f"random nets of {config.units} units, {config.trajectory - config.settling} steps counted"]
     lines += [
         f"{'σ':>5}{'g':>6}{'λ₁':>10}{'±':>9}{'theory':>9}{'mean λ':>10}{'theory':>9}{'D/N':>8}{'h/N':>9}"
         f"{'sum rule':>10}"

@@ -40,6 +40,9 @@ def test_edges_and_peaks(finished: Path) -> None:
     peaks = results["peak_of_sensitivity"]
     np.testing.assert_allclose(peaks["T = 2000"], -2.34439, atol=1e-4)
     np.testing.assert_allclose(peaks["T = 50"] + 2.34439, 0.006, atol=0.001)
+    bends = load(finished, "bifurcation")
+    # A fixed grid, 4e-6 apart, drew 1.3e4.
+    assert bends["T = 2000"].max() == pytest.approx(3.34e7, rel=0.01)
     table = (finished / "table.txt").read_text()
     assert "for -2.65561 < b < -2.34439" in table
 

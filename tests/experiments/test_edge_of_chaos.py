@@ -43,6 +43,10 @@ def test_measured_exponents_at_rest() -> None:
             assert found[i, j, 0] == pytest.approx(np.log(radius), abs=5e-3)
 
 
+def test_the_warmup_moves_with_the_trajectory() -> None:
+    assert (Config().settling, Config(trajectory=100).settling) == (200, 40)
+
+
 def test_an_answer_by_a_loop_in_numpy() -> None:
     net = fresh_net(jax.random.key(3), 64, 7, jnp.float32(1.5), jnp.float32(0.4))
     pixels = images("test")[0][:5]
@@ -129,7 +133,7 @@ def test_resumed_run_ends_the_same(finished: Finished, options: Options, tmp_pat
         (["--lengths", "8", "4"], "--lengths must rise"),
         (["--lengths", "0", "4"], "lengths must be a whole number of at least 1"),
         (["--biases", "0.1", "inf"], "--biases must be at least 0 and finite"),
-        (["--trajectory", "205"], "--trajectory 205 is too short for the warm-up of 200"),
+        (["--trajectory", "205", "--warmup", "200"], "--trajectory 205 is too short for a --warmup of 200"),
         (["--learnt", "1.5"], "--learnt must be above 0.1"),
         (["--updates", "0"], "updates must be a whole number of at least 1"),
     ],

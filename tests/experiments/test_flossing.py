@@ -23,7 +23,7 @@ from experiments.training import Loss
 from models import Elman, SequenceTagger, unroll
 from tests.data.test_tasks import KEY
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
-from train import Tracker, read_metrics
+from train import LoopConfig, Tracker, read_metrics
 
 Finished = Callable[[str], Path]
 Options = dict[str, tuple[str | float, ...]]
@@ -50,6 +50,14 @@ def by_hand(params: dict[str, Any], xs: Any, frame: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("x64")
+def test_defaults_move_together() -> None:
+    """Each of these options alone was refused for the default of another."""
+    for options in ({"delay": 120}, {"tasks": ("copy_memory",)}, {"hidden_size": 32}):
+        Config(**options).check()  # pyright: ignore[reportArgumentType]
+    assert Config(loop=LoopConfig(steps=100, eval_every=50)).floss_steps == 100
+    assert [Config().k("copy_memory"), Config().k("delayed_recall"), Config().recalled] == [16, 64, 100]
+
+
 def test_loss_is_the_mean_square_of_the_exponents() -> None:
     """By a loop, from the frame that the spectrum begins with."""
     params, xs = drawn()

@@ -27,6 +27,12 @@ def test_gains_stand_for_g() -> None:
     config.check()
 
 
+def test_defaults_move_with_the_length() -> None:
+    config = Config(length=40)
+    config.check()
+    assert config.lags_within(40) == [1, 5, 20]
+
+
 def test_lags() -> None:
     assert list(measured_lags(50)) == list(range(1, 51))
     many = measured_lags(5000)
@@ -123,6 +129,7 @@ def test_resumed_run_ends_the_same(
         (["--cells"], "--cells names no cell"),
         (["--gains"], "--gains is empty"),
         (["--gains", "nan"], "--gains must be at least 0 and finite"),
+        (["--gains", "1", "--cells", "gru"], "--gains changes nothing, for no cell of --cells has a gain G"),
         (["--gains", "1", "1"], "--cells names a cell twice"),
         (
             ["--shown-lags", "60"],

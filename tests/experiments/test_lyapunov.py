@@ -99,6 +99,10 @@ def test_resumed_run_ends_the_same(finished: Finished, options: Options, tmp_pat
     assert (folder / "results.json").read_text() == said
 
 
+def test_the_warmup_moves_with_the_trajectory() -> None:
+    assert (Config().settling, Config(trajectory=400).settling) == (500, 100)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
