@@ -2,12 +2,14 @@
 
 from typing import Literal, get_args
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from models.cell import Array, Cell, at_least
 from models.pooling import mean_valid
 from models.recurrence import last_output
 from models.recurrent import Recurrent
+from models.token_ids import embedded
 from models.ways import Method
 
 Pool = Literal["last", "mean"]
@@ -43,13 +45,17 @@ class SequenceClassifier(nn.Module):
 
     def __call__(self, inputs: Array, *, mask: Array | None = None, train: bool = False) -> Array:
         """Logits `[*batch, classes]`."""
-        xs = inputs if self.vocabulary_size is None else self.embedding(inputs)
+        xs = inputs if self.vocabulary_size is None else self.embedded(inputs, mask)
         if self.pool == "last":
             return self.logits(
                 self.recurrent(xs, mask=mask, method=self.method, train=train, through=last_output)
             )
         _, ys = self.recurrent(xs, mask=mask, method=self.method, train=train)
         return self.logits(mean_valid(ys, mask))
+
+    def embedded(self, ids: Array, mask: Array | None) -> Array:
+        """The embeddings `[T, *batch, E]`; an id outside 0 … V−1 at a valid step is NaN, or refused: `embedded`."""
+        return embedded(self.embedding.embedding, ids if mask is None else jnp.where(mask, ids, 0))
 
     def logits(self, pooled: Array) -> Array:
         """What the readout makes of a pooled output `[*batch, H]`: `[*batch, classes]`."""

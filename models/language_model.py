@@ -13,6 +13,7 @@ from models.layer import check_causal, check_output
 from models.recurrence import unroll
 from models.recurrent import Recurrent
 from models.softmax import cross_entropies, summed_cross_entropy
+from models.token_ids import embedded
 from models.ways import Method
 
 
@@ -26,6 +27,9 @@ class LanguageModel(nn.Module):
     matrix of two, W = Eᵀ (Press & Wolf 2017; Inan, Khosravi & Socher 2017), for which `embedding_size` must be that
     of y. In training `dropout` falls on e and y, other units at every step (of a stack, what falls between its
     layers is its own); it draws from the RNG stream `dropout`, the cell from `recurrent`.
+
+    Tokens and targets are ids of 0 … V−1; what stands at a masked step counts nothing. Raises ValueError for a
+    concrete id outside, and under `jit` gives NaN.
 
     Every method begins from a state and gives the next one; `initial_carry` is the first.
     """
@@ -65,7 +69,9 @@ class LanguageModel(nn.Module):
         train: bool = False,
     ) -> tuple[State, Float[Array, "T *batch H"]]:
         """The state after the last valid step, and y, of which `logits` makes predictions."""
-        xs = self.dropped(self.embedding(tokens), train)
+        if mask is not None:
+            tokens = jnp.where(mask, tokens, 0)
+        xs = self.dropped(embedded(self.embedding.embedding, tokens, what="tokens"), train)
         state, ys = self.recurrent(xs, state, mask=mask, method=self.method, train=train)
         return state, self.dropped(ys, train)
 
@@ -91,7 +97,8 @@ class LanguageModel(nn.Module):
     ) -> tuple[Array, State]:
         """Σ −ln p(target) over the valid steps, in nats, and the state: see `summed_cross_entropy`."""
         state, ys = self(tokens, state, mask=mask, train=train)
-        counts = jnp.ones(targets.shape, ys.dtype) if mask is None else jnp.asarray(mask, ys.dtype)
+        dtype = jnp.promote_types(ys.dtype, jnp.float32)
+        counts = jnp.ones(targets.shape, dtype) if mask is None else jnp.asarray(mask, dtype)
         total = summed_cross_entropy(
             ys.reshape(-1, ys.shape[-1]), *self.readout(), targets.reshape(-1), counts.reshape(-1)
         )
@@ -107,6 +114,7 @@ class LanguageModel(nn.Module):
     ) -> tuple[Float[Array, "T *batch"], State]:
         """−ln p(target) of each token, in nats, zero where the mask is False; and the state."""
         state, ys = self(tokens, state, mask=mask)
+        targets = targets if mask is None else jnp.where(mask, targets, 0)
         losses = cross_entropies(ys.reshape(-1, ys.shape[-1]), *self.readout(), targets.reshape(-1))
         losses = losses.reshape(targets.shape)
         return losses if mask is None else jnp.where(mask, losses, 0), state

@@ -19,8 +19,9 @@ def last_valid(ys: Array, mask: Array | None = None, *, reverse: bool = False) -
 
 def mean_valid(ys: Array, mask: Array | None = None) -> Array:
     """The mean output over each sequence's valid steps: `ys [T, *batch, H]`, `mask [T, *batch]` → `[*batch, H]`.
-    Zero for a sequence without one."""
+    Zero for a sequence without one. Summed in single precision at least, and of the outputs' type."""
+    wide = ys.astype(jnp.promote_types(ys.dtype, jnp.float32))
     if mask is None:
         mask = jnp.ones(ys.shape[:-1], bool)
     count = jnp.maximum(jnp.sum(mask, axis=0), 1)
-    return jnp.sum(jnp.where(mask[..., None], ys, 0), axis=0) / count[..., None]
+    return (jnp.sum(jnp.where(mask[..., None], wide, 0), axis=0) / count[..., None]).astype(ys.dtype)

@@ -6,12 +6,14 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from models.cell import Array, Key, Params, State, at_least
 from models.decoding import sampled, scheduled_sampling
 from models.language_model import LanguageModel
 from models.streaming import advance, stream
+from models.token_ids import check_ids, embedded
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,11 @@ class Sampling:
         return jax.random.categorical(key, left)
 
     def weighed(self, logits: Float[Array, "*batch V"]) -> Float[Array, "*batch V"]:
-        """z / τ, −∞ for tokens that are not to be drawn."""
+        """z / τ, −∞ for tokens that are not to be drawn.
+
+        Raises ValueError where `never` names a token that there isn't, or leaves none.
+        """
+        self.check_never(logits.shape[-1])
         z = logits / (self.temperature or 1)
         if self.never:
             z = z.at[..., jnp.array(self.never)].set(-jnp.inf)
@@ -66,6 +72,12 @@ class Sampling:
             keep &= jnp.take_along_axis(before < self.top_p, rank, axis=-1)
         return jnp.where(keep, z, -jnp.inf)
 
+    def check_never(self, size: int) -> None:
+        """Raises ValueError where `never` names a token outside 0 … V−1, V = `size`, or all of them."""
+        check_ids(np.array(self.never, int), size, "tokens of never")
+        if len(set(self.never)) == size:
+            raise ValueError(f"never holds all {size} tokens and leaves none to draw: leave one out")
+
 
 def generate(
     model: LanguageModel, params: Params, prompt: Sequence[int], sampling: Sampling, key: Key
@@ -75,12 +87,14 @@ def generate(
     One step at a time through `stream`, so that a token can be shown as soon as there is one. Token i is drawn
     with `fold_in(key, i)`.
 
-    Raises ValueError for an empty prompt: the first token is drawn from what follows some other.
+    Raises ValueError for an empty prompt: the first token is drawn from what follows some other; and for a token of
+    the prompt outside 0 … V−1.
     """
     if not len(prompt):
         raise ValueError(
             "an empty prompt leaves nothing to go on from: give a token, the end mark of a line say"
         )
+    check_ids(np.asarray(prompt), model.vocabulary_size, "tokens of the prompt")
     own = params["params"]["recurrent"]["cell"]
     online = stream(model.cell, own)
     state = online.initial_state
@@ -109,6 +123,7 @@ def scheduled_inputs(
     (`scheduled_sampling`): the draws, by the model as it is in evaluation, may all be made first, and what is
     differentiated is the model's usual way through time.
     """
+    check_ids(tokens, model.vocabulary_size, "tokens")
     params, state = jax.lax.stop_gradient((params, state))
     cell, own = model.cell, params["params"]["recurrent"]["cell"]
     weights = cell.prepare(own, batch_shape=tokens.shape[1:])
@@ -126,7 +141,7 @@ def scheduled_inputs(
 
 @jax.jit
 def _embedded(params: Params, token: Array | int) -> Array:
-    return params["params"]["embedding"]["embedding"][token]
+    return embedded(params["params"]["embedding"]["embedding"], jnp.asarray(token))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -20,9 +20,11 @@ def scan(
 ) -> tuple[State, Output]:
     """Final state and outputs `[T, *batch, ...]` from prepared weights and drive (leaves `[T, *batch, ...]`)."""
 
+    wide = widened(weights)
+
     def step(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, Output]:
         drive, valid = inputs
-        stepped, y = cell.step(weights, state, drive)
+        stepped, y = cell.step(narrowed(wide, weights), state, drive)
         return (stepped, y) if valid is None else keep_valid(valid, stepped, state, y)
 
     return jax.lax.scan(step, state, (drive, mask), reverse=reverse)
@@ -70,6 +72,28 @@ def states_before(cell: Cell, weights: Weights, state: State, drive: Drive) -> S
         return stepped, state
 
     return jax.lax.scan(step, state, drive)[1]
+
+
+def widened(weights: Weights) -> Weights:
+    """The same numbers in single precision at least: what a scan holds, so that it sums their gradients in it.
+
+    The gradient of what a scan's body closes over is summed step by step in the type of the leaf, and in bfloat16
+    a sum of ones stops at 256. The body takes each step from the weights as they were (`narrowed`).
+    """
+
+    def widen(leaf: Array) -> Array:
+        dtype = jnp.result_type(leaf)
+        floating = jnp.issubdtype(dtype, jnp.floating)
+        return leaf.astype(jnp.promote_types(dtype, jnp.float32)) if floating else leaf
+
+    return jax.tree.map(widen, weights)
+
+
+def narrowed(wide: Weights, like: Weights) -> Weights:
+    """The inverse of `widened`, exactly: `wide` in the types of `like`."""
+    return jax.tree.map(
+        lambda leaf, own: leaf.astype(own.dtype) if leaf.dtype != own.dtype else leaf, wide, like
+    )
 
 
 def keep_valid(valid: Array, stepped: State, state: State, y: Output) -> tuple[State, Output]:

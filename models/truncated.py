@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, PyTree
 
 from models.cell import Array, Params, State, at_least
+from models.fused import zero_sum
 from models.scan import over
 
 SegmentLoss = Callable[[Params, State, Any], tuple[Array, State]]
@@ -53,7 +54,8 @@ def truncated_value_and_gradient(
 
     `sequence` is what the loss takes, leaves `[T, ...]`; a segment has leaves `[k, ...]`, the last one fewer where
     k does not divide T. ℓ must be a sum over steps, for L to be the loss of the whole sequence; divide L and g by
-    the number of steps for a mean. For k ≥ T this is the loss and gradient of the whole sequence.
+    the number of steps for a mean. For k ≥ T this is the loss and gradient of the whole sequence. Both are summed
+    in single precision at least: L stays in it, g has the parameters' types.
 
     Raises ValueError where the leaves of `sequence` differ in length, or there are none.
     """
@@ -67,13 +69,16 @@ def truncated_value_and_gradient(
     def add(total: tuple[Array, Params, State], segment: Any) -> tuple[tuple[Array, Params, State], None]:
         value, gradient, state = total
         (own, state), of_own = gradient_of(params, state, segment)
-        return (value + own, jax.tree.map(jnp.add, gradient, of_own), state), None
+        gradient = jax.tree.map(lambda sum, own: sum + own.astype(sum.dtype), gradient, of_own)
+        return (value + own.astype(value.dtype), gradient, state), None
 
     whole = length // every
     cut = jax.tree.map(lambda x: x[: whole * every].reshape(whole, every, *x.shape[1:]), sequence)
     first = jax.tree.map(lambda x: x[:every], sequence)
-    value = jnp.zeros((), jax.eval_shape(loss, params, state, first)[0].dtype)
-    total, _ = jax.lax.scan(add, (value, jax.tree.map(jnp.zeros_like, params), state), cut)
+    kind = jax.eval_shape(loss, params, state, first)[0].dtype
+    value = jnp.zeros((), jnp.promote_types(kind, jnp.float32))
+    total, _ = jax.lax.scan(add, (value, jax.tree.map(zero_sum, params), state), cut)
     if whole * every < length:
         total, _ = add(total, jax.tree.map(lambda x: x[whole * every :], sequence))
-    return total
+    value, gradient, state = total
+    return value, jax.tree.map(lambda sum, leaf: sum.astype(leaf.dtype), gradient, params), state

@@ -7,7 +7,7 @@ isn't enough for that (0 · NaN is NaN on the way back), so the inputs are repla
 import jax.numpy as jnp
 import optax
 
-from train.metrics import Array, SumCount, check_targets, full_mask, masked_sum
+from train.metrics import Array, SumCount, check_targets, full_mask, masked_sum, valid_targets
 
 
 def square_error(predictions: Array, targets: Array, mask: Array | None = None) -> SumCount:
@@ -31,6 +31,7 @@ def square_error(predictions: Array, targets: Array, mask: Array | None = None) 
         mask.reshape(leading + (1,) * (predictions.ndim - len(leading))), predictions.shape
     )
     error = jnp.where(mask, predictions, 0) - jnp.where(mask, targets, 0)
+    error = error.astype(jnp.promote_types(error.dtype, jnp.float32))
     return masked_sum(jnp.square(error), mask)
 
 
@@ -39,15 +40,16 @@ def cross_entropy(logits: Array, targets: Array, mask: Array | None = None) -> S
 
     Args:
         logits: `[B, V]` or `[T, B, V]`.
-        targets: class numbers `[B]` or `[T, B]`; one outside 0 … V−1 at a valid place gives NaN.
+        targets: class numbers `[B]` or `[T, B]`; one outside 0 … V−1 at a valid place gives NaN under `jit`.
         mask: booleans of the targets' shape, True where a place counts; all of them by default.
 
     Raises:
-        ValueError: the shapes don't fit.
+        ValueError: the shapes don't fit, or a concrete target of a valid place is outside 0 … V−1.
     """
     check_targets(logits, targets)
     mask = full_mask(mask, targets.shape)
     logits = jnp.where(mask[..., None], logits, 0)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    targets = jnp.where(mask, targets, 0)
-    return masked_sum(optax.softmax_cross_entropy_with_integer_labels(logits, targets), mask)
+    targets, known = valid_targets(logits, targets, mask)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return masked_sum(jnp.where(known, losses, jnp.nan), mask)

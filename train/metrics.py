@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from models.token_ids import check_ids, is_known
+
 Array = jax.Array | np.ndarray
 
 SumCount = tuple[jax.Array, jax.Array]
@@ -21,15 +23,16 @@ def accuracy(logits: Array, targets: Array, mask: Array | None = None) -> SumCou
 
     Args:
         logits: `[B, V]` or `[T, B, V]`.
-        targets: integers `[B]` or `[T, B]`.
+        targets: integers `[B]` or `[T, B]`; one outside 0 … V−1 at a valid place gives NaN under `jit`.
         mask: booleans of the targets' shape, True where a place counts; all of them by default.
 
     Raises:
-        ValueError: the shapes don't fit.
+        ValueError: the shapes don't fit, or a concrete target of a valid place is outside 0 … V−1.
     """
     check_targets(logits, targets)
     mask = full_mask(mask, targets.shape)
-    return masked_sum(jnp.argmax(logits, axis=-1) == targets, mask)
+    targets, known = valid_targets(logits, targets, mask)
+    return masked_sum(jnp.where(known, jnp.argmax(logits, axis=-1) == targets, jnp.nan), mask)
 
 
 def masked_sum(values: Array, mask: Array) -> SumCount:
@@ -47,6 +50,17 @@ def full_mask(mask: Array | None, shape: tuple[int, ...]) -> Array:
     if mask.dtype != bool:
         raise ValueError(f"the mask is {mask.dtype}; it must be boolean, True where a place counts")
     return mask
+
+
+def valid_targets(logits: Array, targets: Array, mask: Array) -> tuple[jax.Array, jax.Array]:
+    """The targets, 0 where they are masked or outside 0 … V−1, and where they are not outside.
+
+    Raises ValueError where a concrete target of a valid place is outside.
+    """
+    targets, size = jnp.where(mask, targets, 0), logits.shape[-1]
+    check_ids(targets, size, "targets")
+    known = is_known(targets, size)
+    return jnp.where(known, targets, 0), known
 
 
 def check_targets(logits: Array, targets: Array) -> None:

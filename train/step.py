@@ -64,9 +64,13 @@ def loss_and_gradient(
 
     (own, (count, carry, extra)), gradient = jax.value_and_grad(own_sum, has_aux=True)(state.params)
     check_carry(carry, state.carry)
+    # Summed and divided in single precision at least: float16 has no count above 65,504.
+    wide = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
     # All in one, for each sum over the devices makes them wait for one another.
-    loss, gradient, extra = total(((own, count), gradient, extra), axis_name)
-    gradient = jax.tree.map(lambda leaf: mean((leaf, loss[1].astype(leaf.dtype))), gradient)
+    loss, wide, extra = total(((own, count), wide, extra), axis_name)
+    gradient = jax.tree.map(
+        lambda leaf, g: mean((leaf, loss[1].astype(leaf.dtype))).astype(g.dtype), wide, gradient
+    )
     return mean(loss), gradient, carry, {name: mean(pair) for name, pair in extra.items()}
 
 

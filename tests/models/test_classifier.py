@@ -220,3 +220,17 @@ def test_a_sequence_of_no_steps_pools_to_zero() -> None:
     ys, mask = jnp.zeros((0, 2, 3)), jnp.zeros((0, 2), bool)
     for pooled in (last_valid(ys), last_valid(ys, mask), mean_valid(ys), mean_valid(ys, mask)):
         np.testing.assert_array_equal(pooled, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("outside", [-1, 5])
+def test_ids_outside(outside: int) -> None:
+    """NaN under `jit`, refused where they are concrete, and nothing where they are masked."""
+    model = SequenceClassifier(Elman(3), 2, vocabulary_size=5)
+    ids = jnp.zeros((4, 2), jnp.int32)
+    params = jax.jit(model.init)(jax.random.key(0), ids)
+    strange, mask = ids.at[3, 1].set(outside), jnp.ones((4, 2), bool).at[3, 1].set(False)
+    run = jax.jit(lambda ids, mask: model.apply(params, ids, mask=mask))
+    assert np.isnan(run(strange, None)).any(axis=1).tolist() == [False, True]
+    np.testing.assert_array_equal(run(strange, mask), run(ids, mask))
+    with pytest.raises(ValueError, match=f"inputs are ids of 0 … 4, but {outside} is among them"):
+        model.apply(params, strange)

@@ -194,3 +194,28 @@ def test_pytorch(x64: None) -> None:
     ]
     for ours, theirs in pairs:
         np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("outside", [-1, pytest.param(-100, marks=pytest.mark.slow)])
+def test_tokens_outside(outside: int) -> None:
+    """Masked they count nothing; elsewhere they are NaN under `jit` and refused where they are concrete."""
+    model = LanguageModel(Elman(H), V, E)
+    params, (inputs, targets) = fresh(model), tokens()
+    mask = jnp.ones((T, B), bool).at[T - 1, 1].set(False)
+
+    def loss(params: Params, inputs: Any, targets: Any, mask: Any = None) -> Any:
+        return model.apply(params, inputs, targets, mask=mask, method="loss")[0]  # type: ignore
+
+    def one_by_one(params: Params, inputs: Any, targets: Any, mask: Any = None) -> Any:
+        return model.apply(params, inputs, targets, mask=mask, method="token_losses")[0]  # type: ignore
+
+    compiled, each = jax.jit(jax.value_and_grad(loss)), jax.jit(one_by_one)
+    strange, follows = inputs.at[T - 1, 1].set(outside), targets.at[T - 1, 1].set(outside)
+    expected = compiled(params, inputs, targets, mask)
+    jax.tree.map(np.testing.assert_array_equal, compiled(params, strange, follows, mask), expected)
+    np.testing.assert_array_equal(each(params, strange, follows, mask), each(params, inputs, targets, mask))
+    for given in ((strange, targets), (inputs, follows)):
+        assert np.isnan(compiled(params, *given)[0])
+        assert np.argwhere(np.isnan(each(params, *given))).tolist() == [[T - 1, 1]]
+        with pytest.raises(ValueError, match=f"are ids of 0 … 5, but {outside} is among them"):
+            loss(params, *given)

@@ -88,6 +88,20 @@ def test_refused(options: dict, message: str) -> None:
         Sampling(**options)
 
 
+@pytest.mark.parametrize(
+    ("never", "message"),
+    [
+        ((0, 1, 2, 3, 4), "never holds all 5 tokens and leaves none to draw"),
+        ((5,), "tokens of never are ids of 0 … 4, but 5 is among them"),
+        ((-1,), "tokens of never are ids of 0 … 4, but -1 is among them"),
+    ],
+)
+def test_never_leaves_a_token_that_there_is(never: tuple[int, ...], message: str) -> None:
+    for temperature in (0.0, 1.0):
+        with pytest.raises(ValueError, match=message):
+            jax.jit(Sampling(temperature, never=never))(Z, jax.random.key(0))
+
+
 def test_draws_need_a_key() -> None:
     with pytest.raises(ValueError, match="drawing tokens needs a key"):
         Sampling()(Z)
@@ -144,6 +158,12 @@ def test_another_key_draws_another_text(params: Params) -> None:
 def test_an_empty_prompt() -> None:
     with pytest.raises(ValueError, match="an empty prompt leaves nothing to go on from"):
         next(generate(MODEL, {}, [], Sampling(), jax.random.key(0)))
+
+
+@pytest.mark.parametrize("outside", [-1, 5, 99])
+def test_a_prompt_of_tokens_that_there_are(params: Params, outside: int) -> None:
+    with pytest.raises(ValueError, match=f"tokens of the prompt are ids of 0 … 4, but {outside} is among"):
+        next(generate(MODEL, params, [0, outside], Sampling(), jax.random.key(0)))
 
 
 @pytest.mark.slow

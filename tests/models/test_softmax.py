@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from models.softmax import cross_entropies, summed_cross_entropy
 
@@ -70,7 +71,26 @@ def test_large_logits_and_weights_of_zero() -> None:
     )
 
 
-def test_target_outside() -> None:
-    h, kernel, bias, targets, _ = (jnp.asarray(x) for x in given())
-    losses = cross_entropies(h, kernel, bias, targets.at[1].set(V))
+@pytest.mark.parametrize("outside", [-1, -100, V])
+def test_target_outside(outside: int) -> None:
+    """NaN where it can't be seen, refused where it can; with a weight of zero it counts nothing."""
+    h, kernel, bias, targets, weights = (jnp.asarray(x) for x in given())
+    strange = targets.at[1].set(outside)
+    losses = jax.jit(cross_entropies)(h, kernel, bias, strange)
     assert np.flatnonzero(np.isnan(losses)).tolist() == [1]
+    run = jax.jit(jax.value_and_grad(summed_cross_entropy, argnums=(0, 1)))
+    value, (of_h, of_kernel) = run(h, kernel, bias, strange, weights)
+    assert np.isnan(value)
+    assert np.flatnonzero(np.isnan(of_h).any(axis=1)).tolist() == [1]
+    assert np.isnan(of_kernel).all()
+    without = weights.at[1].set(0)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        run(h, kernel, bias, strange, without),
+        run(h, kernel, bias, targets, without),
+    )
+    message = rf"targets are ids of 0 … 3, but {outside} is among them"
+    with pytest.raises(ValueError, match=message):
+        cross_entropies(h, kernel, bias, strange)
+    with pytest.raises(ValueError, match=message):
+        summed_cross_entropy(h, kernel, bias, strange, weights)

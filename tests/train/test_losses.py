@@ -66,6 +66,21 @@ def test_half_precision_is_summed_in_float32():
     assert square_error(ones, 0 * ones)[0] == 5000
 
 
+def test_float16_does_not_overflow_in_a_square():
+    far = jnp.full((3,), 1000.0, jnp.float16)
+    assert square_error(far, 0 * far)[0] == 3e6
+
+
+@pytest.mark.parametrize("outside", [-1, 5])
+@pytest.mark.parametrize("figure", [cross_entropy, accuracy])
+def test_targets_outside(figure, outside):
+    """NaN where they can't be seen, refused where they can."""
+    logits, targets = jnp.zeros((3, 5)), jnp.array([0, outside, 4])
+    assert np.isnan(jax.jit(figure)(logits, targets)[0])
+    with pytest.raises(ValueError, match=f"targets are ids of 0 … 4, but {outside} is among them"):
+        figure(logits, targets)
+
+
 def test_nothing_valid():
     pair = square_error(jnp.full((2, 3), jnp.nan), jnp.zeros((2, 3)), jnp.zeros(2, bool))
     assert mean(pair) == 0
