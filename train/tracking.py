@@ -3,13 +3,13 @@
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, SupportsFloat
 
 import numpy as np
-from tensorboardX import SummaryWriter
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
@@ -64,6 +64,7 @@ class Tracker:
         self._file.flush()
         # One event for all figures: tensorboardX pickles every event through a queue, which took longer
         # than a small train step when each figure went alone.
+        _, Summary = tensorboard()
         scalars = [Summary.Value(tag=f"{split}/{name}", simple_value=value) for name, value in values.items()]
         self._events.file_writer.add_summary(Summary(value=scalars), step)
 
@@ -94,9 +95,28 @@ class Tracker:
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = (self.folder / METRICS_FILE).open("a", encoding="utf-8")
+            SummaryWriter, _ = tensorboard()
             self._events = SummaryWriter(
                 str(self.folder / EVENTS_FOLDER), purge_step=self._purge_step, max_queue=1000
             )
+
+
+@cache
+def tensorboard() -> tuple[Any, Any]:
+    """Imports tensorboardX's `SummaryWriter` and `Summary` without PyTorch.
+
+    tensorboardX imports PyTorch wherever it is installed, which takes 2 s, for tensors that are never handed to it.
+    """
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore  # Python's own way to say that a module can't be imported
+    try:
+        from tensorboardX import SummaryWriter
+        from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return SummaryWriter, Summary
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:

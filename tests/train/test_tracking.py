@@ -2,8 +2,12 @@
 
 import json
 import math
+import os
 import re
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from tensorboardX.proto import event_pb2
@@ -83,3 +87,25 @@ def test_no_record(tmp_path, line):
         read_metrics(tmp_path)
     with pytest.raises(ValueError, match=said):
         Tracker(tmp_path).cut_back(1)
+
+
+def test_pytorch_stays_out(tmp_path):
+    """tensorboardX imports PyTorch where it is installed; a run of ours doesn't; a later import finds it."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("Tensor = object\n")
+    script = (
+        "import sys, train; tracker = train.Tracker('run'); tracker.log(1, 'train', {'loss': 0.5})\n"
+        "tracker.close()\n"
+        "assert 'torch' not in sys.modules; import torch; assert torch.Tensor is object"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
