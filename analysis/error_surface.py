@@ -20,6 +20,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from analysis.threads import one_blas_thread
 from models.cell import Array, Key, Params
 
 LossOf = Callable[[Params], Array]
@@ -132,6 +133,7 @@ def random_direction(key: Key, params: Params) -> Params:
     return jax.tree.unflatten(structure, [scaled(k, leaf) for k, leaf in zip(keys, leaves, strict=True)])
 
 
+@one_blas_thread
 def hessian_directions(
     loss: LossOf, params: Params, count: int = 2
 ) -> tuple[Float[np.ndarray, " k"], list[Params]]:

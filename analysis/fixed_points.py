@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
 from analysis.jacobian import jacobian_eigenvalues
+from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Params, State, at_least
 from models.state import ravel_state
 
@@ -211,6 +212,7 @@ def check_starts(cell: Cell, params: Params, starts: State) -> None:
         raise ValueError("there are no starts: give at least one state")
 
 
+@one_blas_thread
 def principal_axes(
     points: Float[np.ndarray, "... S"], count: int = 2
 ) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "count S"]]:

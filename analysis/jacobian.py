@@ -10,6 +10,7 @@ from jaxtyping import Complex, Float
 
 from analysis.closed_form import closed_form, dense, has_closed_form
 from analysis.memory import check_memory
+from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Drive, Params, ProductCell, State
 from models.scan import states_before
 from models.state import ravel_state, state_size
@@ -65,6 +66,7 @@ def all_jacobians(cell: Cell, method: Way, params: Params, xs: Array, state: Sta
     return jax.vmap(jacobian)(before, drive)
 
 
+@one_blas_thread
 def jacobian_eigenvalues(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Complex[np.ndarray, "*T S"]:
     """The eigenvalues of each step Jacobian, largest modulus first. In float64 on the host: accelerators have no
     eigenvalue solver for matrices that aren't symmetric."""
@@ -78,6 +80,7 @@ def spectral_radius(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Float[np.
     return np.abs(jacobian_eigenvalues(jacobians))[..., 0]
 
 
+@one_blas_thread
 def jacobian_singular_values(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Float[np.ndarray, "*T S"]:
     """Natural logarithms of the singular values of each step Jacobian, largest first; −∞ for an exact zero. In
     float64 on the host. Those below 1e-16 of the largest are rounding; of products: `product_spectrum`."""

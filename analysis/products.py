@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import lapack
 
+from analysis.threads import one_blas_thread
 from models.cell import Array
 
 # A window of scales that float64 holds with room for squares, and the distance from its edges (both in natural
@@ -21,6 +22,7 @@ from models.cell import Array
 WINDOW, MARGIN = 600.0, 60.0
 
 
+@one_blas_thread
 def product_spectrum(
     jacobians: Float[np.ndarray | Array, "T S S"], lags: Sequence[int] | None = None
 ) -> Float[np.ndarray, "K S"]:

@@ -8,9 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.fixed_points import held, jacobians
+from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Params, at_least
 
 
+@one_blas_thread
 def ways_down(
     cell: Cell,
     params: Params,

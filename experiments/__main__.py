@@ -13,6 +13,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
+# Before NumPy loads: its linear algebra on threads of its own beside XLA's is many times slower than on one.
+for pool in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(pool, "1")
+
 NAMES = (
     "adding",
     "copy_memory",
@@ -136,10 +140,11 @@ def read_options(name: str, arguments: list[str]) -> Any:
 def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     """An experiment in its folder, its options being known."""
     from experiments.processes import check_divides, first, from_first, several
-    from experiments.run import open_run, take_devices
+    from experiments.run import check_started_alike, open_run, take_devices
     from experiments.training import Stopped
     from train import NonFinite
 
+    check_started_alike(name, config, launch)
     devices = take_devices(name, launch)  # before anything is computed
     if several() > 1:
         check_divides(config.batch_size)
