@@ -22,6 +22,7 @@ import jax
 import tyro
 
 from experiments.environment import cores, environment
+from experiments.holding import hold
 from experiments.options import digest
 from experiments.run import Launch, resumed_folder
 from experiments.run_files import RUNS, read_json, read_run, write_json
@@ -154,6 +155,7 @@ def described(given: Sweep, options: Sequence[str]) -> dict[str, Any]:
 def open_sweep(folder: Path, given: Sweep, options: Sequence[str]) -> None:
     """Writes what the sweep is, and where it is run."""
     folder.mkdir(parents=True, exist_ok=True)
+    hold(folder)
     write_json(folder / "config.json", described(given, options))
     path = folder / "environment.json"
     write_json(path, [*(read_json(path) if path.is_file() else []), environment(1)])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from experiments.holding import holder
 from experiments.sweep_plan import Job
 
 Engine = Literal["local", "ray"]
@@ -38,14 +39,24 @@ class Child:
 
 
 def run_locally(jobs: Sequence[Job], at_once: int, ended: Ended, running: Running) -> None:
-    """So many processes at a time. A signal asks each to save itself and waits for it; Interrupted follows."""
-    waiting, children = list(jobs), list[Child]()
+    """So many processes at a time. A signal asks each to save itself and waits for it; Interrupted follows.
+
+    A run that a process of an earlier sweep still writes is left until that has saved it, and then goes on.
+    """
+    waiting, children, told = list(jobs), list[Child](), set[Job]()
     with signals_raise():
         try:
             while waiting or children:
-                while waiting and len(children) < at_once:
-                    job = waiting.pop(0)
-                    children.append(Child(job, start(job), time.monotonic()))
+                holders = {job: holder(job.folder) for job in waiting} if len(children) < at_once else {}
+                for job in [job for job, who in holders.items() if who and job not in told]:
+                    told.add(job)
+                    print(f"{job.name} is still being written by {holders[job]}: waiting for it", flush=True)
+                for job in [job for job, who in holders.items() if not who][: at_once - len(children)]:
+                    waiting.remove(job)
+                    if job.finished:
+                        ended(job, 0, 0.0)
+                    else:
+                        children.append(Child(job, start(job), time.monotonic()))
                 running([child.job for child in children])
                 time.sleep(0.1)
                 for child in [child for child in children if child.process.poll() is not None]:
@@ -56,12 +67,13 @@ def run_locally(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runnin
 
 
 def start(job: Job) -> subprocess.Popen:
-    """A run as a process of its own, deaf to the terminal's Ctrl-C, which the sweep passes on."""
+    """A run as a process of its own, deaf to the terminal's Ctrl-C, which the sweep passes on; it ends with the
+    sweep, however that ends."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "experiments", *job.command()],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "experiments.tied", *job.command()],
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             env=surroundings(),
@@ -125,16 +137,17 @@ def run_with_ray(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runni
     def trial(given: dict[str, Any]) -> None:
         began = time.monotonic()
         with open(logs[given["run"]], "ab") as log:
-            done = subprocess.run(
-                [sys.executable, "-m", "experiments", *words[given["run"]]],
-                stdin=subprocess.DEVNULL,
+            process = subprocess.Popen(
+                [sys.executable, "-m", "experiments.tied", *words[given["run"]]],
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"PYTHONPATH": environment["PYTHONPATH"]},
                 cwd=here,
-                check=False,
             )
-        tune.report({"code": done.returncode, "seconds": time.monotonic() - began})
+            with process.stdin or log:  # open until the run has ended
+                process.wait()
+        tune.report({"code": process.returncode, "seconds": time.monotonic() - began})
 
     told = {job.name: job for job in jobs}
 

@@ -1,5 +1,6 @@
 """Sweeps: what is planned, what is refused, what becomes of runs that fail or are stopped, and what is drawn."""
 
+import fcntl
 import json
 import os
 import re
@@ -146,6 +147,71 @@ def test_a_signal_ends_the_runs(quick: Callable[..., None], capsys: pytest.Captu
     quick()
     assert sweep("--run-dir", "here", "--resume", "here") == 0
     assert Path("here/logs/cell_elman_length_5_seed_1.txt").read_text() == "begun\nresumed\n"
+
+
+def test_waits_for_a_run_that_is_still_written(
+    quick: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that an earlier sweep left behind goes on when it is free; a second sweep in the folder is refused."""
+    quick()
+    one = ("sweep", "adding", "--grid", "cell=elman", "length=5", "--seeds", "2", *SMALL)
+    one = (*one, "--run-dir", "here")
+    assert command(*one) == 0
+    folder = Path("here/runs/cell_elman_length_5_seed_0")
+    (folder / "results.json").unlink()
+    capsys.readouterr()
+    lock = (folder / ".lock").open("w+")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    print("process 7 on there", file=lock, flush=True)
+    free = threading.Timer(2.0, lock.close)
+    free.start()
+    assert command(*one, "--resume") == 0
+    assert not free.is_alive()
+    told = capsys.readouterr().out
+    assert told.count("cell=elman length=5 seed=0 is still being written by process 7 on there: waiting") == 1
+    assert "failed" not in told
+    with Path("here/.lock").open("w+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        print("process 8 on there", file=lock, flush=True)
+        assert command(*one, "--resume") == 2
+    assert "here is being written by process 8 on there: wait until it ends" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_killed_it_takes_its_runs_along(tmp_path: Path) -> None:
+    """SIGKILL of the sweep: the run saves itself and ends; resumed at once, the sweep goes on with it."""
+    words = ["sweep", "adding", "--grid", "length=5", *map(str, SMALL), "--run-dir", "here", "--steps"]
+
+    def start(*more: str) -> subprocess.Popen:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [sys.executable, "-m", "experiments", *words, *more],
+            cwd=tmp_path,
+            env=sweep_engines.surroundings(),
+            stdout=pipe,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    first = start("2000000", "--log-every", "10")
+    run = tmp_path / "here" / "runs" / "length_5_seed_0"
+    began = time.monotonic()
+    while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").stat().st_size:
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() - began < 100
+        time.sleep(0.01)
+    first.kill()
+    first.communicate()
+    second = start("2000000", "--resume", "here")
+    while (tmp_path / "here" / "logs" / "length_5_seed_0.txt").read_text().count("run folder:") != 2:
+        assert second.poll() is None, second.communicate()
+        assert time.monotonic() - began < 200
+        time.sleep(0.01)
+    second.send_signal(signal.SIGTERM)
+    said = second.communicate()[0]
+    assert second.returncode == 128 + signal.SIGTERM, said
+    assert "failed" not in said
+    assert list((run / "checkpoints").iterdir())
 
 
 @pytest.mark.parametrize(
