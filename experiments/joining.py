@@ -73,7 +73,7 @@ def join(processes: Processes) -> None:
     where = processes.coordinator if known else "the address that the cluster gave"
     said = (
         f"not all processes came to {where} within {processes.wait} s: start all of them, with an address that all "
-        "can reach, and with another --processes.index each"
+        "can reach, with the same --processes.count and with another --processes.index each"
     )
     late = threading.Timer(processes.wait, leave, [said])
     late.daemon = True

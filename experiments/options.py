@@ -47,6 +47,8 @@ def fixed(described: Mapping[str, Any], pinned: Collection[str]) -> dict[str, An
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
     """The option in which two configs differ first, with both values; empty where none does."""
+    if one.get("experiment") != other.get("experiment"):
+        return f"{other.get('experiment')}, not {one.get('experiment')}"
     old, new = flat(one["config"]), flat(other["config"])
     for option in old | new:
         if old.get(option) != new.get(option):

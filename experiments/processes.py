@@ -109,16 +109,23 @@ def from_first(compute: Callable[[], T]) -> T:
 
 
 def check_alike(described: Any, tell: Callable[[Any, Any], str | None]) -> None:
-    """Raises ValueError in all processes where one was started with other options; `tell` names what differs."""
+    """Raises ValueError in all processes where one was started with other options; `tell` names what differs.
+
+    Each compares itself with the first before it waits for others: by a --processes.count of its own it may wait
+    for some that don't exist.
+    """
     if several() == 1:
         return
-    key = next_key()
-    client().key_value_set(f"{key}/{mine()['process_index']}", json.dumps(described))
-    given = [json.loads(client().blocking_key_value_get(f"{key}/{i}", TOO_LONG)) for i in range(several())]
-    for index, other in enumerate(given):
-        if other != given[0]:
+    key, own = next_key(), mine()["process_index"]
+    client().key_value_set(f"{key}/{own}", json.dumps(described))
+
+    def given(index: int) -> Any:
+        return json.loads(client().blocking_key_value_get(f"{key}/{index}", TOO_LONG))
+
+    for index in (own, *range(1, several())):
+        if (other := given(index)) != given(0):
             raise ValueError(
-                f"process {index} was started with other options than process 0 ({tell(given[0], other)}): "
+                f"process {index} was started with other options than process 0 ({tell(given(0), other)}): "
                 "start all with the same, but for --processes.index"
             )
 

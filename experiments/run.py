@@ -74,7 +74,6 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
     Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
     """
     described = describe(name, config)
-    check_alike(described, differing)
     about = {option_name(option): value for option, value in fixed(described, pinned).items()}
     check_resumed = getattr(config, "check_resumed", lambda folder: None)
     folder = from_first(lambda: str(open_folder(name, described, launch, devices, pinned, check_resumed)))
@@ -137,6 +136,23 @@ def resumed_folder(name: str, launch: Launch) -> Path:
     return newest_unfinished(name) if launch.resume in (None, NEWEST) else Path(launch.resume)
 
 
+def check_started_alike(name: str, config: Any, launch: Launch) -> None:
+    """Raises ValueError, in all processes, naming the option in which one of them was started otherwise. Must come
+    before they do anything together: with other options they would wait for different things."""
+    check_alike(described_for_all(name, config, launch), differing)
+
+
+def described_for_all(name: str, config: Any, launch: Launch) -> dict[str, Any]:
+    """The experiment, its config, and of the launch what all processes must be given alike."""
+    options = {
+        "devices": "left out" if launch.devices is None else launch.devices,
+        "resume": "left out" if launch.resume is None else "given",
+        "processes.count": several(),
+    }
+    described = describe(name, config)
+    return {**described, "config": options | described["config"]}
+
+
 def take_devices(name: str, launch: Launch) -> int:
     """Sets how many devices JAX makes of this machine's processor, and says how many share each batch:
 
@@ -157,7 +173,9 @@ def take_devices(name: str, launch: Launch) -> int:
     there = jax.local_device_count()
     if wanted is not None and wanted > there:
         raise ValueError(f"--devices {wanted} are more than the {there} that JAX has here")
-    return there if wanted is None else wanted
+    taken = there if wanted is None else wanted
+    check_alike({"config": {"devices": taken}}, differing)  # without the option hosts may have more and fewer
+    return taken
 
 
 def begun_devices(folder: Path, wanted: int | None) -> int:

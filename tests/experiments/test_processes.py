@@ -17,6 +17,9 @@ import pytest
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
+from experiments import processes, run
+from experiments.adding import Config
+from experiments.run import Launch
 from tests.experiments.command import untimed
 from train import Checkpoints
 
@@ -110,6 +113,33 @@ def test_refused(said: str, words: tuple[Any, ...], refused: Callable) -> None:
     if "here" in words:
         words = (*words, "--processes.index", 0)
     refused(said, *ADDING, *words)
+
+
+def test_compares_with_the_first_before_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was told of three, of which two exist, names the option and doesn't wait for the third."""
+    said: dict[str, str] = {}
+
+    class Client:
+        def key_value_set(self, key: str, value: str) -> None:
+            said[key] = value
+
+        def blocking_key_value_get(self, key: str, timeout: int) -> str:
+            return said[key]  # a KeyError for one that never comes
+
+    monkeypatch.setattr(processes, "client", Client)
+    monkeypatch.setattr(processes, "next_key", lambda: "key")
+    config = Config()
+    for index, count in ((1, 3), (0, 2)):
+        monkeypatch.setattr(processes, "several", lambda count=count: count)
+        monkeypatch.setattr(run, "several", lambda count=count: count)
+        share = {"process_index": index, "process_count": count}
+        monkeypatch.setattr(processes, "mine", lambda share=share: share)
+        if index == 1:  # what the first says, before this one asks
+            first = run.described_for_all("adding", config, Launch())
+            first["config"]["processes.count"] = 2
+            said["key/0"] = json.dumps(first)
+        with pytest.raises(ValueError, match=r"process 1 .* \(--processes.count 3, not 2\)"):
+            run.check_started_alike("adding", config, Launch())
 
 
 def test_not_for_every_experiment(refused: Callable) -> None:
@@ -215,6 +245,10 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     """Other options in one process, a batch that doesn't divide, a port that is taken, a peer that never comes."""
     for words, other, said in (
         (ADDING, ("--hidden-size", 7), "other options than process 0 (--hidden-size 7, not 6)"),
+        (ADDING, ("--devices", 2), "other options than process 0 (--devices 2, not 1)"),
+        (ADDING, ("--processes.count", 3), "other options than process 0 (--processes.count 3, not 2)"),
+        (ADDING, ("--resume", "run"), "other options than process 0 (--resume given, not left out)"),
+        (ADDING, ("--batch-size", 9), "other options than process 0 (--batch-size 9, not 10)"),
         ((*ADDING, "--batch-size", 9), (), "--batch-size 9 doesn't divide over 2 processes"),
     ):  # fmt: skip
         for code, _, error in ends(start_two(tmp_path, *words, *STEPS, "--run-dir", "run", other=other)):
