@@ -45,6 +45,8 @@ from models.decoding import (
 )
 from models.dropout import Dropout, RecurrentDropout, VariationalDropout
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
+from models.interop import from_linen, from_torch, to_torch
+from models.interop_stack import from_torch_stack, state_from_torch, to_torch_stack
 from models.language_model import LanguageModel, initial_carry
 from models.layer import Layer
 from models.newton import Newton
@@ -115,6 +117,9 @@ __all__ = [
     "cross_entropies",
     "exponential_schedule",
     "free_running",
+    "from_linen",
+    "from_torch",
+    "from_torch_stack",
     "generate",
     "greedy",
     "initial_carry",
@@ -124,9 +129,12 @@ __all__ = [
     "sampled",
     "scheduled_inputs",
     "scheduled_sampling",
+    "state_from_torch",
     "stream",
     "summed_cross_entropy",
     "teacher_forcing",
+    "to_torch",
+    "to_torch_stack",
     "truncated_value_and_gradient",
     "unroll",
     "unroll_with_info",

@@ -18,10 +18,11 @@ LINEN_GATES: dict[type[Cell], tuple[str, ...]] = {
 }
 
 
-def from_torch(cell: Cell, state_dict: Mapping[str, Any], layer: int = 0, *, reverse: bool = False) -> Params:
-    """Parameters of `cell` from the `state_dict` of `torch.nn.RNN`, `GRU` or `LSTM` (or a mapping of NumPy arrays
-    of the same names), of the given layer and direction. Biases may be absent (`bias=False`). A whole deep net:
-    `models.interop_stack`.
+def from_torch(cell: Cell, source: Any, layer: int = 0, *, reverse: bool = False, prefix: str = "") -> Params:
+    """Parameters of `cell` from `torch.nn.RNN`, `GRU` or `LSTM`, of the given layer and direction, or from
+    `RNNCell`, `GRUCell` or `LSTMCell`. `source` is the module, its `state_dict()`, its `named_parameters()`, or a
+    mapping of NumPy arrays of the same names; of a larger model `prefix` is where the module stands in it
+    (`"encoder.rnn"`). Biases may be absent (`bias=False`). A whole deep net: `from_torch_stack`.
 
     PyTorch keeps W and R transposed, `[G·H, D]` and `[G·H, H]`, and two biases; those of the input and the
     recurrent product are summed, but for the candidate of the GRU, where the reset gate stands between them.
@@ -29,13 +30,16 @@ def from_torch(cell: Cell, state_dict: Mapping[str, Any], layer: int = 0, *, rev
     Raises ValueError for a cell without a counterpart there, a missing layer, or sizes that don't fit.
     """
     gates = torch_gates(cell)
-    where = suffix(layer, reverse)
+    state_dict = torch_entries(source, prefix)
+    # The parameters of one cell bear no number of a layer.
+    one_cell = "weight_ih" in state_dict and layer == 0 and not reverse
+    where = "" if one_cell else suffix(layer, reverse)
 
     def read(name: str, shape: tuple[int | None, ...]) -> np.ndarray:
         full = name + where
         if full not in state_dict:
             raise ValueError(f"the state_dict has no {full}: it holds {', '.join(state_dict) or 'nothing'}")
-        array = np.asarray(state_dict[full])
+        array = as_array(state_dict[full])
         wanted = [size if size is not None else "D" for size in shape]
         if len(array.shape) != len(shape) or any(
             w not in (None, n) for w, n in zip(shape, array.shape, strict=True)
@@ -58,6 +62,30 @@ def from_torch(cell: Cell, state_dict: Mapping[str, Any], layer: int = 0, *, rev
             "recurrent_bias": jnp.asarray(bias_recurrent[2 * size :]),
         }
     return params | {"bias": jnp.asarray(bias_input + bias_recurrent)}
+
+
+def torch_entries(source: Any, prefix: str = "") -> dict[str, Any]:
+    """What PyTorch keeps under `prefix`, by the names behind it: of a module, a `state_dict()` or
+    `named_parameters()`.
+
+    Raises ValueError where there is nothing of that prefix.
+    """
+    entries = dict(source.state_dict() if hasattr(source, "state_dict") else source)
+    start = f"{prefix.removesuffix('.')}." if prefix else ""
+    found = {name.removeprefix(start): value for name, value in entries.items() if name.startswith(start)}
+    if prefix and not found:
+        raise ValueError(f"nothing stands under {start!r}: there are {', '.join(entries) or 'no entries'}")
+    return found
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A tensor of PyTorch, or an array, as a NumPy array of the same type; NumPy has bfloat16 by JAX only."""
+    if not hasattr(value, "detach"):
+        return np.asarray(value)
+    tensor = value.detach().cpu()
+    if str(tensor.dtype) == "torch.bfloat16":
+        return tensor.float().numpy().astype(jnp.bfloat16)
+    return tensor.numpy()
 
 
 def to_torch(cell: Cell, params: Params, layer: int = 0, *, reverse: bool = False) -> dict[str, np.ndarray]:

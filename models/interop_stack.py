@@ -1,6 +1,6 @@
 """Deep and bidirectional nets from and to PyTorch's layout."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,18 +9,19 @@ import numpy as np
 from models.bidirectional import Bidirectional, Directions
 from models.cell import Array, Cell, Params, State
 from models.cells import LSTMState
-from models.interop import from_torch, suffix, to_torch, torch_gates
+from models.interop import from_torch, suffix, to_torch, torch_entries, torch_gates
 from models.stacked import Stacked
 
 
-def from_torch_stack(stack: Cell, state_dict: Mapping[str, Any]) -> Params:
+def from_torch_stack(stack: Cell, source: Any, *, prefix: str = "") -> Params:
     """Parameters of a whole `torch.nn.RNN`, `GRU` or `LSTM`, deep, bidirectional or both, for `stack`: a plain
-    `Stacked` of cells, a `Stacked` of `Bidirectional(cell)`, one `Bidirectional(cell)` or one cell.
+    `Stacked` of cells, a `Stacked` of `Bidirectional(cell)`, one `Bidirectional(cell)` or one cell. `source` and
+    `prefix` as for `from_torch`.
 
     Raises ValueError for a stack without a counterpart there, another number of layers or directions, or sizes that
     don't fit.
     """
-    layers = torch_layers(stack)
+    layers, state_dict = torch_layers(stack), torch_entries(source, prefix)
     wanted = {suffix(i, back) for i, layer in enumerate(layers) for _, _, back in directions(layer)}
     held = {name.removeprefix("weight_hh") for name in state_dict if name.startswith("weight_hh")}
     if held - wanted:

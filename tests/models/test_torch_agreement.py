@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import GRU, LSTM, BasicGRU, Cell, Elman, LSTMState, unroll
+from models import GRU, LSTM, BasicGRU, Cell, Elman, LSTMState, from_torch, from_torch_stack, to_torch, unroll
 from models.cell import Array
-from models.interop import from_torch, to_torch
 
 torch: Any = pytest.importorskip("torch", reason="needs PyTorch: make test-peers")
 pytestmark = pytest.mark.peers
@@ -185,11 +184,50 @@ def test_training_the_module_later_changes_nothing_of_ours(name: str) -> None:
         np.testing.assert_array_equal(params[entry], array)
 
 
+@GIVEN
+@pytest.mark.parametrize("bias", [True, False])
+def test_every_way_to_hand_over_weights(name: str, bias: bool) -> None:
+    """A module, its parameters by name, a prefix in a larger model, and a cell of PyTorch: the same weights."""
+    module, cell = make(name, torch.float32, bias=bias)
+    expected = from_torch(cell, module.state_dict())
+    larger = torch.nn.ModuleDict({"encoder": torch.nn.ModuleDict({"rnn": module}), "other": module})
+    one = getattr(torch.nn, f"{type(module).__name__}Cell")(D, H, bias=bias)
+    one.load_state_dict({entry.removesuffix("_l0"): value for entry, value in module.state_dict().items()})
+    for found in (
+        from_torch(cell, module),
+        from_torch(cell, module.named_parameters()),
+        from_torch(cell, dict(module.named_parameters())),
+        from_torch(cell, larger, prefix="encoder.rnn"),
+        from_torch(cell, larger.state_dict(), prefix="encoder.rnn."),
+        from_torch_stack(cell, larger.named_parameters(), prefix="encoder.rnn"),
+        from_torch(cell, one),
+        from_torch(cell, one.named_parameters()),
+    ):
+        assert found.keys() == expected.keys()
+        for entry in expected:
+            np.testing.assert_array_equal(found[entry], expected[entry])
+
+
+@GIVEN
+def test_weights_in_bfloat16(name: str) -> None:
+    """Bit for bit, in bfloat16; the biases are one sum."""
+    module, cell = make(name, torch.bfloat16)
+    found = from_torch(cell, module)
+    for entry, theirs in (("kernel", module.weight_ih_l0), ("recurrent", module.weight_hh_l0)):
+        assert found[entry].dtype == jnp.bfloat16
+        np.testing.assert_array_equal(np.asarray(found[entry], np.float32), numpy(theirs.float()).T)
+    if not isinstance(cell, GRU):
+        both = numpy((module.bias_ih_l0 + module.bias_hh_l0).float())
+        np.testing.assert_array_equal(np.asarray(found["bias"], np.float32), both)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     module, cell = make("LSTM", torch.float32)
     states = module.state_dict()
     with pytest.raises(ValueError, match="no weight_ih_l1"):
         from_torch(cell, states, layer=1)
+    with pytest.raises(ValueError, match=r"nothing stands under 'encoder\.': there are weight_ih_l0"):
+        from_torch(LSTM(H), states, prefix="encoder")
     with pytest.raises(ValueError, match=r"weight_ih_l0 is \[20, 4\].*hidden_size=7.*takes \[28, 'D'\]"):
         from_torch(LSTM(7), states)
     for other in (BasicGRU(H), GRU(H, reset="before")):
