@@ -1,6 +1,7 @@
 """Strict settings for the whole suite: shapes in annotations are checked, silent broadcasting is an error."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
-from tests.compilation import optimizations
+from tests.compilation import optimizations, share_compiled_programs
+
+COMPILED = share_compiled_programs()
 
 # Before anything of ours is imported: every annotated array is then checked at every call.
 install_import_hook(["models", "analysis", "train", "data", "experiments"], "beartype.beartype")
@@ -32,6 +35,12 @@ settings.register_profile(
     "unroll", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("unroll")
+
+
+def pytest_unconfigure() -> None:
+    """Removes the session's compiled programs, in the process that made their folder."""
+    if COMPILED is not None:
+        shutil.rmtree(COMPILED, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="module")
