@@ -151,9 +151,9 @@ def arrangement(count: int) -> tuple[int, int, float]:
 
 
 def panel_grid(
-    names: Mapping[str, object], row_height: float, x_label: str, y_label: str
+    names: Mapping[str, object], row_height: float, x_label: str, y_label: str, *, shared: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """One titled panel a name, sharing axes; they are named at the left and at each column's foot."""
+    """One titled panel a name, named at the left and at each column's foot; sharing axes, or each with its own."""
     rows, columns, width = arrangement(len(names))
     titles = [wrapped(name, round(12 * width / columns)) for name in names]
     breaks = [
@@ -164,10 +164,10 @@ def panel_grid(
     axes: list[Axes] = []
     for i, title in enumerate(titles):
         left, foot = i % columns == 0, i + columns >= len(titles)
-        shared = axes[0] if axes else None
-        ax = figure.add_subplot(cells[divmod(i, columns)], sharex=shared, sharey=shared, title=title)
+        first = axes[0] if axes and shared else None
+        ax = figure.add_subplot(cells[divmod(i, columns)], sharex=first, sharey=first, title=title)
         ax.set(xlabel=x_label if foot else "", ylabel=y_label if left else "")
-        ax.tick_params(labelbottom=foot, labelleft=left)
+        ax.tick_params(labelbottom=foot or not shared, labelleft=left or not shared)
         axes.append(ax)
     return figure, axes
 

@@ -45,6 +45,8 @@ from analysis.drawing import (
     styles_of,
 )
 
+DEEPEST = 60  # decades below the largest singular value that are shown
+
 
 def gradient_against_lag(before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]) -> Figure:
     """Gradient norm ‖∂L/∂s_{T−k}‖ (s: the whole state) against the lag k, before and after training.
@@ -93,11 +95,13 @@ def singular_values_against_lag(spectra: Mapping[str, ArrayLike]) -> Figure:
     Each value is `[K, S]` or `[N, K, S]`: natural logarithms at lags k = 1 … K (−inf for a zero). Drawn are
     the largest, the median, and bands between the quartiles and from smallest to largest; with examples,
     the median over them of each of the five. The axis carries log10 σ under ticks that read 10ⁿ, since σ
-    itself (0.5 to the 5,000th) may lie outside floating point.
+    itself (0.5 to the 5,000th) may lie outside floating point. It reaches `DEEPEST` decades below the largest at
+    most; a band that goes on below, to an exact zero perhaps, ends at the axis.
     """
     demand_names(spectra, "singular values")
     panels = {name: spectrum_rows(name, logs) / math.log(10) for name, logs in spectra.items()}
-    limits = decades(np.concatenate([rows.ravel() for rows in panels.values()]))
+    low, high = decades(np.concatenate([rows.ravel() for rows in panels.values()]))
+    limits = (max(low, high - DEEPEST), high)
     styles = styles_of(spectra)
     with style.context(SETTINGS, after_reset=True):
         figure, axes = panel_grid(
@@ -117,14 +121,15 @@ def singular_values_against_lag(spectra: Mapping[str, ArrayLike]) -> Figure:
             Line2D([], [], color=GREY, label="largest"),
             Line2D([], [], color=GREY, ls="--", label="median"),
         ]
-        shades = {"quartiles": 0.45, "smallest to largest": 0.15}
+        shades = {"quartiles": 0.45, "smallest to largest (to the axis: smaller, or zero)": 0.15}
         bands = [Patch(color=GREY, alpha=alpha, lw=0, label=label) for label, alpha in shades.items()]
         add_legend(figure, [*lines, *bands])
     return figure
 
 
 def eigenvalues_in_plane(eigenvalues: Mapping[str, ArrayLike]) -> Figure:
-    """Eigenvalues of step Jacobians in the complex plane with the unit circle, one panel a cell.
+    """Eigenvalues of step Jacobians in the complex plane with the unit circle, one panel a cell, each on axes of
+    its own: one net with eigenvalues of 10 leaves those of the others to be seen.
 
     Each value is complex `[T, S]`, coloured by the time step 1 … T, or `[S]`, in the cell's colour. Points
     that aren't finite are left out.
@@ -134,16 +139,16 @@ def eigenvalues_in_plane(eigenvalues: Mapping[str, ArrayLike]) -> Figure:
         name: checked(f"eigenvalues of {name!r}", np.asarray(value, np.complex128), "[S]", "[T, S]")
         for name, value in eigenvalues.items()
     }
-    parts = np.concatenate(
-        [values.ravel().view(np.float64) for values in panels.values()]
-    )  # real and imaginary
-    reach = 1.15 * np.max(np.abs(parts[np.isfinite(parts)]), initial=1.0)
     steps = max((len(values) for values in panels.values() if values.ndim == 2), default=0)
     styles = styles_of(eigenvalues)
     with style.context(SETTINGS, after_reset=True):
         _, columns, width = arrangement(len(panels))
         figure, axes = panel_grid(
-            panels, (width - bool(steps)) / columns + 0.5, "real part, Re λ", "imaginary part, Im λ"
+            panels,
+            (width - bool(steps)) / columns + 0.5,
+            "real part, Re λ",
+            "imaginary part, Im λ",
+            shared=False,
         )
         time = ScalarMappable(Normalize(1, max(steps, 2)), cmap="viridis")
         for ax, (name, values) in zip(axes, panels.items(), strict=True):
@@ -153,6 +158,8 @@ def eigenvalues_in_plane(eigenvalues: Mapping[str, ArrayLike]) -> Figure:
                 colours = time.to_rgba(1 + np.nonzero(finite)[0])
             points = values[finite]
             ax.scatter(points.real, points.imag, s=6, c=colours, alpha=0.7, linewidths=0, rasterized=True)
+            parts = np.abs(np.concatenate([points.real, points.imag]))
+            reach = 1.15 * np.max(parts, initial=1.0)
             ax.add_patch(Circle((0, 0), 1, fill=False, color=GREY, lw=0.8))
             ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
             ax.locator_params(nbins=5, steps=STEPS)
@@ -169,11 +176,13 @@ def training_curves(
     y_label: str,
     baseline: float | None = None,
     baseline_label: str = "trivial baseline",
+    colours: Mapping[str, str] | None = None,
 ) -> Figure:
     """A quantity against the training step, one line a name, on a linear axis (an accuracy, say).
 
     Each value is `{"step": [n], "value": [n]}`; `y_label` names the quantity and its unit. What the trivial
-    answer reaches, `baseline`, is a thin dashed line across.
+    answer reaches, `baseline`, is a thin dashed line across. `colours` are those that the names have in another
+    figure of the same run.
     """
     demand_names(curves, "training curves")
     logged = {
@@ -185,6 +194,8 @@ def training_curves(
             raise ValueError(f"curve {name!r} has {steps.size} steps and {values.size} values; give as many")
     every = np.concatenate([steps for steps, _ in logged.values()])
     styles = styles_of(curves)
+    for name, colour in (colours or {}).items():
+        styles[name]["color"] = colour
     handles = entries(styles)
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(COLUMN, 2.2), layout="constrained")
@@ -224,6 +235,9 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
     with style.context(SETTINGS, after_reset=True):
+        figure.set_dpi(
+            200
+        )  # laid out as the file is drawn: at fewer dots letters are narrower, and would be cut
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once: each further drawing would move the panels a little
         figure.savefig(png, dpi=200)

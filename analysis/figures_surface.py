@@ -1,7 +1,7 @@
 """Figures of the error surface, from above and as a landscape, with paths of descent on it. Arrays in,
 figures out; the rules are those of `analysis/figures.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -218,7 +218,7 @@ def draw_paths(ax: Axes, paths: Mapping[str, Numbers]) -> None:
         ax.plot(*path[:1, :2].T, marker="*", ms=7, mfc="white", mec="black", zorder=2.5)
 
 
-def path_styles(paths: Mapping[str, Numbers]) -> dict[str, dict[str, Any]]:
+def path_styles(paths: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour and mark of each path, by its place; blue and green drown in the ground's colours and are left
     out."""
     colours = ("#D55E00", "#CC79A7", "#000000", "#56B4E9", "#E69F00")

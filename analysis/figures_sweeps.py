@@ -48,11 +48,12 @@ def outcomes_against(
     log: str = "",
     limits: tuple[float, float] | None = None,
     levels: Mapping[str, float] | None = None,
+    theory: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> Figure:
     """Outcomes of several seeds: one panel a title, one line a name through the medians, bands from least to most.
 
     `log` names the axes that are logarithmic ("", "x", "y", "xy"); `limits` those of y, beyond which nothing is
-    drawn; `levels` are lines across, by name.
+    drawn; `levels` are lines across, by name, `theory` black lines through `(x [n], y [n])`, in every panel.
     """
     demand_names(panels, "outcomes")
     read = {
@@ -75,6 +76,10 @@ def outcomes_against(
             mark_points(ax, [x for x, _ in every], "x" in log)
             for i, (label, level) in enumerate((levels or {}).items()):
                 line = ax.axhline(level, color=GREY, lw=0.8, ls=("--", ":", "-.")[i % 3], label=label)
+                if ax is axes[0]:
+                    handles.append(line)
+            for i, (label, (x, y)) in enumerate((theory or {}).items()):
+                (line,) = ax.plot(x, y, color="black", lw=0.8, ls=("-", ":")[i % 2], label=label)
                 if ax is axes[0]:
                     handles.append(line)
         add_legend(figure, [*handles, *legend_of_crosses(figure)])

@@ -8,7 +8,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from analysis.drawing import (
@@ -25,14 +25,14 @@ from analysis.drawing import (
 Curve = Mapping[str, ArrayLike]  # columns of one length
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MARKER_SIZE = 4.0
-ROW = 0.1  # decades between the open markers of nets that didn't solve a length
+ROW = 0.04  # of a panel's height, between the open markers of nets that didn't solve a length
 
 
 def steps_to_solve(panels: Mapping[str, Mapping[str, Curve]], *, limit: int) -> Figure:
     """Training steps until a task was solved against T: one panel a task, one line a net.
 
     A curve is `{"length": [n], "steps": [n]}`, with NaN where it wasn't solved in `limit` steps. Such a length has
-    an open marker above the line at the limit, each net in a row of its own, so that none hides another.
+    an open marker in a strip above the panel, which has no scale: there each net has a row of its own.
     """
     demand_names(panels, "steps to solve")
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
@@ -44,29 +44,31 @@ def steps_to_solve(panels: Mapping[str, Mapping[str, Curve]], *, limit: int) -> 
     every = [curve for curves in read.values() for curve in curves.values()]
     solved = np.concatenate([steps[np.isfinite(steps)] for _, steps in every])
     low = 10 ** np.floor(np.log10(solved.min(initial=limit)) - 0.05)
+    all_lengths = np.concatenate([lengths for lengths, _ in every])
+    room = max(all_lengths.max() / all_lengths.min(), 1.5) ** 0.08
+    ends = (all_lengths.min() / room, all_lengths.max() * room)
     with style.context(SETTINGS, after_reset=True):
         figure, axes = panel_grid(panels, 2.4, "length of the sequences, $T$", "training steps until solved")
-        for ax, curves in zip(axes, read.values(), strict=True):
-            ax.set(xscale="log", yscale="log", ylim=(low, limit * 10 ** (ROW * (len(names) + 1))))
+        for i, (ax, curves) in enumerate(zip(axes, read.values(), strict=True)):
+            ax.set(xscale="log", yscale="log", ylim=(low, limit))
             mark_lengths(ax, [lengths for lengths, _ in every])
-            ax.axhline(limit, color=GREY, lw=0.8)
-            # Above the limit heights mean nothing: no ticks there.
-            low_power, high_power = round(np.log10(low)), int(np.log10(limit))
-            powers = [10.0**power for power in range(low_power, high_power + 1)]
-            ax.yaxis.set_major_locator(FixedLocator(powers))
-            ax.yaxis.set_minor_locator(
-                FixedLocator([p * i for p in powers for i in range(2, 10) if p * i <= limit])
-            )
+            ax.set_xlim(*ends)
+            strip = strip_above(ax, len(names), "not\nsolved" if i == 0 else "")
             for name, (lengths, steps) in curves.items():
-                ax.plot(lengths, steps, markersize=MARKER_SIZE, label=name, **appearance[name])
+                ax.plot(lengths, steps, markersize=MARKER_SIZE, label=name, clip_on=False, **appearance[name])
                 failed = lengths[np.isnan(steps)]
-                row = np.full(failed.shape, limit * 10 ** (ROW * (names.index(name) + 1)))
+                row = np.full(failed.shape, float(names.index(name)))
                 hollow: dict[str, Any] = appearance[name] | {"linestyle": "none", "markerfacecolor": "none"}
-                ax.plot(failed, row, markersize=MARKER_SIZE, label=f"{name}, not solved", **hollow)
+                strip.plot(failed, row, markersize=MARKER_SIZE, label=f"{name}, not solved", **hollow)
+            strip.set(xscale="log", xlim=ends)
+            strip.set_xticks(ax.get_xticks(), [""] * len(ax.get_xticks()))
+            strip.xaxis.set_minor_locator(NullLocator())
         handles = [
             Line2D([], [], markersize=MARKER_SIZE, label=name, **look) for name, look in appearance.items()
         ]
-        handles.append(Line2D([], [], color=GREY, lw=0.8, label=f"limit, {limit:,} steps; open: not solved"))
+        hollow = {"marker": "o", "ls": "none", "markerfacecolor": "none", "color": GREY}
+        label = f"above: not solved in {limit:,} steps"
+        handles.append(Line2D([], [], markersize=MARKER_SIZE, label=label, **hollow))
         add_legend(figure, handles)
     return figure
 
@@ -115,6 +117,16 @@ def tokens_per_second(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
             )
         add_legend(figure, handles)
     return figure
+
+
+def strip_above(ax: Axes, rows: int, label: str) -> Axes:
+    """A strip over a panel for what has no place on its axis, with rows and no ticks; it takes the title."""
+    strip = ax.inset_axes((0.0, 1.03, 1.0, ROW * (rows + 1)))
+    strip.set(ylim=(rows, -1.0), yticks=[], title=ax.get_title(), facecolor="#f5f5f5")
+    strip.set_ylabel(label, rotation=0, ha="right", va="center")
+    strip.tick_params(length=0)
+    ax.set_title("")
+    return strip
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:

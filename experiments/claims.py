@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import figures
+from analysis import figures, lstm_mean_rest_exponent, lstm_rest_factor
 from analysis.figures_sweeps import outcomes_against
 from experiments.claims_judged import FAILED, HELD, OPEN, Claim, judge
 from experiments.claims_measured import PIECES, Sizes
@@ -107,6 +107,8 @@ def draw(folder: Path) -> list[Path]:
 
     slope = r"slope of $\ln\|\partial L/\partial s_{T-k}\|$ per step back"
     trivial = {"guessing": math.log(4)}
+    fine_gains = np.geomspace(gradients["gain"][0], gradients["gain"][-1], 100)
+    fine_biases = np.linspace(gradients["bias"][0], gradients["bias"][-1], 100)
     drawn = {
         "lstm_explodes": outcomes_against(
             {
@@ -119,6 +121,12 @@ def draw(folder: Path) -> list[Path]:
             y_label=slope,
             log="x",
             levels={"neither grows nor falls": 0.0},
+            theory={
+                "LSTM at rest, eigenvalue $g$ of R: ln(σ(1) + g/4)": (
+                    fine_gains,
+                    np.log(lstm_rest_factor(1.0, fine_gains)),
+                )
+            },
         ),
         "lstm_vanishes": outcomes_against(
             {"untrained": {"LSTM": points(gradients["bias"], gradients["lstm|bias"])}},
@@ -127,6 +135,16 @@ def draw(folder: Path) -> list[Path]:
             levels={
                 "neither grows nor falls": 0.0,
                 "Elman, orthogonal": float(gradients["elman|orthogonal"].mean()),
+            },
+            theory={
+                "LSTM at rest, eigenvalue 1 of R: ln(σ(b) + ¼)": (
+                    fine_biases,
+                    np.log(lstm_rest_factor(fine_biases)),
+                ),
+                "the same, mean over directions: ln max(σ(b), ¼)": (
+                    fine_biases,
+                    lstm_mean_rest_exponent(fine_biases),
+                ),
             },
         ),
         "learning_rates": outcomes_against(

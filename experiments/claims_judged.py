@@ -63,10 +63,12 @@ def lstm_vanishes(arrays: Arrays) -> Claim:
     low, high = interval(usual)
     verdict = HELD if low > bound else FAILED if high < bound else OPEN
     halves = math.log(2) / max(-float(usual.mean()), 1e-12)
+    last = slopes[-1]
+    fate = "explodes" if interval(last)[0] > 0 else "vanishes" if interval(last)[1] < 0 else "neither"
     return Claim(
         "In an LSTM memory and input are added, not overwritten, so its gradient does not vanish.",
         f"log gradient per step back, untrained, forget bias 1: {mean_spread(usual)}, a half-life of {halves:.0f} "
-        f"steps; forget bias {bias[-1]:g}: {mean_spread(slopes[-1], 4)}; held were above {bound:.4f}",
+        f"steps; forget bias {bias[-1]:g}: {mean_spread(last, 4)}, {fate}; held were above {bound:.4f}",
         verdict,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis import bistable_range, figures, fixed_point_curve
-from analysis.figures_surface import bifurcation, error_surface_3d, error_surface_contours
+from analysis.figures_surface import bifurcation, error_surface_3d, error_surface_contours, path_styles
 from experiments.run_files import read_arrays
 
 PATHS = {"none": "no clipping", "value": "clipped by value", "norm": "clipped by norm"}
@@ -123,7 +123,11 @@ def draw(folder: Path) -> list[Path]:
         for name, label in PATHS.items()
     }
     drawn["net_losses"] = figures.training_curves(
-        free, y_label="loss $L$, all parameters", baseline=math.log(4), baseline_label="guessing"
+        free,
+        y_label="loss $L$, all parameters",
+        baseline=math.log(4),
+        baseline_label="guessing",
+        colours={name: look["color"] for name, look in path_styles(free).items()},
     )
     bends = read_arrays(folder, "bifurcation")
     x = np.linspace(-8, 8, 4001)

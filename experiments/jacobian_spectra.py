@@ -242,7 +242,7 @@ def draw(folder: Path) -> list[Path]:
             for name, s in spectra[m].items()
         }
         drawn[f"growth_rates_{m}"] = spectra_by_value(
-            rates, "lag $k$", r"$\ln\sigma_i\,/\,k$ (nats per step)"
+            rates, "lag $k$", rf"$\ln\sigma_i\,/\,k$ (nats per step), {m} training"
         )
         drawn[f"eigenvalues_{m}"] = figures.eigenvalues_in_plane(
             {name: f[f"{m}|eigenvalues"] for name, f in found.items()}

@@ -197,11 +197,16 @@ def draw(folder: Path) -> list[Path]:
         key.split("|")[1] for key in record if key.startswith("perplexity|") and key.endswith(f"|{split}")
     ]
     curves = {
-        name: {"order": record["order"], "perplexity": record[f"perplexity|{name}|{split}"]} for name in names
+        name: {"order": record["order"], "perplexity": record[f"perplexity|{name}|{split}"]}
+        for name in names
+        if name != "stupid_backoff"  # its scores don't sum to one: they are no perplexities
     }
     unseen = {key.split("|")[1]: record[key] for key in record if key.startswith("unseen|")}
     where = folder / "figures"
+    perplexities = (
+        figures.save(perplexity_by_order(curves, split=split), where, "perplexity") if curves else []
+    )
     return [
-        *figures.save(perplexity_by_order(curves, split=split), where, "perplexity"),
+        *perplexities,
         *figures.save(size_by_order(record["order"], record["size"], unseen), where, "size"),
     ]
