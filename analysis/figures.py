@@ -45,7 +45,7 @@ from analysis.drawing import (
     styles_of,
 )
 
-DEEPEST = 60  # decades below the largest singular value that are shown
+DEEPEST = 30  # decades below the lowest of the largest singular values that are shown
 
 
 def gradient_against_lag(before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]) -> Figure:
@@ -95,13 +95,14 @@ def singular_values_against_lag(spectra: Mapping[str, ArrayLike]) -> Figure:
     Each value is `[K, S]` or `[N, K, S]`: natural logarithms at lags k = 1 … K (−inf for a zero). Drawn are
     the largest, the median, and bands between the quartiles and from smallest to largest; with examples,
     the median over them of each of the five. The axis carries log10 σ under ticks that read 10ⁿ, since σ
-    itself (0.5 to the 5,000th) may lie outside floating point. It reaches `DEEPEST` decades below the largest at
-    most; a band that goes on below, to an exact zero perhaps, ends at the axis.
+    itself (0.5 to the 5,000th) may lie outside floating point. It reaches `DEEPEST` decades below the lowest of the
+    largest at most; a band that goes on below, to an exact zero perhaps, ends at the axis.
     """
     demand_names(spectra, "singular values")
     panels = {name: spectrum_rows(name, logs) / math.log(10) for name, logs in spectra.items()}
     low, high = decades(np.concatenate([rows.ravel() for rows in panels.values()]))
-    limits = (max(low, high - DEEPEST), high)
+    largest = np.concatenate([rows[4] for rows in panels.values()])
+    limits = (max(low, np.min(largest[np.isfinite(largest)], initial=high) - DEEPEST), high)
     styles = styles_of(spectra)
     with style.context(SETTINGS, after_reset=True):
         figure, axes = panel_grid(
