@@ -2,7 +2,7 @@
 
 from data.batch import Array, Batch, Batches
 from data.buckets import BucketBatches, bucket_batches
-from data.corpus import Corpus, TextConfig
+from data.corpus import Corpus, Size, TextConfig
 from data.digits import DIGITS_CLASSES, DIGITS_PIXELS, digits, digits_indices, digits_permutation
 from data.embedded_text import embedded_text
 from data.examples import ArrayExamples, Example, Source, collate, nothing_like
@@ -51,6 +51,7 @@ __all__ = [
     "Example",
     "GrainBatches",
     "Multiple",
+    "Size",
     "Source",
     "StreamBatch",
     "StreamBatches",

@@ -1,6 +1,7 @@
 """A text taken apart: the numbers of its tokens by split, the vocabulary, and what was found in it."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,13 @@ import numpy as np
 from jaxtyping import Int32
 
 from data.embedded_text import embedded_text
+from data.spelling import Speller
 from data.text_files import SPLITS, cut, find_files, longest_line, read_file
 from data.units import Bytes, Characters, Pieces, Tokenizer, Unit, Words, lines_of
 from data.vocabulary import UNKNOWN
+
+MANY_UNKNOWN = 0.05  # of the tokens: beyond it the summary warns
+_MARKED = re.compile(r"^\s*<(?:s|bos|eos|/s)>|<(?:eos|/s|end)>\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,14 @@ class TextConfig:
     """Which text, and what it is taken apart into."""
 
     dir: Path | None = None
-    """A text file, plain or gzipped, or a folder of them (train, valid, test by their names, else all are cut);
-    without it the English prose of Python's own language reference."""
+    """A text file, plain or gzipped, or a folder of them (train, valid, test by their names, else all are cut; the
+    end of train, where there is no valid); without it the English prose of Python's own language reference."""
     tfds: str | None = None
     """Instead of --data.dir: the name of a data set in the TFDS catalogue, fetched where a network allows."""
     tfds_feature: str = "text"
     """Which feature of --data.tfds is the text."""
+    encoding: str = "utf-8"
+    """Of the files of --data.dir, as Python names it: latin-1, cp1252, gb18030, utf-16 …"""
     unit: Unit = "word"
     """One token is a character, a byte, what stands between white space, or a piece of a word (sentencepiece)."""
     min_count: int | None = None
@@ -36,7 +43,7 @@ class TextConfig:
     bpe_size: int = 4000
     """Types of --data.unit bpe, the marks among them."""
     valid_share: float = 0.1
-    """Share to validate, of files that are cut."""
+    """Share to validate, of files that are cut, or of a training file without one to validate."""
     test_share: float = 0.1
     """Share to test, the last of it, of files that are cut; 0 for none."""
     longest_line: int = 100_000
@@ -68,14 +75,28 @@ class TextConfig:
             )
         if self.dir is not None and self.tfds is not None:
             raise ValueError("give --data.dir or --data.tfds, not both")
+        self._check_encoding()
         if self.cache is not None and self.dir is None and self.tfds is None:
             raise ValueError(
                 "--data.cache is for --data.dir or --data.tfds: the text without either needs none"
             )
 
+    def _check_encoding(self) -> None:
+        if self.encoding == TextConfig.encoding:
+            return
+        if self.dir is None or self.unit == "byte":
+            raise ValueError("--data.encoding is for the files of --data.dir read as text: leave it out here")
+        try:
+            "a".encode(self.encoding)
+        except LookupError:
+            raise ValueError(
+                f"--data.encoding {self.encoding!r} is none that Python knows: try latin-1, cp1252 or utf-16"
+            ) from None
 
-def _refuse_shares(config: TextConfig, why: str) -> None:
-    if (config.valid_share, config.test_share) != (TextConfig.valid_share, TextConfig.test_share):
+
+def _refuse_shares(config: TextConfig, why: str, *, valid: bool = True) -> None:
+    given = config.test_share != TextConfig.test_share
+    if given or (valid and config.valid_share != TextConfig.valid_share):
         raise ValueError(f"--data.valid-share and --data.test-share are for a text that is cut, but {why}")
 
 
@@ -92,13 +113,16 @@ class Texts:
 @dataclass(frozen=True)
 class Size:
     """What was found in a split. `unknown` counts tokens that aren't in the vocabulary, the text's own <unk>
-    not; `characters` are those of the text, whatever its unit."""
+    not; `characters` are those of the text, whatever its unit; `spelling` are the bits in which a model of
+    characters spells what is unknown (`Speller`); `marked` lines bear an end mark of their own."""
 
     tokens: int
     unknown: int
     characters: int
     words: int
     lines: int
+    spelling: float
+    marked: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +149,7 @@ class Corpus:
             (folder / "bpe.model").write_bytes(self.tokenizer.model)
 
     def summary(self) -> str:
-        """A line of what was found in all, and one a split."""
+        """A line of what was found in all, one a split, and a sentence for each thing by which figures mislead."""
         types = len(self.tokenizer.vocabulary)
         first, *others = self.origin
         files = ", ".join(self.origin) if len(others) < 3 else f"{first} and {len(others)} other files"
@@ -133,7 +157,24 @@ class Corpus:
         for name, size in self.sizes.items():
             share = size.unknown / max(size.tokens, 1)
             lines.append(f"  {name:<6}{size.tokens:>12,} tokens, {size.unknown:,} unknown ({share:.2%})")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._warnings()])
+
+    def _warnings(self) -> list[str]:
+        said = []
+        name, size = max(self.sizes.items(), key=lambda item: item[1].unknown / max(item[1].tokens, 1))
+        if size.unknown > MANY_UNKNOWN * size.tokens:
+            others = "character or bpe" if isinstance(self.tokenizer, Words) else "byte"
+            said.append(
+                f"warning: {size.unknown / size.tokens:.1%} of the {name} tokens are unknown to the vocabulary, so "
+                f"that perplexities tell little: take --data.unit {others}, or keep more types"
+            )
+        train = self.sizes["train"]
+        if isinstance(self.tokenizer, Words | Pieces) and train.marked > train.lines / 2:
+            said.append(
+                f"warning: {train.marked:,} of {train.lines:,} lines of the training text bear an end mark of "
+                "their own, beside the one that each line gets here, which halves perplexities: take the marks away"
+            )
+        return said
 
 
 def read_texts(config: TextConfig) -> Texts:
@@ -151,7 +192,7 @@ def read_texts(config: TextConfig) -> Texts:
     files = {split: [read_file(path) for path in paths] for split, paths in find_files(config.dir).items()}
     origin = {file.path.name: file.checksum for found in files.values() for file in found}
     texts = {
-        split: [f.content if config.unit == "byte" else f.text() for f in found]
+        split: [f.content if config.unit == "byte" else f.text(config.encoding) for f in found]
         for split, found in files.items()
     }
     at_lines = config.unit in ("word", "bpe")
@@ -160,9 +201,14 @@ def read_texts(config: TextConfig) -> Texts:
             for file, text in zip(paths, texts[split], strict=True):
                 check_lines(_text(text), str(file.path), config.longest_line)
     if "" not in texts:
-        _refuse_shares(config, f"{config.dir} has files for its parts")
+        _refuse_shares(config, f"{config.dir} has files for its parts", valid="valid" in texts)
         names = {split: str(found[0].path) for split, found in files.items()}
-        return Texts({split: found[0] for split, found in texts.items()}, origin, names)
+        whole = {split: found[0] for split, found in texts.items()}
+        if "valid" not in texts and config.valid_share:
+            of = names["train"]
+            names |= {"train": f"{of} (train part)", "valid": f"{of} (valid part)"}
+            whole |= cut(whole["train"], config.valid_share, 0.0, at_lines=at_lines)
+        return Texts(whole, origin, names)
     parts: dict[str, Any] = {}
     for text in texts[""]:
         for split, part in cut(text, config.valid_share, config.test_share, at_lines=at_lines).items():
@@ -183,11 +229,13 @@ def tokenised(texts: Texts, config: TextConfig) -> Corpus:
         for split, text in texts.splits.items():
             check_lines(_text(text), texts.names[split], config.longest_line)
     tokenizer = _learn(texts.splits["train"], config)
+    rare = tokenizer.left_out(_text(texts.splits["train"])) if config.unit != "byte" else []
+    speller = Speller.of(dict.fromkeys(rare or _text(texts.splits["train"]).split()))
     splits, sizes = {}, {}
     for split in (name for name in SPLITS if name in texts.splits):
         text = texts.splits[split]
         ids = tokenizer.encode_bytes(text) if isinstance(tokenizer, Bytes) else tokenizer.encode(_text(text))  # type: ignore[arg-type]
-        splits[split], sizes[split] = ids, _size(ids, text, tokenizer)
+        splits[split], sizes[split] = ids, _size(ids, text, tokenizer, speller)
         marks = (tokenizer.vocabulary.unknown_id, tokenizer.vocabulary.end_id)
         if np.isin(ids, [mark for mark in marks if mark is not None]).all():
             raise ValueError(
@@ -221,14 +269,23 @@ def _learn(text: str | bytes, config: TextConfig) -> Any:
             return Pieces.learn(_text(text), config.bpe_size)
 
 
-def _size(ids: Int32[np.ndarray, "T"], text: str | bytes, tokenizer: Tokenizer) -> Size:
+def _size(ids: Int32[np.ndarray, "T"], text: str | bytes, tokenizer: Tokenizer, speller: Speller) -> Size:
     vocabulary = tokenizer.vocabulary
     unknown = 0 if vocabulary.unknown_id is None else int(np.count_nonzero(ids == vocabulary.unknown_id))
     if isinstance(tokenizer, Words):
         unknown -= sum(word == UNKNOWN for word in _text(text).split())
     newline = "\n" if isinstance(text, str) else b"\n"
     characters = len(text) if isinstance(text, str) else characters_in(text)
-    return Size(len(ids), unknown, characters, len(text.split()), text.count(newline))  # type: ignore[arg-type]
+    marked = 0 if isinstance(text, bytes) else sum(bool(_MARKED.search(line)) for line in lines_of(text))
+    return Size(
+        tokens=len(ids),
+        unknown=unknown,
+        characters=characters,
+        words=len(text.split()),
+        lines=text.count(newline),  # type: ignore[arg-type]
+        spelling=speller.total_bits(tokenizer.left_out(text)) if isinstance(text, str) and unknown else 0.0,
+        marked=marked,
+    )
 
 
 def characters_in(content: bytes) -> int:

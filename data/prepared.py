@@ -14,7 +14,7 @@ from data.units import Bytes, Characters, Pieces, Tokenizer, Words
 from data.vocabulary import Vocabulary
 
 MANIFEST = "prepared.json"
-_FORM = 2  # of what is written; another one is prepared anew
+_FORM = 3  # of what is written; another one is prepared anew
 
 
 def load_corpus(config: TextConfig) -> Corpus:
@@ -58,6 +58,8 @@ class _Damaged(Exception):
 def _settings(config: TextConfig, texts: Texts) -> dict[str, Any]:
     """All that decides what is prepared, as option and value."""
     used: dict[str, Any] = {"unit": config.unit}
+    if config.encoding != TextConfig.encoding:
+        used["encoding"] = config.encoding
     if config.unit in ("character", "word"):
         used |= {"min_count": config.min_count, "vocabulary_limit": config.vocabulary_limit}
     if config.unit == "bpe":

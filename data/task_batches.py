@@ -31,10 +31,10 @@ def split_key(key: jax.Array, split: str) -> jax.Array:
 class TaskBatches:
     """Batch i is `task(fold_in(key, i), batch_size)`; `take(n)` makes n of them in one dispatch.
 
-    Compiled once for each n and each task object, so give the same `functools.partial` to batches that should
-    share it. Training and evaluation need keys of their own: see `split_key`. The state is the index of the
-    next batch. Of each batch process p keeps the p-th of P equal parts: to make the whole costs little, and it is
-    the same batch whatever P is.
+    Compiled once for each power of two and each task object (the next above n is made, and n of it handed out), so
+    give the same `functools.partial` to batches that should share it. Training and evaluation need keys of their
+    own: see `split_key`. The state is the index of the next batch. Of each batch process p keeps the p-th of P
+    equal parts: to make the whole costs little, and it is the same batch whatever P is.
 
     Raises ValueError for a batch size below 1 or that doesn't divide by the processes, or a key that is not
     threefry's, with which a batch would depend on the machine and on how many are made at once.
@@ -62,10 +62,13 @@ class TaskBatches:
         self._index = 0
 
     def take(self, count: int) -> Batch:
-        """The next `count` batches on the default device, leaves [count, ...]; ValueError for count < 1."""
+        """The next `count` batches, NumPy leaves [count, ...]; ValueError for count < 1."""
         if count < 1:
             raise ValueError(f"count is {count}: take at least 1 batch.")
-        batches = _make(self._task, self._batch_size, count, self._key, np.uint32(self._index))
+        made = 1 << (count - 1).bit_length()
+        device = _make(self._task, self._batch_size, made, self._key, np.uint32(self._index))
+        # Cut here: on the device every count would be a program of its own, and so would what follows it.
+        batches = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], device)
         self._index += count
         return batches if self._share is None else _cut(batches, *self._share)
 
@@ -95,5 +98,5 @@ def _cut(batches: Batch, first: int, size: int) -> Batch:
     """So many examples of each of some stacked batches, from one on."""
     axes = jax.tree.map(lambda leaf: leaf[0], batches).batch_axes()
     return jax.tree.map(
-        lambda leaf, axis: jax.lax.slice_in_dim(leaf, first, first + size, axis=axis + 1), batches, axes
+        lambda leaf, axis: leaf[(slice(None),) * (axis + 1) + (slice(first, first + size),)], batches, axes
     )

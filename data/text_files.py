@@ -25,20 +25,42 @@ class TextFile:
     content: bytes  # unpacked
     checksum: str  # SHA-256 of the file, in hexadecimal digits
 
-    def text(self) -> str:
-        """Its characters: UTF-8, a byte order mark taken away, lines ended by \\n alone.
+    def text(self, encoding: str = "utf-8") -> str:
+        """Its characters, a byte order mark taken away, lines ended by \\n alone.
 
-        Raises ValueError, naming the offset of the first byte at fault, where it isn't UTF-8.
+        Raises ValueError, naming the first byte at fault and the likely encoding, where it is in another.
         """
         try:
-            text = self.content.decode("utf-8")
+            text = self.content.decode(encoding)
         except UnicodeDecodeError as error:
+            if encoding != "utf-8":
+                raise ValueError(
+                    f"{self.path} is not {encoding}: its bytes at offset {error.start} stand for nothing: give "
+                    "another --data.encoding"
+                ) from None
             line = self.content.count(b"\n", 0, error.start) + 1
             raise ValueError(
                 f"{self.path} is not UTF-8: byte 0x{self.content[error.start]:02x} at offset {error.start} (line "
-                f"{line}): convert the file, or read its bytes with --data.unit byte"
+                f"{line}): {likely_encoding(self.content)}, or read its bytes with --data.unit byte"
             ) from None
         return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def likely_encoding(content: bytes) -> str:
+    """What to do about bytes that aren't UTF-8: which encoding to name.
+
+    A byte order mark says UTF-16. Where few bytes are above ASCII the text is likely of a western language: in
+    cp1252 (Windows), if any is one that ISO 8859-1 (latin-1) has no character for, else in that.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "it begins as UTF-16 does: add --data.encoding utf-16"
+    high = content.translate(None, bytes(range(0x80)))
+    if len(high) > 0.2 * len(content):
+        return "name its encoding with --data.encoding (gb18030, shift_jis, koi8-r …)"
+    name = "latin-1"
+    if any(0x80 <= byte < 0xA0 for byte in high):
+        name = "cp1252"
+    return f"it is likely {name}: add --data.encoding {name}"
 
 
 def read_file(path: Path) -> TextFile:

@@ -1,9 +1,10 @@
 """What a text is taken apart into: characters, bytes, words, or pieces of words learned from it."""
 
+import codecs
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -39,8 +40,18 @@ class Tokenizer(Protocol):
         """The text; a line's end mark becomes a line break."""
         ...
 
+    def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
+        """What each number adds to the text as they come in, each in a time that doesn't grow: "" where it only
+        begins a character."""
+        ...
+
     def unknown(self, text: str) -> list[str]:
         """What of a text the vocabulary doesn't hold, each once, in the text's order."""
+        ...
+
+    def left_out(self, text: str) -> list[str]:
+        """Every word or character of a text that the vocabulary doesn't hold, as often as it stands there; a mark
+        that stands in the text itself is a type, and held."""
         ...
 
 
@@ -61,10 +72,17 @@ class Characters:
     encode_prompt = encode
 
     def decode(self, ids: Iterable[Number]) -> str:
-        return "".join(self.vocabulary.decode(ids))
+        return "".join(self.spelt(ids))
+
+    def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
+        return (self.vocabulary.decode([number])[0] for number in ids)
 
     def unknown(self, text: str) -> list[str]:
-        return [c for c in dict.fromkeys(text) if c not in self.vocabulary]
+        return list(dict.fromkeys(self.left_out(text)))
+
+    def left_out(self, text: str) -> list[str]:
+        known = set(self.vocabulary.types)
+        return [c for c in text if c not in known]
 
 
 @dataclass(frozen=True)
@@ -91,8 +109,14 @@ class Bytes:
     def decode(self, ids: Iterable[Number]) -> str:
         return bytes(map(int, ids)).decode("utf-8", errors="replace")
 
+    def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        return (decoder.decode(bytes([int(number)])) for number in ids)
+
     def unknown(self, text: str) -> list[str]:
         return []
+
+    left_out = unknown
 
 
 @dataclass(frozen=True)
@@ -117,10 +141,21 @@ class Words:
         )
 
     def decode(self, ids: Iterable[Number]) -> str:
-        return re.sub(f" ?{re.escape(END)} ?", "\n", " ".join(self.vocabulary.decode(ids)))
+        return "".join(self.spelt(ids))
+
+    def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
+        apart = ""  # what stands before the next word
+        for number in ids:
+            (word,) = self.vocabulary.decode([number])
+            yield "\n" if word == END else apart + word
+            apart = "" if word == END else " "
 
     def unknown(self, text: str) -> list[str]:
-        return [word for word in dict.fromkeys(text.split()) if word not in self.vocabulary]
+        return list(dict.fromkeys(self.left_out(text)))
+
+    def left_out(self, text: str) -> list[str]:
+        known = set(self.vocabulary.types)
+        return [word for word in text.split() if word not in known]
 
 
 @dataclass(frozen=True)
@@ -202,8 +237,18 @@ class Pieces:
                 lines[-1].append(number)
         return "\n".join(self._processor.decode(line) for line in lines)
 
+    def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
+        before: list[Number] = []  # the last piece: whether a blank is shown depends on whether there is one
+        for number in ids:
+            yield self.decode([*before, number])[len(self.decode(before)) :]
+            before = [number]
+
     def unknown(self, text: str) -> list[str]:
         return [c for c in dict.fromkeys(text) if self.vocabulary.unknown_id in self.encode_prompt(c)]
+
+    def left_out(self, text: str) -> list[str]:
+        missing = set(self.unknown(text))
+        return [c for c in text if c in missing]
 
 
 def lines_of(text: str) -> Sequence[str]:

@@ -32,7 +32,7 @@ class Config(TextModelConfig):
     """Rows that held-out text is read in at the end; 1 carries the state through all of it."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=1500, eval_every=100))
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(learning_rate=1e-2, schedule="cosine", decay_steps=1500)
+        default_factory=lambda: OptimizerConfig(learning_rate=1e-2, schedule="cosine")
     )
 
 
@@ -45,9 +45,7 @@ PRESETS: Mapping[str, Config] = {
         length=64,
         batch_size=64,
         loop=LoopConfig(steps=2400, eval_every=400, save_every=400),
-        optimizer=OptimizerConfig(
-            learning_rate=6e-3, schedule="warmup_cosine", warmup_steps=100, decay_steps=2400
-        ),
+        optimizer=OptimizerConfig(learning_rate=6e-3, schedule="warmup_cosine", warmup_steps=100),
     ),
 }
 

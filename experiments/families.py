@@ -50,7 +50,7 @@ class Config(language_model.WordTraining):
     """Tokens drawn from each model at the end."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=1500, eval_every=100))
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine", decay_steps=1500)
+        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine")
     )
 
     def __post_init__(self) -> None:

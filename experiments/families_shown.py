@@ -36,7 +36,7 @@ def scores(model: Model, corpus: Corpus) -> dict[str, float | int]:
         if key.startswith("losses|"):
             split = key.removeprefix("losses|")
             value = perplexity(model, split)
-            bits = bits_per_character(value, len(losses), corpus.sizes[split].characters)
+            bits = bits_per_character(value, len(losses), corpus.sizes[split])
             found |= {f"{split}_perplexity": value, f"{split}_bits_per_character": bits}
     return found
 

@@ -71,15 +71,8 @@ def generated_text(config: Config) -> Iterator[str]:
     sampling = config.sampling(() if unknown is None else (unknown,))
     drawn = generate(model, params, beginning, sampling, jax.random.key(config.seed))
     yield config.prompt
-    # Whole texts are decoded, and what is new of each is told: a token alone doesn't say whether a space stands
-    # before it, nor a byte which character it belongs to.
-    tokens, shown = beginning[1:], tokenizer.decode(beginning[1:])
-    for token in itertools.islice(drawn, config.tokens):
-        tokens.append(token)
-        complete = tokenizer.decode(tokens).rstrip("\ufffd")
-        if complete.startswith(shown) and len(complete) > len(shown):
-            yield complete[len(shown) :]
-            shown = complete
+    tokens = itertools.chain(beginning[1:], itertools.islice(drawn, config.tokens))
+    yield from itertools.islice(tokenizer.spelt(tokens), len(prompt), None)
 
 
 def trained_model(folder: Path, *, best: bool = False) -> tuple[LanguageModel, Params, Tokenizer]:

@@ -39,7 +39,7 @@ class WordTraining(TextTraining):
     """Rows that the text is read in at once, B."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=100))
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine", decay_steps=2000)
+        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine")
     )
 
 
@@ -58,7 +58,7 @@ PRESETS: Mapping[str, Config] = {
         embedding_size=60,
         tied=False,
         loop=LoopConfig(steps=1000, eval_every=100),
-        optimizer=OptimizerConfig(learning_rate=5e-3, schedule="cosine", decay_steps=1000),
+        optimizer=OptimizerConfig(learning_rate=5e-3, schedule="cosine"),
     ),
     # Zaremba, Sutskever & Vinyals 2014, section 4.1, "non-regularized LSTM": 115.91 on PTB's test text.
     "zaremba_small": Config(

@@ -71,10 +71,12 @@ def main(config: Config, run: Run) -> str:
     print(corpus.summary(), flush=True)
     began = time.perf_counter()
     counts = NgramCounts.of(corpus.splits["train"], len(vocabulary), config.order, vocabulary.end_id)
-    print(f"counted to n = {config.order} in {time.perf_counter() - began:.1f} s", flush=True)
+    shorter = f" (the text has no longer ones, so --order {config.order} is {counts.order})"
+    said = shorter if counts.order < config.order else ""
+    print(f"counted to n = {counts.order}{said} in {time.perf_counter() - began:.1f} s", flush=True)
     held_out = [split for split in corpus.splits if split != "train"]
 
-    record: dict[str, np.ndarray] = {"order": np.arange(1, config.order + 1), "size": counts.sizes()}
+    record: dict[str, np.ndarray] = {"order": np.arange(1, counts.order + 1), "size": counts.sizes()}
     record |= {f"unseen|{split}": counts.unseen(corpus.splits[split]) for split in held_out}
     models: list[NgramModel] = []  # of the last smoothing
     for smoothing in config.smoothings:
@@ -113,7 +115,7 @@ def results(
             values = record[f"perplexity|{smoothing}|{split}"].tolist()
             found[f"{smoothing}/{split}"] = [value if math.isfinite(value) else None for value in values]
             if math.isfinite(values[-1]):
-                bits = bits_per_character(values[-1], size.tokens, size.characters)
+                bits = bits_per_character(values[-1], size.tokens, size)
                 found[f"{smoothing}/{split}/bits_per_character"] = bits
     return found
 
@@ -149,7 +151,7 @@ def continued(config: Config, corpus: Corpus, model: NgramModel) -> tuple[list[i
     given = config.prompt
     prompt = frequent_pair(corpus) if given is None else encoded_prompt(tokenizer, given).tolist()
     shown = tokenizer.decode(prompt)
-    lines = [f"after {shown!r}, by {NAMES[config.smoothings[-1]]}, n = {config.order}:"]
+    lines = [f"after {shown!r}, by {NAMES[config.smoothings[-1]]}, n = {model.counts.order}:"]
     lines.append(f"{'token':<20}{'probability':>12}{'times seen':>12}  in the text after")
     unit = " " if config.data.unit in ("word", "bpe") else ""
     for token, p, times, order in model.continuations(prompt, config.continuations):
@@ -170,6 +172,8 @@ def frequent_pair(corpus: Corpus) -> list[int]:
     """The two tokens of letters that follow one another most often in the training text; [] if there are none."""
     vocabulary = corpus.tokenizer.vocabulary
     counts = NgramCounts.of(corpus.splits["train"], len(vocabulary), 2, vocabulary.end_id)
+    if counts.order < 2:
+        return []
     pairs = np.stack(np.divmod(counts.levels[1].keys, len(vocabulary)), axis=1)
     letters = np.array([token.replace("▁", "").isalpha() for token in vocabulary.types])
     plain = np.where(letters[pairs].all(axis=1), counts.levels[1].counts, 0)

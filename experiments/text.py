@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from data import Corpus, TextConfig, Tokenizer, load_corpus
+from data import Corpus, Size, TextConfig, Tokenizer, load_corpus
 from experiments.run_files import read_json, write_json
 
 SOURCES = "text.json"  # in the run's folder: what it was trained on
@@ -49,6 +49,9 @@ def encoded_prompt(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, "T"]:
     return tokenizer.encode_prompt(prompt)
 
 
-def bits_per_character(perplexity: float, tokens: int, characters: int) -> float:
-    """log₂ of the perplexity, a token, for each character of the text: units can be compared by it."""
-    return float(np.log2(perplexity)) * tokens / characters
+def bits_per_character(perplexity: float, tokens: int, size: Size) -> float:
+    """log₂ of the perplexity, a token, and the bits that spell what is unknown, for each character of the text.
+
+    By it units can be compared: without the spelling a vocabulary that knows nothing would cost nothing.
+    """
+    return (float(np.log2(perplexity)) * tokens + size.spelling) / size.characters

@@ -193,7 +193,8 @@ class TextModelConfig(TextTraining):
         if self.reading == "lines":
             check_lines(corpus, self.line_limit)
         batches = training_batches(corpus, self.reading, self.batch_size, self.length, self.seed)
-        self.resolved(batches.batches_per_epoch)
+        loop, optimizer = self.resolved(batches.batches_per_epoch)
+        optimizer.lasting(loop.steps)
         for option, rows in (("eval-rows", self.eval_rows), ("test-rows", self.test_rows)):
             tokens = min(len(corpus.splits[split]) for split in corpus.splits if split != "train")
             if rows >= tokens:

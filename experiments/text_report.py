@@ -58,12 +58,16 @@ def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, af
 def scores(losses: np.ndarray, corpus: Corpus, split: str) -> dict[str, float | int]:
     """Of the losses of a split's tokens, in nats: their number and mean, and what is made of it."""
     mean = math.fsum(losses) / len(losses)
-    return {
+    found = {
         "tokens": len(losses),
         "cross_entropy": mean,
         "perplexity": math.exp(mean),
-        "bits_per_character": bits_per_character(math.exp(mean), len(losses), corpus.sizes[split].characters),
+        "bits_per_character": bits_per_character(math.exp(mean), len(losses), corpus.sizes[split]),
     }
+    known = corpus.splits[split][-len(losses) :] != corpus.tokenizer.vocabulary.unknown_id
+    if corpus.sizes[split].unknown and known.any():
+        found["known_perplexity"] = math.exp(math.fsum(losses[known]) / np.count_nonzero(known))
+    return found
 
 
 def ngram_perplexities(corpus: Corpus, splits: list[str]) -> dict[str, float]:
@@ -138,12 +142,15 @@ def format_table(results: dict[str, Any], splits: list[str]) -> str:
         "tokens": ("tokens", ",.0f"),
         "cross_entropy": ("cross entropy (nats a token)", ".4f"),
         "perplexity": ("perplexity", ".2f"),
+        "known_perplexity": ("perplexity of known tokens alone", ".2f"),
         "bits_per_character": ("bits per character", ".4f"),
         f"{ORDER}_gram_perplexity": (f"perplexity of a {ORDER}-gram, Kneser–Ney", ".2f"),
     }
     lines = ["".join([f"{'':<36}", *(f"{split:>12}" for split in splits)])]
     for key, (name, digits) in rows.items():
-        lines.append("".join([f"{name:<36}", *(f"{shown(results[s][key], digits):>12}" for s in splits)]))
+        entries = [shown(results[s][key], digits) if key in results[s] else "" for s in splits]
+        if any(entries):
+            lines.append("".join([f"{name:<36}", *(f"{entry:>12}" for entry in entries)]))
     return "\n".join(lines)
 
 

@@ -68,6 +68,7 @@ class TrainingConfig:
     def check(self) -> None:
         """Raises ValueError for a network that can't be had, before a folder is made for the run."""
         check_health(self.layer(), self.loop.health)
+        self.optimizer.lasting(self.loop.steps)
 
     def layer(self) -> Cell:
         """What is built of the cell."""

@@ -112,15 +112,15 @@ class NgramModel:
 
         Ends earlier where the model gives nothing a probability (maximum likelihood after an unseen context).
         """
-        drawn: list[int] = []
+        text = list(prompt)
         for _ in range(length):
-            p = self.distribution([*prompt, *drawn])
+            p = self.distribution(text)
             p[list(never)] = 0
             total = np.cumsum(p)
             if not total[-1] > 0:
                 break
-            drawn.append(int(np.searchsorted(total, generator.random() * total[-1], side="right")))
-        return drawn
+            text.append(int(np.searchsorted(total, generator.random() * total[-1], side="right")))
+        return text[len(prompt) :]
 
 
 def perplexity(probabilities: Float[np.ndarray, "T"]) -> float:

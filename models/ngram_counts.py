@@ -61,6 +61,8 @@ class NgramCounts:
         """Counts a text of `tokens` in 0 … V − 1, `size` = V; its first token stands after a boundary, if there
         is one.
 
+        Stops at the highest order the text has: with one token between boundaries that is 3, whatever is asked.
+
         Raises ValueError for an order below 1, a text without tokens, or a token outside 0 … V − 1.
         """
         if order < 1:
@@ -80,6 +82,8 @@ class NgramCounts:
         levels = [Level(np.arange(size), unigrams, none, np.array([0, size]))]
         for n in range(2, order + 1):
             places = np.flatnonzero(reach >= n - 1)
+            if not len(places):
+                break
             found, where, back, counts = np.unique(
                 ends[places - 1] * size + text[places],
                 return_index=True,
@@ -123,10 +127,11 @@ class NgramCounts:
         """For what follows a prompt, the number of the context of each order, shortest first, ABSENT where the text
         doesn't hold it; as many as reach back to the boundary or the prompt's beginning, at most n.
         """
-        known = [int(token) for token in prompt]
+        # No more than an n-gram reaches back to, so that the cost doesn't grow with the prompt.
+        known = [int(token) for token in prompt[max(0, len(prompt) - self.order) :]]
         if self.boundary is not None:
-            known = [self.boundary, *known]
-            known = known[max(i for i, token in enumerate(known) if token == self.boundary) :]
+            known = [self.boundary, *known] if len(prompt) < self.order else known
+            known = known[max((i for i, token in enumerate(known) if token == self.boundary), default=0) :]
         numbers = [0]
         for length in range(1, min(self.order, len(known) + 1)):
             number = known[-length]

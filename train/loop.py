@@ -22,7 +22,7 @@ from train.judging import Judge, judged, scores
 from train.loop_config import LoopConfig, next_boundary
 from train.nonfinite import NonFinite, faulty_parameters
 from train.optimizer import OptimizerConfig
-from train.plateau import slower
+from train.plateau import Watch, slower
 from train.probe import Probe, Reports
 from train.processes import agree_to_stop, gathered, home_of_first, joined, leads, own_view, told_by_first
 from train.progress import Progress
@@ -121,7 +121,8 @@ def fit(
 
     Raises:
         ValueError: the folder holds a run already; or, on resuming, one of another model, `about` other things, or
-            longer than asked; or a batch neither divides over the devices nor can be filled up.
+            longer than asked; or a batch neither divides over the devices nor can be filled up; or the schedule
+            doesn't fit the run (`OptimizerConfig.lasting`).
         DamagedCheckpoint: no checkpoint in the folder can be read.
         NonFinite: a loss or gradient wasn't finite and `config.nonfinite` is to stop there, or to go back and that
             was tried as often as allowed; the state before it has been saved.
@@ -135,6 +136,7 @@ def fit(
         raise ValueError(
             "optimizer.schedule is validation_plateau, and there is no validation loss here to watch: take another"
         )
+    optimizer = optimizer.lasting(config.steps)
     folder, stop = Path(folder), stop or StopRequest()
     mesh = batch_mesh(processes="all") if mesh is None else mesh
     checkpoints = Checkpoints(home_of_first(folder, mesh) / "checkpoints", config.keep, about)
@@ -147,6 +149,7 @@ def fit(
         state, step, saved, extras = begin.state, begin.step, begin.step, begin.extras
     evaluation: dict[str, float] = extras["evaluation"]
     best: list[Any] = extras["best"]
+    watch: Watch | None = None  # what validation_plateau has seen; read from the log where it isn't known
     evaluated, score = -1, None  # where the last evaluation was made here, and how good it was
     feed = Feed(batches)
     began = time.monotonic() - extras["seconds"]
@@ -257,6 +260,7 @@ def fit(
                     evaluation, best = back.extras["evaluation"], back.extras["best"]
                     checkpoints.drop_after(step)
                     tracker.cut_back(step)
+                    watch = None
                     # One line, and so all or nothing: it is from here that a resumed run knows its learning rate.
                     tracker.log(
                         step, SPLIT, {"rollbacks": rollbacks, "failed": met.step, "learning_rate": rate}
@@ -278,8 +282,10 @@ def fit(
                     best = [step, score]
                 tracker.log(step, "validation", evaluation | {"seconds": seconds()})
                 if optimizer.schedule == "validation_plateau":
-                    losses = told_by_first(scores(tracker.records("validation"), evaluation, judge), mesh)
-                    opt_state = slower(state.opt_state, losses, optimizer.patience, optimizer.decay_rate)
+                    unseen = tracker.records("validation") if watch is None else [evaluation]
+                    watch = (watch or Watch(optimizer.patience)).see(scores(unseen, evaluation, judge))
+                    (falls,) = told_by_first([watch.falls], mesh)
+                    opt_state = slower(state.opt_state, int(falls), optimizer.decay_rate)
                     state = dataclasses.replace(state, opt_state=opt_state)
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
             reports.report(step, own_view(state, mesh))

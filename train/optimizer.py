@@ -1,5 +1,7 @@
 """Optimizers, clipping and learning-rate schedules: one page of options, all of it Optax."""
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,6 +14,7 @@ from train.plateau import scaled_from_outside
 
 Clip = Literal["none", "value", "block_rms", "block_norm", "global_norm", "adaptive"]
 Schedule = Literal["constant", "cosine", "exponential", "warmup_cosine", "plateau", "validation_plateau"]
+COSINES = ("cosine", "warmup_cosine")
 PLATEAUS = ("plateau", "validation_plateau")
 
 
@@ -31,8 +34,8 @@ class OptimizerConfig:
     """How the rate changes; warmup_cosine rises from 0 in a straight line first: its first update is nil; plateau
     falls where the training loss has stopped falling, validation_plateau where that of the evaluations has."""
     decay_steps: int = 0
-    """cosine: steps until the end rate, warm-up included; exponential: steps for one factor decay_rate; plateau:
-    steps whose mean loss is compared with the best so far."""
+    """cosine: steps until the end rate, warm-up included, 0 for all of the run's; exponential: steps for one factor
+    decay_rate; plateau: steps whose mean loss is compared with the best so far."""
     decay_rate: float = 0.5
     """exponential, the plateaus: the factor by which the rate falls."""
     decay_begin: int = 0
@@ -86,16 +89,39 @@ class OptimizerConfig:
             value = getattr(self, field)
             if value is not None and value < least:
                 raise ValueError(f"optimizer.{field} is {value}; it must be {least} or more")
-        if self.schedule not in ("constant", "validation_plateau") and self.decay_steps <= 0:
+        if self.decay_steps < 0 or (self.schedule in ("exponential", "plateau") and not self.decay_steps):
             raise ValueError(
                 f"optimizer.decay_steps is {self.decay_steps}; "
                 f"for the schedule {self.schedule} it must be above 0"
             )
-        if self.schedule == "warmup_cosine" and not 0 < self.warmup_steps < self.decay_steps:
+        if self.schedule == "warmup_cosine" and not (0 < self.warmup_steps < (self.decay_steps or math.inf)):
             raise ValueError(
                 f"optimizer.warmup_steps is {self.warmup_steps}; for warmup_cosine it must lie "
-                f"between 0 and decay_steps, which is {self.decay_steps}"
+                f"between 0 and decay_steps, which is {self.decay_steps or 'the length of the run'}"
             )
+
+    def lasting(self, steps: int) -> "OptimizerConfig":
+        """The same for a run of so many steps: a cosine whose `decay_steps` are left open ends where the run ends.
+
+        Raises ValueError where nothing would be learned at the end, for the rate is 0 before it, or a warm-up or
+        average would begin or end after it.
+        """
+        if self.average_from is not None and self.average_from >= steps:
+            raise ValueError(
+                f"optimizer.average_from is {self.average_from}, but the run ends at step {steps}: begin sooner"
+            )
+        if self.schedule not in COSINES:
+            return self
+        if self.schedule == "warmup_cosine" and self.warmup_steps >= steps:
+            raise ValueError(
+                f"optimizer.warmup_steps is {self.warmup_steps}, but the run ends at step {steps}: take fewer"
+            )
+        if 0 < self.decay_steps < steps and not self.end_fraction:
+            raise ValueError(
+                f"optimizer.decay_steps is {self.decay_steps}: the learning rate is 0 from there on, but the run "
+                f"ends at step {steps}: leave it out for the run's length, or give an end_fraction above 0"
+            )
+        return dataclasses.replace(self, decay_steps=self.decay_steps or steps)
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
@@ -193,7 +219,12 @@ def clip_by_unit(ratio: float, least: float = 1e-3) -> optax.GradientTransformat
 
 
 def make_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """The learning rate as a function of the number of updates done; on a plateau, the highest."""
+    """The learning rate as a function of the number of updates done; on a plateau, the highest.
+
+    Called, one for a cosine that hasn't been told the run's length (`OptimizerConfig.lasting`) raises ValueError.
+    """
+    if config.schedule in COSINES and not config.decay_steps:
+        return _open
     peak, end = config.learning_rate, config.learning_rate * config.end_fraction
     match config.schedule:
         case "constant" | "plateau" | "validation_plateau":
@@ -210,6 +241,10 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
             )
         case "warmup_cosine":
             return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup_steps, config.decay_steps, end)
+
+
+def _open(count: Any) -> Any:
+    raise ValueError("optimizer.decay_steps is open: give it, or the run's length by config.lasting(steps)")
 
 
 def rate_of(config: OptimizerConfig, step: jax.Array | int, opt_state: optax.OptState) -> jax.Array:

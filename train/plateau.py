@@ -1,7 +1,8 @@
 """A learning rate that falls where the validation loss has stopped falling."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -29,22 +30,32 @@ def scaled_from_outside() -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def slower(opt_state: Any, losses: Sequence[float], patience: int, factor: float) -> Any:
-    """The optimizer's memory with the scale that these losses, all so far, leave; else as it was."""
+def slower(opt_state: Any, falls: int, factor: float) -> Any:
+    """The optimizer's memory with the scale that so many falls leave; else as it was."""
     before = optax.tree.get(opt_state, "scale")
-    scale = jnp.asarray(factor ** falls(losses, patience), before.dtype)
+    scale = jnp.asarray(factor**falls, before.dtype)
     return optax.tree.set(opt_state, scale=jax.device_put(scale, before.sharding))
 
 
-def falls(losses: Sequence[float], patience: int) -> int:
-    """How often the rate has fallen after these evaluations: each time `patience` in a row were no better than the
-    best. One that isn't finite is no better than any."""
-    best, waited, count = math.inf, 0, 0
-    for loss in losses:
-        if loss < best:
-            best, waited = loss, 0
-        else:
-            waited += 1
-            if waited == patience:
-                waited, count = 0, count + 1
-    return count
+@dataclass
+class Watch:
+    """Counts how often the rate has fallen: each time `patience` evaluations in a row were no better than the best.
+
+    An evaluation costs the same however many were seen before it.
+    """
+
+    patience: int
+    falls: int = 0
+    best: float = math.inf
+    waited: int = 0
+
+    def see(self, losses: Iterable[float]) -> "Watch":
+        """Takes the next losses in; one that isn't finite is no better than any."""
+        for loss in losses:
+            if loss < self.best:
+                self.best, self.waited = loss, 0
+                continue
+            self.waited += 1
+            if self.waited == self.patience:
+                self.waited, self.falls = 0, self.falls + 1
+        return self

@@ -98,3 +98,17 @@ def test_mistakes_are_told() -> None:
         TaskBatches(TASK, jax.random.key(0, impl="rbg"), 4)
     with pytest.raises(ValueError, match="split is 'valid'"):
         split_key(KEY, "valid")
+
+
+def test_chunks_of_all_sizes_share_few_programs() -> None:
+    """Chunks between strides without a common factor have every size: a program for each power of two."""
+    traced: list[int] = []
+
+    def counted(key: jax.Array, batch_size: int) -> Batch:
+        traced.append(batch_size)
+        return adding(key, batch_size, length=12)
+
+    batches = TaskBatches(counted, KEY, 4)
+    sizes = [len(batches.take(count).mask) for count in range(1, 11)]
+    assert sizes == list(range(1, 11))
+    assert len(traced) == 5  # 1, 2, 4, 8, 16

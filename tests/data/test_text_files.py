@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data import embedded_text
+from data import TextConfig, embedded_text, load_corpus
 from data.text_files import cut, find_files, read_file
 
 
@@ -62,7 +62,9 @@ def test_faults_of_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="text is damaged: it begins as a gzip file"):
         read_file(path)
     path.write_bytes("é\nab".encode() + b"\xff c")
-    with pytest.raises(ValueError, match=r"not UTF-8: byte 0xff at offset 5 \(line 2\): convert"):
+    with pytest.raises(
+        ValueError, match=r"not UTF-8: byte 0xff at offset 5 \(line 2\): name its encoding with"
+    ):
         read_file(path).text()
 
 
@@ -108,3 +110,39 @@ def test_nothing_but_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf\n")
     with pytest.raises(ValueError, match=r"a.txt is empty"):
         read_file(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [("café crème\n", "latin-1"), ("“café”, it’s\n" * 9 + "a" * 99, "cp1252"), ("añ\n", "utf-16")],
+)
+def test_other_encodings(tmp_path: Path, text: str, encoding: str) -> None:
+    """What isn't UTF-8 is refused with the likely encoding, and read where that is named."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for split in ("train", "valid"):
+        (source / f"{split}.txt").write_bytes(text.encode(encoding))
+    with pytest.raises(ValueError, match=rf"not UTF-8: .*: add --data.encoding {encoding}"):
+        load_corpus(TextConfig(dir=source, unit="character", cache=tmp_path / "one"))
+    corpus = load_corpus(TextConfig(dir=source, unit="character", cache=tmp_path / "two", encoding=encoding))
+    assert corpus.tokenizer.decode(corpus.split("train")) == text
+    with pytest.raises(ValueError, match=r"--data.encoding 'martian' is none that Python knows"):
+        load_corpus(TextConfig(dir=source, encoding="martian"))
+    with pytest.raises(ValueError, match="is not ascii: its bytes at offset"):
+        load_corpus(TextConfig(dir=source, encoding="ascii"))
+    with pytest.raises(ValueError, match=r"--data.encoding is for the files of --data.dir read as text"):
+        load_corpus(TextConfig(encoding=encoding))
+
+
+def test_a_folder_without_a_file_to_validate(tmp_path: Path) -> None:
+    """Of train and test only: the last tenth of train, line by line, is to validate."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "train.txt").write_text("a b\n" * 100)
+    (source / "test.txt").write_text("b a\n")
+    corpus = load_corpus(TextConfig(dir=source, cache=tmp_path / "one"))
+    assert {name: size.lines for name, size in corpus.sizes.items()} == {"train": 90, "valid": 10, "test": 1}
+    again = load_corpus(TextConfig(dir=source, valid_share=0.25, cache=tmp_path / "two"))
+    assert again.sizes["valid"].lines == 25
+    with pytest.raises(ValueError, match="has files for its parts"):
+        load_corpus(TextConfig(dir=source, test_share=0.2))

@@ -1,12 +1,14 @@
 """Texts taken apart and put together again."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 from data import TextConfig, embedded_text
 from data.corpus import Texts, tokenised
+from data.spelling import Speller
 from data.units import Bytes, Characters, Pieces, Words
 
 TEXT = "the cat  sat\n\nthe mat, the cat\n"
@@ -135,3 +137,60 @@ def test_a_prompt_of_several_lines(unit: str) -> None:
     assert list(tokenizer.encode_prompt("a b\nc")) == list(whole[:-1])
     assert list(tokenizer.encode_prompt("a b\nc\n")) == list(whole)
     assert list(tokenizer.encode_prompt("\n")) == [end]
+
+
+@pytest.mark.parametrize("unit", ["character", "byte", "word", "bpe"])
+def test_spelt_is_decode(unit: Any) -> None:
+    """Piece by piece as numbers come in, one a number, the text is that of `decode`; a torn character waits."""
+    text = "naïve 木 the  cat\n\n sat on 木\nit\n" * 3
+    settings = TextConfig(unit=unit, bpe_size=30)
+    tokenizer = tokenised(
+        Texts({"train": text.encode() if unit == "byte" else text}, {}, {"train": "text"}), settings
+    ).tokenizer
+    ids = tokenizer.encode(text)
+    for shown in (ids, np.random.default_rng(0).permutation(ids)[:20] if unit != "byte" else ids[3:]):
+        found = list(tokenizer.spelt(shown))
+        assert len(found) == len(shown)
+        assert "".join(found) == tokenizer.decode(shown)
+    assert "".join(tokenizer.spelt(ids)).split() == text.split()
+
+
+def test_unknown_words_are_warned_of_and_paid_for() -> None:
+    """By hand: the share of <unk>, and −log₂ p of their spellings; a mark of the text's own costs nothing."""
+    known = "a b a b\n" * 10
+    corpus = tokenised(texts(train=known + "ab\n", valid="a zz b\n", test="a <unk> b\n"), TextConfig())
+    speller = Speller.of(["ab"])
+    assert corpus.sizes["valid"].spelling == pytest.approx(speller.bits("zz"))
+    assert corpus.sizes["test"].spelling == 0
+    said = corpus.summary()
+    assert said.count("warning: ") == 1
+    assert "warning: 25.0% of the valid tokens are unknown to the vocabulary" in said
+    assert "--data.unit character or bpe" in said
+    assert "warning" not in tokenised(texts(train=known, test="a <unk> <unk> b\n"), TextConfig()).summary()
+    letters = tokenised(texts(train="abc\n", valid="abé\n"), TextConfig(unit="character"))
+    assert letters.sizes["valid"].spelling == pytest.approx(Speller.of(["abc"]).bits("é"))
+    pieces = tokenised(texts(train="abc abd\n" * 9, valid="abé\n"), TextConfig(unit="bpe", bpe_size=9))
+    assert pieces.sizes["valid"].spelling > 20
+
+
+def test_the_speller_is_its_equations() -> None:
+    """Witten–Bell by hand for "ab", "ac": pairs ^a ab ac b$ c$; what any character may be sums to 1."""
+    speller = Speller.of(["ab", "ac"])
+    kinds, total, points = 4, 6, 0x110000 + 1  # a a b c $ $: four kinds, six in all
+    alone = {c: (n + kinds / points) / (total + kinds) for c, n in {"a": 2, "b": 1, "$": 2}.items()}
+    p = (2 + alone["a"]) / (2 + 1) * (1 + 2 * alone["b"]) / (2 + 2) * (1 + alone["$"]) / (1 + 1)
+    assert speller.bits("ab") == pytest.approx(-np.log2(p))
+    unseen = kinds / points / (total + kinds)
+    assert speller.bits("é") == pytest.approx(-np.log2(unseen / 3 * alone["$"]))
+    seen = sum(2 ** -speller.bits(c) / alone["$"] for c in "bc") / 3
+    assert 0 < seen < 1
+
+
+@pytest.mark.parametrize("line", ["a b a <eos>\n", "<s> a b a </s>\n"])
+def test_end_marks_of_the_texts_own(line: str) -> None:
+    corpus = tokenised(texts(train=line * 20, valid="a b\n"), TextConfig())
+    assert "20 of 20 lines of the training text bear an end mark of their own" in corpus.summary()
+    assert (
+        "warning"
+        not in tokenised(texts(train="a b\n" * 20 + line, valid="a\n"), TextConfig(min_count=1)).summary()
+    )

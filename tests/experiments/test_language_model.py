@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data import TextConfig, load_corpus
 from experiments import char_lm, language_model
 from experiments.generation import from_json, trained_model
 from experiments.presets import default_config
@@ -90,7 +91,9 @@ def test_what_a_run_leaves(words: Path, text: Path) -> None:
         found = results[split]
         assert found["perplexity"] == pytest.approx(math.exp(found["cross_entropy"]), rel=1e-12)
         letters = len((text / f"{split}.txt").read_text())
-        bits = found["cross_entropy"] / math.log(2) * found["tokens"] / letters
+        spelling = load_corpus(TextConfig(dir=text)).sizes[split].spelling
+        assert (spelling > 0) == (split == "valid")  # "bird" is unknown
+        bits = (found["cross_entropy"] / math.log(2) * found["tokens"] + spelling) / letters
         assert found["bits_per_character"] == pytest.approx(bits, rel=1e-12)
     pictures = {"training", "perplexity_by_position", "perplexity_by_frequency", "gradient_against_lag"}
     assert {path.stem for path in (words / "figures").iterdir()} == pictures

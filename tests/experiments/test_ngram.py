@@ -89,12 +89,12 @@ def test_other_units(text: Path, unit: str) -> None:
     [
         ({}, [], "error: text holds no text: put files there whose names end in .txt"),
         ({"train.txt": b""}, [], "error: text/train.txt is empty: give a file that holds text"),
-        ({"train.txt": b"a b\n\xffc\n"}, [], "train.txt is not UTF-8: byte 0xff at offset 4 (line 2): convert"),
+        ({"train.txt": b"a b\n\xffc\n"}, [], "not UTF-8: byte 0xff at offset 4 (line 2): it is likely latin-1"),
         ({"valid.txt": b"x y z\n"}, [], "text/valid.txt holds only unknown words: nothing in it stands"),
         ({"train.txt": b"a b " * 250_000}, [], "text/train.txt has 1,000,000 characters, more than 100,000"),
         ({"train.txt": b"a b\n" * 9, "valid.txt": b"a\n"}, ["--prompt", "a zebra b cow"],
          "--prompt 'a zebra b cow' holds what the vocabulary of the training text doesn't: 'zebra', 'cow'; choose"),
-        ({"train.txt": b"a b\n" * 9}, [], "the text has no valid split, only train: give a file for it"),
+        ({"train.txt": b"a b\n" * 9}, ["--data.valid-share", "0"], "the text has no valid split, only train: give"),
         ({"train.txt": b"a b\n" * 9}, ["--data.vocabulary-limit", "0"], "--data.vocabulary-limit must be 1 or"),
         ({"train.txt": b"a b\n" * 9}, ["--data.unit", "bpe"], "--data.bpe-size 4000 can't be had of this"),
     ],
@@ -142,3 +142,11 @@ def test_other_mistakes(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert command("ngram", *arguments) == 2
         assert said in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_one_word_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The highest order that exists is counted in place of the one asked for, and that is said."""
+    (tmp_path / "words.txt").write_text("cat\ndog\n" * 40)
+    assert command("ngram", "--data.dir", tmp_path / "words.txt", "--run-dir", "run") == 0
+    assert "counted to n = 3 (the text has no longer ones, so --order 5 is 3)" in capsys.readouterr().out
+    assert len(json.loads(Path("run/results.json").read_text())["n_grams"]) == 3

@@ -272,3 +272,30 @@ def test_nltk(order: int) -> None:
     for context in {tuple(train[i : i + order - 1]) for i in range(len(train) - order + 1)}:
         theirs = [peer.score(str(w), [str(c) for c in context]) for w in range(1, 6)]
         np.testing.assert_allclose(own.distribution(context)[1:6], theirs, rtol=1e-9)
+
+
+def test_no_longer_ngrams_than_the_text_has() -> None:
+    """One word a line, and so "boundary word boundary" is the longest n-gram, and all of it still works."""
+    tokens = np.array([1, 0, 2, 0, 1, 0])
+    counts = NgramCounts.of(tokens, 3, 5, boundary=0)
+    assert counts.order == 3
+    for smoothing in SMOOTHINGS:
+        model = smoothed(counts, smoothing)
+        assert np.all(model.probabilities(tokens) > 0)
+    by_hand = smoothed(counts, "mle").probabilities(tokens)
+    np.testing.assert_allclose(by_hand, [2 / 3, 1, 1 / 3, 1, 2 / 3, 1])
+    assert NgramCounts.of(np.array([1]), 2, 4).order == 1
+
+
+def test_a_long_prompt_costs_no_more_than_its_end() -> None:
+    """Contexts of a prompt are those of its last tokens, back to the boundary or n − 1 of them."""
+    counts = NgramCounts.of(np.array([1, 2, 3, 0, 2, 2, 3, 0, 1, 2, 2, 3, 0]), 4, 3, boundary=0)
+    for prompt in ([], [1], [1, 2], [1, 2, 2], [2, 0, 1], [1, 2, 3, 0]):
+        whole = [0, *prompt]
+        since = whole[max(i for i, token in enumerate(whole) if token == 0) :]
+        assert len(counts.contexts_of(prompt)) == min(3, len(since) + 1)
+    assert (
+        counts.contexts_of([3, 1, 2] * 9)
+        == counts.contexts_of([0, 3, 1, 2] * 9)
+        == counts.contexts_of([3, 1, 2])
+    )

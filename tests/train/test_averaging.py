@@ -13,9 +13,10 @@ from tests.train.toy import LOOP, ToyBatches, eval_fn, toy_batch, toy_state
 from tests.train.toy import loss_fn as toy_loss
 from train import OptimizerConfig, create_state, evaluated_params, fit, make_schedule, read_metrics
 from train.metrics import SumCount
-from train.plateau import falls
+from train.plateau import Watch
 from train.state import TrainState
 from train.step import train_chunk
+from train.tracking import Tracker
 
 
 def loss_fn(params: Any, carry: Any, batch: Any, key: Any) -> tuple[SumCount, tuple[Any, dict]]:
@@ -142,7 +143,7 @@ def test_refused(options: dict[str, Any], message: str) -> None:
 
 def test_falls() -> None:
     """Each time so many in a row were no better than the best."""
-    assert [falls([4.0, 3.0, 3.0, 5.0, 2.0, 2.0, 2.0, 1.0][:n], 2) for n in range(9)] == [
+    assert [Watch(2).see([4.0, 3.0, 3.0, 5.0, 2.0, 2.0, 2.0, 1.0][:n]).falls for n in range(9)] == [
         0,
         0,
         0,
@@ -153,12 +154,16 @@ def test_falls() -> None:
         2,
         2,
     ]
-    assert falls([3.0, 2.0, 2.0, 2.0, 2.0], 1) == 3
-    assert falls([float("nan"), float("nan"), 1.0], 1) == 2
+    assert Watch(1).see([3.0, 2.0, 2.0, 2.0, 2.0]).falls == 3
+    assert Watch(1).see([float("nan"), float("nan"), 1.0]).falls == 2
 
 
-def test_validation_plateau(tmp_path: Path) -> None:
-    """The rate of each step is what the evaluations before it leave, resumed or not, and the bits are the same."""
+def test_validation_plateau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate of each step is what the evaluations before it leave, resumed or not, and the bits are the same; the
+    log is read at the first evaluation alone, so that the others cost the same however many there were."""
+    read: list[str] = []
+    records_of = Tracker.records
+    monkeypatch.setattr(Tracker, "records", lambda self, split: read.append(split) or records_of(self, split))
     config = OptimizerConfig(
         "sgd", 0.2, schedule="validation_plateau", decay_rate=0.5, patience=1, clip="none"
     )
@@ -172,10 +177,11 @@ def test_validation_plateau(tmp_path: Path) -> None:
         )  # fmt: skip
 
     whole = trained(tmp_path / "whole", 90)
+    assert read.count("validation") == 1
     records = read_metrics(tmp_path / "whole")
     errors = [record["error"] for record in records if record["split"] == "validation"]
     rates = [record["learning_rate"] for record in records if record["split"] == "train"]
-    expected = [0.2 * 0.5 ** falls(errors[: step // 10], 1) for step in range(90)]
+    expected = [0.2 * 0.5 ** Watch(1).see(errors[: step // 10]).falls for step in range(90)]
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
     assert rates[-1] < rates[0]
     trained(tmp_path / "part", 40)

@@ -198,7 +198,8 @@ def test_schedule(config, expected):
         ({"clip_at": -1.0}, "clip_at is -1"),
         ({"momentum": 1.0}, "momentum is 1"),
         ({"end_fraction": 2.0}, "end_fraction is 2"),
-        ({"schedule": "cosine"}, "decay_steps is 0"),
+        ({"schedule": "cosine", "decay_steps": -1}, "decay_steps is -1"),
+        ({"schedule": "exponential"}, "decay_steps is 0"),
         ({"schedule": "warmup_cosine", "decay_steps": 5, "warmup_steps": 5}, "warmup_steps is 5"),
         ({"schedule": "exponential", "decay_steps": 5, "decay_rate": 0.0}, "decay_rate is 0"),
     ],
@@ -212,3 +213,36 @@ def test_bad_choice():
     # The suite's type checker stops a wrong name before the config sees it.
     with pytest.raises(ValueError, match=r"optimizer.name is 'sdg'; it must be one of sgd, adam"):
         require_choice("name", "sdg", ("sgd", "adam"))
+
+
+def test_a_cosine_ends_where_the_run_ends() -> None:
+    """Left open it falls to 0 at the last step, whatever that is, by ½ (1 + cos πt/T)."""
+    config = OptimizerConfig(learning_rate=2.0, schedule="cosine")
+    for steps in (60, 2200):
+        rate = make_schedule(config.lasting(steps))
+        for step in (0, steps // 3, steps - 1, steps):
+            np.testing.assert_allclose(rate(step), 1 + np.cos(np.pi * step / steps), atol=1e-6)
+    with pytest.raises(ValueError, match=r"decay_steps is open: give it, or the run's length"):
+        make_schedule(config)(0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"schedule": "cosine", "decay_steps": 99},
+            "decay_steps is 99: the learning rate is 0 from there on",
+        ),
+        (
+            {"schedule": "warmup_cosine", "warmup_steps": 100},
+            "warmup_steps is 100, but the run ends at step 100",
+        ),
+        ({"average_from": 100}, "average_from is 100, but the run ends at step 100"),
+    ],
+)
+def test_schedules_that_do_not_fit_the_run(options: dict[str, Any], said: str) -> None:
+    config = OptimizerConfig(**options)
+    with pytest.raises(ValueError, match=said):
+        config.lasting(100)
+    assert config.lasting(101) if "decay_steps" not in options else config.lasting(99)
+    assert OptimizerConfig(schedule="cosine", decay_steps=50, end_fraction=0.1).lasting(100).decay_steps == 50
