@@ -20,9 +20,10 @@ class LyapunovSpectrum:
       In single precision also where the growth is below the rounding of the largest (1e-5 of it or so) at most
       steps: ask there for the leading ones, or take double precision.
     - `standard_errors`: of each, from the scatter of at most 20 block averages; NaN with fewer than two. Blocks
-      that are shorter than the correlations make it too small.
+      that are shorter than the correlations make it too small, and so does whatever the trajectory doesn't visit:
+      it is the error along this trajectory, and other starts may scatter by several times as much.
     - `converged`: the standard error is at most the tolerance asked for, and the halves of the run agree within
-      three standard errors of their difference.
+      three standard errors of their difference. It too speaks of this trajectory alone.
     - `steps`, `running`: the estimate after so many steps, for drawing it against T.
     - `kaplan_yorke`: the dimension j + (λ_1 + … + λ_j)/|λ_{j+1}|, with j as large as that sum isn't negative
       (Kaplan & Yorke 1979). `entropy_rate`: the sum of the positive exponents, nats per step (Pesin 1977; in

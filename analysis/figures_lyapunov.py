@@ -202,7 +202,13 @@ def running_estimates(spectra: Mapping[str, Columns]) -> Figure:
             Line2D([], [], color=COLOURS[i % 8], label=f"λ{i + 1}".translate(BELOW)) for i in range(count)
         ]
         bar = Line2D(
-            [], [], color=GREY, ls="none", marker="|", ms=7, label="at the end: ± one standard error"
+            [],
+            [],
+            color=GREY,
+            ls="none",
+            marker="|",
+            ms=7,
+            label="at the end: ± one standard error along the trajectory",
         )
         add_legend(figure, [*lines, bar])
     return figure

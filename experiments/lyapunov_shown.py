@@ -98,7 +98,8 @@ def format_table(config: Config, folder: Path) -> str:
         [
             *lines,
             "",
-            "λ in nats per step; ±: standard error over the trajectory; theory: mean field, λ₁ = ½ ln χ as N → ∞.",
+            "λ in nats per step; theory: mean field, λ₁ = ½ ln χ as N → ∞.",
+            "±: standard error along the one trajectory; other starts may scatter by more.",
             "D: Kaplan-Yorke dimension; h: entropy rate; −∞: exponents that are; sum rule: Σλ − ⟨ln |det J|⟩.",
             "silent: with no input.",
         ]
