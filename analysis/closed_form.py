@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from models.cell import Array, Cell, Drive, ProductCell, State, Weights
-from models.state import ravel_state
+from models.state import ravel_coordinates
 
 
 def has_closed_form(cell: Cell, weights: Weights, state: State, drive: Drive) -> bool:
@@ -26,9 +26,10 @@ def has_closed_form(cell: Cell, weights: Weights, state: State, drive: Drive) ->
     of units, and the form gives what a directional derivative of the step gives at random numbers."""
     if not (isinstance(cell, ProductCell) and cell.has_product_form() and cell.elementwise):
         return False
-    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    coordinates = jax.tree.leaves(jax.eval_shape(cell.coordinates, state))
+    leaves = [leaf for leaf in coordinates if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     shapes = {(leaf.shape, leaf.dtype) for leaf in leaves}
-    if len(shapes) != 1 or len(leaves[0].shape) != 1 or jnp.iscomplexobj(leaves[0]):
+    if len(shapes) != 1 or len(leaves[0].shape) != 1 or jnp.issubdtype(leaves[0].dtype, jnp.complexfloating):
         return False
     given = (weights, state, drive)
     return form_holds(
@@ -52,7 +53,9 @@ def form_holds(cell: ProductCell, structure: Any, leaves: tuple[tuple[tuple[int,
     weights, state, drive = jax.tree.unflatten(structure, [draw(*leaf) for leaf in leaves])
     with jax.ensure_compile_time_eval():
         weights, state, drive = jax.tree.map(jnp.asarray, (weights, state, drive))
-        vector, restore = ravel_state(state)
+        # A normaliser is positive.
+        state = jax.tree.map(jnp.abs, state)
+        vector, restore = ravel_coordinates(cell, state)
         if dense(cell.recurrent_matrix(weights)).shape[2] != jax.tree.leaves(state)[0].size:
             return False
         direction = jnp.asarray(draw(vector.shape, vector.dtype))
@@ -60,7 +63,7 @@ def form_holds(cell: ProductCell, structure: Any, leaves: tuple[tuple[tuple[int,
         @jax.jit
         def both(weights: Weights, state: State, drive: Drive) -> tuple[Array, Array]:
             def step(vector: Array) -> Array:
-                return ravel_state(cell.step(weights, restore(vector), drive)[0])[0]
+                return ravel_coordinates(cell, cell.step(weights, restore(vector), drive)[0])[0]
 
             form = closed_form(cell, dense(cell.recurrent_matrix(weights)), weights, state, drive)
             return form @ direction, jax.jvp(step, (vector,), (direction,))[1]
@@ -90,15 +93,16 @@ def closed_form(
     state: State,
     drive: Drive,
 ) -> Float[Array, "S S"]:
-    """∂s'/∂s of one step, in the order of `ravel_state`; `gates` are `dense(R)`."""
-    vector, restore = ravel_state(state)
+    """∂s'/∂s of one step, in the order of `ravel_coordinates`; `gates` are `dense(R)`."""
+    vector, restore = ravel_coordinates(cell, state)
     gate_count, size, _ = gates.shape
     parts = vector.size // size
     r = cell.product(weights, state)
     heads = cell.recurrent_matrix(weights).shape[0] if cell.recurrent_matrix(weights).ndim == 3 else 1
 
     def local(vector: Array, r: Array) -> Float[Array, "L H"]:
-        return ravel_state(cell.pointwise(weights, restore(vector), drive, r)[0])[0].reshape(parts, size)
+        stepped, _ = cell.pointwise(weights, restore(vector), drive, r)
+        return ravel_coordinates(cell, stepped)[0].reshape(parts, size)
 
     def exposed(vector: Array) -> Array:
         return cell.exposed(weights, restore(vector))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from analysis.gradient_flow import Loss, state_gradients
 from models.cell import Array, Cell, Drive, Params, State, Weights
 from models.scan import states_before
-from models.state import ravel_state
+from models.state import ravel_coordinates
 
 Direction = Literal["parameters", "forward", "loss", "backward"]
 ORDER = (
@@ -162,8 +162,10 @@ def located(
 
     @jax.jit
     def jacobian(state: State, drive: Drive) -> Array:
-        vector, restore = ravel_state(state)
-        return jax.jacfwd(lambda v: ravel_state(cell.step(weights, restore(v), drive)[0])[0])(vector)
+        vector, restore = ravel_coordinates(cell, state)
+        return jax.jacfwd(lambda v: ravel_coordinates(cell, cell.step(weights, restore(v), drive)[0])[0])(
+            vector
+        )
 
     def largest(t: int) -> float:
         matrix = np.asarray(jacobian(*jax.tree.map(lambda leaf: leaf[t], alone)), np.float64)

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from models.cell import Array, Cell, Drive, Output, Params, State
+from models.scan import states_before
+from models.state import ravel_coordinates, ravel_state
 
 Loss = Callable[[State, Output], Array]
 
@@ -49,11 +51,15 @@ def gradient_by_lag(
 ) -> Float[Array, "T *batch"]:
     """‖∂L/∂s_{T−k}‖ for k = 1 … T steps back from the end: `[T, *batch]`, row i for lag i + 1.
 
-    The Euclidean norm over the whole state of each example. For the norm to be that of each example's own loss,
+    The Euclidean norm over the whole state of each example, in the cell's `coordinates` where a state can be
+    written in more than one way. For the norm to be that of each example's own loss,
     `loss` must be the *sum* over the batch. See `state_gradients`.
     """
-    gradients = state_gradients(cell, params, xs, loss, state)
     axes = xs.ndim - 1
+    if state is None:
+        state = cell.initial_state(params, xs.shape[1:-1])
+    gradients = state_gradients(cell, params, xs, loss, state)
+    gradients = in_coordinates(cell, params, xs, state, gradients)
     # The largest entry is taken out before squaring: gradients of 1e-30 are what this is for.
     flat = [jnp.abs(g).reshape(*g.shape[:axes], -1) for g in jax.tree.leaves(gradients)]
     joined = jnp.concatenate(flat, axis=-1)
@@ -61,6 +67,31 @@ def gradient_by_lag(
     scale = jnp.where(largest > 0, largest, 1.0)
     norms = scale[..., 0] * jnp.sqrt(jnp.sum((joined / scale) ** 2, axis=-1))
     return norms[::-1]
+
+
+def in_coordinates(
+    cell: Cell, params: Params, xs: Float[Array, "T *batch D"], state: State, gradients: State
+) -> State:
+    """∂L/∂z_t in the coordinates z_t, from ∂L/∂s_t along the trajectory from `state`; integer leaves stay zeros."""
+    if type(cell).coordinates is Cell.coordinates:
+        return gradients
+    weights = cell.prepare(params, batch_shape=xs.shape[1:-1])
+    before = states_before(cell, weights, state, cell.drive(weights, xs))
+
+    def turned(state: State, gradient: State) -> Array:
+        vector, restore = ravel_coordinates(cell, state)
+        _, pull = jax.vjp(lambda vector: ravel_state(restore(vector))[0], vector)
+        # JAX gives ∂L/∂x − i ∂L/∂y for x + iy, and something for integers, which the vector leaves out.
+        kept = jax.tree.map(lambda g, leaf: jnp.conj(g) if is_inexact(leaf) else leaf, gradient, state)
+        return pull(ravel_state(kept)[0])[0]
+
+    for _ in range(xs.ndim - 1):
+        turned = jax.vmap(turned)
+    return turned(before, gradients)
+
+
+def is_inexact(leaf: Array) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 
 def log_slope(norms: Float[np.ndarray | Array, " K"]) -> float:

@@ -26,7 +26,7 @@ from analysis.matrix_free import BESIDE, there_and_back
 from analysis.products import product_spectrum
 from models.cell import Array, Cell, Params
 from models.scan import states_before
-from models.state import ravel_state
+from models.state import begins_empty, coordinates_size
 
 LOW, HIGH = 0.1, 0.9  # a gate beyond is saturated
 SHORT = 16  # lags up to which subspace iteration goes three rounds
@@ -60,12 +60,13 @@ def health_arrays(
     def follow(xs: Array) -> tuple[dict[str, Array], dict[str, Array]]:
         state, drive = cell.initial_state(params), cell.drive(weights, xs)
         before = states_before(cell, weights, state, drive)
+        counted = length - begins_empty(cell, params)  # steps with a state before them
         seen = jax.vmap(lambda state, drive: cell.observe(weights, state, drive))(before, drive)
-        size = ravel_state(state)[0].size
+        size = coordinates_size(cell, state)
         width = min(directions + BESIDE, size)
         start = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, width), xs.dtype))[0]
         triangles = {}
-        for lag in lags_of(length):
+        for lag in lags_of(counted):
             last = jax.tree.map(lambda leaf: leaf[length - lag :], (before, drive))  # noqa: B023 (used at once)
             # There and back turns the frame to where the product is large; the last way there measures it. The
             # spectra of short products are flat, and their rounds cheap.

@@ -13,7 +13,7 @@ from analysis.memory import check_memory
 from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Drive, Params, ProductCell, State
 from models.scan import states_before
-from models.state import ravel_state, state_size
+from models.state import coordinates_size, ravel_coordinates
 
 Way = Literal["auto", "forward"]
 
@@ -24,16 +24,17 @@ def step_jacobians(
     """J_t = ∂s_t / ∂s_{t−1} along the trajectory that the inputs drive: `xs [T, D]` → `[T, S, S]`.
 
     Exact, of the whole state: (h, c) for an LSTM, in the order of the state's leaves; a complex number counts as
-    two real ones, an integer leaf doesn't count. `state` is s_0, the cell's initial state by default. For several
-    sequences: `jax.vmap(partial(step_jacobians, cell, params), in_axes=1)(xs)`. By forward mode (S directional
-    derivatives), and where the cell has one by the closed form of `analysis/closed_form.py`, many times faster;
-    `method="forward"` declines it. Memory: T·S² numbers.
+    two real ones, an integer leaf doesn't count. Where a state can be written in more than one way (xLSTM), in the
+    cell's `coordinates`; zero where nothing of the state before it reaches the first step. `state` is s_0, the
+    cell's initial state by default. For several sequences: `jax.vmap(partial(step_jacobians, cell, params),
+    in_axes=1)(xs)`. By forward mode (S directional derivatives), and where the cell has one by the closed form of
+    `analysis/closed_form.py`, many times faster; `method="forward"` declines it. Memory: T·S² numbers.
 
     Raises ValueError where these take more than half of the memory that is free.
     """
     if state is None:
         state = cell.initial_state(params)
-    length, size = xs.shape[0], state_size(state)
+    length, size = xs.shape[0], coordinates_size(cell, state)
     check_memory(
         length * size**2 * jnp.finfo(jnp.result_type(float, *jax.tree.leaves(state))).bits // 8,
         f"the Jacobians [T, S, S] = [{length}, {size}, {size}]",
@@ -55,11 +56,11 @@ def all_jacobians(cell: Cell, method: Way, params: Params, xs: Array, state: Sta
         return jax.vmap(partial(closed_form, cell, gates, weights))(before, drive)
 
     def jacobian(state: State, drive: Drive) -> Array:
-        vector, restore = ravel_state(state)
+        vector, restore = ravel_coordinates(cell, state)
 
         def step(vector: Array) -> Array:
             stepped, _ = cell.step(weights, restore(vector), drive)
-            return ravel_state(stepped)[0]
+            return ravel_coordinates(cell, stepped)[0]
 
         return jax.jacfwd(step)(vector)
 

@@ -23,7 +23,7 @@ from analysis.exponents import LyapunovSpectrum, summarise
 from analysis.frames import advance, tangent_step
 from models.cell import Array, Cell, Key, Params, State, at_least
 from models.scan import states_before
-from models.state import ravel_state, state_size
+from models.state import coordinates_size, ravel_coordinates, ravel_state
 
 ALL_CHECKED = 64  # up to this S the sum rule is checked at every step, beyond it in one stretch of ten
 
@@ -44,12 +44,14 @@ def lyapunov_spectrum(
     """The k largest Lyapunov exponents (all S by default) along the trajectory that `xs [T, D]` drive from `state`.
 
     `xs` is `[T, 0]` for a map without input. S counts the whole state: both h and c of an LSTM, complex leaves
-    twice, integers not at all. No Jacobian is formed: a step takes k directional derivatives. The first `warmup`
-    steps (a tenth by default, and up to `qr_every` more, so that the rest divides) are not counted: the state
-    settles and the frame turns into place. `key` draws the frame at the start. With `adjoint` the transposed
-    Jacobians are multiplied, from the last step to the first: the same exponents another way; the warm-up then lies
-    at the end. `tolerance`, in nats per step, is what a standard error may be for an exponent to count as
-    converged.
+    twice, integers not at all, and the cell's `coordinates` where a state can be written in more than one way; a
+    step from a state that has not `begun` is left out. No Jacobian is formed: a step takes k directional
+    derivatives. The first `warmup` steps (a tenth by default, and up to `qr_every` more, so that the rest divides)
+    are not counted: the state settles and the frame turns into place. `key` draws the frame at the start. With
+    `adjoint`
+    the transposed Jacobians are multiplied, from the last step to the first: the same exponents another way; the
+    warm-up then lies at the end. `tolerance`, in nats per step, is what a standard error may be for an exponent to
+    count as converged.
 
     Differentiable in `params`, `xs` and `state`: `mean(exponents**2)` as a loss is gradient flossing (Engelken
     2023). Several trajectories: `jax.vmap(partial(lyapunov_spectrum, cell, params), in_axes=1)(xs)`.
@@ -60,7 +62,7 @@ def lyapunov_spectrum(
     if state is None:
         state = cell.initial_state(params)
     at_least(1, qr_every=qr_every)
-    length, size = xs.shape[0], state_size(state)
+    length, size = xs.shape[0], coordinates_size(cell, state)
     k = size if k is None else k
     at_least(1, k=k)
     if k > size:
@@ -99,7 +101,7 @@ def measure(
     """The spectrum from the last `counted` stretches of `qr_every` steps, and which states are finite."""
     weights = cell.prepare(params)
     drive = cell.drive(weights, xs)
-    vector, _ = ravel_state(state)
+    vector, _ = ravel_coordinates(cell, state)
     length, size = xs.shape[0], vector.size
 
     def in_order(leaf: Array) -> Array:
@@ -113,16 +115,23 @@ def measure(
 
     def step(carry: tuple[State, Array], inputs: Any) -> tuple[tuple[State, Array], tuple[Array, ...]]:
         (state, frame), (known, drive, orthonormal, check) = carry, inputs
-        stepped, push, pull = tangent_step(cell, weights, known if adjoint else state, drive)
+        before = known if adjoint else state
+        stepped, push, pull = tangent_step(cell, weights, before, drive)
+        begun = cell.begun(before)
 
         def determinant() -> Array:
             jacobian = jax.lax.stop_gradient(push(jnp.eye(size, dtype=frame.dtype)))
             return jnp.linalg.slogdet(jacobian)[1]
 
         none = jnp.full((), jnp.nan, frame.dtype)
-        log_det = jax.lax.cond(check, determinant, lambda: none) if k == size else none
-        frame, logs, small = advance(pull if adjoint else push, frame, orthonormal)
-        return (stepped, frame), (logs, small, log_det, jnp.isfinite(ravel_state(stepped)[0]).all())
+        log_det = jax.lax.cond(check & begun, determinant, lambda: none) if k == size else none
+
+        def carried(frame: Array) -> Array:
+            return jnp.where(begun, (pull if adjoint else push)(frame), frame)
+
+        frame, logs, small = advance(carried, frame, orthonormal)
+        finite = jnp.isfinite(ravel_state(stepped)[0]).all()
+        return (stepped, frame), (logs, small, log_det, begun, finite)
 
     frame = jnp.linalg.qr(jax.random.normal(key, (size, k), vector.dtype))[0]
     inputs = (known, drive, in_order(left == 0), in_order(checked))
@@ -132,5 +141,9 @@ def measure(
         last = in_order(leaf)[length - counted * qr_every :]
         return last.reshape(counted, qr_every, *leaf.shape[1:])
 
-    logs, small, log_dets = (stretches(leaf) for leaf in series)
+    logs, small, log_dets, begun = (stretches(leaf) for leaf in series)
+    # A step left out counts as the mean of the others.
+    counted_steps = begun[..., None]
+    mean = jnp.mean(logs, axis=(0, 1), where=counted_steps, keepdims=True)
+    logs = jnp.where(counted_steps, logs, mean)
     return summarise(logs, small, log_dets, whole=k == size, tolerance=tolerance), finite

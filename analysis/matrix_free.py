@@ -18,7 +18,7 @@ from analysis.frames import tangent_step
 from analysis.products import product_spectrum
 from models.cell import Array, Cell, Drive, Key, Params, State, Weights, at_least
 from models.scan import states_before
-from models.state import ravel_state, state_size
+from models.state import coordinates_size, ravel_coordinates
 
 BESIDE = 8  # directions carried beside those asked for: the k-th converges as (σ_{k+9} / σ_k)² a round
 
@@ -45,7 +45,7 @@ def leading_singular_values(
     """
     if state is None:
         state = cell.initial_state(params)
-    size = state_size(state)
+    size = coordinates_size(cell, state)
     at_least(1, k=k, rounds=rounds)
     if k > size:
         raise ValueError(f"there are {size} singular values, one for each number in the state, but k is {k}")
@@ -53,7 +53,7 @@ def leading_singular_values(
     drive = cell.drive(weights, xs)
     before = jax.jit(states_before, static_argnums=0)(cell, weights, state, drive)
     width = min(size, k + BESIDE)
-    dtype = ravel_state(state)[0].dtype
+    dtype = ravel_coordinates(cell, state)[0].dtype
     key = jax.random.key(0) if key is None else key
     frame = jnp.linalg.qr(jax.random.normal(key, (size, width), dtype))[0]
     known = np.full(k, np.nan)

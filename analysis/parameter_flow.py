@@ -3,14 +3,13 @@ lag."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PyTree
 
-from analysis.gradient_flow import Loss, log_slope, state_gradients
+from analysis.gradient_flow import Loss, is_inexact, log_slope, state_gradients
 from models.cell import Array, Cell, Output, Params, State, at_least
 from models.scan import scan, states_before
 
@@ -81,10 +80,6 @@ def gradients_at_the_end(loss: Loss, final: State, ys: Output) -> tuple[State, O
     return jax.tree.map(
         lambda gradient, leaf: gradient if is_inexact(leaf) else jnp.zeros(leaf.shape), gradients, (final, ys)
     )
-
-
-def is_inexact(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 
 def norm(gradient: Array) -> Array:

@@ -10,7 +10,7 @@ import tyro
 from experiments.nets import CELLS_HELP, NetsConfig, held_out_inputs
 from models import Cell
 from models.cell import Array, at_least
-from models.state import ravel_state
+from models.state import ravel_coordinates
 
 QR_EVERY = 10
 
@@ -92,9 +92,9 @@ class Config(NetsConfig):
 
 
 def state_size(cell: Cell) -> int:
-    """S, how many numbers a cell's state has."""
+    """S, how many coordinates a cell's state has."""
 
     def state() -> Array:
-        return ravel_state(cell.initial_state(cell.init(jax.random.key(0), 2)))[0]
+        return ravel_coordinates(cell, cell.initial_state(cell.init(jax.random.key(0), 2)))[0]
 
     return jax.eval_shape(state).size

@@ -71,6 +71,22 @@ class Cell:
         """s_t, y_t = step(s_{t−1}, drive_t): the body of the scan."""
         raise NotImplementedError(f"{type(self).__name__} has no step(weights, state, drive)")
 
+    def coordinates(self, state: State) -> State:
+        """The state without any freedom in how it is written: what Jacobians, spectra and gradients by lag are
+        measured in. Two states with the same coordinates give the same outputs ever after. Only derivatives are
+        taken: a scale may be held fixed by `stop_gradient`. The default: the state itself."""
+        return state
+
+    def from_coordinates(self, coordinates: State, like: State) -> State:
+        """A state with these coordinates, close to those of `like` and written as `like` is. A cell that writes
+        `coordinates` writes this too. The default: the coordinates themselves."""
+        return coordinates
+
+    def begun(self, state: State) -> Array:
+        """Whether the state has coordinates, one for all examples: False at a start that holds nothing yet, and
+        the step from there is left out of spectra. The default: True."""
+        return jnp.array(True)
+
     def observe(self, weights: Weights, state: State, drive: Drive) -> dict[str, Array]:
         """What is worth seeing of the step that starts from `state`: gates, heads, statistics `[*batch, ...]`."""
         return {}

@@ -31,9 +31,10 @@ def largest_exponent(
     step: Callable[[Array, Drive, Array | None], Array], start: Array, drive: Drive, mask: Array | None
 ) -> Array:
     """λ₁ `[*batch]` of `step` on vectors `[*batch, S]`: the mean logarithm by which one random direction grows over
-    the first STEPS steps, the first tenth of them not counted. As rough as one short run is; no gradient."""
+    the first STEPS steps, the first tenth of them, and at least one, not counted; a direction that is lost is
+    replaced by a random one. As rough as one short run is; no gradient."""
     inputs = jax.tree.map(lambda leaf: leaf[:STEPS], (drive, mask))
-    direction = jax.random.normal(jax.random.key(0), start.shape, start.dtype)
+    fresh = jax.random.normal(jax.random.key(0), start.shape, start.dtype)
 
     def grow(
         carry: tuple[Array, Array], inputs: tuple[Drive, Array | None]
@@ -41,10 +42,13 @@ def largest_exponent(
         before, direction = carry
         after, direction = jax.jvp(lambda s: step(s, *inputs), (before,), (direction,))
         size = jnp.sqrt(jnp.sum(direction**2, axis=-1, keepdims=True))
-        return (after, direction / jnp.where(size > 0, size, 1.0)), jnp.log(size[..., 0])
+        direction = jnp.where(size > 0, direction / jnp.where(size > 0, size, 1.0), fresh)
+        return (after, direction), jnp.log(size[..., 0])
 
-    growth = jax.lax.scan(grow, (start, direction), inputs)[1]
-    return jax.lax.stop_gradient(jnp.mean(growth[len(growth) // 10 :], axis=0))
+    growth = jax.lax.scan(grow, (start, fresh), inputs)[1]
+    # The first step may have nothing before it (an mLSTM's), and so no growth.
+    uncounted = min(max(1, len(growth) // 10), len(growth) - 1)
+    return jax.lax.stop_gradient(jnp.mean(growth[uncounted:], axis=0))
 
 
 def check_exponent(exponent: Any, of: str) -> None:

@@ -121,6 +121,15 @@ class RecurrentDropout(ProductCell):
     def pointwise(self, weights: Weights, state: State, drive: Drive, r: Array) -> tuple[State, Output]:
         return self.cell.pointwise(weights["cell"], state, drive, r)
 
+    def coordinates(self, state: State) -> State:
+        return self.cell.coordinates(state)
+
+    def from_coordinates(self, coordinates: State, like: State) -> State:
+        return self.cell.from_coordinates(coordinates, like)
+
+    def begun(self, state: State) -> Array:
+        return self.cell.begun(state)
+
     def observe(self, weights: Weights, state: State, drive: Drive) -> dict[str, Array]:
         """What the cell shows of itself; of the undropped step."""
         return self.cell.observe(weights["cell"], state, drive)

@@ -202,6 +202,19 @@ class Stacked(Layer):
         y = self.through(weights, drive, run)
         return tuple(states), y
 
+    def coordinates(self, state: State) -> State:
+        """The tuple of the layers' coordinates."""
+        return tuple(layer.coordinates(own) for layer, own in zip(self.layers, state, strict=True))
+
+    def from_coordinates(self, coordinates: State, like: State) -> State:
+        parts = zip(self.layers, coordinates, like, strict=True)
+        return tuple(layer.from_coordinates(own, before) for layer, own, before in parts)
+
+    def begun(self, state: State) -> Array:
+        """Whether all layers' states have coordinates."""
+        parts = [layer.begun(own) for layer, own in zip(self.layers, state, strict=True)]
+        return jnp.all(jnp.stack(parts))
+
     def observe(self, weights: Weights, state: State, drive: Array) -> dict[str, Array]:
         """What each layer shows of itself, under `layer1.NAME`, `layer2.NAME`, …"""
         found = {}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from models.cell import Array, State
+from models.cell import Array, Cell, Params, State
 
 
 def ravel_state(state: State) -> tuple[Array, Callable[[Array], State]]:
@@ -30,6 +30,26 @@ def ravel_state(state: State) -> tuple[Array, Callable[[Array], State]]:
         return jax.tree.unflatten(structure, restored)
 
     return vector, restore
+
+
+def ravel_coordinates(cell: Cell, state: State) -> tuple[Array, Callable[[Array], State]]:
+    """The cell's coordinates of a state of one example as a real vector `[S]`, and the function that makes a state
+    of such a vector, close to this one: `ravel_state` where the coordinates are the state itself."""
+    vector, restore = ravel_state(cell.coordinates(state))
+    return vector, lambda vector: cell.from_coordinates(restore(vector), state)
+
+
+def begins_empty(cell: Cell, params: Params) -> bool:
+    """Whether the cell's initial state has no coordinates yet (`Cell.begun`), whatever the parameters' values,
+    which may be traced."""
+    with jax.ensure_compile_time_eval():
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)
+        return not bool(cell.begun(cell.initial_state(zeros)))
+
+
+def coordinates_size(cell: Cell, state: State) -> int:
+    """S, the length of the vector of coordinates, without making it."""
+    return jax.eval_shape(lambda state: ravel_state(cell.coordinates(state))[0], state).size
 
 
 def state_size(state: State) -> int:

@@ -21,7 +21,7 @@ from analysis import step_jacobians
 from models import Cell, unroll
 from models.cell import Array, Output, Params, State
 from models.recurrence import first_difference
-from models.state import ravel_state
+from models.state import ravel_coordinates, ravel_state
 
 T, B, D = 5, 3, 2
 
@@ -207,14 +207,43 @@ def check_jacobian(cell: Cell) -> None:
     params, xs, state = example(cell, batch_shape=())
     exact = np.asarray(step_jacobians(cell, params, xs[:1], state)[0])
     weights = cell.prepare(params)
-    vector, restore = ravel_state(state)
+    vector, restore = ravel_coordinates(cell, state)
     drive = cell.drive(weights, xs[0])
-    step = jax.jit(lambda v: ravel_state(cell.step(weights, restore(v), drive)[0])[0])
+    step = jax.jit(lambda v: ravel_coordinates(cell, cell.step(weights, restore(v), drive)[0])[0])
     h = 1e-6
     columns = [(step(vector + h * e) - step(vector - h * e)) / (2 * h) for e in jnp.eye(vector.size)]
     differences = np.asarray(jnp.stack(columns, axis=-1)) if columns else np.zeros_like(exact)
     error = np.max(np.abs(exact - differences), initial=0.0)
     assert error < 1e-6, f"the Jacobian differs from finite differences by {error:.2g}"
+
+
+def check_coordinates(cell: Cell) -> None:
+    """A state has its coordinates, which leave out only what no step and no output depends on."""
+    params, xs, state = example(cell, batch_shape=())
+    coordinates = cell.coordinates(state)
+    vector, restore = ravel_coordinates(cell, state)
+    message = "coordinates(from_coordinates(z, state)) is not z"
+    assert_close(cell.coordinates(restore(vector)), coordinates, message)
+    size = vector.size
+    there = jax.jacfwd(lambda z: ravel_coordinates(cell, restore(z))[0])(vector)
+    assert_close(
+        there,
+        jnp.eye(size, dtype=vector.dtype),
+        "the derivative of coordinates(from_coordinates(z)) is not I",
+    )
+
+    weights = cell.prepare(params)
+    drive = cell.drive(weights, xs[0])
+    flat, unravel = ravel_state(state)
+
+    def seen(s: Array) -> Array:
+        stepped, y = cell.step(weights, unravel(s), drive)
+        return jnp.concatenate([ravel_coordinates(cell, stepped)[0], ravel_state(y)[0]])
+
+    # A change of the state = the change of its coordinates, written as a change of the state.
+    through = jax.jacfwd(lambda s: ravel_state(restore(ravel_coordinates(cell, unravel(s))[0]))[0])(flat)
+    of_step = jax.jacfwd(seen)(flat)
+    assert_close(of_step @ through, of_step, "a step depends on what the coordinates leave out of the state")
 
 
 def check_checkpoint(cell: Cell) -> None:

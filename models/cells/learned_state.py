@@ -19,6 +19,7 @@ from models.cell import (
     State,
     Weights,
 )
+from models.state import begins_empty
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class LearnedState(ProductCell):
     Parameters: `cell`, the cell's own, and `state`: of its initial state the real leaves as they are, complex ones
     as `[2, …]`, real and imaginary parts, and None for integer ones (a step counter), which are not learned. It
     begins at the cell's own initial state, the same for every example; its learning is an Elman net's h0, for one.
-    In the product form where the cell is.
+    In the product form where the cell is. `init` raises ValueError for a cell whose first step forgets
+    its start (xLSTM).
     """
 
     cell: Cell
@@ -61,6 +63,11 @@ class LearnedState(ProductCell):
 
     def init(self, key: Key, input_size: int) -> Params:
         params = self.cell.init(key, input_size)
+        if begins_empty(self.cell, params):
+            raise ValueError(
+                f"the initial state of {type(self.cell).__name__} can't be learned: its first step forgets what "
+                "was before it; use the cell without LearnedState"
+            )
         return {"cell": params, "state": jax.tree.map(as_parameter, self.cell.initial_state(params))}
 
     def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> State:
@@ -88,6 +95,15 @@ class LearnedState(ProductCell):
 
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
         return self.cell.step(weights, state, drive)
+
+    def coordinates(self, state: State) -> State:
+        return self.cell.coordinates(state)
+
+    def from_coordinates(self, coordinates: State, like: State) -> State:
+        return self.cell.from_coordinates(coordinates, like)
+
+    def begun(self, state: State) -> Array:
+        return self.cell.begun(state)
 
     def observe(self, weights: Weights, state: State, drive: Drive) -> dict[str, Array]:
         return self.cell.observe(weights, state, drive)

@@ -117,6 +117,20 @@ class SLSTM(ProductCell):
         h = sigmoid(o) * c / n
         return SLSTMState(h, c, n, m), h
 
+    def coordinates(self, state: SLSTMState) -> tuple[Array, Array, Array]:
+        """(h, c/n, ln n + m), for (c e⁻ᵃ, n e⁻ᵃ, m + a) is one state for all a; at n = 0, c and m as they are."""
+        n = jnp.where(state.n > 0, state.n, 1)
+        return state.h, state.c / n, jnp.log(n) + state.m
+
+    def from_coordinates(self, coordinates: tuple[Array, Array, Array], like: SLSTMState) -> SLSTMState:
+        h, ratio, size = coordinates
+        n = jnp.where(like.n > 0, like.n, 1)
+        return SLSTMState(h, ratio * n, like.n, size - jnp.log(n))
+
+    def begun(self, state: SLSTMState) -> Array:
+        """Where n is above 0."""
+        return jnp.all(state.n > 0)
+
     def observe(self, weights: Weights, state: SLSTMState, drive: Array) -> dict[str, Array]:
         """`forget` and `input`: the shares of the old and the new in n_t; `output`: σ(o)."""
         i, _, _, o = self.gates(drive + self.product(weights, state))
@@ -197,6 +211,20 @@ class MLSTM(Cell):
         h = sigmoid(drive["output"]) * read.reshape(drive["output"].shape)
         return MLSTMState(memory, n, m), h
 
+    def coordinates(self, state: MLSTMState) -> tuple[Array, Array]:
+        """(C, n) eᵐ in units of its own size, for (C e⁻ᵃ, n e⁻ᵃ, m + a) is one state for all a: a change of (C, n)
+        eᵐ is measured relative to ‖(C, n)‖ eᵐ of its head, and neither is formed, for eᵐ overflows."""
+        scale = relative_scale(state)
+        return state.C * scale[..., None, None], state.n * scale[..., None]
+
+    def from_coordinates(self, coordinates: tuple[Array, Array], like: MLSTMState) -> MLSTMState:
+        scale = relative_scale(like)
+        return MLSTMState(coordinates[0] / scale[..., None, None], coordinates[1] / scale[..., None], like.m)
+
+    def begun(self, state: MLSTMState) -> Array:
+        """Where m is no longer ln 0."""
+        return jnp.all(state.m > log_zero(state.m.dtype) / 2)
+
     def observe(self, weights: Weights, state: MLSTMState, drive: Drive) -> dict[str, Array]:
         """`log_forget` ln φ(f) and `log_input` i, exponents for exp has no bound; `output`: the gate σ(o)."""
         return {
@@ -204,6 +232,13 @@ class MLSTM(Cell):
             "log_input": drive["input"],
             "output": sigmoid(drive["output"]),
         }
+
+
+def relative_scale(state: MLSTMState) -> Float[Array, "*batch heads"]:
+    """eᵐ over the size ‖(C, n)‖ eᵐ of each head, that size held fixed in derivatives; 1 for a memory of zeros."""
+    squares = jnp.sum(state.C**2, axis=(-2, -1)) + jnp.sum(state.n**2, axis=-1)
+    size = jax.lax.stop_gradient(jnp.sqrt(jnp.where(squares > 0, squares, 1)))
+    return jnp.exp(state.m - jax.lax.stop_gradient(state.m)) / size
 
 
 def normalised(

@@ -1,0 +1,126 @@
+"""States written in more than one way, starts that hold nothing, and directions that are lost."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analysis import (
+    gradient_by_lag,
+    leading_singular_values,
+    lyapunov_spectrum,
+    product_spectrum,
+    step_jacobians,
+)
+from analysis.health import health_arrays
+from models import CELLS, MLSTM, SLSTM, Cell, Elman, LearnedState, Newton, Stacked, unroll_with_info
+from models.cell import Array
+from models.state import coordinates_size
+from tests.contract import example
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+XLSTM = [SLSTM(4), MLSTM(4, heads=2), MLSTM(4, heads=2, forget="exponential"), Stacked((SLSTM(2), Elman(2)))]
+
+
+def rewritten(cell: Cell, state: Any, a: float) -> Any:
+    """(c, n, m) as (c e⁻ᵃ, n e⁻ᵃ, m + a)."""
+    if isinstance(cell, Stacked):
+        return (rewritten(cell.layers[0], state[0], a), *state[1:])
+    if isinstance(cell, SLSTM):
+        return state._replace(c=state.c * math.exp(-a), n=state.n * math.exp(-a), m=state.m + a)
+    return state._replace(C=state.C * math.exp(-a), n=state.n * math.exp(-a), m=state.m + a)
+
+
+@pytest.mark.parametrize("cell", XLSTM, ids=str)
+@pytest.mark.usefixtures("x64")
+def test_what_is_measured_does_not_depend_on_how_a_state_is_written(cell: Cell) -> None:
+    params, xs, state = example(cell, (), 60)
+    other = rewritten(cell, state, 4.0)
+
+    def loss(_: Any, ys: Array) -> Array:
+        return jnp.sum(ys[-1])
+
+    norms, jacobians = gradient_by_lag(cell, params, xs, loss, state), step_jacobians(cell, params, xs, state)
+    assert np.all(norms[1:] > 0)
+    np.testing.assert_allclose(gradient_by_lag(cell, params, xs, loss, other), norms, rtol=1e-8)
+    np.testing.assert_allclose(step_jacobians(cell, params, xs, other), jacobians, rtol=1e-8, atol=1e-12)
+    found, again = (lyapunov_spectrum(cell, params, xs, s) for s in (state, other))
+    np.testing.assert_allclose(again.exponents, found.exponents, rtol=1e-7, atol=1e-9)
+    # No exponent for the freedom, and so a determinant.
+    assert found.lost == 0
+    assert abs(found.sum_gap) < 1e-9 * (1 + abs(found.log_det))
+    expected = np.linalg.slogdet(jacobians[10:])[1].mean()
+    np.testing.assert_allclose(found.total, expected, rtol=1e-6, atol=1e-9)
+    product = product_spectrum(jacobians[-20:], [20])[0, :2]
+    before = jax.lax.scan(
+        lambda s, x: (cell.step(params, s, cell.drive(params, x))[0], None), state, xs[:-20]
+    )[0]
+    np.testing.assert_allclose(
+        leading_singular_values(cell, params, xs[-20:], before, k=2), product, atol=0.01
+    )
+
+
+def test_numbers_of_coordinates() -> None:
+    """S = 3H for an sLSTM, d² + d a head for an mLSTM."""
+    for cell, size in ((SLSTM(4), 12), (MLSTM(4, heads=2), 12)):
+        assert coordinates_size(cell, cell.initial_state(cell.init(jax.random.key(0), 1))) == size
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_lost_directions_of_an_mlstm(adjoint: bool) -> None:
+    """The first step has rank 0. Every direction of a head grows as its forget gate, on average; λ₁ is the second
+    head's, whatever k is."""
+    cell = MLSTM(8, heads=2)
+    params, xs = cell.init(jax.random.key(0), 1), jax.random.normal(jax.random.key(1), (2000, 1))
+    exact = np.mean(cell.drive(params, xs)["log_forget"], axis=0)
+    assert exact[0] < -0.08
+    for k in (1, 40):
+        found = lyapunov_spectrum(cell, params, xs, k=k, adjoint=adjoint)
+        assert abs(found.exponents[0] - exact[1]) < 3 * found.standard_errors[0] + 1e-4
+        assert found.lost == 0
+    np.testing.assert_allclose(found.exponents[20:], exact[0], atol=0.01)
+
+
+def test_newton_measures_the_exponent_of_an_mlstm() -> None:
+    cell = MLSTM(2, heads=2)
+    params, xs = cell.init(jax.random.key(0), 1), jax.random.normal(jax.random.key(1), (40, 1))
+    info = unroll_with_info(cell, params, xs, method=Newton(lyapunov="measure"))[2]
+    assert info.exponent is not None
+    assert -0.3 < float(info.exponent) < 0.3
+
+
+def test_health_leaves_out_the_start() -> None:
+    cell = MLSTM(4, heads=2)
+    params, xs = cell.init(jax.random.key(0), 1), jax.random.normal(jax.random.key(1), (16, 2, 1))
+    found = health_arrays(cell, params, xs, lambda _, ys: jnp.sum(ys[-1]))
+    assert np.isfinite(found["exponents"]).all()
+    assert "triangles_16" not in found
+    assert np.abs(found["triangles_4"]).max() > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.usefixtures("x64")
+def test_fewer_exponents_are_those_of_the_whole_spectrum(name: str) -> None:
+    """To the error bar, from the cell's own start, forwards and backwards."""
+    kind: Any = CELLS[name]
+    cell = kind(4)
+    params, xs, _ = example(cell, (), 1000)
+    for adjoint in (False, True):
+        whole = lyapunov_spectrum(cell, params, xs, adjoint=adjoint)
+        for k in (1, 2):
+            found = lyapunov_spectrum(cell, params, xs, k=k, adjoint=adjoint)
+            alive = np.isfinite(whole.exponents[:k])
+            np.testing.assert_array_equal(np.isfinite(found.exponents), alive)
+            errors = np.hypot(whole.standard_errors[:k], found.standard_errors)
+            gap = np.abs(found.exponents - whole.exponents[:k])[alive]
+            assert np.all(gap <= 3 * errors[alive] + 2e-3)
+
+
+@pytest.mark.parametrize("cell", [SLSTM(2), MLSTM(2), Stacked((Elman(2), MLSTM(2)))], ids=str)
+def test_a_start_that_holds_nothing_is_not_learned(cell: Cell) -> None:
+    with pytest.raises(ValueError, match="can't be learned: its first step forgets what was before it"):
+        jax.jit(lambda key: LearnedState(cell).init(key, 1))(jax.random.key(0))
