@@ -1,6 +1,7 @@
 """How a loss reaches back in time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def in_coordinates(
     return turned(before, gradients)
 
 
-def is_inexact(leaf: Array) -> bool:
+def is_inexact(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 

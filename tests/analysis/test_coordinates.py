@@ -22,7 +22,12 @@ from models.state import coordinates_size
 from tests.contract import example
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-XLSTM = [SLSTM(4), MLSTM(4, heads=2), MLSTM(4, heads=2, forget="exponential"), Stacked((SLSTM(2), Elman(2)))]
+XLSTM = [
+    SLSTM(4),
+    MLSTM(4, heads=2),
+    pytest.param(MLSTM(4, heads=2, forget="exponential"), marks=pytest.mark.slow),
+    pytest.param(Stacked((SLSTM(2), Elman(2))), marks=pytest.mark.slow),
+]
 
 
 def rewritten(cell: Cell, state: Any, a: float) -> Any:
@@ -54,9 +59,10 @@ def test_what_is_measured_does_not_depend_on_how_a_state_is_written(cell: Cell) 
     assert abs(found.sum_gap) < 1e-9 * (1 + abs(found.log_det))
     expected = np.linalg.slogdet(jacobians[10:])[1].mean()
     np.testing.assert_allclose(found.total, expected, rtol=1e-6, atol=1e-9)
+    weights = cell.prepare(params)
     product = product_spectrum(jacobians[-20:], [20])[0, :2]
     before = jax.lax.scan(
-        lambda s, x: (cell.step(params, s, cell.drive(params, x))[0], None), state, xs[:-20]
+        lambda s, x: (cell.step(weights, s, cell.drive(weights, x))[0], None), state, xs[:-20]
     )[0]
     np.testing.assert_allclose(
         leading_singular_values(cell, params, xs[-20:], before, k=2), product, atol=0.01
