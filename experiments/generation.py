@@ -14,9 +14,11 @@ import numpy as np
 import tyro
 
 from data import Tokenizer, load_tokenizer
+from experiments.cell_files import check_trusted
 from experiments.options import check_seed
+from experiments.run import about_of
 from experiments.run_files import read_run
-from experiments.text import encoded_prompt
+from experiments.text import VOCABULARY, encoded_prompt, vocabulary_digest
 from experiments.text_config import TextModelConfig
 from experiments.text_model import first_state, initial
 from experiments.text_report import line_start
@@ -32,7 +34,8 @@ class Config:
     """Generate."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """The folder of a run of language_model or char_lm, finished or not."""
+    """The folder of a run of language_model or char_lm, finished or not. Where its cell is in a Python file, that
+    file is executed."""
     prompt: str = ""
     """What is to be gone on with; by default the beginning of a line."""
     tokens: int = 500
@@ -47,6 +50,9 @@ class Config:
     """Take the checkpoint that did best in validation, of those saved right after one, and not the newest."""
     seed: int = 0
     """Of the draws."""
+    trust: bool = False
+    """Execute the cell's Python file, too, of a run that is not under the current folder, or where the file is not
+    the one that the run was trained with."""
 
     def __post_init__(self) -> None:
         at_least(1, tokens=self.tokens)
@@ -64,7 +70,7 @@ def generated_text(config: Config) -> Iterator[str]:
     Raises ValueError where the folder isn't a run of a language model that has been trained at all, or the prompt
     holds what the vocabulary doesn't.
     """
-    model, params, tokenizer = trained_model(config.run, best=config.best)
+    model, params, tokenizer = trained_model(config.run, best=config.best, trust=config.trust)
     prompt = encoded_prompt(tokenizer, config.prompt) if config.prompt else np.array([], np.int32)
     beginning = [line_start(tokenizer), *map(int, prompt)]
     unknown = tokenizer.vocabulary.unknown_id
@@ -75,8 +81,14 @@ def generated_text(config: Config) -> Iterator[str]:
     yield from itertools.islice(tokenizer.spelt(tokens), len(prompt), None)
 
 
-def trained_model(folder: Path, *, best: bool = False) -> tuple[LanguageModel, Params, Tokenizer]:
-    """The model of a run with its parameters at the newest or best checkpoint, and what its numbers stand for."""
+def trained_model(
+    folder: Path, *, best: bool = False, trust: bool = False
+) -> tuple[LanguageModel, Params, Tokenizer]:
+    """The model of a run with its parameters at the newest or best checkpoint, and what its numbers stand for.
+
+    Raises ValueError where config or vocabulary are not those of the checkpoint, or a Python file is not to be
+    executed without `trust`.
+    """
     described = read_run(folder)
     name = described["experiment"]
     if name not in LANGUAGE_MODELS:
@@ -85,6 +97,8 @@ def trained_model(folder: Path, *, best: bool = False) -> tuple[LanguageModel, P
         )
     kind: Any = importlib.import_module(f"experiments.{name}").Config
     config: TextModelConfig = from_json(kind, described["config"])
+    if not trust:
+        check_trusted(folder, described)
     tokenizer = load_tokenizer(folder, config.data.unit)
     model = LanguageModel(
         config.network.build(config.cell, config.hidden_size),
@@ -95,7 +109,8 @@ def trained_model(folder: Path, *, best: bool = False) -> tuple[LanguageModel, P
     )
     params = initial(config, model)
     template = first_state(config, model, params, config.resolved(1)[1])
-    checkpoints = Checkpoints(folder / "checkpoints")
+    about = about_of(described) | {VOCABULARY: vocabulary_digest(tokenizer)}
+    checkpoints = Checkpoints(folder / "checkpoints", config=about)
     if best:
         step = checkpoints.best()
         if step is None:

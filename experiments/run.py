@@ -10,13 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.cell_files import cell_files
 from experiments.environment import cores, environment
 from experiments.holding import LOCK, hold, release
 from experiments.options import describe, differing, digest, fixed, option_name, shown
 from experiments.processes import Processes, check_alike, first, from_first, scratch_folder, several
 from experiments.run_files import RUNS, environments, read_run, write_json
 from models.cell import at_least
-from train import Checkpoints, nonfinite_counts
+from train import Checkpoints, nonfinite_counts, read_metrics
+from train.tracking import METRICS_FILE
 
 NEWEST = "newest"  # what --resume without a value stands for
 # All that there is where a run was killed before it was one: another may begin there.
@@ -74,10 +76,24 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
     Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
     """
     described = describe(name, config)
-    about = {option_name(option): value for option, value in fixed(described, pinned).items()}
+    about = about_of(described, pinned)
     check_resumed = getattr(config, "check_resumed", lambda folder: None)
     folder = from_first(lambda: str(open_folder(name, described, launch, devices, pinned, check_resumed)))
     return Run(Path(folder) if first() else scratch_folder(), launch.resume is not None, devices, about)
+
+
+def about_of(described: Mapping[str, Any], pinned: Collection[str] = ()) -> dict[str, Any]:
+    """The options that change what is computed, as a run's checkpoints record them."""
+    return {option_name(option): value for option, value in fixed(described, pinned).items()}
+
+
+def check_restorable(folder: Path, about: Mapping[str, Any]) -> None:
+    """Raises ValueError where training can't go on from what a run has saved: each of its trainings needs one whole
+    checkpoint of the same options, and readable metrics."""
+    for path in sorted(folder.rglob("checkpoints")):
+        Checkpoints(path, config=about).check()
+    for path in sorted(folder.rglob(METRICS_FILE)):
+        read_metrics(path)
 
 
 def open_folder(
@@ -89,7 +105,7 @@ def open_folder(
     check_resumed: Callable[[Path], None],
 ) -> Path:
     """The folder, with what says of itself what it is."""
-    here = environment(devices)
+    here = environment(devices) | {"cell_files": cell_files(described)}
     if launch.resume is None:
         folder = launch.run_dir or RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described)}"
         begin_folder(folder, described, here)
@@ -99,6 +115,7 @@ def open_folder(
     hold(folder)
     check_same(before, described, folder, pinned)
     check_resumed(folder)
+    check_restorable(folder, about_of(described, pinned))
     write_json(folder / "config.json", described)
     write_json(folder / "environment.json", [*environments(folder), here])
     (folder / "results.json").unlink(missing_ok=True)

@@ -1,5 +1,7 @@
 """What experiments on text share: the corpus that a config names, whether it is still the same, and prompts."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from jaxtyping import Int
 from data import Corpus, Size, TextConfig, Tokenizer, load_corpus
 from experiments.run_files import read_json, write_json
 
+VOCABULARY = "the vocabulary"  # its digest in checkpoints, beside the options
 SOURCES = "text.json"  # in the run's folder: what it was trained on
 
 
@@ -35,6 +38,14 @@ def check_same_text(folder: Path, config: TextConfig) -> None:
             raise ValueError(
                 f"{folder} was begun on another text ({name} differs): give the same one, or begin a new run"
             )
+
+
+def vocabulary_digest(tokenizer: Tokenizer) -> str:
+    """Sixteen hexadecimal digits of what each number stands for: the types in order, the marks, and the pieces."""
+    vocabulary = tokenizer.vocabulary
+    content = json.dumps([type(tokenizer).__name__, vocabulary.types, vocabulary.unknown, vocabulary.end])
+    pieces = getattr(tokenizer, "model", b"")
+    return hashlib.sha256(content.encode() + pieces).hexdigest()[:16]
 
 
 def encoded_prompt(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, "T"]:

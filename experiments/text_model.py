@@ -10,6 +10,7 @@ from data import Batch, Corpus, pairs
 from experiments.health import draw_health, explainer, health_probe
 from experiments.processes import mine, only_first_goes_on, several
 from experiments.run import Run
+from experiments.text import VOCABULARY, vocabulary_digest
 from experiments.text_batches import held_out, training_batches
 from experiments.text_config import TextModelConfig
 from experiments.text_loss import StreamLoss, TextLoss, every_token, last_token
@@ -64,7 +65,7 @@ def train_text_model(
             folder=run.folder if folder is None else folder,
             resume=run.resumed,
             stop=stop,
-            about=run.about,
+            about={**run.about, VOCABULARY: vocabulary_digest(corpus.tokenizer)},
             label=config.network.describe(config.cell),
             probe=text_probe(config, model, corpus),
             explain=explainer(model.cell, model, every_token, "predictions"),

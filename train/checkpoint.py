@@ -21,6 +21,7 @@ from train.manifest import (
     MANIFEST,
     DamagedCheckpoint,
     check_files,
+    check_same_config,
     check_same_model,
     forms,
     read_manifest,
@@ -92,7 +93,24 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """The steps saved whole, oldest first."""
         folders = [path.parent.name for path in self.folder.glob(f"*/{MANIFEST}")]
-        return sorted(int(name) for name in folders if name.isdecimal())
+        return sorted(int(name) for name in folders if name.isdecimal() and str(int(name)) == name)
+
+    def check(self) -> None:
+        """Reads, without a model, what `restore_latest` would load. Raises DamagedCheckpoint where there are
+        checkpoints and none is whole, ValueError where the newest whole one was saved with another config."""
+        damages: list[DamagedCheckpoint] = []
+        for step in reversed(self.steps()):
+            folder = self.folder / str(step)
+            try:
+                content = read_manifest(folder)
+                check_files(folder, content)
+            except DamagedCheckpoint as damage:
+                damages.append(damage)
+                continue
+            check_same_config(folder, content, self.config)
+            return
+        if damages:
+            raise _none_whole(damages)
 
     def best(self, among: Iterable[int] | None = None) -> int | None:
         """The step saved with the lowest score, the latest of equals; None where none has one."""
@@ -128,6 +146,7 @@ class Checkpoints:
         # Orbax refuses arrays without entries; their shape is all there is to know of them.
         arrays = {name: _own(_bits(leaf)) for name, leaf in leaves.items() if leaf.size}
         content = {
+            "step": step,
             "leaves": forms(leaves),
             "position": base64.b64encode(position).decode(),
             "extras": extras or {},
@@ -184,7 +203,7 @@ class Checkpoints:
                 warnings.warn(f"{damage}; going on from step {step} instead", stacklevel=2)
             return restored
         if damages:
-            raise DamagedCheckpoint(f"{damages[0]}, and no older checkpoint is whole; start the run anew")
+            raise _none_whole(damages)
         return None
 
     def restore(self, step: int, template: TrainState) -> Restored:
@@ -245,6 +264,10 @@ class Checkpoints:
             newest = f"the newest checkpoint there is of step {steps[-1]}" if steps else "there is none yet"
             said = f"step {step} could not be saved in {self.folder} ({os.strerror(why).lower()}); {newest}"
             raise NotSaved(why, said) from error
+
+
+def _none_whole(damages: list[DamagedCheckpoint]) -> DamagedCheckpoint:
+    return DamagedCheckpoint(f"{damages[0]}, and no older checkpoint is whole; start the run anew")
 
 
 def _named_leaves(state: TrainState) -> dict[str, jax.Array]:

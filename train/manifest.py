@@ -28,16 +28,20 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What `write_manifest` was given. Raises DamagedCheckpoint where it isn't that any more."""
+    """What `write_manifest` was given. Raises DamagedCheckpoint where it isn't that any more, or where the folder's
+    name is not the step that was saved in it."""
     fault = "has been altered"
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         # Python writes what it has read in the same words, so the checksum can be taken of that.
         if manifest["checksum"] == _checksum(json.dumps(manifest["content"]).encode()):
-            return manifest["content"]
+            step = manifest["content"].get("step", folder.name)
+            if str(step) == folder.name:
+                return manifest["content"]
+            fault = f"is of step {step}: the folder has been renamed or copied"
     except FileNotFoundError:
         fault = "is missing"
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OSError):
         pass
     raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({MANIFEST} {fault})")
 
@@ -47,7 +51,13 @@ def check_files(folder: Path, content: Mapping[str, Any]) -> None:
     for name, checksum in content["files"].items():
         if not (folder / name).is_file():
             raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({name} is missing)")
-        if _checksum((folder / name).read_bytes()) != checksum:
+        try:
+            found = _checksum((folder / name).read_bytes())
+        except OSError as error:
+            raise DamagedCheckpoint(
+                f"the checkpoint {folder} is damaged ({name} can't be read: {error.strerror})"
+            ) from None
+        if found != checksum:
             raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({name} has been altered)")
 
 
@@ -69,6 +79,11 @@ def check_same_model(
                 f"{folder} is a checkpoint of another model: {name} is {theirs} there and {mine} here; "
                 "resume with the config it was saved with"
             )
+    check_same_config(folder, content, config)
+
+
+def check_same_config(folder: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Raises ValueError with the first option that was another, where both sides know of one."""
     before = content["config"]
     for option in config.keys() & before.keys():
         if config[option] != before[option]:

@@ -9,6 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.cell_files import cell_files, check_trusted
+from experiments.environment import environment
 from experiments.generation import trained_model
 from tests.experiments.command import command
 from tests.experiments.small_text import WORDS
@@ -81,3 +83,41 @@ def test_generate_wants_a_trained_language_model(
     (begun / "config.json").write_text(json.dumps(described))
     assert command("generate", begun) == 2
     assert "is a run of adding, which makes no text" in capsys.readouterr().err
+
+
+def test_generate_compares_with_the_checkpoint(
+    words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An edited cell and swapped words give no text: the checkpoint's own record decides."""
+    copy = shutil.copytree(words, tmp_path / "copy")
+    before = (copy / "config.json").read_text()
+    described = json.loads(before)
+    described["config"]["cell"] = "lstm(output_tanh=False)"
+    (copy / "config.json").write_text(json.dumps(described))
+    assert command("generate", copy) == 2
+    assert "--cell was 'lstm' there and is 'lstm(output_tanh=False)' here" in capsys.readouterr().err
+    (copy / "config.json").write_text(before)
+    vocabulary = json.loads((copy / "vocabulary.json").read_text(encoding="utf-8"))
+    types = vocabulary["types"]
+    types[-2:] = reversed(types[-2:])
+    (copy / "vocabulary.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    assert command("generate", copy) == 2
+    assert "the vocabulary was " in capsys.readouterr().err
+
+
+def test_generate_asks_before_it_executes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell's file is executed where the run is under the current folder and the file is the recorded one."""
+    file, run = tmp_path / "mine.py", tmp_path / "run"
+    file.write_text("x = 1\n")
+    described = {"experiment": "char_lm", "config": {"cell": f"{file}:Mine(a=1)", "cells": ["gru"]}}
+    run.mkdir()
+    recorded = environment(1) | {"cell_files": cell_files(described)}
+    (run / "environment.json").write_text(json.dumps([recorded]))
+    check_trusted(run, described)
+    file.write_text("x = 2\n")
+    with pytest.raises(ValueError, match=r"is not the file that the run was trained with: .* add --trust"):
+        check_trusted(run, described)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"is not under the current folder: .* add --trust"):
+        check_trusted(run, described)

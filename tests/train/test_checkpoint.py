@@ -270,3 +270,41 @@ def test_another_config(tmp_path):
     assert Checkpoints(tmp_path, config={"--bias": 1.0, "--new": 0}).restore_latest(toy_state()) is not None
     with pytest.raises(ValueError, match="--cell was 'elman' there and is 'gru' here"):
         Checkpoints(tmp_path, config={"--cell": "gru", "--bias": 1.0}).restore_latest(toy_state())
+
+
+@pytest.mark.parametrize("way", ["renamed", "copied", "swapped"])
+def test_step_is_in_the_manifest(tmp_path, way):
+    """A folder's name doesn't say which step it holds: the one before is used, and nothing claims to be later."""
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    for step in (20, 40, 60):
+        save_and_wait(checkpoints, step, toy_state())
+    checkpoints.close()
+    if way == "renamed":
+        (tmp_path / "60").rename(tmp_path / "120")
+    elif way == "copied":
+        shutil.copytree(tmp_path / "60", tmp_path / "120")
+    else:
+        for old, new in (("40", "x"), ("60", "40"), ("x", "60")):
+            (tmp_path / old).rename(tmp_path / new)
+    with pytest.warns(UserWarning, match=r"is of step [46]0: the folder has been renamed or copied"):
+        restored = Checkpoints(tmp_path).restore_latest(toy_state())
+    assert restored is not None
+    assert restored.step == {"renamed": 40, "copied": 60, "swapped": 20}[way]
+
+
+@pytest.mark.parametrize("harm", ["folder", "deep"])
+def test_odd_manifests_are_walked_past(tmp_path, harm):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (20, 40):
+        save_and_wait(checkpoints, step, toy_state())
+    checkpoints.close()
+    manifest = tmp_path / "40" / "manifest.json"
+    manifest.unlink()
+    if harm == "folder":
+        manifest.mkdir()
+    else:
+        manifest.write_text("[" * 100_000)
+    with pytest.warns(UserWarning, match="is damaged"):
+        restored = Checkpoints(tmp_path).restore_latest(toy_state())
+    assert restored is not None
+    assert restored.step == 20
