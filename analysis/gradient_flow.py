@@ -1,6 +1,7 @@
 """How a loss reaches back in time."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from models.state import ravel_coordinates, ravel_state
 Loss = Callable[[State, Output], Array]
 
 
+@partial(jax.jit, static_argnames=("cell", "loss"), inline=True)
 def state_gradients(
     cell: Cell, params: Params, xs: Float[Array, "T *batch D"], loss: Loss, state: State | None = None
 ) -> State:
@@ -47,6 +49,7 @@ def state_gradients(
     return jax.grad(total)(jax.tree.map(zeros, state))
 
 
+@partial(jax.jit, static_argnames=("cell", "loss"), inline=True)
 def gradient_by_lag(
     cell: Cell, params: Params, xs: Float[Array, "T *batch D"], loss: Loss, state: State | None = None
 ) -> Float[Array, "T *batch"]:

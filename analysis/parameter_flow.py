@@ -3,6 +3,7 @@ lag."""
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from models.cell import Array, Cell, Output, Params, State, at_least
 from models.scan import scan, states_before
 
 
+@partial(jax.jit, static_argnames=("cell", "loss", "chunk"), inline=True)
 def parameter_gradient_by_lag(
     cell: Cell,
     params: Params,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from models.cell import Array, Cell, Drive, LinearCell, Output, State, Weights
 from models.cells.elman import Elman
-from models.scan import over
+from models.scan import over, scan
 
 Affine = tuple[State, State]
 
@@ -35,6 +35,8 @@ def associative(
     reverse: bool = False,
 ) -> tuple[State, Output]:
     """As `models.scan.scan`, for the cells of `can_associate`."""
+    if not jax.tree.leaves(drive)[0].shape[0]:
+        return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
     if not isinstance(cell, LinearCell):
         states = constant_matrix(weights["recurrent"], state, drive, reverse)
         return states[0 if reverse else -1], states

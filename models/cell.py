@@ -35,12 +35,18 @@ class Cell:
     """A recurrent cell: hyperparameters as fields, one step of the recurrence as `step`.
 
     A new cell is a frozen dataclass that derives from this class and writes `init`, `initial_state` and `step`;
-    the other methods have defaults. Being frozen, equal cells are one cell to `jax.jit`: they compile once.
+    the other methods have defaults. Being frozen, equal cells are one cell to `jax.jit`: they compile once. To
+    JAX a cell is a static pytree without leaves, so that it may stand among the arguments of `jit`, `grad`, `vmap`
+    and `checkpoint`.
 
     `couples_batch = True` says that in training the examples of a batch see one another (batch norm does).
     """
 
     couples_batch: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        jax.tree_util.register_static(cls)
 
     def init(self, key: Key, input_size: int) -> Params:
         """Parameters for inputs of size D = `input_size`; D = 0 is a map without input."""
@@ -202,6 +208,32 @@ def at_least(least: int, **sizes: Any) -> None:
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, but is {size!r}")
+
+
+def check_hashable(cell: Cell) -> None:
+    """Raises ValueError, naming the field, where a cell can't be hashed: JAX finds what it compiled by that."""
+    try:
+        hash(cell)
+    except TypeError:
+        wrong = [name for name, value in vars(cell).items() if not is_hashable(value)]
+        told = (
+            f"its field {wrong[0]!r} holds a {type(vars(cell)[wrong[0]]).__name__}"
+            if wrong
+            else "it defines no hash"
+        )
+        raise ValueError(
+            f"{type(cell).__name__} can't be hashed, since {told}: make it a frozen dataclass whose fields are "
+            "numbers, strings, functions or tuples, and hand arrays over as parameters"
+        ) from None
+
+
+def is_hashable(value: Any) -> bool:
+    """Whether `hash` takes it."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -1,5 +1,6 @@
 """A cell through time: one door, `unroll`, and several ways behind it."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from models.cell import (
     ProductCell,
     State,
     Weights,
+    check_hashable,
 )
 from models.fused import can_fuse, fused
 from models.layer import Layer
@@ -90,9 +92,30 @@ def unroll_with_info(
     key: Key | None = None,
     train: bool = False,
 ) -> tuple[State, Output, Info]:
-    """`unroll`, and what the way taken has to tell; for a single cell, not for a stack of them."""
+    """`unroll`, and what the way taken has to tell; for a single cell, not for a stack of them.
+
+    Compiled once for equal cells, options and shapes, called from a compiled function or not.
+    """
     if isinstance(cell, Layer):
         raise ValueError(f"a {type(cell).__name__} goes a way in each of its parts: ask them one by one")
+    check_hashable(cell)
+    return compiled(cell, params, xs, state, mask, key, reverse=reverse, method=method, train=train)
+
+
+@partial(jax.jit, static_argnames=("cell", "reverse", "method", "train"), inline=True)
+def compiled(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None,
+    mask: Array | None,
+    key: Key | None,
+    *,
+    reverse: bool,
+    method: Method,
+    train: bool,
+) -> tuple[State, Output, Info]:
+    """`unroll_with_info` of a single cell."""
     if xs.ndim < 2:
         raise ValueError(f"xs must be [T, *batch, D], time first and inputs last, but is {list(xs.shape)}")
     batch_shape = xs.shape[1:-1]

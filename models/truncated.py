@@ -6,6 +6,7 @@ Mikolov et al. 2010 for language models. What is left out is the gradient by way
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -45,6 +46,7 @@ def carried(state: State, reset: Bool[Array, "*batch"] | None = None, initial: S
     return jax.tree.map(lambda old, new: jnp.where(over(reset, old), new, old), stopped, initial)
 
 
+@partial(jax.jit, static_argnames=("loss", "every"), inline=True)
 def truncated_value_and_gradient(
     loss: SegmentLoss, params: Params, state: State, sequence: PyTree[Array], *, every: int
 ) -> tuple[Array, Params, State]:
@@ -56,6 +58,8 @@ def truncated_value_and_gradient(
     k does not divide T. ℓ must be a sum over steps, for L to be the loss of the whole sequence; divide L and g by
     the number of steps for a mean. For k ≥ T this is the loss and gradient of the whole sequence. Both are summed
     in single precision at least: L stays in it, g has the parameters' types.
+
+    Compiled once for one function `loss` and equal shapes: don't make the function anew at every call.
 
     Raises ValueError where the leaves of `sequence` differ in length, or there are none.
     """
