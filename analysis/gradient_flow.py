@@ -16,7 +16,7 @@ from models.state import ravel_coordinates, ravel_state
 Loss = Callable[[State, Output], Array]
 
 
-@partial(jax.jit, static_argnames=("cell", "loss"), inline=True)
+@partial(jax.jit, static_argnames=("cell", "loss"))
 def state_gradients(
     cell: Cell, params: Params, xs: Float[Array, "T *batch D"], loss: Loss, state: State | None = None
 ) -> State:
@@ -49,7 +49,7 @@ def state_gradients(
     return jax.grad(total)(jax.tree.map(zeros, state))
 
 
-@partial(jax.jit, static_argnames=("cell", "loss"), inline=True)
+@partial(jax.jit, static_argnames=("cell", "loss"))
 def gradient_by_lag(
     cell: Cell, params: Params, xs: Float[Array, "T *batch D"], loss: Loss, state: State | None = None
 ) -> Float[Array, "T *batch"]:

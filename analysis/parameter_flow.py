@@ -15,7 +15,7 @@ from models.cell import Array, Cell, Output, Params, State, at_least
 from models.scan import scan, states_before
 
 
-@partial(jax.jit, static_argnames=("cell", "loss", "chunk"), inline=True)
+@partial(jax.jit, static_argnames=("cell", "loss", "chunk"))
 def parameter_gradient_by_lag(
     cell: Cell,
     params: Params,

@@ -102,7 +102,7 @@ def unroll_with_info(
     return compiled(cell, params, xs, state, mask, key, reverse=reverse, method=method, train=train)
 
 
-@partial(jax.jit, static_argnames=("cell", "reverse", "method", "train"), inline=True)
+@partial(jax.jit, static_argnames=("cell", "reverse", "method", "train"))
 def compiled(
     cell: Cell,
     params: Params,

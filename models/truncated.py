@@ -46,7 +46,7 @@ def carried(state: State, reset: Bool[Array, "*batch"] | None = None, initial: S
     return jax.tree.map(lambda old, new: jnp.where(over(reset, old), new, old), stopped, initial)
 
 
-@partial(jax.jit, static_argnames=("loss", "every"), inline=True)
+@partial(jax.jit, static_argnames=("loss", "every"))
 def truncated_value_and_gradient(
     loss: SegmentLoss, params: Params, state: State, sequence: PyTree[Array], *, every: int
 ) -> tuple[Array, Params, State]:

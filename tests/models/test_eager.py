@@ -1,4 +1,4 @@
-"""Called without `jit` around them, the doors compile once; and cells may stand among the arguments of JAX's own."""
+"""Called without `jit` around them, the doors compile once; and cells may be arguments of JAX's functions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
