@@ -20,8 +20,8 @@ STEPS = 256  # over which an exponent is measured
 def expected_rounds(exponent: Any) -> Any:
     """Rounds of Newton's method for λ₁ in nats per step, a number or an array: 5 + 0.7/|λ₁|; ∞ from 0 on.
 
-    A rough fit, within about a factor of two of what was counted: 5 rounds at −1.2, 6 or 7 at −0.55, 10 to 16 at −0.25,
-    13 at −0.079, 11 to 16 at −0.049, 40 at −0.02.
+    A rough fit, within about a factor of two of what was counted: 5 rounds at −1.2, 6 or 7 at −0.55,
+    10 to 16 at −0.25, 13 at −0.079, 11 to 16 at −0.049, 40 at −0.02.
     """
     if isinstance(exponent, float | int):
         return 5 + 0.7 / -exponent if exponent < 0 else math.inf
