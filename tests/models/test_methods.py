@@ -124,6 +124,7 @@ def test_fused_block_by_block(
     """However the sequence is cut, and where its length is prime."""
     monkeypatch.setattr(models.fused, "BLOCK_ROWS", rows)
     monkeypatch.setattr(models.fused, "BLOCK_SLACK", 1.0)
+    jax.clear_caches()  # what was compiled for other blocks
     assert_equal(cell, "fused", jnp.asarray(MASK) if masked else None, reverse, 1e-12)
 
 
@@ -138,6 +139,7 @@ def test_fused_sums_half_precision_in_single(monkeypatch: pytest.MonkeyPatch) ->
     """A bias's gradient in bfloat16 is a sum over 512 steps, a number above 256 here: in bfloat16 it would stop
     growing there, and be off by half."""
     monkeypatch.setattr(models.fused, "BLOCK_ROWS", 4)
+    jax.clear_caches()
     cell, length = Elman(2, activation="identity", recurrent_init=Gaussian(0.0)), 512
     params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), cell.init(jax.random.key(0), D))
     xs = jnp.zeros((length, D), jnp.bfloat16)
