@@ -49,7 +49,6 @@ def by_hand(params: dict[str, Any], xs: Any, frame: np.ndarray) -> np.ndarray:
     return logs / len(xs)
 
 
-@pytest.mark.usefixtures("x64")
 def test_defaults_move_together() -> None:
     """Each of these options alone was refused for the default of another."""
     for options in ({"delay": 120}, {"tasks": ("copy_memory",)}, {"hidden_size": 32}):
@@ -58,6 +57,7 @@ def test_defaults_move_together() -> None:
     assert [Config().k("copy_memory"), Config().k("delayed_recall"), Config().recalled] == [16, 64, 100]
 
 
+@pytest.mark.usefixtures("x64")
 def test_loss_is_the_mean_square_of_the_exponents() -> None:
     """By a loop, from the frame that the spectrum begins with."""
     params, xs = drawn()
