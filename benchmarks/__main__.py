@@ -62,7 +62,7 @@ def main(config: Config) -> None:
         "language_model": language_model.measure() if config.language_model else [],
     }
     config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "benchmarks.json").write_text(json.dumps(record))
+    (config.out / "benchmarks.json").write_text(json.dumps(record), encoding="utf-8")
     write(record, config.out)
     print("\n".join(["forward and backward:", *summary(record, "both")]))
     print(f"look at: {config.out / 'benchmarks.md'}")
@@ -70,15 +70,15 @@ def main(config: Config) -> None:
 
 def write(record: dict, out: Path) -> None:
     """Page and plot from what was measured."""
-    (out / "benchmarks.md").write_text(page(record))
+    (out / "benchmarks.md").write_text(page(record), encoding="utf-8")
     plot(record, out / "benchmarks.png")
 
 
 def put_in(part: str, measured: list[dict[str, Any]], docs: Path = DOCS) -> list[dict[str, Any]]:
     """One part of the page measured anew, the others left as they are; gives back what was measured."""
     path = docs / "benchmarks.json"
-    record = json.loads(path.read_text()) | {part: measured}
-    path.write_text(json.dumps(record))
+    record = json.loads(path.read_text(encoding="utf-8")) | {part: measured}
+    path.write_text(json.dumps(record), encoding="utf-8")
     write(record, docs)
     return measured
 
@@ -97,7 +97,7 @@ def versions() -> dict[str, str]:
 def processor() -> str:
     """The processor's name where the system tells it."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 

@@ -1,5 +1,6 @@
 """`python -m experiments NAME [--option value …]`."""
 
+import contextlib
 import dataclasses
 import difflib
 import dis
@@ -151,7 +152,9 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     from_first(config.check)  # what it prepares on disk is prepared once
     if not first():
         config.check()
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, terminate)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     here = open_run(name, config, launch, devices, pinned=getattr(module, "PINNED", ()))
@@ -166,9 +169,9 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     except Stopped as stopped:
         tell(stopped)
         return 128 + stopped.signal
-    except Terminated:
+    except Terminated as terminated:
         tell(f"stopped; go on with the same command and --resume {here.folder}")
-        return 128 + signal.SIGTERM
+        return 128 + terminated.args[0]
     except KeyboardInterrupt:  # outside training, or the second one
         tell(f"interrupted; go on with the same command and --resume {here.folder}")
         return 128 + signal.SIGINT
@@ -183,12 +186,12 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
 
 
 class Terminated(BaseException):
-    """SIGTERM came outside training, or a second one."""
+    """SIGTERM or SIGHUP, its number, came outside training, or a second one."""
 
 
 def terminate(number: int, frame: Any) -> None:
-    """SIGTERM leaves as Ctrl-C does."""
-    raise Terminated
+    """SIGTERM and SIGHUP leave as Ctrl-C does."""
+    raise Terminated(number)
 
 
 def inspect(arguments: list[str]) -> int:
@@ -259,6 +262,19 @@ def plainly(message: Warning | str, category: type[Warning], filename: str, *pla
     )
 
 
+def open_streams() -> None:
+    """Opens standard output and error on nothing where they were closed from the start: Python has None there.
+
+    A terminal of less than 20 columns, in which no help can be laid out, counts as one of 80.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) < 20:
+        os.environ["COLUMNS"] = "80"
+
+
 def unless_closed(arguments: list[str]) -> int:
     """The exit code, 141 where who read our output has closed it, as other commands end then."""
     try:
@@ -269,9 +285,15 @@ def unless_closed(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
         return 128 + signal.SIGPIPE
+    except OSError as error:  # of the flush alone: main makes a sentence of every other
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError):
+            print(f"error: the output can't be written: {error.strerror}", file=sys.stderr, flush=True)
+        return 2
 
 
 if __name__ == "__main__":
+    open_streams()
     warnings.formatwarning = plainly
     # While there is nothing to be left in order, Ctrl-C shows no traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

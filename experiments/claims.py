@@ -69,7 +69,7 @@ def main(config: Config, run: Run) -> str:
         print(f"{name}: measured", flush=True)
     claims = judge({name: read_arrays(run.folder, name) for name in PIECES})
     table = format_table(claims)
-    (run.folder / "table.txt").write_text(table + "\n")
+    run.write_table(table)
     draw(run.folder)
     run.finish({name: vars(claim) for name, claim in claims.items()})
     return table

@@ -123,7 +123,7 @@ def main(config: Config, run: Run) -> str:
     found = {name: read_arrays(run.folder, name) for name in pieces}
     results = summary(found)
     table = format_table(results)
-    (run.folder / "table.txt").write_text(table + "\n")
+    run.write_table(table)
     draw(run.folder)
     run.finish(results)
     return table

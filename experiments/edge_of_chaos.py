@@ -124,7 +124,7 @@ def main(config: Config, run: Run) -> str:
         learnt = int(np.sum(found["accuracy"] >= config.learnt))
         print(f"T = {length}: {learnt} of {found['accuracy'].size} nets learnt", flush=True)
     table = format_table(config, run.folder)
-    (run.folder / "table.txt").write_text(table + "\n")
+    run.write_table(table)
     draw(run.folder)
     run.finish(results(config, run.folder))
     return table

@@ -132,7 +132,7 @@ def main(config: Config, run: Run) -> str:
     run.write_arrays("curves", training_record(run.folder))
     run.write_arrays("points", arrays)
     table = format_table(config, test, arrays)
-    (run.folder / "table.txt").write_text(table + "\n")
+    run.write_table(table)
     draw(run.folder)
     run.finish({"test": test, "points": counts(arrays)})
     return table

@@ -204,7 +204,7 @@ def main(config: Config, run: Run) -> str:
     run.write_arrays("curves", curves)
     run.write_arrays("measured", measured)
     table = format_table(config, outcomes, measured)
-    (run.folder / "table.txt").write_text(table + "\n")
+    run.write_table(table)
     draw(run.folder)
     run.finish(
         {

@@ -136,7 +136,7 @@ def main(config: Config, run: Run) -> str:
     run.write_arrays("curves", curves)
     rows = [summary(name, moment, measured[name][moment]) for name in measured for moment in MOMENTS]
     table = format_table(rows, accuracies)
-    (run.folder / "table.txt").write_text(table + "\n")
+    run.write_table(table)
     draw(run.folder)
     run.finish(
         {"test_accuracy": accuracies, "rows": {f"{r['cell']}, {r['moment']} training": r for r in rows}}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from experiments.health import draw_health, incident_sentence
 from experiments.options import flat, option_name, shown, told
-from experiments.run_files import environments, read_json, read_results, read_run
+from experiments.run_files import TABLE, environments, read_json, read_results, read_run
 from train import INCIDENTS_FILE, read_metrics
 
 
@@ -37,10 +37,10 @@ def inspect_run(folder: Path) -> str:
     if results is None:
         lines += ["", *(f"drawn from the run's metrics: {path}" for path in health)] if health else []
         return "\n".join([*lines, "", "not finished: go on with the same command and --resume"])
-    table = folder / "table.txt"
+    table = folder / TABLE
     lines += ["", "results"]
     lines += (
-        [table.read_text()]
+        [table.read_text(encoding="utf-8")]
         if table.exists()
         else [f"  {name:<36}{told(value)}" for name, value in results.items()]
     )

@@ -122,7 +122,7 @@ def main(config: Config, run: Run) -> str:
             flush=True,
         )
     table = format_table(config, run.folder)
-    (run.folder / "table.txt").write_text(table + "\n")
+    run.write_table(table)
     draw(run.folder)
     run.finish(results(config, run.folder))
     return table

@@ -131,7 +131,7 @@ def main(config: Config, run: Run) -> str:
                     break
     run.write_arrays("outcomes", as_arrays(outcomes))
     table = format_table(config, outcomes)
-    (run.folder / "table.txt").write_text(table + "\n")
+    run.write_table(table)
     draw(run.folder)
     run.finish(
         {

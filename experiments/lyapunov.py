@@ -39,7 +39,7 @@ def main(config: Config, run: Run) -> str:
     for expression in config.cells:
         train_and_measure(config, run, expression)
     table = format_table(config, run.folder)
-    (run.folder / "table.txt").write_text(table + "\n")
+    run.write_table(table)
     draw(run.folder)
     run.finish(results(config, run.folder))
     return table

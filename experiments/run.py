@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from experiments.environment import cores, environment
 from experiments.holding import LOCK, hold, release
 from experiments.options import describe, differing, digest, fixed, option_name, shown
 from experiments.processes import Processes, check_alike, first, from_first, scratch_folder, several
-from experiments.run_files import RUNS, environments, read_run, write_json
+from experiments.run_files import RUNS, TABLE, environments, read_run, write_json
 from models.cell import at_least
 from train import Checkpoints, nonfinite_counts, read_metrics
 from train.tracking import METRICS_FILE
@@ -60,6 +60,10 @@ class Run:
         with temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
         temporary.replace(path)
+
+    def write_table(self, table: str) -> None:
+        """`table.txt`: the numbers as they are printed, in UTF-8 whatever the user's locale."""
+        (self.folder / TABLE).write_text(table + "\n", encoding="utf-8")
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """`results.json`: its presence says that the run is complete. What wasn't finite on the way is added."""
@@ -221,7 +225,15 @@ def newest_unfinished(name: str) -> Path:
         raise ValueError(
             f"there is no unfinished run of {name} in {RUNS / name}: leave --resume out to begin one"
         )
-    return max(unfinished, key=lambda run: run.name)
+    return max(unfinished, key=started)
+
+
+def started(folder: Path) -> tuple[datetime, str]:
+    """When a run was started first or, where it doesn't say, the beginning of time; and its name."""
+    try:
+        return datetime.fromisoformat(environments(folder)[0]["started"]), folder.name
+    except (ValueError, KeyError, IndexError, TypeError):
+        return datetime.min.replace(tzinfo=UTC), folder.name
 
 
 def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned: Collection[str]) -> None:

@@ -13,13 +13,14 @@ from experiments.environment import FIELDS
 from experiments.options import flat
 
 RUNS = Path("runs")
+TABLE = "table.txt"
 
 
 def write_json(path: Path, content: Any) -> None:
     """Written in one move; where it can't be, nothing is left of it."""
     temporary = path.with_suffix(".tmp")
     try:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
@@ -29,7 +30,7 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """What `write_json` wrote. Raises ValueError where it isn't JSON any more."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise ValueError(f"{path} is damaged: it isn't JSON") from None
 
@@ -43,7 +44,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         hint = f"did you mean {near[0]}?" if near else "name a folder that an experiment has written."
         raise ValueError(f"{folder} is not a run folder (it has no config.json): {hint}")
     try:
-        described = json.loads(path.read_text())
+        described = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(described["experiment"], str) or not isinstance(described["config"], dict):
             raise TypeError
     except (ValueError, KeyError, TypeError):

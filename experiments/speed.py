@@ -108,7 +108,7 @@ def main(config: Config, run: Run) -> str:
         )
     panels = stored(run.folder)
     table = format_table(panels)
-    (run.folder / "table.txt").write_text(table + "\n")
+    run.write_table(table)
     draw(run.folder)
     run.finish(
         {

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from experiments.holding import holder
 from experiments.sweep_plan import Job
+from train import stopping_signals
 
 Engine = Literal["local", "ray"]
 Ended = Callable[[Job, int, float], None]
@@ -105,12 +106,12 @@ def stop(processes: Sequence[subprocess.Popen]) -> None:
 
 @contextlib.contextmanager
 def signals_raise() -> Any:
-    """SIGINT and SIGTERM raise Interrupted while this lasts."""
+    """The signals that ask to stop raise Interrupted while this lasts."""
 
     def handle(number: int, frame: Any) -> None:
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in stopping_signals()}
     try:
         yield
     finally:

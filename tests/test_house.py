@@ -215,3 +215,23 @@ def test_readme_snippets_run() -> None:
     namespace: dict[str, object] = {"__name__": "readme"}
     for snippet in snippets:  # as a reader would type them, one after the other
         exec(compile(snippet, str(readme), "exec"), namespace)
+
+
+def test_text_files_name_their_encoding() -> None:
+    """Text is read and written in an encoding that is named: a user's locale may hold few of our characters."""
+    for path in sources(*PACKAGES, "benchmarks"):
+        for node in ast.walk(syntax(path)):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called not in ("open", "read_text", "write_text"):
+                continue
+            # os.open takes flags and gzip.open is binary unless told; a mode with b is bytes.
+            words = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            binary = any(isinstance(word, str) and "b" in word and len(word) <= 4 for word in words)
+            module = getattr(getattr(node.func, "value", None), "id", "")
+            named = any(keyword.arg == "encoding" for keyword in node.keywords)
+            local = (
+                module in ("os", "gzip") or "/proc/" in ast.unparse(node) or "devnull" in ast.unparse(node)
+            )
+            assert named or binary or local, f"{path}:{node.lineno} names no encoding"

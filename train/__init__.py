@@ -16,7 +16,7 @@ from train.progress import Progress
 from train.sharding import BATCH_AXIS, batch_mesh
 from train.state import TrainState, create_state, evaluated_params
 from train.step import LossFn, Refresh, train_chunk, train_step
-from train.stop import StopRequest, stop_on_signals
+from train.stop import StopRequest, stop_on_signals, stopping_signals
 from train.tracking import Tracker, read_metrics
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "read_metrics",
     "square_error",
     "stop_on_signals",
+    "stopping_signals",
     "train_chunk",
     "train_step",
 ]

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -18,9 +18,16 @@ class StopRequest:
     """The number of the signal that asked, 0 if none did."""
 
 
+def stopping_signals() -> list[signal.Signals]:
+    """The signals that ask a run to save and leave: SIGINT, SIGTERM and, unless it is ignored, SIGHUP."""
+    hangup = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    return [signal.SIGINT, signal.SIGTERM, *hangup]
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Ctrl-C (SIGINT) and SIGTERM ask to stop while this lasts; a second signal does what it did before.
+    """Ctrl-C (SIGINT), SIGTERM and a terminal that closes (SIGHUP, unless it is ignored, as `nohup` has it) ask to
+    stop while this lasts; a second signal does what it did before.
 
     Outside the main thread, where Python allows no handlers, it catches nothing.
 
@@ -32,7 +39,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         yield request
         return
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in stopping_signals()}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -43,7 +50,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
         request.requested, request.signal = True, number
         restore()
         # Not print: the signal may have come in the middle of one.
-        os.write(2, b"\nstopping after the steps under way; once more stops at once\n")
+        with suppress(OSError):  # the terminal may be gone
+            os.write(2, b"\nstopping after the steps under way; once more stops at once\n")
 
     for number in before:
         signal.signal(number, handle)

@@ -124,15 +124,18 @@ def test_resumed_by_name(stopped: Stopped, whole: Path, tmp_path: Path) -> None:
 def test_resumed_as_the_newest(
     stopped: Stopped, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the unfinished runs the one begun last."""
+    """Of the unfinished runs the one begun last, whatever the folders are called."""
     runs = tmp_path / "runs" / "adding"
-    for name, source in (("1", stopped[0]), ("2", stopped[0]), ("3", whole)):
+    for name, source in (("9", stopped[0]), ("2", stopped[0]), ("3", whole)):
         shutil.copytree(source, runs / name)
-    untouched = newest_checkpoint(runs / "1")
+    begun = json.loads((runs / "9" / "environment.json").read_text(encoding="utf-8"))
+    begun[0]["started"] = "2020-01-01T00:00:00+00:00"
+    (runs / "9" / "environment.json").write_text(json.dumps(begun), encoding="utf-8")
+    untouched = newest_checkpoint(runs / "9")
     monkeypatch.chdir(tmp_path)
     assert command(*ADDING, "--resume") == 0
     check_equal(runs / "2", whole)
-    assert newest_checkpoint(runs / "1") == untouched
+    assert newest_checkpoint(runs / "9") == untouched
 
 
 @pytest.mark.slow
