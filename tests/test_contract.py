@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import pytest
 
-from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian
+from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian, LSTMState
 from models.cell import Array, Params
 from tests import contract
 
@@ -84,6 +84,17 @@ class Logarithm(Elman):
         return super().drive(weights, jnp.log(jnp.abs(x)))
 
 
+@dataclass(frozen=True)
+class LosesState(LSTM):
+    """Has coordinates that leave out the memory, on which its steps depend."""
+
+    def coordinates(self, state: LSTMState) -> Array:
+        return state.h
+
+    def from_coordinates(self, coordinates: Array, like: LSTMState) -> LSTMState:
+        return LSTMState(coordinates, like.c)
+
+
 @pytest.mark.parametrize(
     ("cell", "caught_by"),
     [
@@ -92,6 +103,7 @@ class Logarithm(Elman):
         (StopsGradient(3), "jacobian"),
         (ByIdentity(3), "compiles_once"),
         (Logarithm(3), "mask"),
+        (LosesState(3), "coordinates"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Cell) else value,
 )

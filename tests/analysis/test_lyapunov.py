@@ -114,7 +114,7 @@ def sized(kind: Any) -> Cell:
     return kind(4)
 
 
-SINGULAR = ("ind_rnn", "slstm", "mlstm")
+SINGULAR = ("ind_rnn",)
 REGULAR = {name: sized(kind) for name, kind in CELLS.items() if name not in (*SINGULAR, "window")} | {
     "gru, reset before": GRU(4, reset="before"),
     "stack": Stacked((LSTM(3), GRU(2))),
