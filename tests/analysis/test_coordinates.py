@@ -111,19 +111,16 @@ def test_health_leaves_out_the_start() -> None:
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.usefixtures("x64")
 def test_fewer_exponents_are_those_of_the_whole_spectrum(name: str) -> None:
-    """To the error bar, from the cell's own start, forwards and backwards."""
+    """To the error bar, from the cell's own start."""
     kind: Any = CELLS[name]
     cell = kind(4)
-    params, xs, _ = example(cell, (), 1000)
-    for adjoint in (False, True):
-        whole = lyapunov_spectrum(cell, params, xs, adjoint=adjoint)
-        for k in (1, 2):
-            found = lyapunov_spectrum(cell, params, xs, k=k, adjoint=adjoint)
-            alive = np.isfinite(whole.exponents[:k])
-            np.testing.assert_array_equal(np.isfinite(found.exponents), alive)
-            errors = np.hypot(whole.standard_errors[:k], found.standard_errors)
-            gap = np.abs(found.exponents - whole.exponents[:k])[alive]
-            assert np.all(gap <= 3 * errors[alive] + 2e-3)
+    params, xs, _ = example(cell, (), 500)
+    whole, found = lyapunov_spectrum(cell, params, xs), lyapunov_spectrum(cell, params, xs, k=1)
+    largest, leading = float(whole.exponents[0]), float(found.exponents[0])
+    assert np.isfinite(leading) == np.isfinite(largest)
+    if np.isfinite(largest):
+        error = np.hypot(whole.standard_errors[0], found.standard_errors[0])
+        assert abs(leading - largest) <= 3 * error + 2e-3
 
 
 @pytest.mark.parametrize("cell", [SLSTM(2), MLSTM(2), Stacked((Elman(2), MLSTM(2)))], ids=str)
