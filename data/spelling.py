@@ -1,4 +1,4 @@
-"""What it costs to spell what a vocabulary doesn't hold."""
+"""Prices the spelling of tokens that a vocabulary does not hold."""
 
 import math
 from collections import Counter

@@ -47,7 +47,7 @@ class TextFile:
 
 
 def likely_encoding(content: bytes) -> str:
-    """What to do about bytes that aren't UTF-8: which encoding to name.
+    """Names the likely encoding of bytes that are not UTF-8.
 
     A byte order mark says UTF-16. Where few bytes are above ASCII the text is likely of a western language: in
     cp1252 (Windows), if any is one that ISO 8859-1 (latin-1) has no character for, else in that.

@@ -41,7 +41,7 @@ class Tokenizer(Protocol):
         ...
 
     def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
-        """What each number adds to the text as they come in, each in a time that doesn't grow: "" where it only
+        """Yields the text that each number adds as they come in, each in a time that doesn't grow: "" where it only
         begins a character."""
         ...
 

@@ -55,7 +55,7 @@ class Config(NetsConfig):
         "lstm(max_lag=T)",
     )
     gains: tuple[float, ...] | None = None
-    """What G stands for in a cell's options; 0.5, 1, 1.5 and 2 by default."""
+    """Values of G in a cell's options; 0.5, 1, 1.5 and 2 by default."""
     trajectories: int = 4
     """Held-out sequences along which Jacobians are multiplied."""
     shown_lags: tuple[int, ...] | None = None

@@ -89,8 +89,10 @@ class Cell:
         return coordinates
 
     def begun(self, state: State) -> Array:
-        """Whether the state has coordinates, one for all examples: False at a start that holds nothing yet, and
-        the step from there is left out of spectra. The default: True."""
+        """Returns True where the state has coordinates, one answer for all examples; by default everywhere.
+
+        It is False at a start that holds nothing yet; the step from there is left out of spectra.
+        """
         return jnp.array(True)
 
     def observe(self, weights: Weights, state: State, drive: Drive) -> dict[str, Array]:
@@ -228,7 +230,7 @@ def check_hashable(cell: Cell) -> None:
 
 
 def is_hashable(value: Any) -> bool:
-    """Whether `hash` takes it."""
+    """Returns True if `hash` accepts the value."""
     try:
         hash(value)
     except TypeError:

@@ -128,7 +128,7 @@ class SLSTM(ProductCell):
         return SLSTMState(h, ratio * n, like.n, size - jnp.log(n))
 
     def begun(self, state: SLSTMState) -> Array:
-        """Where n is above 0."""
+        """Returns True where n is above 0."""
         return jnp.all(state.n > 0)
 
     def observe(self, weights: Weights, state: SLSTMState, drive: Array) -> dict[str, Array]:
