@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from analysis.closed_form import closed_form, dense, has_closed_form
-from analysis.memory import check_memory
 from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Drive, Params, ProductCell, State
+from models.free_memory import check_memory
 from models.scan import states_before
 from models.state import coordinates_size, ravel_coordinates
 
@@ -30,14 +30,14 @@ def step_jacobians(
     in_axes=1)(xs)`. By forward mode (S directional derivatives), and where the cell has one by the closed form of
     `analysis/closed_form.py`, many times faster; `method="forward"` declines it. Memory: T·S² numbers.
 
-    Raises ValueError where these take more than half of the memory that is free.
+    Raises ValueError where these, twice, take more memory than is free.
     """
     if state is None:
         state = cell.initial_state(params)
     length, size = xs.shape[0], coordinates_size(cell, state)
     check_memory(
-        length * size**2 * jnp.finfo(jnp.result_type(float, *jax.tree.leaves(state))).bits // 8,
-        f"the Jacobians [T, S, S] = [{length}, {size}, {size}]",
+        2 * length * size**2 * jnp.finfo(jnp.result_type(float, *jax.tree.leaves(state))).bits // 8,
+        f"the Jacobians [T, S, S] = [{length}, {size}, {size}] and a copy of them",
         "leading_singular_values or lyapunov_spectrum(…, k=…), which form none, or fewer steps at a time",
     )
     return all_jacobians(cell, method, params, xs, state)

@@ -9,8 +9,9 @@ import jax
 from models.associative import can_associate
 from models.cell import Array, Cell, State, Weights, at_least
 from models.contraction import check_exponent, expected_rounds
+from models.free_memory import fits
 from models.fused import can_fuse
-from models.newton import Newton, can_newton
+from models.newton import Newton, can_newton, held
 
 
 @dataclass(frozen=True)
@@ -101,14 +102,15 @@ def choose(
     - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work with
       nothing to do it in parallel, and a scan is several times faster.
     - Where λ₁ is given, on an accelerator and for a state with a derivative: `Newton` if it promises so few rounds,
-      of log₂ T products each, that the T steps of a scan are more. On the CPU a scan is always faster than that.
+      of log₂ T products each, that the T steps of a scan are more, and its Jacobians fit into memory. On the CPU a
+      scan is always faster than that.
     - A cell of the product form: `Fused`.
     - Any other: `Scan`.
     """
     backend = jax.default_backend()
     if can_associate(cell, mask) and backend != "cpu":
         return Associative(), f"linear in its state, on a {backend}"
-    if exponent is not None and backend != "cpu" and can_newton(state):
+    if exponent is not None and backend != "cpu" and can_newton(state) and newton_fits(state, xs):
         if exponent == "measure":
             why = f"on a {backend}, where the exponent measured promises few rounds"
             return Newton(lyapunov="measure"), why
@@ -119,6 +121,11 @@ def choose(
     if can_fuse(cell, weights, state, xs):
         return Fused(), "a product and something local"
     return Scan(), "neither of the product form nor, on an accelerator, linear in its state"
+
+
+def newton_fits(state: State, xs: Array) -> bool:
+    """Returns True where the Jacobians of Newton's method are no more than the memory that is free."""
+    return fits(held(Newton(), xs.shape[0], state, max(1, math.prod(xs.shape[1:-1]))))
 
 
 def named(method: Method) -> Way:

@@ -11,7 +11,6 @@ import pytest
 
 from analysis import jacobian as jacobian_module
 from analysis import (
-    memory,
     spectral_radius,
     step_jacobians,
 )
@@ -28,6 +27,7 @@ from models import (
     LSTMState,
     OrthogonalRNN,
     PeepholeLSTM,
+    free_memory,
     unroll,
 )
 from models.cell import Array
@@ -226,11 +226,11 @@ def test_a_cell_that_is_not_what_it_says() -> None:
 
 
 def test_what_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """5 · 6² numbers of 4 bytes are 720 bytes: more than half of 1,439, not of 1,440."""
+    """Twice 5 · 6² numbers of 4 bytes are 1,440 bytes."""
     p = LSTM(H).init(jax.random.key(0), D)
-    monkeypatch.setattr(memory, "available_memory", lambda: 1440)
+    monkeypatch.setattr(free_memory, "available_memory", lambda: 1440)
     assert step_jacobians(LSTM(H), p, jnp.zeros((T, D))).shape == (T, 6, 6)
-    monkeypatch.setattr(memory, "available_memory", lambda: 1439)
+    monkeypatch.setattr(free_memory, "available_memory", lambda: 1439)
     with pytest.raises(
         ValueError, match=r"the Jacobians \[T, S, S\] = \[5, 6, 6\] .*leading_singular_values"
     ):
@@ -239,5 +239,5 @@ def test_what_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_available_memory() -> None:
     """Some, and not more than there is."""
-    free = memory.available_memory()
+    free = free_memory.available_memory()
     assert free is None or 2**20 < free < 2**50

@@ -22,14 +22,19 @@ def available_memory() -> int | None:
     return int(kilobytes[0]) * 1024 if kilobytes else None
 
 
-def check_memory(size: int, what: str, instead: str) -> None:
-    """Raises ValueError where `size` bytes are more than half of what is free: the other half is for the way there.
-
-    `what` names the array and `instead` what does without it.
-    """
+def fits(size: int) -> bool:
+    """Returns True where `size` bytes are free, or nobody tells."""
     free = available_memory()
-    if free is not None and size > free / 2:
+    return free is None or size <= free
+
+
+def check_memory(size: int, what: str, instead: str) -> None:
+    """Raises ValueError where `size` bytes, all that is held at once, are more than what is free.
+
+    `what` names the arrays and `instead` what does without them.
+    """
+    if not fits(size):
+        free = available_memory() or 0
         raise ValueError(
-            f"{what} would take {size / 2**30:.3g} GiB, more than half of the {free / 2**30:.3g} GiB that are "
-            f"free: use {instead}"
+            f"{what} would take {size / 2**30:.3g} GiB, and {free / 2**30:.3g} GiB are free: use {instead}"
         )
