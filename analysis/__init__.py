@@ -1,4 +1,4 @@
-"""What is measured of a cell or a trained model: arrays in, arrays out."""
+"""Measurements of a cell or a trained model: arrays in, arrays out."""
 
 from analysis.depth_scales import DepthScales, depth_scales
 from analysis.error_surface import (

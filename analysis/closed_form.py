@@ -22,8 +22,8 @@ from models.state import ravel_coordinates
 
 
 def has_closed_form(cell: Cell, weights: Weights, state: State, drive: Drive) -> bool:
-    """Whether `closed_form` is the Jacobian of this cell's step: it says that it is elementwise, its state is made
-    of units, and the form gives what a directional derivative of the step gives at random numbers."""
+    """Tells whether `closed_form` is the Jacobian of this cell's step: it says that it is elementwise, its state is
+    made of units, and the form gives what a directional derivative of the step gives at random numbers."""
     if not (isinstance(cell, ProductCell) and cell.has_product_form() and cell.elementwise):
         return False
     coordinates = jax.tree.leaves(jax.eval_shape(cell.coordinates, state))

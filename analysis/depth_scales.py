@@ -1,4 +1,4 @@
-"""How far a tanh net carries a difference between two inputs, and a gradient: the two lengths of mean-field theory.
+"""The two lengths of mean-field theory: how far a tanh net carries a difference of two inputs, and a gradient.
 
 Two states of one net, of variance q each, with correlation c between them, have a step later the correlation
 

@@ -1,4 +1,4 @@
-"""How figures look: palette, settings, and the parts that they are put together from."""
+"""The look of the figures: palette, settings, and the parts that they are put together from."""
 
 import math
 import re

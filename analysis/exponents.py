@@ -1,4 +1,4 @@
-"""What a series of local growth rates says: exponents, their errors, and what follows from them."""
+"""Statistics of a series of local growth rates: exponents, their errors, and what follows from them."""
 
 from dataclasses import dataclass
 

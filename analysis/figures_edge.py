@@ -35,7 +35,7 @@ EXPONENTS = "PuOr_r"
 
 @dataclass(frozen=True)
 class Plane:
-    """What theory says over the plane: λ₁ `exponent [n, m]` at `sigma_w [n]`, `sigma_b [m]`, and the critical gain
+    """Mean-field theory over the plane: λ₁ `exponent [n, m]` at `sigma_w [n]`, `sigma_b [m]`, and the critical gain
     `edge [m]` at every σ_b."""
 
     sigma_w: Numbers
@@ -185,7 +185,7 @@ def frame(ax: Axes, theory: Plane) -> None:
 
 
 def draw_edge(ax: Axes, theory: Plane) -> None:
-    """Where χ = 1."""
+    """Draws the line χ = 1."""
     ax.plot(theory.edge, theory.sigma_b, color="black", lw=1.6)
 
 

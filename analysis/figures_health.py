@@ -54,7 +54,7 @@ def draw_heat_map(
 
 
 def edges(steps: Numbers) -> Numbers:
-    """Where columns centred on the steps begin and end."""
+    """Returns where columns centred on the steps begin and end."""
     if len(steps) == 1:
         return steps[0] + np.array([-0.5, 0.5])
     between = (steps[1:] + steps[:-1]) / 2

@@ -66,7 +66,7 @@ def perplexity_by_order(curves: Mapping[str, Mapping[str, ArrayLike]], *, split:
 
 
 def size_by_order(order: ArrayLike, size: ArrayLike, unseen: Mapping[str, ArrayLike]) -> Figure:
-    """How many different n-grams the training text holds, and the share of other texts' n-grams that it doesn't.
+    """Draws the number of different n-grams in the training text, and the share of other texts' n-grams it lacks.
 
     order, size [n]; `unseen` by split the shares [n] in 0 … 1.
     """

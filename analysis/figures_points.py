@@ -109,7 +109,7 @@ def fixed_points_in_axes(
 
 
 def bits_against_time(inputs: ArrayLike, targets: ArrayLike, outputs: ArrayLike) -> Figure:
-    """What a flip-flop net is shown and answers: one panel a bit, each array `[T, bits]`."""
+    """Draws the inputs and the outputs of a flip-flop net: one panel a bit, each array `[T, bits]`."""
     shape = np.shape(inputs)
     pulses: Numbers = checked("inputs", np.asarray(inputs, np.float64), "[T, bits]")
     wanted, given = demand_shape("targets", targets, shape), demand_shape("outputs", outputs, shape)

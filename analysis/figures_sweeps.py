@@ -335,7 +335,7 @@ def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def legend_of_crosses(figure: Figure) -> list[Artist]:
-    """What the crosses at an upper edge say, where there are any."""
+    """Explains the crosses at an upper edge, where there are any."""
     if not any(line.get_marker() == "x" for ax in figure.axes for line in ax.lines):
         return []
     return [Line2D([], [], color=GREY, marker="x", ms=4.5, ls="none", label="median above, or not finite")]

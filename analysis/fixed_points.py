@@ -129,7 +129,7 @@ def held(cell: Cell, params: Params, x: Array, start: State) -> Callable[[Array]
 def settle(
     cell: Cell, steps: int, params: Params, x: Array, vectors: Array, starts: State
 ) -> tuple[Array, Array, Array]:
-    """Where each start `[N, S]` ends, with its speed ‖r‖ `[N]` and slope ‖Jᵀr‖ / (‖r‖ max(1, ‖J‖)) `[N]`,
+    """Returns where each start `[N, S]` ends, with its speed ‖r‖ `[N]` and slope ‖Jᵀr‖ / (‖r‖ max(1, ‖J‖)) `[N]`,
     which is zero where no way leads down."""
 
     def one(given: tuple[Array, State]) -> tuple[Array, Array, Array]:

@@ -1,4 +1,5 @@
-"""Which number was the first that wasn't one: where in time, and in what, a sequence leaves floating point."""
+"""A search for the first number that isn't finite: when, and in which quantity, a sequence leaves floating
+point."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -71,7 +72,7 @@ def first_nonfinite(
     loss: Loss | None = None,
     state: State | None = None,
 ) -> FirstNonfinite | None:
-    """What first isn't finite when the cell runs over this batch; None where everything is.
+    """Finds what first isn't finite when the cell runs over this batch; None where everything is.
 
     Looked at in this order: the parameters, the state before the first step; then step by step the input, the
     drive, what the cell's `observe` shows (gates), the state, the output; with a `loss` of the final state

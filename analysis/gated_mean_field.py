@@ -39,7 +39,7 @@ FLOOR = 1e-10  # the least share of a variance that is new at a step, so that th
 
 @dataclass(frozen=True)
 class PopulationTheory:
-    """What the theory says of a cell: `variance [T]` is ⟨h_t²⟩ over units, `log_gradients [T]` the natural
+    """The theory's predictions for a cell: `variance [T]` is ⟨h_t²⟩ over units, `log_gradients [T]` the natural
     logarithm of ‖∂L/∂s_{T−k}‖ / ‖v‖ at lags k = 1 … T (root mean square over examples) for L = ⟨v, h_T⟩ with v
     random, h being what the cell exposes to its matrix."""
 

@@ -1,4 +1,4 @@
-"""How a loss reaches back in time."""
+"""Gradients of a loss in the states of earlier steps."""
 
 from collections.abc import Callable
 from functools import partial

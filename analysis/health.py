@@ -38,7 +38,7 @@ UNITS = frozenset({"hidden"})
 def health_arrays(
     cell: Cell, params: Params, xs: Float[Array, "T B D"], loss: Loss, *, directions: int = 8
 ) -> dict[str, Shaped[Array, "..."]]:
-    """What is measured, as arrays; to be jitted by the caller, for a loss knows parameters of its own.
+    """Measures the net's health, as arrays; to be jitted by the caller, for a loss knows parameters of its own.
 
     `loss` of the final state and outputs is the sum over the batch, as for `gradient_by_lag`. Gives `exponents
     [B]`, natural logarithm per step; `gradient_norms [T, B]`, row i for lag i + 1; `triangles_k [B, N, m, m]`,

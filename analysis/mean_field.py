@@ -163,7 +163,7 @@ def edge_of_chaos(sigma: Values) -> Numbers:
 def elman_deviations(
     cell: Cell, params: Params, xs: Float[Array, "T *batch D"]
 ) -> tuple[float, Float[np.ndarray, " T"]]:
-    """What the theory needs to know of an Elman net and its inputs: the gain σ_w, and the deviation of the
+    """Returns what the theory needs to know of an Elman net and its inputs: the gain σ_w, and the deviation of the
     drive at each step, `[T]`.
 
     σ_w² = H ⟨R_ij²⟩, which is g² for both `Gaussian(g)` and `Orthogonal(g)` at the start and 2H/(H + H) = 1

@@ -1,5 +1,5 @@
-"""How much each use of the parameters, step by step, has to do with the loss; and what sums up a gradient by
-lag."""
+"""The share of each use of the parameters, step by step, in the gradient of the loss; and what sums up a gradient
+by lag."""
 
 import math
 from collections.abc import Sequence

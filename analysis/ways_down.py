@@ -1,4 +1,4 @@
-"""Where a saddle leads: the ways along its most unstable direction, which end at what it stands between."""
+"""The ways down from a saddle along its most unstable direction, which end at what it stands between."""
 
 from functools import partial
 

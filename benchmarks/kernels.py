@@ -1,4 +1,4 @@
-"""Where the time of our LSTM goes: the kernels of XLA's program, timed by its own trace.
+"""The time of our LSTM by kernel: the kernels of XLA's program, timed by its own trace.
 
 `python -m benchmarks.kernels` measures, and puts it into the page. One core is given the share of the batch that
 one device has, and every kernel goes to one of four kinds: thin products (one a step), large products (one a block

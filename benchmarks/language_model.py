@@ -48,7 +48,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def ours(devices: int) -> Turn:
-    """What `python -m experiments language_model --preset zaremba_small` runs, metrics and all."""
+    """Runs what `python -m experiments language_model --preset zaremba_small` runs, metrics and all."""
     import jax
 
     jax.config.update("jax_num_cpu_devices", devices)

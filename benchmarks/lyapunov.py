@@ -43,7 +43,7 @@ def ours(k: int) -> Callable[[], np.ndarray]:
 
 
 def torch_loop(k: int, by_hand: bool) -> Callable[[], np.ndarray]:
-    """What is written in PyTorch from the textbook."""
+    """Measures the exponents in PyTorch by the loop of the textbook."""
     import torch  # pyright: ignore[reportMissingImports]
     from torch.func import jvp, vmap  # pyright: ignore[reportMissingImports]
 

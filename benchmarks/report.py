@@ -1,4 +1,4 @@
-"""What was measured as a page and a plot: dictionaries in, Markdown and a figure out."""
+"""The report of what was measured, as a page and a plot: dictionaries in, Markdown and a figure out."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -101,7 +101,7 @@ def ratios(record: dict[str, Any], way: str, family: str, peers: tuple[str, ...]
 
 
 def summary(record: dict[str, Any], way: str) -> list[str]:
-    """How many times as fast as its rivals ours is: geometric means and the worst row."""
+    """Sums up how many times as fast as its rivals ours is: geometric means and the worst row."""
     groups = {
         "best JAX peer as shipped": JAX_PEERS,
         "best JAX peer, sharded too": (*JAX_PEERS, *(f"{name}, sharded" for name in JAX_PEERS)),
@@ -121,7 +121,8 @@ def summary(record: dict[str, Any], way: str) -> list[str]:
 
 
 def costs(rows: list[dict[str, Any]]) -> list[str]:
-    """What forward and backward adds at its peak to the process's memory, and the first call's seconds."""
+    """Tabulates what forward and backward adds at its peak to the process's memory, and the first call's
+    seconds."""
     sizes = {
         f"{family} {size}": found
         for family in FAMILIES

@@ -1,4 +1,4 @@
-"""What every library is given to do: the same layer, the same weights, the same inputs."""
+"""The work that every library is given: the same layer, the same weights, the same inputs."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -62,7 +62,7 @@ class Work:
 
 
 class Layer(Protocol):
-    """What a library offers; each call waits until its result is there."""
+    """The functions that a library offers; each call waits until its result is there."""
 
     def forward(self) -> float:
         """The mean square of the outputs."""

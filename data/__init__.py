@@ -1,4 +1,4 @@
-"""Where batches come from: tasks made from a key, and examples read through one pipeline."""
+"""The sources of batches: tasks made from a key, and examples read through one pipeline."""
 
 from data.batch import Array, Batch, Batches
 from data.buckets import BucketBatches, bucket_batches

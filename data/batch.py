@@ -1,4 +1,4 @@
-"""What a training step is fed, and where it comes from. Axes: T time, B batch, D input."""
+"""Batches that a training step is fed, and their sources. Axes: T time, B batch, D input."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
     mask: Array  # [T, B] bool, True where the step is valid
 
     def batch_axes(self) -> Any:
-        """Which axis of each leaf is B, in the form of a batch."""
+        """The axis of each leaf that is B, in the form of a batch."""
         axes: Any = {"inputs": 1, "targets": min(self.targets.ndim - 1, 1), "mask": 1}
         return Batch(**axes)
 

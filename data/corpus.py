@@ -22,7 +22,7 @@ _MARKED = re.compile(r"^\s*<(?:s|bos|eos|/s)>|<(?:eos|/s|end)>\s*$", re.IGNORECA
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Which text, and what it is taken apart into."""
+    """The choice of a text, and of the units it is split into."""
 
     dir: Path | None = None
     """A text file, plain or gzipped, or a folder of them (train, valid, test by their names, else all are cut; the
@@ -102,8 +102,8 @@ def _refuse_shares(config: TextConfig, why: str, *, valid: bool = True) -> None:
 
 @dataclass(frozen=True)
 class Texts:
-    """What was read, not yet taken apart: by split, with a checksum of each file and the split's name for
-    people."""
+    """The text that was read, not yet split into units: by split, with a checksum of each file and the split's name
+    for people."""
 
     splits: Mapping[str, str | bytes]
     origin: Mapping[str, str]
@@ -112,7 +112,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Size:
-    """What was found in a split. `unknown` counts tokens that aren't in the vocabulary, the text's own <unk>
+    """Counts of a split. `unknown` counts tokens that aren't in the vocabulary, the text's own <unk>
     not; `characters` are those of the text, whatever its unit; `spelling` are the bits in which a model of
     characters spells what is unknown (`Speller`); `marked` lines bear an end mark of their own."""
 

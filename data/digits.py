@@ -38,7 +38,7 @@ def digits(split: str, *, permuted: bool = False) -> ArrayExamples:
 
 
 def digits_indices(split: str) -> np.ndarray:
-    """Which of scikit-learn's images a split holds, in rising order, [N] int64."""
+    """Returns the indices of scikit-learn's images that a split holds, in rising order, [N] int64."""
     if split not in ("train", *_PLACES):
         raise ValueError(f"split is {split!r}: it must be one of train, validation, test.")
     _, labels = _load()

@@ -1,4 +1,4 @@
-"""How long a batch is: what its examples are padded to."""
+"""The length of a batch: what its examples are padded to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +46,8 @@ def checked_steps(index: int, example: object, padding: int | Multiple | None) -
 
 
 def resolved_length(source: Source, length: int | Multiple | None, process_count: int) -> int | Multiple:
-    """What to pad to, with None resolved. Examples in memory are all looked at, so that none fails later."""
+    """Returns the length to pad to, with None resolved. Examples in memory are all looked at, so that none fails
+    later."""
     if isinstance(length, Multiple) and process_count > 1:
         raise ValueError(
             f"{length} gives each of {process_count} processes another length: name one number of steps."

@@ -1,4 +1,4 @@
-"""Where an iterator of Grain's stands, as text that can be saved beside a model."""
+"""The position of a Grain iterator, as text that can be saved beside a model."""
 
 import json
 from typing import Any, Generic, TypeVar

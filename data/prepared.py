@@ -52,7 +52,7 @@ def load_corpus(config: TextConfig) -> Corpus:
 
 
 class _Damaged(Exception):
-    """What was prepared isn't as it was written."""
+    """Raised where what was prepared isn't as it was written."""
 
 
 def _settings(config: TextConfig, texts: Texts) -> dict[str, Any]:
@@ -110,7 +110,8 @@ def _write(folder: Path, corpus: Corpus, settings: dict[str, Any], *, damaged: b
 
 
 def _read(folder: Path, settings: dict[str, Any], texts: Texts) -> Corpus:
-    """What `_write` wrote. Raises ValueError where it was prepared otherwise, `_Damaged` where it isn't whole."""
+    """Reads what `_write` wrote. Raises ValueError where it was prepared otherwise, `_Damaged` where it isn't
+    whole."""
     if not (folder / MANIFEST).is_file():
         raise ValueError(
             f"{folder} holds files, but no {MANIFEST}: name an empty or a prepared folder with --data.cache"
@@ -140,7 +141,7 @@ def _read(folder: Path, settings: dict[str, Any], texts: Texts) -> Corpus:
 
 
 def load_tokenizer(folder: Path, unit: str) -> Tokenizer:
-    """What `Corpus.save_tokenizer` wrote, in the cache or in a run's folder."""
+    """Reads what `Corpus.save_tokenizer` wrote, in the cache or in a run's folder."""
     vocabulary = Vocabulary.load(folder / "vocabulary.json")
     if unit == "bpe":
         return Pieces(vocabulary, (folder / "bpe.model").read_bytes())

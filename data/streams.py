@@ -29,7 +29,7 @@ class StreamBatch(NamedTuple):
     fresh: Array  # [B] bool
 
     def batch_axes(self) -> Any:
-        """Which axis of each leaf is B, in the form of a batch."""
+        """The axis of each leaf that is B, in the form of a batch."""
         axes: Any = {"inputs": 1, "targets": 1, "mask": 1, "fresh": 0}
         return StreamBatch(**axes)
 
@@ -110,7 +110,7 @@ class StreamBatches:
 
 
 def pairs(tokens: Ids, before: int | None = None) -> tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]:
-    """What is seen and what follows it, of the same length; `before` is seen before the first token.
+    """Returns what is seen and what follows it, of the same length; `before` is seen before the first token.
 
     Raises ValueError where nothing is left to predict.
     """

@@ -54,7 +54,7 @@ def write_splits(folder: Path, splits: Mapping[str, Int32[np.ndarray, "_"]]) -> 
 
 
 def read_splits(folder: Path, names: list[str]) -> dict[str, Int32[np.ndarray, "_"]]:
-    """What `write_splits` wrote, each split joined to one array [T]."""
+    """Reads what `write_splits` wrote, each split joined to one array [T]."""
     builder: Any = LocalText(data_dir=str(folder))
     return {
         name: np.concatenate([record["ids"] for record in builder.as_data_source(name)]) for name in names

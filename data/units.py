@@ -1,4 +1,4 @@
-"""What a text is taken apart into: characters, bytes, words, or pieces of words learned from it."""
+"""The units that a text is split into: characters, bytes, words, or pieces of words learned from it."""
 
 import codecs
 import io
@@ -25,7 +25,7 @@ class Tokenizer(Protocol):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What the numbers stand for."""
+        """The tokens that the numbers stand for."""
         ...
 
     def encode(self, text: str) -> Ids:
@@ -46,7 +46,7 @@ class Tokenizer(Protocol):
         ...
 
     def unknown(self, text: str) -> list[str]:
-        """What of a text the vocabulary doesn't hold, each once, in the text's order."""
+        """Returns what of a text the vocabulary doesn't hold, each once, in the text's order."""
         ...
 
     def left_out(self, text: str) -> list[str]:
@@ -121,7 +121,7 @@ class Bytes:
 
 @dataclass(frozen=True)
 class Words:
-    """What stands between white space, and a mark at the end of each line (an empty one too)."""
+    """Words between white space, and a mark at the end of each line (an empty one too)."""
 
     vocabulary: Vocabulary
 
@@ -252,7 +252,8 @@ class Pieces:
 
 
 def lines_of(text: str) -> Sequence[str]:
-    r"""What stands between line breaks (\n alone: a form feed ends no line); the last break begins no new one."""
+    r"""Returns what stands between line breaks (\n alone: a form feed ends no line); the last break begins no new
+    one."""
     lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 

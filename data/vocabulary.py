@@ -125,7 +125,8 @@ class Vocabulary:
     def bag_of_words(
         self, documents: Sequence[Int[np.ndarray, "_"]], *, binary: bool = False
     ) -> Float32[np.ndarray, "B V"]:
-        """How often each type stands in each of B documents, whatever the order; `binary`: whether it does."""
+        """Counts how often each type stands in each of B documents, whatever the order; `binary`: whether it
+        does."""
         bags = np.zeros((len(documents), len(self)), np.float32)
         for bag, document in zip(bags, documents, strict=True):
             self.decode(np.unique(document))
@@ -141,7 +142,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """What `save` wrote. Raises ValueError where it isn't there or is damaged."""
+        """Reads what `save` wrote. Raises ValueError where it isn't there or is damaged."""
         if not path.is_file():
             raise ValueError(
                 f"there is no vocabulary {path}: name the file that a run or a preparation has written"

@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
 
 
 def unknown(name: str, names: Sequence[str]) -> str:
-    """What to say of a name that isn't one of those."""
+    """Says what is wrong with a name that isn't one of those."""
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names[:-1])} and {names[-1]}."
     return f"unknown experiment {name!r}: {hint}"
@@ -114,7 +114,7 @@ def run(name: str, arguments: list[str]) -> int:
 
 
 def read_options(name: str, arguments: list[str]) -> Any:
-    """What the command line says of an experiment: its `config` and its `launch`."""
+    """Reads an experiment's options off the command line: its `config` and its `launch`."""
     import tyro
 
     from experiments.presets import default_config
@@ -242,8 +242,8 @@ def first_line(name: str) -> str:
 
 
 def raised_by_us(error: BaseException) -> bool:
-    """Whether a `raise` of our own did it, with a sentence for the user; any other, of Python in our own lines too,
-    is a fault and shows its traceback."""
+    """Tells whether a `raise` of our own did it, with a sentence for the user; any other, of Python in our own
+    lines too, is a fault and shows its traceback."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next

@@ -55,7 +55,7 @@ class Config:
 
     @property
     def sizes(self) -> Sizes:
-        """What the measurements take of it."""
+        """The part of it that the measurements read."""
         return Sizes(**vars(self))
 
 

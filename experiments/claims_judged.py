@@ -174,7 +174,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def smaller(a: np.ndarray, b: np.ndarray) -> str:
-    """Whether a is smaller than b: held, did not hold (it is larger, or both are the same), not decided."""
+    """Judges whether a is smaller than b: held, did not hold (it is larger, or both are the same), not decided."""
     low, high = difference(a, b)
     return HELD if high < 0 else FAILED if low > 0 or low == high else OPEN
 

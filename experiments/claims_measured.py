@@ -1,4 +1,4 @@
-"""What is measured for `claims`: four pieces, each arrays of several seeds."""
+"""Measurements for `claims`: four pieces, each arrays of several seeds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ CURVE = 10  # steps whose mean is a point of a curve of loss
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large and how many."""
+    """Sizes and numbers of what is measured."""
 
     seeds: int
     hidden_size: int
@@ -235,13 +235,13 @@ def gated(sizes: Sizes, devices: int) -> dict[str, np.ndarray]:
 
 
 def parameters(cell: Cell, inputs: int = 2) -> int:
-    """How many numbers a cell has to learn."""
+    """Counts the numbers that a cell has to learn."""
     shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), inputs))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
 def weights(cell: Cell, inputs: int = 2) -> int:
-    """How many of them stand in matrices."""
+    """Counts those of them that stand in matrices."""
     shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), inputs))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes) if leaf.ndim == 2)
 

@@ -1,4 +1,4 @@
-"""What is shown of `cliff`: the numbers in its table, and its figures, from the arrays of a run."""
+"""The results of `cliff`: the numbers in its table, and its figures, from the arrays of a run."""
 
 import math
 from collections.abc import Mapping
@@ -49,7 +49,8 @@ def summary(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
 
 
 def path_summary(losses: np.ndarray, norms: np.ndarray) -> dict[str, Any]:
-    """Where a path begins, how high it comes, where it ends (None where not finite), and its largest gradient."""
+    """Summarizes where a path begins, how high it comes, where it ends (None where not finite), and its largest
+    gradient."""
     return {
         "begins": float(losses[0]),
         "gradient_norm": finite_largest(norms),

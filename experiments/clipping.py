@@ -103,7 +103,7 @@ class Config:
         return self.order_cell if problem == "temporal_order" else self.adding_cell
 
     def task(self, problem: ProblemName) -> Task:
-        """Where its sequences come from."""
+        """The task that its sequences come from."""
         if problem == "temporal_order":
             return partial(temporal_order, length=self.order_length)
         return partial(adding, length=self.adding_length)

@@ -1,4 +1,4 @@
-"""What is shown of `clipping`: its table and figures, from the arrays of a run."""
+"""The results of `clipping`: its table and figures, from the arrays of a run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ SMOOTHED = 10  # steps whose mean is a point of a curve
 
 @dataclass(frozen=True)
 class Question:
-    """What a net is asked: how it is measured, and what the trivial answer loses."""
+    """The question put to a net: how it is measured, and what the trivial answer loses."""
 
     title: str
     measure: Measure
@@ -44,17 +44,17 @@ QUESTIONS: dict[ProblemName, Question] = {
 
 
 def diverged(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which nets ended beyond floating point, or above twice the loss of the trivial answer: `[R, N]`."""
+    """Marks the nets that ended beyond floating point, or above twice the loss of the trivial answer: `[R, N]`."""
     return arrays["held_out"] > 2 * QUESTIONS[problem].trivial
 
 
 def learnt(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which nets ended below half the loss of the trivial answer: `[R, N]`."""
+    """Marks the nets that ended below half the loss of the trivial answer: `[R, N]`."""
     return arrays["held_out"] < 0.5 * QUESTIONS[problem].trivial
 
 
 def stopped(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which nets weren't finite to the end: `[R, N]`."""
+    """Marks the nets that weren't finite to the end: `[R, N]`."""
     return arrays["steps"] < arrays["loss"].shape[-1]
 
 

@@ -37,7 +37,8 @@ def images(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fresh_net(key: Key, pixels: int, size: int, gain: Array, bias: Array) -> Params:
-    """How an image is written into the state, the net, how the answer is read: all Gaussian, scaled by fan-in."""
+    """Draws what writes an image into the state, the net, and what reads the answer: all Gaussian, scaled by
+    fan-in."""
     write, r, b, read = jax.random.split(key, 4)
     return {
         "write": jax.random.normal(write, (pixels, size)) / pixels**0.5,

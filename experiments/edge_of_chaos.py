@@ -174,7 +174,8 @@ def trained_accuracy(config: Config, length: int, devices: int = 1) -> dict[str,
 
 
 def columns(config: Config, folder: Path) -> dict[str, np.ndarray]:
-    """What was measured and what theory says at every point of the plane, `[n, m]`; `accuracy [n, m, lengths]`."""
+    """Returns what was measured and what theory says at every point of the plane, `[n, m]`;
+    `accuracy [n, m, lengths]`."""
     found = read_arrays(folder, "exponents")["measured"]
     trained = [read_arrays(folder, f"trained_{length}")["accuracy"] for length in config.lengths]
     accuracies = np.stack(trained, axis=-1)

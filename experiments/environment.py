@@ -1,4 +1,4 @@
-"""Where a run runs: versions, devices, commit."""
+"""The environment of a run: versions, devices, commit."""
 
 import importlib.metadata
 import os
@@ -21,7 +21,7 @@ FIELDS |= {"cpu_count": int | None, "commit": str | None}
 
 
 def cores() -> int:
-    """How many this process may use, which in a container may be fewer than there are."""
+    """Counts the cores that this process may use, which in a container may be fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

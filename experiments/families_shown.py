@@ -1,4 +1,4 @@
-"""What `families` tells and draws: a row a model, texts drawn from them, figures."""
+"""The results of `families`: a row a model, texts drawn from them, figures."""
 
 import math
 from pathlib import Path
@@ -42,8 +42,8 @@ def scores(model: Model, corpus: Corpus) -> dict[str, float | int]:
 
 
 def summary_arrays(models: list[Model], corpus: Corpus, split: str) -> dict[str, np.ndarray]:
-    """What the figures need of all models together: `perplexity|NAME`, `order|NAME`, loss by frequency; the last of
-    them is the `mixture`."""
+    """Collects what the figures need of all models together: `perplexity|NAME`, `order|NAME`, loss by frequency;
+    the last of them is the `mixture`."""
     vocabulary = corpus.tokenizer.vocabulary
     found = {f"perplexity|{model['name']}": np.array(perplexity(model, split)) for model in models}
     for model in models:

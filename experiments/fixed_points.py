@@ -80,7 +80,7 @@ class Config(TrainingConfig):
 
 
 def state_size(layer: Cell, input_size: int) -> int:
-    """How many numbers are in the state, S."""
+    """The number of numbers in the state, S."""
     params = jax.eval_shape(lambda: layer.init(jax.random.key(0), input_size))
     return jax.eval_shape(lambda p: ravel_state(layer.initial_state(p))[0], params).shape[0]
 
@@ -139,7 +139,7 @@ def main(config: Config, run: Run) -> str:
 
 
 def format_table(config: Config, test: Mapping[str, float], arrays: Mapping[str, np.ndarray]) -> str:
-    """What was found, and a row for each stable point."""
+    """Writes what was found, and a row for each stable point."""
     found, width = counts(arrays), max(len("pattern"), config.bits)
     name = config.network.describe(config.cell)
     lines = [

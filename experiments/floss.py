@@ -27,7 +27,7 @@ MEASURED = 16  # held-out sequences along which exponents and gradients are meas
 
 @dataclass(frozen=True)
 class Floss:
-    """When and how exponents are pushed to zero."""
+    """The schedule and strength by which exponents are pushed to zero."""
 
     trajectories: int = 1
     """Sequences of each batch, on each device, along which they are measured."""
@@ -87,7 +87,7 @@ class Flossing:
 
 
 def measure(layer: Cell, problem: Problem, params: Params) -> dict[str, np.ndarray]:
-    """What flossing is after, of one net on held-out sequences: `exponents [N, S]`, all of them, in double
+    """Measures what flossing is after, of one net on held-out sequences: `exponents [N, S]`, all of them, in double
     precision, and `gradient_norms [T, N]` of the last step's loss at lags 1 … T."""
     batch = few(problem.data.test()[0], MEASURED)
     own = params["params"]["recurrent"]["cell"]

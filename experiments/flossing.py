@@ -133,7 +133,7 @@ class Config:
         return parse_cell(self.cell, self.hidden_size)
 
     def k(self, task: TaskName) -> int:
-        """How many exponents are flossed for a task."""
+        """Returns the number of exponents flossed for a task."""
         if self.exponents is None:
             return self.hidden_size if task == "delayed_recall" else max(1, self.hidden_size // 4)
         return self.exponents[self.tasks.index(task) if len(self.exponents) > 1 else 0]
@@ -163,8 +163,9 @@ class Config:
 
 
 def goal_of(config: Config, task: TaskName) -> Goal:
-    """When a task counts as solved: adding and delayed recall at an error of 0.01, as in `long_memory`; copy when
-    nine of ten symbols are recalled, for the 99 of 100 asked for there are out of a tanh net's reach here."""
+    """Returns when a task counts as solved: adding and delayed recall at an error of 0.01, as in `long_memory`;
+    copy when nine of ten symbols are recalled, for the 99 of 100 asked for there are out of a tanh net's reach
+    here."""
     if task == "delayed_recall":
         problem = partial(delayed_recall.problem, length=config.recalled)
         return Goal(problem, "mean_square_error", 0.01, high=False)
@@ -173,7 +174,7 @@ def goal_of(config: Config, task: TaskName) -> Goal:
 
 @dataclass(frozen=True)
 class Stage:
-    """What `train_model` reads of a config."""
+    """The part of a config that `train_model` reads."""
 
     seed: int
     loop: LoopConfig

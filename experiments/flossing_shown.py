@@ -1,4 +1,4 @@
-"""What is shown of `flossing`: its figures, from the arrays of a run."""
+"""The figures of `flossing`, from the arrays of a run."""
 
 from pathlib import Path
 from typing import Any

@@ -60,7 +60,7 @@ class Config:
         self.sampling()
 
     def sampling(self, never: tuple[int, ...] = ()) -> Sampling:
-        """How tokens are drawn. Raises ValueError for numbers outside their ranges."""
+        """Builds the rule by which tokens are drawn. Raises ValueError for numbers outside their ranges."""
         return Sampling(self.temperature, self.top_k, self.top_p, never)
 
 

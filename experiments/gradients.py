@@ -153,7 +153,7 @@ def images_of(split: str, config: Config) -> ArrayExamples:
 def measure(
     cell: Cell, model: SequenceClassifier, params: Params, images: Any, labels: Any, trajectories: int
 ) -> dict[str, np.ndarray]:
-    """What is measured of one net: images `[T, N, 1]`, labels `[N]`.
+    """Measures one net: images `[T, N, 1]`, labels `[N]`.
 
     `gradient_norms [T, N]` at lags 1 … T; `log_singular_values [M, T, S]` of the products over each lag along the
     first M = `trajectories` images; `eigenvalues [T, S]` of the step Jacobians along the first; `exponents [M, S]`

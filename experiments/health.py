@@ -43,8 +43,8 @@ def health_probe(
     config: HealthConfig,
     method: str = "__call__",
 ) -> Probe | None:
-    """What `fit` is to ask for, on the longest sequences of a batch; None where nothing is asked for. `method` of
-    the model makes the answer that is measured."""
+    """Builds what `fit` is to ask for, on the longest sequences of a batch; None where nothing is asked for.
+    `method` of the model makes the answer that is measured."""
     if not config.every:
         return None
     check_health(cell, config)
@@ -127,7 +127,7 @@ def heat_map(records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Series:
-    """What a figure of health is drawn from: columns over training `[n]`, tables `[n, K]`."""
+    """The series that a figure of health is drawn from: columns over training `[n]`, tables `[n, K]`."""
 
     step: np.ndarray
     exponent: np.ndarray
@@ -184,7 +184,8 @@ def incident_sentence(report: Mapping[str, Any]) -> str:
 def explainer(
     cell: Cell, model: nn.Module, measure: Measured, method: str = "__call__"
 ) -> Callable[[TrainState, Any], dict[str, Any]]:
-    """What `fit` asks where a loss or gradient isn't finite: `first_nonfinite` of that batch, as JSON holds it."""
+    """Builds what `fit` asks where a loss or gradient isn't finite: `first_nonfinite` of that batch, as JSON holds
+    it."""
     inside = Inside(model, measure, method)
 
     def explain(state: TrainState, batch: Any) -> dict[str, Any]:

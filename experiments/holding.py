@@ -58,7 +58,7 @@ def hold(folder: Path) -> None:
 
 
 def holder(folder: Path) -> str:
-    """Who holds a folder, as `process 12 on HOST`; empty where nobody does."""
+    """Names who holds a folder, as `process 12 on HOST`; empty where nobody does."""
     try:
         with (folder / LOCK).open("rb") as file:
             try:

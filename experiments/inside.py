@@ -85,7 +85,7 @@ class Inside:
 
 
 def is_recurrence(context: nn.module.InterceptorContext) -> bool:
-    """Whether a call that is under way is that of a model's cell."""
+    """Tells whether a call that is under way is that of a model's cell."""
     return isinstance(context.module, Recurrent) and context.method_name == "__call__"
 
 

@@ -1,4 +1,4 @@
-"""What a run's folder says of itself."""
+"""A summary of a run's folder."""
 
 import importlib
 from pathlib import Path

@@ -133,7 +133,7 @@ def array_name(expression: str) -> str:
 
 
 def train_and_measure(config: Config, run: Run, expression: str) -> dict[str, Any]:
-    """What is measured of one net before and after training, `MOMENT|NAME`."""
+    """Trains one net; returns what is measured before and after, `MOMENT|NAME`."""
     problem, cell = config.problem(), config.cell(expression)
     model, validation = config.model(expression, problem), problem.data.validation()
     along = jnp.asarray(held_out_inputs(problem, config.trajectories))

@@ -1,4 +1,4 @@
-"""What `jacobian_spectra` measures of one net along its held-out sequences."""
+"""Measurements of `jacobian_spectra`, of one net along its held-out sequences."""
 
 from typing import Any
 

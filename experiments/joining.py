@@ -1,4 +1,5 @@
-"""How the processes of a run meet, and how they leave: together, or at once with a sentence where one is lost."""
+"""The meeting of the processes of a run, and their leaving: together, or at once with a sentence where one is
+lost."""
 
 import ctypes
 import os
@@ -63,7 +64,7 @@ def as_one(processes: Processes, compute: Callable[[], int], refused: Callable[[
 
 
 def known_to_jax(error: Exception) -> bool:
-    """Whether an error comes from JAX's runtime: a status, in capitals, before the message."""
+    """Tells whether an error comes from JAX's runtime: a status, in capitals, before the message."""
     return re.match(r"[A-Z_]{5,}: ", str(error)) is not None
 
 
@@ -113,7 +114,7 @@ def check_free(coordinator: str) -> None:
 
 @contextmanager
 def quiet_unless_first() -> Iterator[None]:
-    """What all would print is printed once."""
+    """Keeps all processes but the first from printing."""
     if first():
         yield
         return

@@ -25,7 +25,7 @@ from train import LoopConfig, OptimizerConfig
 
 @dataclass(frozen=True)
 class WordTraining(TextTraining):
-    """How models of words are trained."""
+    """The training of models of words."""
 
     hidden_size: int = 128
     """Units of the cell, H."""

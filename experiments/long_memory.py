@@ -44,7 +44,7 @@ class Goal:
     high: bool  # whether more is better
 
     def reached(self, evaluation: Mapping[str, float]) -> bool:
-        """Whether an evaluation solves the task."""
+        """Tells whether an evaluation solves the task."""
         value = evaluation[self.metric]
         return value > self.bound if self.high else value < self.bound
 
@@ -107,14 +107,15 @@ class Config:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one net: the steps it was trained, whether they solved the task, its best evaluation."""
+    """The outcome of training one net: the steps it was trained, whether they solved the task, its best
+    evaluation."""
 
     solved: bool
     steps: int
     best: float
 
     def done(self, steps: int) -> bool:
-        """Whether training for so many steps would add nothing."""
+        """Tells whether training for so many steps would add nothing."""
         return self.solved or self.steps >= steps
 
 
@@ -169,7 +170,7 @@ def train_one(config: Config, run: Run, task: TaskName, cell: str, length: int) 
 
 
 def outcome_of(folder: Path, goal: Goal) -> Outcome:
-    """What became of the net that was trained in a folder, by its metrics."""
+    """Reads the outcome of the net that was trained in a folder off its metrics."""
     record = training_record(folder)
     values = record[f"validation/{goal.metric}"]
     return Outcome(

@@ -114,7 +114,7 @@ def to_double(leaf: Array) -> Array:
 def spectrum(
     config: Config, cell: Cell, params: Params, xs: Array, state: Any = None
 ) -> dict[str, np.ndarray]:
-    """What is kept of a spectrum: its fields, the running estimates of the leading exponents alone."""
+    """Returns what is kept of a spectrum: its fields, the running estimates of the leading exponents alone."""
     found = lyapunov_spectrum(
         cell, params, xs, state, k=config.leading, warmup=config.settling, qr_every=QR_EVERY
     )

@@ -1,4 +1,4 @@
-"""What is shown of `lyapunov`: its table and figures, from the arrays of a run."""
+"""The results of `lyapunov`: its table and figures, from the arrays of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def random_columns(config: Config, folder: Path, noise: float) -> dict[str, np.ndarray]:
-    """What the random nets of one noise gave, a number a gain: `[n]` each; `exponents [n, k]`."""
+    """Collects the results of the random nets of one noise, a number a gain: `[n]` each; `exponents [n, k]`."""
     gains = sorted(config.gains)
     found = [read_arrays(folder, random_name(noise, gain)) for gain in gains]
     names = ("exponents", "kaplan_yorke", "entropy_rate", "total", "sum_gap", "lost")
@@ -54,7 +54,7 @@ def theory_columns(config: Config, noise: float, gains: np.ndarray) -> dict[str,
 
 
 def trained_columns(config: Config, folder: Path, expression: str) -> dict[str, np.ndarray]:
-    """What one cell gave, a number a moment: `[n]` each; the exponents `[n, k]`."""
+    """Collects the results of one cell, a number a moment: `[n]` each; the exponents `[n, k]`."""
     moments = config.moments()
     found = [read_arrays(folder, trained_name(expression, moment)) for moment in moments]
     columns = {name: np.array([one[name] for one in found]) for name in found[0] if "|running" not in name}

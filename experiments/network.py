@@ -42,7 +42,7 @@ METHOD_HELP = (
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What is built of a cell, and how it goes through time."""
+    """The network built of a cell, and its method through time."""
 
     depth: int = 1
     """Layers of the cell, one upon the other."""
@@ -129,7 +129,7 @@ def ways(cell: Cell, *, masked: bool = True) -> list[WayName]:
 
 
 def goes(cell: Cell, method: WayName, *, masked: bool = True) -> bool:
-    """Whether a cell can go that way: it is asked to, without computing anything."""
+    """Tells whether a cell can go that way: it is asked to, without computing anything."""
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 2))
     xs, mask = jnp.zeros((3, 2, 2)), jnp.ones((3, 2), bool) if masked else None
     try:
@@ -140,7 +140,7 @@ def goes(cell: Cell, method: WayName, *, masked: bool = True) -> bool:
 
 
 def refusal(method: WayName, expression: str, cell: Cell, hidden_size: int) -> str:
-    """What to say of a method that a cell can't go: the cells that can, and the methods that this one can."""
+    """Says why a cell can't go by a method: the cells that can, and the methods that this one can."""
     others = [name for name in CELLS if goes(parse_cell(name, hidden_size), method)]
     return (
         f"--method {method} can't run the cell {expression}: of the cells here it runs {', '.join(others)}; "

@@ -12,7 +12,7 @@ POLICY = ("loop.nonfinite", "loop.rollbacks")
 
 
 def describe(name: str, config: Any) -> dict[str, Any]:
-    """What config.json holds: the experiment's name and its config, every default resolved."""
+    """Returns what config.json holds: the experiment's name and its config, every default resolved."""
     return {"experiment": name, "config": json.loads(json.dumps(dataclasses.asdict(config), default=str))}
 
 

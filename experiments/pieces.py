@@ -1,4 +1,4 @@
-"""What a run computes piece by piece, so that a resumed one does nothing again."""
+"""Results that a run computes piece by piece, so that a resumed one does nothing again."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -32,7 +32,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Data:
-    """Where the batches of a problem come from."""
+    """The sources of a problem's batches."""
 
     train: Callable[[int, int], Batches]  # of a seed and a batch size
     validation: Callable[[], list[Batch]]
@@ -42,7 +42,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is asked of a model.
+    """The question put to a model.
 
     `classes` counts the numbers in an answer, one answer a sequence or, with `each_step`, one a step. `metric`, one
     of what `measure` gives, is drawn and reported beside `baseline`, what the `trivial` answer reaches.

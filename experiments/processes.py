@@ -62,24 +62,25 @@ class Helped(Exception):
 
 
 def several() -> int:
-    """How many processes share the run; asked of JAX's service, for its devices must not be looked at too early."""
+    """Returns the number of processes that share the run; asked of JAX's service, for its devices must not be
+    looked at too early."""
     return service().num_processes if jax.distributed.is_initialized() else 1
 
 
 def first() -> bool:
-    """Whether this process is the one that writes."""
+    """Tells whether this process is the one that writes."""
     return not jax.distributed.is_initialized() or service().process_id == 0
 
 
 class Share(TypedDict):
-    """Which of how many parts of every batch."""
+    """One of several equal parts of every batch."""
 
     process_index: int
     process_count: int
 
 
 def mine() -> Share:
-    """Which share of the data is this process's."""
+    """Returns this process's share of the data."""
     return Share(process_index=service().process_id if several() > 1 else 0, process_count=several())
 
 
@@ -90,7 +91,8 @@ def only_first_goes_on() -> None:
 
 
 def from_first(compute: Callable[[], T]) -> T:
-    """What `compute` gives in the first process, in terms of JSON, in all of them; its ValueError likewise."""
+    """Returns what `compute` gives in the first process, in terms of JSON, in all of them; its ValueError
+    likewise."""
     if several() == 1:
         return compute()
     key = next_key()
@@ -142,7 +144,7 @@ _scratch: list[tempfile.TemporaryDirectory] = []
 
 
 def scratch_folder() -> Path:
-    """Where a process that isn't the first leaves what it would write; gone when the process is."""
+    """Makes the folder where a process that isn't the first writes; gone when the process is."""
     _scratch.append(tempfile.TemporaryDirectory(prefix="unroll-"))
     return Path(_scratch[-1].name)
 
@@ -163,7 +165,8 @@ def next_key() -> str:
 
 
 def service() -> Any:
-    """What JAX knows of the processes before it knows its devices. Orbax asks it too: there is no other door."""
+    """Returns what JAX knows of the processes before it knows its devices. Orbax asks it too: there is no other
+    door."""
     from jax._src import distributed
 
     return distributed.global_state

@@ -27,7 +27,7 @@ BEGINNINGS = {LOCK, "environment.json", "environment.tmp", "config.tmp"}
 
 @dataclass(frozen=True)
 class Launch:
-    """Where a run stands, apart from what it computes."""
+    """The folder and the devices of a run, apart from what it computes."""
 
     run_dir: Path | None = None
     """Folder of this run; runs/NAME/TIME-HASH by default."""
@@ -229,7 +229,7 @@ def newest_unfinished(name: str) -> Path:
 
 
 def started(folder: Path) -> tuple[datetime, str]:
-    """When a run was started first or, where it doesn't say, the beginning of time; and its name."""
+    """Returns when a run was started first or, where it doesn't say, the beginning of time; and its name."""
     try:
         return datetime.fromisoformat(environments(folder)[0]["started"]), folder.name
     except (ValueError, KeyError, IndexError, TypeError):

@@ -28,7 +28,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote. Raises ValueError where it isn't JSON any more."""
+    """Reads what `write_json` wrote. Raises ValueError where it isn't JSON any more."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -55,7 +55,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def environments(folder: Path) -> list[dict[str, Any]]:
-    """Where a run was begun, and where it was gone on with each time. Raises ValueError for anything else."""
+    """Reads the environments in which a run was begun and resumed. Raises ValueError for anything else."""
     path = folder / "environment.json"
     if not path.is_file():
         raise ValueError(f"{folder} has no environment.json: put there that of a run on as many devices")
@@ -72,7 +72,7 @@ def is_environment(found: Any) -> bool:
 
 
 def read_results(folder: Path) -> dict[str, Any] | None:
-    """What a finished run found, nested names joined by dots; None of an unfinished one.
+    """Reads what a finished run found, nested names joined by dots; None of an unfinished one.
 
     Raises ValueError where the file isn't what a run writes.
     """
@@ -86,7 +86,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
 
 
 def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
-    """What `write_arrays` wrote. Raises ValueError where it isn't there."""
+    """Reads what `write_arrays` wrote. Raises ValueError where it isn't there."""
     path = folder / "arrays" / f"{name}.npz"
     if not path.is_file():
         raise ValueError(

@@ -29,7 +29,7 @@ NETS = "nets"  # the axis over whose devices they are shared
 
 @dataclass(frozen=True)
 class Course:
-    """What the nets have in common; equal courses are compiled once.
+    """The options that the nets have in common; equal courses are compiled once.
 
     The batches of step i are `task(fold_in(key, i), batch_size)` with a key made from the net's seed: nets of
     one seed begin with the same parameters and see the same data. The rate of `optimizer` is a factor on each

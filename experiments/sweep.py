@@ -146,7 +146,7 @@ def folder_of(given: Sweep, options: Sequence[str]) -> Path:
 
 
 def described(given: Sweep, options: Sequence[str]) -> dict[str, Any]:
-    """What config.json says of a sweep."""
+    """Returns what config.json says of a sweep."""
     grid = {key: list(values) for key, values in read_grid(given.grid).items()}
     config = {"experiment": given.experiment, "grid": grid, "seeds": given.seeds, "options": list(options)}
     return {"experiment": "sweep", "config": config}

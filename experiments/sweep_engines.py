@@ -1,4 +1,4 @@
-"""Who runs the runs of a sweep: processes of this machine, or Ray Tune on whatever machines it has."""
+"""Engines that run the runs of a sweep: processes of this machine, or Ray Tune on whatever machines it has."""
 
 import contextlib
 import os

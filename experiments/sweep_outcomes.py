@@ -1,4 +1,4 @@
-"""What came of a sweep: a table, arrays, a figure, of one result of every run."""
+"""The outcomes of a sweep: a table, arrays, a figure, of one result of every run."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +64,8 @@ def read_outcomes(jobs: Sequence[Job], metric: str | None) -> tuple[str, dict[Jo
 
 
 def default_metric(results: Mapping[str, float]) -> str:
-    """What an experiment has a baseline for, else the perplexity of the last split, else its first number."""
+    """Chooses what an experiment has a baseline for, else the perplexity of the last split, else its first
+    number."""
     asked = [f"test.{key.removeprefix('baseline.')}" for key in results if key.startswith("baseline.")]
     perplexities = [f"{split}.perplexity" for split in ("test", "valid")]
     return next((key for key in [*asked, *perplexities, *results] if key in results), "")
@@ -174,6 +175,6 @@ def is_number(text: str) -> bool:
 
 
 def wide(values: np.ndarray) -> bool:
-    """Whether numbers ask for a logarithmic axis."""
+    """Tells whether numbers ask for a logarithmic axis."""
     finite = values[np.isfinite(values)]
     return bool(len(finite) and finite.min() > 0 and finite.max() >= 8 * finite.min())

@@ -1,4 +1,4 @@
-"""What a sweep consists of: a run for every combination of the grid's values and every seed."""
+"""The plan of a sweep: a run for every combination of the grid's values and every seed."""
 
 import dataclasses
 import importlib
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def log(self) -> Path:
-        """What it says, every time it is run."""
+        """The file of what it says, every time it is run."""
         return self.folder.parent.parent / "logs" / f"{self.folder.name}.txt"
 
     def command(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What experiments on text share: the corpus that a config names, whether it is still the same, and prompts."""
+"""Shared by the experiments on text: the corpus that a config names, whether it is still the same, and prompts."""
 
 import hashlib
 import json

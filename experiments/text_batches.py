@@ -99,7 +99,7 @@ def training_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> StreamBatches | BucketBatches:
-    """What is trained on; `length` is for streams, `seed` for the order of lines."""
+    """Returns what is trained on; `length` is for streams, `seed` for the order of lines."""
     share = {"process_index": process_index, "process_count": process_count}
     if reading == "stream":
         return stream(corpus, "train", rows, length, **share)
@@ -128,7 +128,7 @@ def line_pieces(corpus: Corpus, split: str, rows: int) -> list[Piece]:
 
 
 def held_out(corpus: Corpus, split: str, reading: Reading, rows: int, length: int) -> list[WholeText]:
-    """What to evaluate on: the whole split as rows of running text, or its lines from states of zero."""
+    """Returns what to evaluate on: the whole split as rows of running text, or its lines from states of zero."""
     if reading == "stream":
         return [whole_text(stream(corpus, split, rows, length))]
     return [piece.text for piece in line_pieces(corpus, split, rows)]

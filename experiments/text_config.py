@@ -57,7 +57,7 @@ class SampledInputs:
 
     @property
     def used(self) -> bool:
-        """Whether there is any."""
+        """True where there is any."""
         return self.schedule != "none"
 
     def share(self, step: Array) -> Array:
@@ -148,7 +148,7 @@ class TextTraining:
         check_same_text(folder, self.data)
 
     def resolved(self, batches_per_epoch: int) -> tuple[LoopConfig, OptimizerConfig]:
-        """How long to train and at which rate, the length of an epoch being known."""
+        """Resolves how long to train and at which rate, the length of an epoch being known."""
         loop, optimizer = self.loop, self.optimizer
         if self.reading == "lines":
             # Batches of one dispatch are padded to one length: one each, or there would be no use in buckets.

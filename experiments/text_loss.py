@@ -1,4 +1,4 @@
-"""What training a language model makes small, and what it is evaluated by."""
+"""The training loss of a language model, and what it is evaluated by."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -15,7 +15,7 @@ from train import SumCount, cross_entropy
 
 
 class Counted(NamedTuple):
-    """What scheduled sampling carries from batch to batch: the state, and how many batches a row has behind it,
+    """The carry of scheduled sampling from batch to batch: the state, and how many batches a row has behind it,
     `[B]`."""
 
     state: State
@@ -32,7 +32,7 @@ class StreamLoss:
     sampled: SampledInputs = field(default_factory=SampledInputs)
 
     def first_carry(self, params: Params, rows: int) -> State | Counted:
-        """What is carried into the first batch."""
+        """Returns what is carried into the first batch."""
         state = initial_carry(self.model, params, (rows,))
         return Counted(state, jnp.zeros(rows, jnp.int32)) if self.sampled.used else state
 

@@ -1,4 +1,4 @@
-"""What is measured of a trained language model: losses token by token, and gradients by lag."""
+"""Measurements of a trained language model: losses token by token, and gradients by lag."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +26,7 @@ class WholeText(NamedTuple):
     mask: Any  # [n, T, B] bool
 
     def batch_axes(self) -> Any:
-        """Which axis of each leaf is B."""
+        """The axis of each leaf that is B."""
         return WholeText(*(2,) * len(self))
 
     def filled_up(self, size: int) -> "WholeText":

@@ -82,13 +82,13 @@ def train_text_model(
 def first_state(
     config: TextModelConfig, model: LanguageModel, params: Params, optimizer: OptimizerConfig
 ) -> TrainState:
-    """Where training begins; of a checkpoint, the form."""
+    """Makes the state that training begins with; of a checkpoint, the form."""
     carry = StreamLoss(model, config.loss_per, config.sampled_inputs).first_carry(params, config.batch_size)
     return create_state(params, optimizer, jax.random.key(config.seed), carry)
 
 
 def text_probe(config: TextModelConfig, model: LanguageModel, corpus: Corpus) -> Probe | None:
-    """What measures the net's health, where that is asked for: on `length` tokens from so many places of the
+    """Builds what measures the net's health, where that is asked for: on `length` tokens from so many places of the
     validation text, always the same, from states of zero."""
     health = config.loop.health
     if not health.every:
@@ -102,8 +102,8 @@ def text_probe(config: TextModelConfig, model: LanguageModel, corpus: Corpus) ->
 
 
 def sharing(rows: int, devices: int) -> int:
-    """How many of the devices share a batch: as many as its rows divide over, for a carried state has no room for
-    rows that are none. Where that isn't all, says so."""
+    """Returns the number of devices that share a batch: as many as its rows divide over, for a carried state has no
+    room for rows that are none. Where that isn't all, says so."""
     chosen = max(count for count in range(1, devices + 1) if rows % count == 0)
     if chosen < devices:
         print(f"{rows} rows are shared by {chosen} of {devices} devices, over which they divide", flush=True)

@@ -1,4 +1,4 @@
-"""What the experiments that train language models tell at the end: perplexities, what they depend on, a sample."""
+"""The report of experiments that train language models: perplexities, what they depend on, a sample."""
 
 import itertools
 import math
@@ -71,7 +71,7 @@ def scores(losses: np.ndarray, corpus: Corpus, split: str) -> dict[str, float | 
 
 
 def ngram_perplexities(corpus: Corpus, splits: list[str]) -> dict[str, float]:
-    """What a 3-gram model with modified Kneser–Ney smoothing reaches on each split."""
+    """Measures a 3-gram model with modified Kneser–Ney smoothing on each split."""
     vocabulary = corpus.tokenizer.vocabulary
     counts = NgramCounts.of(corpus.splits["train"], len(vocabulary), ORDER, vocabulary.end_id)
     model = smoothed(counts, "kneser_ney")
@@ -87,7 +87,8 @@ def measures(
     before: Params,
     after: Params,
 ) -> dict[str, np.ndarray]:
-    """What the figures are drawn from: by position, by frequency, gradients by lag before and after training."""
+    """Measures what the figures are drawn from: by position, by frequency, gradients by lag before and after
+    training."""
     vocabulary = corpus.tokenizer.vocabulary
     seen, following = pairs(corpus.split(split), vocabulary.end_id)
     found = {

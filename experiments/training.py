@@ -1,4 +1,4 @@
-"""What the experiments that train share: options, objectives, training from first to last step."""
+"""Shared by the experiments that train: options, objectives, training from first to last step."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +71,7 @@ class TrainingConfig:
         self.optimizer.lasting(self.loop.steps)
 
     def layer(self) -> Cell:
-        """What is built of the cell."""
+        """The layer built of the cell."""
         return self.network.build(self.cell, self.hidden_size)
 
 

@@ -1,4 +1,4 @@
-"""What is computed: cells, their way through time, and models made of them."""
+"""Models: cells, their way through time, and models made of them."""
 
 from models.bidirectional import Backward, Bidirectional, Directions
 from models.cell import Cell, LinearCell, ProductCell

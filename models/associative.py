@@ -16,7 +16,7 @@ Affine = tuple[State, State]
 
 
 def can_associate(cell: Cell, mask: Array | None) -> bool:
-    """Whether the cell is linear in its state; one with a full matrix only where no step is masked."""
+    """Tells whether the cell is linear in its state; one with a full matrix only where no step is masked."""
     return isinstance(cell, LinearCell) or (is_linear_elman(cell) and mask is None)
 
 

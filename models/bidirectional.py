@@ -33,7 +33,7 @@ class Backward(Layer):
 
     @property
     def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Where the cell does."""
+        """True where the cell couples a batch."""
         return self.cell.couples_batch
 
     def init(self, key: Key, input_size: int) -> Params:
@@ -110,7 +110,7 @@ class Bidirectional(Layer):
 
     @property
     def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Where one of the cells does."""
+        """True where one of the cells couples a batch."""
         return any(cell.couples_batch for cell in self.cells())
 
     def init(self, key: Key, input_size: int) -> Params:

@@ -59,13 +59,13 @@ class Cell:
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
-        """What the steps use, made once a sequence: an orthogonal matrix from its parametrisation, say, or a
+        """Makes what the steps use, once a sequence: an orthogonal matrix from its parametrisation, say, or a
         dropout mask that stays the same through time. The default: the parameters as they are."""
         return params
 
     def drive(self, weights: Weights, x: Array) -> Drive:
-        """What of a step does not need the state, for all steps at once: `x [..., D]`, leaves `[..., ...]`.
-        The default: the input as it is."""
+        """Computes what of a step does not need the state, for all steps at once: `x [..., D]`, leaves
+        `[..., ...]`. The default: the input as it is."""
         return x
 
     def masked(self, drive: Drive, mask: Array) -> Drive:
@@ -96,7 +96,8 @@ class Cell:
         return jnp.array(True)
 
     def observe(self, weights: Weights, state: State, drive: Drive) -> dict[str, Array]:
-        """What is worth seeing of the step that starts from `state`: gates, heads, statistics `[*batch, ...]`."""
+        """Returns what is worth seeing of the step that starts from `state`: gates, heads, statistics
+        `[*batch, ...]`."""
         return {}
 
 
@@ -117,7 +118,8 @@ class ProductCell(Cell):
     elementwise: ClassVar[bool] = True
 
     def has_product_form(self) -> bool:
-        """Whether `step` is of this form with the options chosen; those of its cells that aren't write `step`."""
+        """True where `step` is of this form with the options chosen; those of its cells that aren't write
+        `step`."""
         return True
 
     def added_columns(self, columns: int) -> int:
@@ -130,7 +132,7 @@ class ProductCell(Cell):
         raise NotImplementedError(f"{type(self).__name__} has no recurrent_matrix(weights)")
 
     def exposed(self, weights: Weights, state: State) -> Array:
-        """What of the state meets R: `[*batch, H]`. The default: the state itself."""
+        """Returns what of the state meets R: `[*batch, H]`. The default: the state itself."""
         return state
 
     def pointwise(self, weights: Weights, state: State, drive: Drive, r: Array) -> tuple[State, Output]:

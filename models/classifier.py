@@ -58,7 +58,7 @@ class SequenceClassifier(nn.Module):
         return embedded(self.embedding.embedding, ids if mask is None else jnp.where(mask, ids, 0))
 
     def logits(self, pooled: Array) -> Array:
-        """What the readout makes of a pooled output `[*batch, H]`: `[*batch, classes]`."""
+        """Reads a pooled output `[*batch, H]` out as logits `[*batch, classes]`."""
         return self.readout(pooled)
 
 

@@ -1,4 +1,4 @@
-"""Whether a recurrence forgets fast enough for its steps to be taken all at once.
+"""A test of whether a recurrence forgets fast enough for its steps to be taken all at once.
 
 λ₁, the largest Lyapunov exponent, decides it: two trajectories part or meet as e^{λ₁ t}, and Newton's method over
 time takes a handful of rounds where λ₁ is far below 0 and ever more as it nears it. Gonzalez et al. 2025,

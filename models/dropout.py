@@ -131,12 +131,12 @@ class RecurrentDropout(ProductCell):
         return self.cell.begun(state)
 
     def observe(self, weights: Weights, state: State, drive: Drive) -> dict[str, Array]:
-        """What the cell shows of itself; of the undropped step."""
+        """Returns what the cell shows of itself; of the undropped step."""
         return self.cell.observe(weights["cell"], state, drive)
 
 
 def kept(key: Key, rate: float, shape: tuple[int, ...]) -> Array:
-    """Which units stay: boolean, True with probability 1 − p."""
+    """Draws the units that stay: boolean, True with probability 1 − p."""
     return jax.random.bernoulli(key, 1 - rate, shape)
 
 

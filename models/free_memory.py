@@ -1,4 +1,4 @@
-"""How much memory is left, so that what can't fit is refused before it is begun."""
+"""The memory that is left, so that what can't fit is refused before it is begun."""
 
 from pathlib import Path
 

@@ -33,7 +33,8 @@ BLOCK_SLACK = 1.5  # up to so many times as many stay one block
 
 
 def can_fuse(cell: Cell, weights: Weights, state: State, xs: Array) -> bool:
-    """Whether the fused scan serves this cell: it has the product form, and no integer in its state or drive."""
+    """Tells whether the fused scan serves this cell: it has the product form, and no integer in its state or
+    drive."""
     if not isinstance(cell, ProductCell) or not cell.has_product_form():
         return False
     leaves = jax.tree.leaves((state, jax.eval_shape(cell.drive, weights, xs)))
@@ -180,7 +181,8 @@ blockwise.defvjp(forward, backward)
 
 
 def zero_sum(leaf: Array) -> Array:
-    """Where a sum over time begins: in single precision at least, for half precision stops counting at 256."""
+    """Returns the zero that a sum over time begins with: in single precision at least, for half precision stops
+    counting at 256."""
     return jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32))
 
 
@@ -200,14 +202,14 @@ def take(t: Array, whole: Array) -> Array:
 
 
 def driven(cell: ProductCell, weights: Weights, xs: Array, mask: Array | None) -> Drive:
-    """What the steps of a block take from its inputs."""
+    """Returns what the steps of a block take from its inputs."""
     drive = cell.drive(weights, xs)
     return drive if mask is None else cell.masked(drive, mask)
 
 
 def keep(cell: ProductCell, drive: Drive, r: Array) -> tuple[Drive, Array]:
-    """What the local part is given, without what it doesn't need apart: d + r in the columns where it takes their
-    sum, and r in the others."""
+    """Returns what the local part is given, without what it doesn't need apart: d + r in the columns where it takes
+    their sum, and r in the others."""
     added = cell.added_columns(r.shape[-1])
     if added == 0:
         return drive, r

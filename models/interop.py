@@ -65,7 +65,7 @@ def from_torch(cell: Cell, source: Any, layer: int = 0, *, reverse: bool = False
 
 
 def torch_entries(source: Any, prefix: str = "") -> dict[str, Any]:
-    """What PyTorch keeps under `prefix`, by the names behind it: of a module, a `state_dict()` or
+    """Returns what PyTorch keeps under `prefix`, by the names behind it: of a module, a `state_dict()` or
     `named_parameters()`.
 
     Raises ValueError where there is nothing of that prefix.
@@ -105,12 +105,12 @@ def to_torch(cell: Cell, params: Params, layer: int = 0, *, reverse: bool = Fals
 
 
 def suffix(layer: int, reverse: bool) -> str:
-    """What PyTorch puts behind a parameter's name."""
+    """Returns what PyTorch puts behind a parameter's name."""
     return f"_l{layer}_reverse" if reverse else f"_l{layer}"
 
 
 def torch_gates(cell: Cell) -> int:
-    """How many gates PyTorch packs for this cell; ValueError where it has no such cell."""
+    """Returns how many gates PyTorch packs for this cell; ValueError where it has no such cell."""
     gates = TORCH_GATES.get(type(cell))
     if gates is None or (isinstance(cell, GRU) and cell.reset == "before"):
         raise ValueError(f"PyTorch has no counterpart of {cell}: it has Elman, GRU(reset='after') and LSTM")

@@ -102,5 +102,5 @@ def torch_layers(stack: Cell) -> tuple[Cell, ...]:
 
 
 def kind(cell: Cell) -> tuple[Any, ...]:
-    """What all cells of one module of PyTorch have in common."""
+    """Returns what all cells of one module of PyTorch have in common."""
     return type(cell), getattr(cell, "hidden_size", None), getattr(cell, "activation", None)

@@ -131,7 +131,7 @@ class LanguageModel(nn.Module):
 
 
 def output_size(cell: Cell, input_size: int) -> int:
-    """How many numbers a cell gives a step. Raises ValueError where that is no single array."""
+    """Counts the numbers that a cell gives a step. Raises ValueError where that is no single array."""
 
     def one_step() -> Any:
         return unroll(cell, cell.init(jax.random.key(0), input_size), jnp.zeros((1, input_size)))[1]

@@ -21,7 +21,7 @@ class Layer(Cell):
 
     @property
     def causal(self) -> bool:
-        """Whether no output depends on a later input, so that the layer steps."""
+        """True where no output depends on a later input, so that the layer steps."""
         return False
 
     def unroll(
@@ -66,7 +66,7 @@ class Layer(Cell):
 
 
 def is_causal(cell: Cell) -> bool:
-    """Whether no output depends on a later input: so of every cell, not of every layer."""
+    """Tells whether no output depends on a later input: true of every cell, not of every layer."""
     return cell.causal if isinstance(cell, Layer) else True
 
 

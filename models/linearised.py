@@ -39,7 +39,7 @@ def in_vectors(
 
 
 def shifted(start: Array, vectors: Vectors) -> Vectors:
-    """What each step starts from: s_0 … s_{T−1}."""
+    """Returns the state that each step starts from: s_0 … s_{T−1}."""
     return jnp.concatenate([start[None], vectors[:-1]])
 
 

@@ -134,7 +134,7 @@ def held(options: Newton, length: int, state: State, batch: int) -> int:
 
 
 def can_newton(state: State) -> bool:
-    """Whether the state has a derivative: no integer in it."""
+    """Tells whether the state has a derivative: no integer in it."""
     return all(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in jax.tree.leaves(state))
 
 

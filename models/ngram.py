@@ -232,7 +232,7 @@ def _katz(counts: NgramCounts) -> Weights:
 
 
 def _good_turing(counts: Int[np.ndarray, "M"]) -> Float[np.ndarray, "_"]:
-    """What a count r is multiplied by, for r = 0 … k and above: d_r = (r*/r − μ) / (1 − μ), r* = (r + 1)
+    """Returns what a count r is multiplied by, for r = 0 … k and above: d_r = (r*/r − μ) / (1 − μ), r* = (r + 1)
     n_{r+1} / n_r, μ = (k + 1) n_{k+1} / n₁; where those can't be had (a small text), (r − ½) / r."""
     n = np.bincount(np.minimum(counts, KATZ_K + 2), minlength=KATZ_K + 3).astype(float)
     r = np.arange(1, KATZ_K + 1)

@@ -119,7 +119,7 @@ class NgramCounts:
         return found[:, lead:], contexts[:, lead:]
 
     def reach(self, tokens: Ids) -> Int[np.ndarray, "T"]:
-        """How many tokens stand before each that it may look back to, at most n − 1."""
+        """Counts the tokens before each that it may look back to, at most n − 1."""
         text = _after_boundary(tokens, self.boundary)
         return np.minimum(_reach(text, self.boundary), self.order - 1)[_lead(self.boundary) :]
 
@@ -151,7 +151,7 @@ class NgramCounts:
         return level.keys[places] % self.size, places
 
     def sizes(self) -> Int[np.ndarray, "n"]:
-        """How many different n-grams of each order the text holds."""
+        """Counts the different n-grams of each order in the text."""
         return np.array([np.count_nonzero(level.counts) for level in self.levels])
 
     def unseen(self, tokens: Ids) -> Float[np.ndarray, "n"]:
@@ -186,7 +186,7 @@ def _after_boundary(tokens: Ids, boundary: int | None) -> Int[np.ndarray, "_"]:
 
 
 def _reach(text: Ids, boundary: int | None) -> Int[np.ndarray, "T"]:
-    """How many tokens back each may look: to the boundary before it, or to the beginning."""
+    """Counts how many tokens back each may look: to the boundary before it, or to the beginning."""
     places = np.arange(len(text))
     if boundary is None:
         return places

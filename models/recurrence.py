@@ -71,9 +71,9 @@ def last_output(
     key: Key | None = None,
     train: bool = False,
 ) -> Output:
-    """What a cell gives of a whole sequence, `[*batch, ...]`: its output at the last valid step that it reads, in
-    reverse the first in time. Of two directions each gives that of its own end (`Bidirectional.last_output`).
-    Zero for a sequence without a valid step. Arguments as for `unroll`."""
+    """Returns what a cell gives of a whole sequence, `[*batch, ...]`: its output at the last valid step that it
+    reads, in reverse the first in time. Of two directions each gives that of its own end
+    (`Bidirectional.last_output`). Zero for a sequence without a valid step. Arguments as for `unroll`."""
     if isinstance(cell, Layer):
         return cell.last_output(params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
     _, ys = unroll(cell, params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)

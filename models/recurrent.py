@@ -21,7 +21,7 @@ class Recurrent(nn.Module):
     def __call__(
         self, xs: Array, *args: Any, train: bool = False, through: Callable[..., Any] = unroll, **options: Any
     ) -> Any:
-        """What `through` gives of `xs [T, *batch, D]`: `unroll` final state and outputs `[T, *batch, ...]`,
+        """Returns what `through` gives of `xs [T, *batch, D]`: `unroll` final state and outputs `[T, *batch, ...]`,
         `last_output` what the sequence ends with, `[*batch, ...]`. Other arguments (state, mask, …) are its own."""
         params = self.param("cell", lambda key: self.cell.init(key, xs.shape[-1]))
         key = self.make_rng("recurrent") if train and self.has_rng("recurrent") else None

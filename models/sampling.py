@@ -18,7 +18,7 @@ from models.token_ids import check_ids, embedded
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn from logits z: from softmax(z / τ) over those that are left.
+    """The rule by which a token is drawn from logits z: from softmax(z / τ) over those that are left.
 
     `temperature` τ; 0 takes the likeliest. `top_k` leaves the k likeliest (Fan, Lewis & Dauphin 2018), and of these
     `top_p` the fewest, likeliest first, whose probabilities sum to p or more (Holtzman et al. 2020). Of equally

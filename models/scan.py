@@ -97,7 +97,7 @@ def narrowed(wide: Weights, like: Weights) -> Weights:
 
 
 def keep_valid(valid: Array, stepped: State, state: State, y: Output) -> tuple[State, Output]:
-    """Where `valid [*batch]` is False: the state as it was, and an output of zero."""
+    """Keeps the state as it was, and puts out zero, where `valid [*batch]` is False."""
     stepped = jax.tree.map(lambda new, old: jnp.where(over(valid, new), new, old), stepped, state)
     return stepped, jax.tree.map(lambda y: jnp.where(over(valid, y), y, jnp.zeros_like(y)), y)
 

@@ -54,12 +54,12 @@ class Stacked(Layer):
 
     @property
     def causal(self) -> bool:
-        """Where all its layers are."""
+        """True where all its layers are."""
         return all(is_causal(layer) for layer in self.layers)
 
     @property
     def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Where one of its layers does."""
+        """True where one of its layers couples a batch."""
         return any(layer.couples_batch for layer in self.layers)
 
     def init(self, key: Key, input_size: int) -> Params:
@@ -211,12 +211,12 @@ class Stacked(Layer):
         return tuple(layer.from_coordinates(own, before) for layer, own, before in parts)
 
     def begun(self, state: State) -> Array:
-        """Whether all layers' states have coordinates."""
+        """Tells whether all layers' states have coordinates."""
         parts = [layer.begun(own) for layer, own in zip(self.layers, state, strict=True)]
         return jnp.all(jnp.stack(parts))
 
     def observe(self, weights: Weights, state: State, drive: Array) -> dict[str, Array]:
-        """What each layer shows of itself, under `layer1.NAME`, `layer2.NAME`, …"""
+        """Returns what each layer shows of itself, under `layer1.NAME`, `layer2.NAME`, …"""
         found = {}
 
         def run(i: int, x: Array) -> Array:
@@ -252,17 +252,17 @@ class Stacked(Layer):
         return split_or_none(own, self.depth), drops
 
     def dropped(self, weights: Weights, i: int, x: Array) -> Array:
-        """What the i-th layer reads of x at one step."""
+        """Returns what the i-th layer reads of x at one step."""
         if not i or weights["drops"] is None or not isinstance(self.dropout, VariationalDropout):
             return x
         return self.dropout.at_step(x, weights["drops"][i])
 
     @property
     def depth(self) -> int:
-        """How many layers there are."""
+        """The number of layers."""
         return len(self.layers)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What messages call the layers."""
+        """The names of the layers in messages."""
         return tuple(f"layer {i + 1}" for i in range(self.depth))

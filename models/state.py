@@ -40,8 +40,8 @@ def ravel_coordinates(cell: Cell, state: State) -> tuple[Array, Callable[[Array]
 
 
 def begins_empty(cell: Cell, params: Params) -> bool:
-    """Whether the cell's initial state has no coordinates yet (`Cell.begun`), whatever the parameters' values,
-    which may be traced."""
+    """Tells whether the cell's initial state has no coordinates yet (`Cell.begun`), whatever the parameters'
+    values, which may be traced."""
     with jax.ensure_compile_time_eval():
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)
         return not bool(cell.begun(cell.initial_state(zeros)))

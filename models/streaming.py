@@ -11,7 +11,7 @@ from models.layer import check_causal
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """What `stream` makes: the state to begin with, and `step`.
+    """The stream that `stream` makes: the state to begin with, and `step`.
 
         state = online.initial_state
         for x in inputs:

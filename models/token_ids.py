@@ -26,7 +26,7 @@ def beyond_if_outside(ids: Array, size: int) -> Array:
 
 
 def is_known(ids: Array, size: int) -> Array:
-    """Where an id is one of 0 … V−1, V = `size`."""
+    """Tells where an id is one of 0 … V−1, V = `size`."""
     return (ids >= 0) & (ids < size)
 
 

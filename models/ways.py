@@ -58,7 +58,7 @@ NAMED: dict[str, Way] = {"scan": Scan(), "fused": Fused(), "associative": Associ
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Info:
-    """What the way taken has to tell.
+    """Facts about the way that was taken.
 
     `method` is the way, `why` the reason where "auto" chose it. For `Newton`, example by example `[*batch]`:
     `iterations`, `converged` (where it is False the result is that of scan) and `residual`, and where it was to be
@@ -97,7 +97,7 @@ def choose(
     mask: Array | None,
     exponent: float | str | None = None,
 ) -> tuple[Way, str]:
-    """What "auto" takes, and why.
+    """Returns what "auto" takes, and why.
 
     - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work with
       nothing to do it in parallel, and a scan is several times faster.

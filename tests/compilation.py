@@ -1,4 +1,4 @@
-"""How XLA compiles what is tested."""
+"""XLA's options for compiling what is tested."""
 
 import contextlib
 import os

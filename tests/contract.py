@@ -1,4 +1,4 @@
-"""What every cell must pass, built-in or not.
+"""The contract: checks that every cell must pass, built-in or not.
 
     python -m tests.contract lstm "gru(reset=before)" path/to/mine.py:MyCell
 

@@ -1,4 +1,4 @@
-"""What the documents show runs as they show it."""
+"""Commands and code in the documents run as shown."""
 
 import re
 from pathlib import Path

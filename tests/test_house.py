@@ -89,7 +89,7 @@ def promised(name: str) -> set[str]:
 
 
 def undocumented(path: Path) -> list[str]:
-    """What lacks a docstring: the module, public classes, and public functions and methods of more than one
+    """Lists what lacks a docstring: the module, public classes, and public functions and methods of more than one
     statement that nothing above documents."""
     tree = syntax(path)
     missing = [] if ast.get_docstring(tree) else ["the module"]

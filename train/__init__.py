@@ -1,4 +1,4 @@
-"""How parameters change: state, step, loop, optimizer, losses, metrics, checkpoints, tracking."""
+"""Training: state, step, loop, optimizer, losses, metrics, checkpoints, tracking."""
 
 from train.checkpoint import Checkpoints, NotSaved, Restored
 from train.evaluate import EvalFn, evaluate

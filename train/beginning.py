@@ -1,4 +1,4 @@
-"""Where training begins: anew, or where it was saved last."""
+"""The beginning of training: anew, or where it was saved last."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ BEGUN: dict[str, Any] = {
 def beginning(
     first: TrainState, checkpoints: Checkpoints, config: LoopConfig, resume: bool
 ) -> Restored | None:
-    """What was saved last; None for a run that begins."""
+    """Returns what was saved last; None for a run that begins."""
     if not resume and (steps := checkpoints.steps()):
         raise ValueError(
             f"{checkpoints.folder.parent} holds a run of {steps[-1]} steps already; "
@@ -36,7 +36,7 @@ def beginning(
 
 
 def filling(batch: PyTree, state: TrainState, mesh: Mesh) -> str:
-    """What to say of batches that don't divide over the devices; nothing of those that do."""
+    """Says what becomes of batches that don't divide over the devices; nothing of those that do."""
     full = check_divides(batch, state.carry, mesh)
     if not full or full == batch_size(batch):
         return ""

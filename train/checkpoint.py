@@ -32,7 +32,7 @@ from train.state import TrainState, is_key, leaf_name
 
 
 class Restored(NamedTuple):
-    """What `Checkpoints.save` was given."""
+    """A checkpoint read back: what `Checkpoints.save` was given."""
 
     step: int
     state: TrainState
@@ -164,7 +164,7 @@ class Checkpoints:
             self.wait()  # what Orbax sums over the processes must not meet what training sums
 
     def _complete(self, step: int, content: dict[str, Any], writing: Any) -> None:
-        """What remains when Orbax has written the leaves; the other thread doesn't touch Orbax meanwhile."""
+        """Does what remains when Orbax has written the leaves; the other thread doesn't touch Orbax meanwhile."""
         with self._or_not_saved(step):
             writing.result()
             if jax.process_index() == 0:

@@ -1,4 +1,4 @@
-"""What a loss function returned, looked at as it is traced: one sentence in place of an error within JAX."""
+"""Checks of what a loss function returned, as it is traced: one sentence in place of an error within JAX."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -11,7 +11,7 @@ from train.state import PyTree
 
 @runtime_checkable
 class Batches(Protocol):
-    """Where batches come from, and a position in it that can be saved (`data/batch.py` has the real ones)."""
+    """A source of batches, and a position in it that can be saved (`data/batch.py` has the real ones)."""
 
     def take(self, count: int, /) -> PyTree:
         """The next `count` batches stacked, leaves `[count, …]`, in memory that is not used again."""

@@ -1,4 +1,4 @@
-"""What is left in writing of losses and gradients that weren't finite, and the learning rate after a rollback."""
+"""Records of losses and gradients that weren't finite, and the learning rate after a rollback."""
 
 import dataclasses
 import json
@@ -68,7 +68,8 @@ class Incidents:
 
 
 def nonfinite_counts(run: Path) -> dict[str, int]:
-    """How many steps were `skipped` and how many `rollbacks` made in all trainings of a folder; none that is 0."""
+    """Counts how many steps were `skipped` and how many `rollbacks` made in all trainings of a folder; none that is
+    0."""
     counts = {"skipped": 0, "rollbacks": 0}
     for path in run.rglob(METRICS_FILE):
         met = [record for record in read_metrics(path) if record["split"] == SPLIT]

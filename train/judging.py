@@ -1,4 +1,4 @@
-"""How good a state is, by its evaluation."""
+"""A judgement of how good a state is, by its evaluation."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping

@@ -41,7 +41,7 @@ Until = Callable[[Mapping[str, float]], bool]
 
 @dataclass(frozen=True)
 class Result:
-    """Where training ended.
+    """The end of training.
 
     Attributes:
         state: the last state, which is also the newest checkpoint.

@@ -1,4 +1,4 @@
-"""How long to train and what to do along the way."""
+"""The length of training and what is done along the way."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,7 +8,7 @@ NonFinitePolicy = Literal["stop", "skip", "rollback"]
 
 @dataclass(frozen=True)
 class HealthConfig:
-    """How often the net's health is measured while it trains, and on how much.
+    """The net's health: how often it is measured while training, and on how much.
 
     Training knows of it only when to stand still for it: what is measured is handed to `fit` (see `Probe`).
 
@@ -31,7 +31,7 @@ class HealthConfig:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long to train and what to do along the way, all in steps.
+    """The length of training and what is done along the way, all in steps.
 
     Raises:
         ValueError: a number is below 1.
@@ -63,7 +63,8 @@ class LoopConfig:
 
 
 def next_boundary(step: int, config: LoopConfig, *others: int) -> int:
-    """Where the chunk from `step` ends: the next multiple of what has to be done between chunks, or the end.
+    """Returns where the chunk from `step` ends: the next multiple of what has to be done between chunks, or the
+    end.
 
     `others` are strides of what is done besides evaluating and saving.
     """

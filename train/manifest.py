@@ -28,8 +28,8 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What `write_manifest` was given. Raises DamagedCheckpoint where it isn't that any more, or where the folder's
-    name is not the step that was saved in it."""
+    """Reads what `write_manifest` was given. Raises DamagedCheckpoint where it isn't that any more, or where the
+    folder's name is not the step that was saved in it."""
     fault = "has been altered"
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

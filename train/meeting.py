@@ -1,4 +1,4 @@
-"""Where several processes wait for one another outside of computing."""
+"""Meeting points where several processes wait for one another outside of computing."""
 
 import itertools
 

@@ -19,7 +19,7 @@ def mean(pair: SumCount) -> jax.Array:
 
 
 def accuracy(logits: Array, targets: Array, mask: Array | None = None) -> SumCount:
-    """How many of the valid places have their largest logit at the target.
+    """Counts the valid places that have their largest logit at the target.
 
     Args:
         logits: `[B, V]` or `[T, B, V]`.

@@ -1,4 +1,4 @@
-"""When a loss or gradient is NaN or infinite: which parameter, and how to say so."""
+"""A loss or gradient that is NaN or infinite: which parameter, and how to say so."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -49,7 +49,7 @@ class NonFinite(FloatingPointError):
 
     @property
     def met(self) -> str:
-        """What wasn't finite, without what was done about it."""
+        """Says what wasn't finite, without what was done about it."""
         shown = [f"{name} ({fault})" for name, fault in list(self.parameters.items())[:5]]
         if len(self.parameters) > len(shown):
             shown.append(f"{len(self.parameters) - len(shown)} more")
@@ -64,7 +64,7 @@ class NonFinite(FloatingPointError):
 def faulty_parameters(
     state: TrainState, batch: PyTree, *, loss_fn: LossFn, mesh: Mesh | None = None
 ) -> dict[str, str]:
-    """What is wrong with the gradient of `batch` at `state`, by parameter name.
+    """Says what is wrong with the gradient of `batch` at `state`, by parameter name.
 
     It is computed once more here, so that the train step need not look at every array of every step.
     """

@@ -20,7 +20,7 @@ PLATEAUS = ("plateau", "validation_plateau")
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How a gradient becomes an update. Equal configs are equal to `jit`: building one twice compiles once.
+    """The way from a gradient to an update. Equal configs are equal to `jit`: building one twice compiles once.
 
     Raises:
         ValueError: a number is outside its range.

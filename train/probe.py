@@ -1,4 +1,4 @@
-"""What is measured of a net while it trains, besides its loss; training neither knows what nor is changed by it."""
+"""Measurements of a net while it trains, besides its loss; training neither knows what nor is changed by it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Probe:
 
 @dataclass
 class Tally:
-    """How many steps, and how many of them clipped, since the last report; goes with a checkpoint."""
+    """Counts of steps, and of clipped ones, since the last report; goes with a checkpoint."""
 
     steps: int = 0
     clipped: int = 0
@@ -63,7 +63,7 @@ class Reports:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Where chunks must end for it."""
+        """The strides at which chunks must end for it."""
         return () if self.probe is None else (self.probe.every,)
 
     def go_back(self, tally: Mapping[str, int]) -> None:

@@ -19,7 +19,7 @@ from train.stop import StopRequest
 
 
 def leads(mesh: Mesh) -> bool:
-    """Whether this process is the one that writes."""
+    """Tells whether this process is the one that writes."""
     return not mesh.is_multi_process or jax.process_index() == 0
 
 
@@ -65,7 +65,7 @@ def gathered(state: TrainState, mesh: Mesh) -> TrainState:
 
 
 def told_by_first(known: Any, mesh: Mesh) -> Any:
-    """What the first process knows, in terms of JSON, in all of them."""
+    """Returns what the first process knows, in terms of JSON, in all of them."""
     if not mesh.is_multi_process:
         return known
     text = json.dumps(known).encode() if leads(mesh) else b""
@@ -91,7 +91,8 @@ def home_of_first(folder: Path, mesh: Mesh) -> Path:
 
 
 def agree_to_stop(stop: StopRequest, mesh: Mesh) -> bool:
-    """Whether any process was asked to stop; then all are. A signal that comes while they ask counts next time."""
+    """Tells whether any process was asked to stop; then all are. A signal that comes while they ask counts next
+    time."""
     if not mesh.is_multi_process:
         return stop.requested
     asked = multihost_utils.process_allgather(np.array([stop.requested, stop.signal], np.int32))

@@ -1,4 +1,4 @@
-"""How far training has come: a bar redrawn in place on a terminal, elsewhere a line every tenth of the way."""
+"""The progress of training: a bar redrawn in place on a terminal, elsewhere a line every tenth of the way."""
 
 import os
 import sys
@@ -46,7 +46,7 @@ class Progress:
 
     @property
     def begun(self) -> bool:
-        """Whether anything has been told yet."""
+        """Tells whether anything has been told yet."""
         return self._first is not None
 
     def say(self, line: str) -> None:

@@ -27,7 +27,7 @@ class HasBatchAxes(Protocol):
     """A batch whose leaves don't all begin with the batch axis."""
 
     def batch_axes(self) -> PyTree:
-        """Which axis of each leaf is the batch: a pytree of integers of the batch's own form."""
+        """The axis of each leaf that is the batch: a pytree of integers of the batch's own form."""
         ...
 
 
@@ -117,19 +117,20 @@ def on_shares(function: F, mesh: Mesh | None, in_specs: Any, out_specs: Any) -> 
 
 
 def batch_axes(batch: PyTree) -> PyTree:
-    """Which axis of each leaf is the batch: what `batch_axes` of the batch itself says, or the first of all."""
+    """Returns the axis of each leaf that is the batch: what `batch_axes` of the batch itself says, or the first of
+    all."""
     return batch.batch_axes() if isinstance(batch, HasBatchAxes) else jax.tree.map(lambda _: 0, batch)
 
 
 def batch_specs(batch: PyTree, *, stacked: bool = False) -> PyTree:
-    """Where each leaf is cut; `stacked` for a chunk of which `batch` is one, leaves `[length, …]`."""
+    """Returns where each leaf is cut; `stacked` for a chunk of which `batch` is one, leaves `[length, …]`."""
     return jax.tree.map(
         lambda axis: PartitionSpec(*(None,) * (axis + stacked), BATCH_AXIS), batch_axes(batch)
     )
 
 
 def batch_size(batch: PyTree) -> int:
-    """How many examples a batch has.
+    """Counts the examples of a batch.
 
     Raises:
         ValueError: a leaf has no batch axis, or leaves differ.

@@ -1,4 +1,4 @@
-"""What training changes, as one pytree."""
+"""The state that training changes, as one pytree."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -71,12 +71,12 @@ def copied(tree: PyTree) -> PyTree:
 
 
 def is_key(leaf: jax.Array) -> bool:
-    """Whether a leaf is a typed random key (`jax.random.key`), whose bits have to be asked for."""
+    """Tells whether a leaf is a typed random key (`jax.random.key`), whose bits have to be asked for."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def is_average(path: tuple[Any, ...]) -> bool:
-    """Whether a leaf belongs to running averages, which no gradient reaches and no optimizer may change."""
+    """Tells whether a leaf belongs to running averages, which no gradient reaches and no optimizer may change."""
     return "averages" in leaf_name(path).split("/")
 
 

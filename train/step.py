@@ -138,7 +138,7 @@ def train_step(
 
 
 def key_of_step(state: TrainState, axis_name: str | None) -> jax.Array:
-    """What this step draws from, on each device something else; one device doesn't count itself."""
+    """Returns what this step draws from, on each device something else; one device doesn't count itself."""
     key = jax.random.fold_in(state.key, state.step)
     return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
 
@@ -237,5 +237,5 @@ def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
 
 
 def state_specs() -> TrainState:
-    """Where a state lies: everywhere the same, but for the carry, which goes with the batch."""
+    """Returns where a state lies: everywhere the same, but for the carry, which goes with the batch."""
     return TrainState(EVERYWHERE, EVERYWHERE, EVERYWHERE, SHARED, EVERYWHERE)

@@ -1,4 +1,4 @@
-"""What is written while training: `metrics.jsonl` for programs, TensorBoard events for eyes."""
+"""Records written while training: `metrics.jsonl` for programs, TensorBoard events for eyes."""
 
 import json
 import math
@@ -74,7 +74,7 @@ class Tracker:
         self._events.add_image(tag, pixels, step, dataformats="HWC")
 
     def records(self, split: str) -> list[dict[str, Any]]:
-        """What has been logged under this name, NaN and infinities put back."""
+        """Returns what has been logged under this name, NaN and infinities put back."""
         if not (self.folder / METRICS_FILE).exists():
             return []
         return [record for record in read_metrics(self.folder) if record["split"] == split]

@@ -1,4 +1,4 @@
-"""What the JAX libraries share: the mean square of the outputs and its gradient, compiled as shipped or sharded."""
+"""Shared by the JAX libraries: the mean square of the outputs and its gradient, compiled as shipped or sharded."""
 
 from collections.abc import Callable
 from functools import partial

@@ -26,7 +26,7 @@ class Options:
 
 
 def main(arguments: Sequence[str]) -> str:
-    """What `report` says of the page that it wrote. Raises ValueError for what can't be reported."""
+    """Writes the page; returns what `report` says of it. Raises ValueError for what can't be reported."""
     given = tyro.cli(Options, args=arguments, prog="python -m experiments report")
     path = write_report(given.runs, given.out)
     return (

@@ -20,7 +20,7 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Style:
-    """How a net's lines look everywhere on the page: places in the palette and in the list of dashes."""
+    """The look of a net's lines everywhere on the page: places in the palette and in the list of dashes."""
 
     colour: int
     dashes: int
@@ -101,7 +101,7 @@ def y_scale(finite: Numbers) -> Scale:
 
 
 def logarithmic(finite: Numbers) -> bool:
-    """Whether a metric with these finite values stands on a log axis."""
+    """Tells whether a metric with these finite values stands on a log axis."""
     return bool(finite.size and finite.min() > 0 and finite.max() >= LOG_RANGE * finite.min())
 
 

@@ -41,7 +41,7 @@ def curves(runs: Sequence[Reported]) -> tuple[str, dict[str, object]]:
 
 
 def notes(charts: Iterable[Lines]) -> list[str]:
-    """What must be said of lines that aren't shown as they were logged."""
+    """Says what must be said of lines that aren't shown as they were logged."""
     lines = [line for chart in charts for _, line in chart.values()]
     said = []
     if any(len(line.steps) > MOST for line in lines):

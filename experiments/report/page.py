@@ -192,7 +192,7 @@ def training(runs: Sequence[Reported]) -> str:
 
 
 def is_outcome(line: Line) -> bool:
-    """What says how well a net does: its loss, and what was held out."""
+    """Tells whether a metric says how well a net does: its loss, and what was held out."""
     return line.metric == "loss" or line.split == "validation"
 
 

@@ -1,4 +1,4 @@
-"""What a report shows of a run, read from its folder and checked."""
+"""The part of a run that a report shows, read from its folder and checked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Net:
-    """What was logged and saved of one net that the run trained."""
+    """One net that the run trained: what was logged and saved of it."""
 
     name: str
     """Of its folder within the run, the cell as figures name it; empty where the run trains one net alone."""
@@ -160,7 +160,7 @@ def run_name(runs: Sequence[Reported], i: int) -> str:
 
 
 def net_title(runs: Sequence[Reported], i: int, net: Net, single: bool) -> str:
-    """What names a net beside all others; where each run trains a single one, the run does."""
+    """Names a net beside all others; where each run trains a single one, the run does."""
     if single or not net.name:
         return run_name(runs, i) or runs[i].experiment
     return net.name if len(runs) == 1 else f"{i + 1} · {net.name}"

@@ -246,8 +246,9 @@ def observe_sequence(
     key: Key | None = None,
     train: bool = False,
 ) -> dict[str, Array]:
-    """What a cell's `observe` shows at every step of a sequence: `xs [T, *batch, D]` → leaves `[T, *batch, …]`.
-    Arguments as for `unroll`; at masked steps there stands something finite and without meaning."""
+    """Returns what a cell's `observe` shows at every step of a sequence: `xs [T, *batch, D]` → leaves
+    `[T, *batch, …]`. Arguments as for `unroll`; at masked steps there stands something finite and without
+    meaning."""
     batch_shape = xs.shape[1:-1]
     if mask is not None:
         xs = jnp.where(mask[..., None], xs, 0)

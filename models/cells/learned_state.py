@@ -58,7 +58,7 @@ class LearnedState(ProductCell):
         return self.cell
 
     def has_product_form(self) -> bool:
-        """Where the cell has it."""
+        """True where the cell has it."""
         return isinstance(self.cell, ProductCell) and self.cell.has_product_form()
 
     def init(self, key: Key, input_size: int) -> Params:

@@ -90,7 +90,7 @@ class LSTM(ProductCell):
         return LSTMState(h, c), h
 
     def shown(self, c: Array) -> Array:
-        """What the output gate is given of the memory: tanh(c), or c itself."""
+        """Returns what the output gate is given of the memory: tanh(c), or c itself."""
         return jnp.tanh(c) if self.output_tanh else c
 
     def observe(self, weights: Weights, state: LSTMState, drive: Array) -> dict[str, Array]:

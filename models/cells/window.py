@@ -10,7 +10,7 @@ from models.initializers import Glorot, Initializer
 
 
 class WindowState(NamedTuple):
-    """What earlier inputs will yet give to later steps, nearest first `[*batch, n−2, H]`, and, for direct
+    """The part of earlier inputs in later steps, nearest first `[*batch, n−2, H]`, and, for direct
     connections, those inputs themselves `[*batch, n−2, D]` (else None)."""
 
     pending: Array
@@ -18,7 +18,7 @@ class WindowState(NamedTuple):
 
 
 class WindowDrive(NamedTuple):
-    """What an input gives to this step and the n−2 after it, `[*batch, n−1, H]`, and the input `[*batch, D]`."""
+    """The part of an input in this step and the n−2 after it, `[*batch, n−1, H]`, and the input `[*batch, D]`."""
 
     given: Array
     x: Array

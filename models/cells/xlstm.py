@@ -222,7 +222,7 @@ class MLSTM(Cell):
         return MLSTMState(coordinates[0] / scale[..., None, None], coordinates[1] / scale[..., None], like.m)
 
     def begun(self, state: MLSTMState) -> Array:
-        """Where m is no longer ln 0."""
+        """True where m is no longer ln 0."""
         return jnp.all(state.m > log_zero(state.m.dtype) / 2)
 
     def observe(self, weights: Weights, state: MLSTMState, drive: Drive) -> dict[str, Array]:
@@ -259,7 +259,7 @@ def log_gate(f: Array, kind: Forget) -> Array:
 
 
 def log_zero(dtype: jnp.dtype) -> float:
-    """What stands for ln 0: finite, so that differences of it are numbers."""
+    """Returns what stands for ln 0: finite, so that differences of it are numbers."""
     return float(jnp.finfo(dtype).min) / 2
 
 

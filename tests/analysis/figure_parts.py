@@ -1,4 +1,4 @@
-"""What the tests of the figures share: what is drawn, and what is read off a drawing."""
+"""Shared by the tests of the figures: what is drawn, and what is read off a drawing."""
 
 import io
 from typing import Any
@@ -80,7 +80,7 @@ def every_figure(names: list[str]) -> dict[str, Figure]:
 
 
 def rendered(figure: Figure) -> int:
-    """How many bytes its picture has; nothing may warn on the way."""
+    """Counts the bytes of its picture; nothing may warn on the way."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=50)
     return len(picture.getvalue())

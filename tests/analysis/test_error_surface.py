@@ -149,7 +149,7 @@ def test_bistable_range_and_its_fixed_points() -> None:
 
 
 def peak(steps: int, b: np.ndarray) -> float:
-    """Where |∂x_T/∂b| is largest, x' = 5 σ(x) + b from x_0 = −1."""
+    """Finds where |∂x_T/∂b| is largest, x' = 5 σ(x) + b from x_0 = −1."""
     cell, params = OneUnit(start=-1.0), {"w": jnp.asarray(5.0), "b": jnp.asarray(0.0)}
     directions = (one_parameter(params, "w"), one_parameter(params, "b"))
     found = loss_surface(lambda p: last_state(cell, p, steps), params, directions, np.zeros(1), b, chunk=512)

@@ -1,4 +1,4 @@
-"""What the figures draw is what they were given, in one colour a name."""
+"""Figures draw what they were given, in one colour a name."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""What figures of health and exponents show, read back from them."""
+"""Figures of health and exponents, read back."""
 
 import math
 from typing import Any

@@ -92,7 +92,7 @@ def one_unit(b: float) -> FixedPoints:
 
 
 def edges() -> list[float]:
-    """Where x = 5 σ(x) + b and 5 σ'(x) = 1: σ = (1 ± √(1/5))/2."""
+    """Finds where x = 5 σ(x) + b and 5 σ'(x) = 1: σ = (1 ± √(1/5))/2."""
     sigma = (1 + np.array([1, -1]) * np.sqrt(0.2)) / 2
     return (np.log(sigma / (1 - sigma)) - 5 * sigma).tolist()
 
@@ -114,7 +114,7 @@ def test_bistable_between_its_edges() -> None:
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("b", [-2.335, -2.338, -2.342, -2.66, -2.658])
 def test_a_ghost_is_no_matter_of_rounding(b: float) -> None:
-    """Where the fixed points have met and gone, the eigenvalue at the slow point left is 1 to rounding."""
+    """The slow point left where fixed points have met and gone has an eigenvalue of 1 to rounding."""
     found = one_unit(b)
     ghosts = [kind for kind, fixed in zip(found.kinds, found.fixed, strict=True) if not fixed]
     np.testing.assert_allclose(found.eigenvalues[~found.fixed], 1, atol=1e-6)

@@ -1,4 +1,4 @@
-"""How a loss reaches back: against products of closed-form Jacobians and central differences of NumPy loops."""
+"""Gradients by lag against products of closed-form Jacobians and central differences of NumPy loops."""
 
 import math
 from typing import Any
@@ -37,7 +37,7 @@ def loss(final: Any, ys: Array) -> Array:
 
 
 def loss_of_the_rest(step: loops.Step, p: Any, xs: np.ndarray, state: loops.State, t: int) -> float:
-    """What of the loss comes after the state at time t, as a function of that state."""
+    """Returns what of the loss comes after the state at time t, as a function of that state."""
     final, ys = loops.run(step, p, xs[t:], state)
     return float(np.sum(ys * READOUT[t:]) + np.sum(final[0] * LAST))
 

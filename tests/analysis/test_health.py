@@ -60,7 +60,7 @@ def test_near_the_exact_singular_values(cell: Cell) -> None:
 
 @pytest.mark.slow
 def test_near_the_exact_singular_values_of_a_wider_net() -> None:
-    """Where the spectrum is flat, as that of one step of a Gaussian matrix is at its upper end."""
+    """The spectrum is flat here, as that of one step of a Gaussian matrix is at its upper end."""
     cell = Elman(64)
     params, xs = of(cell, 16)
     params["recurrent"] = jax.random.normal(jax.random.key(2), (64, 64)) / 8

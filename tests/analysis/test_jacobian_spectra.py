@@ -1,4 +1,4 @@
-"""What is read off Jacobians and their products, against matrices whose answer is known."""
+"""Measures of Jacobians and their products, against matrices whose answer is known."""
 
 import cmath
 import math

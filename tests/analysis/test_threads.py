@@ -25,7 +25,7 @@ def threads() -> set[int]:
 def test_one_thread_inside_and_all_of_them_after(
     function: Callable, used: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where BLAS is given four threads it uses one of them inside, and four again afterwards."""
+    """BLAS that is given four threads uses one of them inside, and four again afterwards."""
     found: list[set[int]] = []
     original = getattr(np.linalg, used)
 

@@ -1,4 +1,4 @@
-"""Where the time goes: every kernel is found in the program and told apart, and the shares add up."""
+"""Times by kernel: every kernel is found in the program and told apart, and the shares add up."""
 
 import json
 import re

@@ -23,7 +23,7 @@ from models.interop import from_torch
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_products_are_those_that_xla_counts(family: Family) -> None:
-    """What XLA counts of a step by step forward pass, less what isn't a product, which is little beside it."""
+    """The count is XLA's of a step by step forward pass, less what isn't a product, which is little beside it."""
     work = Work(family, 1, 512, 256, 256)
     cell: Any = CELLS[family](work.H)  # pyright: ignore[reportCallIssue]
     params = from_torch(cell, work.weights())
@@ -41,7 +41,7 @@ def test_products_are_those_that_xla_counts(family: Family) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("steps", [6, 100])
 def test_products_alone_leave_out_none(family: Family, steps: int) -> None:
-    """What is in the trace, loops counted as often as they go round: the products of the work and no others."""
+    """The trace, loops counted as often as they go round, holds the products of the work and no others."""
     work = Work(family, steps, 16, 3, 4)
     layer = products.build(work, False)
     for function, backward in ((layer.compiled_forward, False), (layer.compiled_both, True)):

@@ -1,4 +1,4 @@
-"""What is prepared once: read again as it was, verified, refused where it is another's, and whole or not there."""
+"""Prepared text: read again as it was, verified, refused where it is another's, and whole or not there."""
 
 import dataclasses
 import shutil

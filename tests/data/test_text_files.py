@@ -117,7 +117,7 @@ def test_nothing_but_a_byte_order_mark(tmp_path: Path) -> None:
     [("café crème\n", "latin-1"), ("“café”, it’s\n" * 9 + "a" * 99, "cp1252"), ("añ\n", "utf-16")],
 )
 def test_other_encodings(tmp_path: Path, text: str, encoding: str) -> None:
-    """What isn't UTF-8 is refused with the likely encoding, and read where that is named."""
+    """Text that isn't UTF-8 is refused with the likely encoding, and read where that is named."""
     source = tmp_path / "source"
     source.mkdir()
     for split in ("train", "valid"):

@@ -105,7 +105,7 @@ def options(leaky: str) -> dict[str, tuple[str | float, ...]]:
 
 @contextlib.contextmanager
 def alone(shared: Path, name: str) -> Iterator[Path]:
-    """Where `name` is to be, for one process at a time: whoever comes second waits, and finds it made."""
+    """Yields the folder `name`, to one process at a time: whoever comes second waits, and finds it made."""
     with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield shared / "runs" / name

@@ -64,7 +64,7 @@ def finish(process: Process) -> tuple[int, str]:
 
 
 def sentence(said: str) -> str:
-    """What a command says that is refused, once and in one line."""
+    """Returns what a refused command says, once and in one line."""
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
     return line.removeprefix("error: ")
 
@@ -85,7 +85,7 @@ def last_step(run: Path) -> int:
 
 
 def saving(run: Path) -> bool:
-    """Whether a checkpoint is being written: something beside the whole ones."""
+    """Tells whether a checkpoint is being written: something beside the whole ones."""
     folder = run / "checkpoints"
     try:
         return any(not (path / MANIFEST).exists() for path in folder.iterdir())

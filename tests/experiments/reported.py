@@ -1,4 +1,4 @@
-"""What the report's tests share: a run's folder made without training, and the page read as HTML."""
+"""Shared by the report's tests: a run's folder made without training, and the page read as HTML."""
 
 import dataclasses
 import json

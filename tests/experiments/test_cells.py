@@ -73,7 +73,7 @@ def test_size_of_its_own(tmp_path: Path) -> None:
 
 
 def sentence(expression: str) -> str:
-    """What is said of an expression that is wrong."""
+    """Returns what is said of an expression that is wrong."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers match)
         parse_cell(expression, hidden_size=4)
     return str(caught.value)

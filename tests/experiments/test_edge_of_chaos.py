@@ -148,7 +148,7 @@ def test_errors(
 
 @pytest.mark.slow
 def test_sigterm_amid_a_computation(tmp_path: Path) -> None:
-    """Where nothing trains, too, SIGTERM leaves with its sentence and its code."""
+    """SIGTERM leaves, where nothing trains too, with its sentence and its code."""
     run = [sys.executable, "-m", "experiments", "edge_of_chaos", "--run-dir", str(tmp_path / "run")]
     with subprocess.Popen(
         run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT

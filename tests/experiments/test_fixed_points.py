@@ -23,8 +23,8 @@ A = float(root_scalar(lambda a: a - np.tanh(2 * a), bracket=(0.1, 1), xtol=1e-14
 
 @pytest.fixture(scope="module")
 def of_three_units() -> dict[str, np.ndarray]:
-    """What is found of a net of three units that don't know of one another, h_i' = tanh(2 h_i + 3 u_i), read out as
-    h / a with a = tanh 2a: its fixed points are the 27 of {−a, 0, a}³."""
+    """Returns what is found of a net of three units that don't know of one another, h_i' = tanh(2 h_i + 3 u_i),
+    read out as h / a with a = tanh 2a: its fixed points are the 27 of {−a, 0, a}³."""
     params: Any = {
         "params": {
             "recurrent": {

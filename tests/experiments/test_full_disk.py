@@ -26,7 +26,7 @@ ADDING += ("--eval-every=60", "--log-every=1", "--chunk=10", "--devices=1", f"--
 
 @cache
 def mounts() -> str:
-    """What keeps this machine from mounting; empty if nothing does."""
+    """Says what keeps this machine from mounting; empty if nothing does."""
     if shutil.which("unshare") is None:
         return "there is no unshare here"
     tried = subprocess.run(

@@ -29,7 +29,7 @@ def test_held_by_one(tmp_path: Path) -> None:
 
 
 def test_taken_away_between_opening_and_locking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who held it lets go just then: what is locked must be the file that the next one finds."""
+    """The holder lets go just then: what is locked must be the file that the next one finds."""
     lock, taken = fcntl.flock, []
 
     def flock(file: Any, how: int) -> None:

@@ -162,7 +162,7 @@ def test_long_lines_keep_their_extremes() -> None:
 
 
 def test_several_compared(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    """What differs stands in front and is marked; figures stand side by side; colours tell runs apart."""
+    """Options that differ stand in front, marked; figures stand side by side; colours tell runs apart."""
     first, second = make(), make("runs/adding/second", nets={".": [0.5, 0.1]}, cell="gru", length=30)
     said = said_by(capsys, 0, first, second)
     (written,) = Path("runs").glob("report-*.html")

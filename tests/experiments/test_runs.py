@@ -24,7 +24,7 @@ SINGLE = ("adding", "copy_memory", "temporal_order", "digits", "gradients")
 
 
 def trained_folders(name: str, folder: Path) -> list[Path]:
-    """Where the metrics of each trained model are."""
+    """Finds the folders with the metrics of each trained model."""
     return sorted((folder / "cells").iterdir()) if name == "gradients" else [folder]
 
 

@@ -1,4 +1,4 @@
-"""What language models are trained and scored by: every token once, states carried or begun anew."""
+"""Losses that language models are trained and scored by: every token once, states carried or begun anew."""
 
 import math
 from pathlib import Path
@@ -196,7 +196,7 @@ def test_shares() -> None:
 
 @pytest.mark.slow
 def test_the_share_follows_the_steps() -> None:
-    """What is counted is carried; with a share of 0 the loss is that of the right inputs."""
+    """The count is carried; with a share of 0 the loss is that of the right inputs."""
     model = LanguageModel(LSTM(3), 4, 2)
     params = uniform_like(model.init(jax.random.key(0), jnp.zeros((1, 1), jnp.int32)), jax.random.key(1), 2.0)
     batches = StreamBatches(known(400), batch_size=4, length=25, before=0).take(2)

@@ -109,7 +109,7 @@ def test_limits_of_scheduled_sampling(feed: Any) -> None:
 
 
 def test_scheduled_sampling_mixes_example_by_example() -> None:
-    """What each step read is its own output or the right input, its own in a share p of the cases."""
+    """Each step reads its own output or the right input, its own in a share p of the cases."""
     batch, length, p = 50, 40, 0.3
     inputs = jnp.asarray(np.random.default_rng(1).integers(0, 1000, size=(length, batch)))
 

@@ -1,4 +1,4 @@
-"""What is dropped, when, how much of it, and that it stays the same through a sequence where it should."""
+"""Dropout: of what, when, how much, and staying the same through a sequence where it should."""
 
 from typing import Any
 

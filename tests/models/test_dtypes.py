@@ -74,7 +74,7 @@ def test_dtypes(
 def values_and_gradient(
     cell: Cell, rounded: Example, mask: Any, *, reverse: bool, method: Any
 ) -> tuple[Any, Any]:
-    """What `unroll` gives, and the gradient of the sum of its outputs in everything."""
+    """Returns what `unroll` gives, and the gradient of the sum of its outputs in everything."""
 
     def loss(p: Any, xs: Array, state: Any) -> tuple[Array, Any]:
         final, ys = unroll(cell, p, xs, state, mask=mask, reverse=reverse, method=method)

@@ -28,7 +28,7 @@ XS = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3, 2)), jnp.float32)
 
 
 def compilations(function: Callable[[], Any]) -> int:
-    """How many programs XLA is given while `function` runs."""
+    """Counts the programs that XLA is given while `function` runs."""
     counted = []
 
     def listen(event: str, *_: Any, **__: Any) -> None:

@@ -17,7 +17,7 @@ T, B, V, E, H = 7, 3, 6, 4, 5
 
 
 def tokens(seed: int = 0, length: int = T) -> tuple[jax.Array, jax.Array]:
-    """What is seen and what follows, `[T, B]`."""
+    """Returns what is seen and what follows, `[T, B]`."""
     text = jax.random.randint(jax.random.key(seed), (length + 1, B), 0, V)
     return text[:-1], text[1:]
 

@@ -222,7 +222,7 @@ def test_associative_is_scan(reverse: bool) -> None:
 
 
 def test_checkpointing_keeps_less() -> None:
-    """What XLA sets aside for the way back falls; the drive and its gradient stay, T steps of each."""
+    """XLA sets aside less for the way back; the drive and its gradient stay, T steps of each."""
 
     def kept(method: Any) -> int:
         cell, xs = LSTM(16), jnp.zeros((1024, 1, 2))

@@ -106,7 +106,7 @@ def test_single_precision() -> None:
 
 @dataclass(frozen=True)
 class Dropped(Elman):
-    """What meets the matrix is thinned, in each example otherwise."""
+    """An Elman cell whose state is thinned before it meets the matrix, in each example otherwise."""
 
     def exposed(self, weights: Params, state: Array) -> Array:
         return state * weights["kept"]

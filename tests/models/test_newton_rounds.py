@@ -1,4 +1,4 @@
-"""How Newton's method over time goes: its rounds towards chaos, where it falls back, and what damping holds."""
+"""Newton's method over time: its rounds towards chaos, where it falls back, and what damping holds."""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -136,7 +136,7 @@ def test_maximum_likelihood_and_add_k_by_hand() -> None:
 
 
 def test_katz_by_its_equations() -> None:
-    """What was seen is d c / c(c); what wasn't shares the rest as the order below would."""
+    """Katz gives what was seen d c / c(c); what wasn't shares the rest as the order below would."""
     train = text(2, 4000)
     counts = NgramCounts.of(train, V, 2, END)
     model = smoothed(counts, "katz")

@@ -1,4 +1,4 @@
-"""What `unroll` can't use it refuses in one sentence that says what, where and what is wanted."""
+"""`unroll` refuses what it can't use in one sentence that says what, where and what is wanted."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""Which tokens are drawn, and how often: exact at a small V."""
+"""Frequencies of the tokens drawn: exact at a small V."""
 
 import itertools
 from functools import partial

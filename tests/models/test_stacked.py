@@ -136,7 +136,7 @@ def test_layers_differ_at_the_start() -> None:
 
 @pytest.mark.usefixtures("x64")
 def test_observes_every_layer() -> None:
-    """What each layer shows when it is alone, its input being the output below."""
+    """A stack shows what each layer shows when it is alone, its input being the output below."""
     stack = Stacked((LSTM(2), GRU(2)), "residual")
     params = drawn.parameters(stack, D)
     x, states = jnp.ones(D), jax.tree.map(lambda leaf: leaf + 0.3, stack.initial_state(params))

@@ -1,4 +1,5 @@
-"""What must hold where several devices share a batch; a program, for a process has its devices from its start.
+"""Checks of what must hold where several devices share a batch; a program, for a process has its devices from its
+start.
 
     XLA_FLAGS=--xla_force_host_platform_device_count=2 python -m tests.train.shares
 
@@ -261,7 +262,7 @@ def check_not_finite() -> None:
 
 
 def check_odd_share() -> None:
-    """Where only one device sees a NaN, the state of all stays as it was."""
+    """Checks that the state of all devices stays as it was where only one sees a NaN."""
     optimizer = OptimizerConfig("sgd", 0.1)
     x, y = jax.tree.map(lambda leaf: leaf[None], toy_batch(0))
     y[0, -1] = np.nan

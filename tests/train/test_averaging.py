@@ -74,7 +74,7 @@ def test_without_an_average_the_parameters_are_evaluated() -> None:
 
 
 def test_the_loop_evaluates_the_average(tmp_path: Path) -> None:
-    """What is logged is the metric of the average, not of the last parameters; and it is resumed bit for bit."""
+    """The loop logs the metric of the average, not of the last parameters; and it is resumed bit for bit."""
     config = OptimizerConfig("sgd", 0.05, average_from=10)
     validation = [toy_batch(10_000)]
 

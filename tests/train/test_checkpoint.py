@@ -264,7 +264,7 @@ def test_what_the_system_refuses(tmp_path, monkeypatch, place):
 
 
 def test_another_config(tmp_path):
-    """Where nothing of the shapes tells: a checkpoint says which options it was made with."""
+    """A checkpoint says which options it was made with, where no shape would tell."""
     with closing(Checkpoints(tmp_path, config={"--cell": "elman", "--bias": 1.0})) as checkpoints:
         checkpoints.save(1, toy_state())
     assert Checkpoints(tmp_path, config={"--bias": 1.0, "--new": 0}).restore_latest(toy_state()) is not None

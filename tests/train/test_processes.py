@@ -1,4 +1,4 @@
-"""What several processes agree on."""
+"""Agreement of several processes."""
 
 from unittest.mock import Mock
 

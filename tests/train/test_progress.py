@@ -1,4 +1,4 @@
-"""What is shown: a bar redrawn in place on a (pseudo-)terminal, plain lines in a pipe."""
+"""Progress on the screen: a bar redrawn in place on a (pseudo-)terminal, plain lines in a pipe."""
 
 import fcntl
 import io

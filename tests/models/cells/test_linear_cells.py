@@ -1,4 +1,4 @@
-"""What holds of every cell that is linear in its state: it can be run in parallel over time."""
+"""Every cell that is linear in its state can be run in parallel over time."""
 
 import jax
 import jax.numpy as jnp

@@ -166,7 +166,7 @@ def test_step_sizes_begin_log_uniform(cell) -> None:
 
 
 def test_small_steps_in_single_precision() -> None:
-    """Where exp(ΔA) − 1 would lose all its digits."""
+    """Keeps the digits where exp(ΔA) − 1 would lose them all."""
     steps = jnp.logspace(-8, 0, 17)
     params = {"log_decay": jnp.full(17, -0.7), "frequency": jnp.linspace(0.0, 40.0, 17)}
     _, held = jax.jit(zero_order_hold)(params, steps)
