@@ -99,7 +99,8 @@ def fit(
         batches: see `Batches`; left at the position the returned state has come to.
         config: see `LoopConfig`.
         folder: receives `metrics.jsonl`, `tensorboard/` and `checkpoints/`.
-        eval_fn: see `EvalFn`; evaluates `validation` every `eval_every` steps and at the end.
+        eval_fn: see `EvalFn`; evaluates `validation` before the first update, every `eval_every` steps and at the
+            end.
         validation: the batches to evaluate on.
         refresh: see `Refresh`.
         mesh: the devices that share each batch (`batch_mesh`), by default all there are, of all processes; each
@@ -172,6 +173,14 @@ def fit(
         checkpoints.save(step, state, feed.position, kept, score if evaluated == step else None)
         return step
 
+    def evaluate_now(eval_fn: EvalFn) -> None:
+        nonlocal evaluation, evaluated, score, best
+        evaluation = evaluate(eval_fn, evaluated_params(state), validation, mesh=mesh)
+        evaluated, score = step, judged(evaluation, judge)
+        if score is not None and (not best or score < best[1]):
+            best = [step, score]
+        tracker.log(step, "validation", evaluation | {"seconds": seconds()})
+
     def end_of_chunk() -> int:
         others = () if on_log is None else (config.log_every,)
         return next_boundary(step, config, *others, *reports.strides)
@@ -185,6 +194,8 @@ def fit(
         counts = [sum(kind in record for record in odd) for kind in ("skipped", "rollbacks")]
         skipped, rollbacks = told_by_first(counts, mesh)
         if begin is None:
+            if eval_fn is not None:
+                evaluate_now(eval_fn)
             reports.report(step, own_view(state, mesh))
             if config.nonfinite == "rollback":
                 saved = save()
@@ -276,11 +287,7 @@ def fit(
 
             progress.update(step, {"loss": float(figures["loss"][step - start - 1])})
             if eval_fn is not None and (step % config.eval_every == 0 or step == config.steps):
-                evaluation = evaluate(eval_fn, evaluated_params(state), validation, mesh=mesh)
-                evaluated, score = step, judged(evaluation, judge)
-                if score is not None and (not best or score < best[1]):
-                    best = [step, score]
-                tracker.log(step, "validation", evaluation | {"seconds": seconds()})
+                evaluate_now(eval_fn)
                 if optimizer.schedule == "validation_plateau":
                     unseen = tracker.records("validation") if watch is None else [evaluation]
                     watch = (watch or Watch(optimizer.patience)).see(scores(unseen, evaluation, judge))

@@ -42,7 +42,7 @@ class LoopConfig:
     log_every: int = 20
     """Log the figures of every so many-th step."""
     eval_every: int = 100
-    """Evaluate after so many steps."""
+    """Evaluate after so many steps; and before the first, and after the last."""
     save_every: int = 500
     """Save after so many steps; the end, and a stop, save too."""
     chunk: int = 50

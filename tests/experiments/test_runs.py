@@ -62,7 +62,7 @@ def test_what_a_run_leaves(name: str, finished: Finished) -> None:
             np.testing.assert_allclose(record["clipped_norm"], clipped, rtol=1e-5)
             assert record["grad_norm"] > 0
         held_out = [record["step"] for record in read_metrics(where) if record["split"] == "validation"]
-        assert held_out == [50, 100]
+        assert held_out == [0, 50, 100]
         assert list((where / "tensorboard").glob("events.out.tfevents.*"))
         assert newest_checkpoint(where)[0] == 100
         assert sorted(path.name for path in (where / "checkpoints").iterdir()) == ["100", "50"]

@@ -181,7 +181,7 @@ def test_validation_plateau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     records = read_metrics(tmp_path / "whole")
     errors = [record["error"] for record in records if record["split"] == "validation"]
     rates = [record["learning_rate"] for record in records if record["split"] == "train"]
-    expected = [0.2 * 0.5 ** Watch(1).see(errors[: step // 10]).falls for step in range(90)]
+    expected = [0.2 * 0.5 ** Watch(1).see(errors[: step // 10 + 1]).falls for step in range(90)]
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
     assert rates[-1] < rates[0]
     trained(tmp_path / "part", 40)
