@@ -1,6 +1,7 @@
 """Long memory: which cell solves adding and copy at which length, and in how many training steps.
 
-Trains every cell on every task at every length until the task is solved on held-out sequences, or for --steps.
+Trains every cell on every task at every length until the task is solved on held-out sequences, or for --steps; a
+net whose loss or gradient isn't finite has diverged, and the others go on.
 Adding is solved at a mean square error below 0.01, the mark of Hochreiter & Schmidhuber (1997); always answering 1
 gives 0.167. Copy is solved when more than 99 of 100 symbols are recalled; a guess recalls 12.5. Arjovsky, Shah &
 Bengio (2016) and Le, Jaitly & Hinton (2015) show whole curves instead; ours are in each net's folder.
@@ -27,7 +28,7 @@ from experiments.run import Run
 from experiments.run_files import read_arrays, read_json, read_run, write_json
 from experiments.training import CELL_HELP, Flat, train_model, training_record
 from models.cell import at_least
-from train import LoopConfig, OptimizerConfig
+from train import LoopConfig, NonFinite, OptimizerConfig
 
 TaskName = Literal["adding", "copy_memory"]
 # What a resumed run must keep of what other experiments may change: a net is solved where it is evaluated.
@@ -113,10 +114,11 @@ class Outcome:
     solved: bool
     steps: int
     best: float
+    diverged: bool = False  # training ended where a loss or gradient wasn't finite
 
     def done(self, steps: int) -> bool:
         """Tells whether training for so many steps would add nothing."""
-        return self.solved or self.steps >= steps
+        return self.solved or self.diverged or self.steps >= steps
 
 
 def main(config: Config, run: Run) -> str:
@@ -153,30 +155,36 @@ def train_one(config: Config, run: Run, task: TaskName, cell: str, length: int) 
             return outcome
     problem = goal.problem(length)
     layer = config.network.build(at_length(cell, length), config.hidden_size)
-    train_model(
-        folder,
-        run=run,
-        model=problem.model(config.network, layer),
-        measure=problem.measure,
-        config=config,
-        batches=problem.data.train(config.seed, config.batch_size),
-        validation=problem.data.validation(),
-        label=f"{task}, {label(cell)}, T = {length}",
-        until=goal.reached,
-    )
-    outcome = outcome_of(folder, goal)
+    met: NonFinite | None = None
+    try:
+        train_model(
+            folder,
+            run=run,
+            model=problem.model(config.network, layer),
+            measure=problem.measure,
+            config=config,
+            batches=problem.data.train(config.seed, config.batch_size),
+            validation=problem.data.validation(),
+            label=f"{task}, {label(cell)}, T = {length}",
+            until=goal.reached,
+        )
+    except NonFinite as error:  # one net's end is not that of the comparison
+        met = error
+        print(met.met, flush=True)
+    outcome = outcome_of(folder, goal, met)
     write_json(finished, vars(outcome))
     return outcome
 
 
-def outcome_of(folder: Path, goal: Goal) -> Outcome:
-    """Reads the outcome of the net that was trained in a folder off its metrics."""
+def outcome_of(folder: Path, goal: Goal, met: NonFinite | None) -> Outcome:
+    """Reads the outcome of the net that was trained in a folder off its metrics; `met` is what ended it early."""
     record = training_record(folder)
     values = record[f"validation/{goal.metric}"]
     return Outcome(
         solved=goal.reached({goal.metric: float(values[-1])}),
-        steps=int(record[f"validation/{goal.metric}/step"][-1]),
-        best=float(values.max() if goal.high else values.min()),
+        steps=int(record[f"validation/{goal.metric}/step"][-1]) if met is None else met.step - 1,
+        best=float(np.nanmax(values) if goal.high else np.nanmin(values)),
+        diverged=met is not None,
     )
 
 
@@ -190,6 +198,8 @@ def told(goal: Goal, outcome: Outcome) -> str:
     if outcome.solved:
         return f"solved in {outcome.steps} steps"
     quantity, digits = METRICS[goal.metric]
+    if outcome.diverged:
+        return f"not finite after {outcome.steps} steps; best {quantity} {outcome.best:{digits}}"
     return f"not solved in {outcome.steps} steps; best {quantity} {outcome.best:{digits}}"
 
 
@@ -222,6 +232,7 @@ def format_table(config: Config, outcomes: Mapping[TaskName, Mapping[str, Mappin
             entries = [
                 "not tried" if outcome is None
                 else str(outcome.steps) if outcome.solved
+                else "diverged" if outcome.diverged
                 else f"({outcome.best:{digits}})"
                 for outcome in map(found.get, lengths)
             ]  # fmt: skip

@@ -72,8 +72,8 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     assert results == {
         "adding": {
             "elman": {
-                "2": {"solved": True, "steps": solved, "best": min(errors)},
-                "30": {"solved": False, "steps": 300, "best": min(long)},
+                "2": {"solved": True, "steps": solved, "best": min(errors), "diverged": False},
+                "30": {"solved": False, "steps": 300, "best": min(long), "diverged": False},
             }
         }
     }
@@ -90,12 +90,12 @@ def test_table_of_two_tasks() -> None:
     config = Config(cells=("gru", "lstm"), lengths=(100, 50))
     outcomes = {
         "adding": {"gru": {50: Outcome(True, 150, 0.0093), 100: Outcome(False, 2000, 0.161)}},
-        "copy_memory": {"lstm": {50: Outcome(False, 2000, 0.4)}},
+        "copy_memory": {"lstm": {50: Outcome(False, 2000, 0.4), 100: Outcome(False, 80, 0.1, diverged=True)}},
     }
     lines = format_table(config, outcomes).splitlines()  # type: ignore
     assert lines[1].split() == ["cell", "T", "=", "50", "T", "=", "100"]
     assert lines[2].split() == ["gru", "150", "(0.16100)"]
-    assert lines[-1].split() == ["lstm", "(40.0%)", "not", "tried"]
+    assert lines[-1].split() == ["lstm", "(40.0%)", "diverged"]
 
 
 @pytest.mark.slow
