@@ -32,7 +32,7 @@ def measure(
     one sequence.
     """
     bits = batch.inputs.shape[-1]
-    answers = np.asarray(model.apply(params, batch.inputs[:, :1]))[:, 0]
+    answers = np.asarray(model.apply(params, jnp.asarray(batch.inputs[:, :1])))[:, 0]
     with jax.enable_x64(True):
         precise = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
         own = precise["params"]["recurrent"]["cell"]

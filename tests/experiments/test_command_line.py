@@ -255,7 +255,7 @@ def test_resume_refuses_another_models_checkpoint(
     shutil.copytree(finished("copy_memory") / "checkpoints", copied / "checkpoints")
     said = mistake("adding", *options["adding"], "--resume", copied)
     assert f"{copied}/checkpoints/100" in said
-    assert "params/params/readout/" in said
+    assert "is a checkpoint of another run: --length was 5 there and is 10 here" in said
     assert said.count("error: ") == 1
 
 

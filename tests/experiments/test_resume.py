@@ -56,6 +56,15 @@ def wait_for_step(run: Path, step: int, process: Process) -> None:
         time.sleep(0.002)
 
 
+def wait_for_checkpoint(run: Path, process: Process) -> None:
+    """Until one is whole: they are written beside the training, which a warm compilation cache makes quick."""
+    deadline = time.monotonic() + 300
+    while not Checkpoints(run / "checkpoints").steps():
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
 Stopped = tuple[Path, int, str]
 
 
@@ -145,6 +154,7 @@ def test_killed_and_resumed_in_processes_of_their_own(whole: Path, tmp_path: Pat
     for step, more in ((300, ("--run-dir", "run")), (1300, ("--resume", "run"))):
         process = start(tmp_path, *more)
         wait_for_step(folder, step, process)
+        wait_for_checkpoint(folder, process)
         process.kill()
         assert finish(process)[0] == -signal.SIGKILL
         assert 0 < Checkpoints(folder / "checkpoints").steps()[-1] < LAST
