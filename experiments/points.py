@@ -1,4 +1,4 @@
-"""What is found of a net that remembers bits: fixed points, what they are read out as, where saddles lead."""
+"""Fixed points of a net that remembers bits: what they are read out as, and where saddles lead."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def in_order(found: FixedPoints) -> FixedPoints:
 
 
 def outputs_at(layer: Cell, params: Params, states: Array, x: Array) -> Array:
-    """What the cell puts out when it steps from each state `[P, S]` under the input x: `[P, H]`."""
+    """Returns what the cell puts out when it steps from each state `[P, S]` under the input x: `[P, H]`."""
     weights = layer.prepare(params)
     drive = layer.drive(weights, x)
     _, restore = ravel_state(layer.initial_state(params))
@@ -98,7 +98,7 @@ def outputs_at(layer: Cell, params: Params, states: Array, x: Array) -> Array:
 
 
 def nearest(ends: np.ndarray, states: np.ndarray) -> np.ndarray:
-    """Which of the points `[P, S]` each end `[..., S]` has come to, −1 where it is at none."""
+    """Returns the index of the point `[P, S]` that each end `[..., S]` has come to, −1 where it is at none."""
     if not len(states):
         return np.full(ends.shape[:-1], -1)
     distances = np.linalg.norm(ends[..., None, :] - states, axis=-1)
@@ -111,7 +111,7 @@ def patterns(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def neighbours(arrays: Mapping[str, np.ndarray]) -> int:
-    """How many saddles lead down to two stable points whose patterns differ in one bit."""
+    """Counts the saddles that lead down to two stable points whose patterns differ in one bit."""
     names, unstable = patterns(arrays), arrays["unstable"]
     joined = [
         [names[i] for i in pair] for pair in arrays["ends"] if (pair >= 0).all() and not unstable[pair].any()
@@ -120,7 +120,7 @@ def neighbours(arrays: Mapping[str, np.ndarray]) -> int:
 
 
 def counts(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """How many points there are of each kind, and how many patterns have a stable one."""
+    """Counts the points of each kind, and the patterns that have a stable one."""
     fixed, unstable = arrays["fixed"], arrays["unstable"]
     stable = {
         name for name, n, at_rest in zip(patterns(arrays), unstable, fixed, strict=True) if at_rest and n == 0

@@ -124,6 +124,25 @@ def test_missing_docstrings_are_seen(tmp_path: Path) -> None:
     assert undocumented(file) == ["the module", "g", "A", "A.f"]
 
 
+QUESTIONS = {"What", "Where", "Whether", "How", "Which", "Who", "When", "Why"}
+
+
+def questions(path: Path) -> list[str]:
+    """Lists the docstrings that begin like a question in place of a verb or a noun."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef
+    texts = (ast.get_docstring(n) or "" for n in ast.walk(syntax(path)) if isinstance(n, documented))
+    return [
+        text.split("\n")[0] for text in texts if text.split(maxsplit=1)[:1] and text.split()[0] in QUESTIONS
+    ]
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun(tmp_path: Path) -> None:
+    assert not {name_of(p): found for p in sources(*PACKAGES, "tests") if (found := questions(p))}
+    file = tmp_path / "asks.py"
+    file.write_text('"""How it is."""\ndef f():\n    """Returns it."""\nclass A:\n    """Whether so."""\n')
+    assert questions(file) == ["How it is.", "Whether so."]
+
+
 # --- what is tracked
 
 

@@ -36,7 +36,7 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mistake(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
-    """What is said, to standard error, of a command that ends with code 2 before any run is begun."""
+    """Returns what is said, to standard error, of a command that ends with code 2 before any run is begun."""
 
     def say(*arguments: Any) -> str:
         capsys.readouterr()

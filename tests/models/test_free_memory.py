@@ -1,4 +1,4 @@
-"""What would not fit into memory is refused before it is begun, in a sentence that says what does without it."""
+"""Memory: work that would not fit is refused before it is begun, in a sentence that says what does without it."""
 
 import jax
 import jax.numpy as jnp
