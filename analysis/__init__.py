@@ -44,6 +44,7 @@ from analysis.rest_state import (
     gru_rest_factor,
     lstm_mean_rest_exponent,
     lstm_rest_factor,
+    rest_exponent,
 )
 from analysis.ways_down import ways_down
 
@@ -96,6 +97,7 @@ __all__ = [
     "principal_axes",
     "product_spectrum",
     "random_direction",
+    "rest_exponent",
     "spectral_radius",
     "state_gradients",
     "step_jacobians",

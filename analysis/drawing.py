@@ -25,6 +25,7 @@ DASHES: tuple[Any, ...] = (
 GREY = "#4d4d4d"
 PAGE, COLUMN = 6.75, 3.35  # inches: widths of a printed page and of one of its two columns
 STEPS = [1, 2, 5, 10]  # ticks are these apart, times a power of ten
+REST = "theory: at rest, untrained"
 HUGE = 1e300  # stands for infinity while quantiles are interpolated, where inf − inf would be NaN
 SETTINGS = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
@@ -181,6 +182,16 @@ def wrapped(name: str, width: int) -> str:
                 lines.append("")
             lines[-1] += piece
     return "\n".join(line.rstrip() for line in lines).replace("$", r"\$")
+
+
+def rest_line(ax: Axes, lags: NDArray[Any], values: ArrayLike) -> None:
+    """Draws what theory says of a cell at rest over the lines that were measured."""
+    draw_line(ax, lags, np.asarray(values, np.float64), label=REST, color="black", lw=0.8)
+
+
+def rest_entry() -> Line2D:
+    """The legend's line for `rest_line`."""
+    return Line2D([], [], color="black", lw=0.8, label=REST)
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:

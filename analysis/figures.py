@@ -41,6 +41,8 @@ from analysis.drawing import (
     logged_column,
     panel_grid,
     quartiles,
+    rest_entry,
+    rest_line,
     spectrum_rows,
     styles_of,
 )
@@ -48,11 +50,16 @@ from analysis.drawing import (
 DEEPEST = 30  # decades below the lowest of the largest singular values that are shown
 
 
-def gradient_against_lag(before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]) -> Figure:
+def gradient_against_lag(
+    before: Mapping[str, ArrayLike],
+    after: Mapping[str, ArrayLike],
+    rest: Mapping[str, float] | None = None,
+) -> Figure:
     """Gradient norm ‖∂L/∂s_{T−k}‖ (s: the whole state) against the lag k, before and after training.
 
     Each value is `[K]` or `[K, N]` at lags k = 1 … K, as `gradient_by_lag` gives it. With examples the line is
-    their median and the band lies between their quartiles.
+    their median and the band lies between their quartiles. `rest` are the exponents of untrained cells at rest
+    (`rest_exponent`): a line of that slope goes through the first point of its cell.
     """
     given = {"before training": before, "after training": after}
     for title, norms in given.items():
@@ -72,6 +79,7 @@ def gradient_against_lag(before: Mapping[str, ArrayLike], after: Mapping[str, Ar
     handles = entries(styles)
     if any(np.ndim(value) == 2 for norms in given.values() for value in norms.values()):
         handles.append(Patch(color=GREY, alpha=0.3, lw=0, label="quartiles over examples"))
+    handles += [rest_entry()] if rest else []
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(PAGE, 2.4), layout="constrained")
         axes = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -83,20 +91,25 @@ def gradient_against_lag(before: Mapping[str, ArrayLike], after: Mapping[str, Ar
                 lags = np.arange(1, middle.size + 1)
                 draw_band(ax, lags, low, high, styles[name]["color"])
                 draw_line(ax, lags, np.where(middle > 0, middle, np.nan), label=name, **styles[name])
+                if rest and name in rest and panel is panels["before training"]:
+                    rest_line(ax, lags, middle[0] * np.exp(rest[name] * (lags - 1)))
             ax.set(title=title, xlabel="lag $k$ (steps back from the loss)")
         count_along(axes[0], 1, max(row.shape[1] for row in rows), ticks=7)
         add_legend(figure, handles)
     return figure
 
 
-def singular_values_against_lag(spectra: Mapping[str, ArrayLike]) -> Figure:
+def singular_values_against_lag(
+    spectra: Mapping[str, ArrayLike], rest: Mapping[str, float] | None = None
+) -> Figure:
     """Singular values of the products J_T … J_{T−k+1} against the lag k, one panel a cell.
 
     Each value is `[K, S]` or `[N, K, S]`: natural logarithms at lags k = 1 … K (−inf for a zero). Drawn are
     the largest, the median, and bands between the quartiles and from smallest to largest; with examples,
     the median over them of each of the five. The axis carries log10 σ under ticks that read 10ⁿ, since σ
     itself (0.5 to the 5,000th) may lie outside floating point. It reaches `DEEPEST` decades below the lowest of the
-    largest at most; a band that goes on below, to an exact zero perhaps, ends at the axis.
+    largest at most; a band that goes on below, to an exact zero perhaps, ends at the axis. `rest` are exponents of
+    cells at rest (`rest_exponent`), whose line is that of theory.
     """
     demand_names(spectra, "singular values")
     panels = {name: spectrum_rows(name, logs) / math.log(10) for name, logs in spectra.items()}
@@ -117,6 +130,8 @@ def singular_values_against_lag(spectra: Mapping[str, ArrayLike]) -> Figure:
             draw_band(ax, lags, lower, upper, colour, alpha=0.3)
             draw_line(ax, lags, high, label="largest", color=colour)
             draw_line(ax, lags, middle, label="median", color=colour, linestyle="--")
+            if rest and name in rest:
+                rest_line(ax, lags, lags * rest[name] / math.log(10))
         count_along(axes[0], 1, max(rows.shape[1] for rows in panels.values()), ticks=4)
         lines = [
             Line2D([], [], color=GREY, label="largest"),
@@ -124,7 +139,7 @@ def singular_values_against_lag(spectra: Mapping[str, ArrayLike]) -> Figure:
         ]
         shades = {"quartiles": 0.45, "smallest to largest (to the axis: smaller, or zero)": 0.15}
         bands = [Patch(color=GREY, alpha=alpha, lw=0, label=label) for label, alpha in shades.items()]
-        add_legend(figure, [*lines, *bands])
+        add_legend(figure, [*lines, *bands, *([rest_entry()] if rest else [])])
     return figure
 
 

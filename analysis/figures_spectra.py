@@ -34,6 +34,8 @@ from analysis.drawing import (
     draw_line,
     entries,
     panel_grid,
+    rest_entry,
+    rest_line,
     spectrum_rows,
     styles_of,
 )
@@ -43,12 +45,16 @@ DEEPEST = 30  # decades below the largest that are shown; further down nothing i
 
 
 def spectra_before_after(
-    lags: ArrayLike, before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]
+    lags: ArrayLike,
+    before: Mapping[str, ArrayLike],
+    after: Mapping[str, ArrayLike],
+    rest: Mapping[str, float] | None = None,
 ) -> Figure:
     """Singular values of the products J_T … J_{T−k+1} against the lag, before and after training: one panel a net.
 
     `lags [K]`; each value `[K, S]` or `[N, K, S]`, natural logarithms (−∞ for a zero). Drawn are the largest, the
-    median, and a band between the quartiles; with examples the median over them of each.
+    median, and a band between the quartiles; with examples the median over them of each. `rest` are the exponents
+    of untrained nets at rest (`rest_exponent`), whose line is that of theory.
     """
     demand_names(before, "singular values")
     steps = checked("lags", np.asarray(lags, np.int64), "[K]")
@@ -68,6 +74,8 @@ def spectra_before_after(
                 draw_band(ax, steps, lower, upper, colour, alpha=0.25)
                 draw_line(ax, steps, largest, label="largest", color=colour)
                 draw_line(ax, steps, middle, label="median", color=colour, linestyle="--")
+            if rest and name in rest:
+                rest_line(ax, steps, steps * rest[name] / math.log(10))
             ax.axhline(0, color=GREY, lw=0.6)
         count_along(axes[0], int(steps[0]), int(steps[-1]), ticks=4)
         handles = [
@@ -76,6 +84,7 @@ def spectra_before_after(
             Line2D([], [], color=GREY, label="largest"),
             Line2D([], [], color=GREY, ls="--", label="median"),
             Patch(color=GREY, alpha=0.35, lw=0, label="quartiles"),
+            *([rest_entry()] if rest else []),
         ]
         add_legend(figure, handles)
     return figure

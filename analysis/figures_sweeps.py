@@ -62,7 +62,8 @@ def outcomes_against(
     }
     looks = looks_of(name for curves in panels.values() for name in curves)
     every = [pair for curves in read.values() for pair in curves.values()]
-    low, high = limits or limits_of(np.concatenate([v.ravel() for _, v in every]), "y" in log)
+    across = np.array(list((levels or {}).values()))
+    low, high = limits or limits_of(np.concatenate([across, *(v.ravel() for _, v in every)]), "y" in log)
     handles: list[Artist] = legend_of(looks)
     if any(values.shape[1] > 1 for _, values in every):
         handles.append(Patch(color=GREY, alpha=0.3, lw=0, label="least to most of the seeds"))

@@ -27,10 +27,17 @@ the circle, Jensen's formula gives for a + b e^{iθ}, a, b ≥ 0,
     ∫ ln |a + b e^{iθ}| dθ / 2π = ln max(a, b)
 
 so the mean exponent of the memory is ln max(σ(b_f), g σ(b_i) σ(b_o)): the loop moves the extremes, not the mean.
+
+**Biases that differ from unit to unit** (chrono) make the factor of a direction an eigenvalue of a matrix: of
+diag σ(b_f) + diag σ(b_o) R_g diag σ(b_i) for an LSTM, and likewise for a GRU. The largest modulus is the
+factor of what fades slowest.
 """
 
 import numpy as np
 from scipy.special import expit, logit
+
+from models import GRU, LSTM, Cell
+from models.cell import Params
 
 Real = float | np.ndarray
 Number = float | complex | np.ndarray
@@ -86,3 +93,28 @@ def critical_forget_bias(
             "between 0 and 1"
         )
     return float(logit(1 - loop))
+
+
+def rest_exponent(cell: Cell, params: Params) -> float:
+    """Returns the leading Lyapunov exponent of an LSTM or GRU at rest, nats per step: ln of the largest modulus of
+    the factors of all directions of its state, with its own recurrent matrix and the biases of its gates.
+
+    Raises ValueError for any other cell, and where the candidate has a bias, so that zero is no rest state.
+    """
+    if type(cell) not in (LSTM, GRU):
+        raise ValueError(f"the rest state is known in closed form of an LSTM and a GRU, not of {cell}")
+    gates = 4 if type(cell) is LSTM else 3
+    recurrent = np.split(np.asarray(params["recurrent"], np.float64), gates, axis=1)
+    biases = np.split(np.asarray(params["bias"], np.float64), gates)
+    candidate = biases[2]
+    if np.any(candidate) or np.any(np.asarray(params.get("recurrent_bias", 0.0))):
+        raise ValueError("the candidate has a bias, so that zero is no rest state of the cell")
+    if isinstance(cell, LSTM):
+        inlet, forget, _, outlet = map(expit, biases)
+        step = np.diag(forget) + outlet[:, None] * recurrent[2] * inlet
+    else:
+        assert isinstance(cell, GRU)
+        reset, update, _ = map(expit, biases)
+        loop = reset[:, None] * recurrent[2] if cell.reset == "before" else recurrent[2] * reset
+        step = np.diag(update) + loop * (1 - update)
+    return float(np.log(np.abs(np.linalg.eigvals(step)).max()))

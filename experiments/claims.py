@@ -122,7 +122,7 @@ def draw(folder: Path) -> list[Path]:
             log="x",
             levels={"neither grows nor falls": 0.0},
             theory={
-                "LSTM at rest, eigenvalue $g$ of R: ln(σ(1) + g/4)": (
+                "theory: LSTM at rest, ln(σ(1) + g/4)": (
                     fine_gains,
                     np.log(lstm_rest_factor(1.0, fine_gains)),
                 )
@@ -137,11 +137,11 @@ def draw(folder: Path) -> list[Path]:
                 "Elman, orthogonal": float(gradients["elman|orthogonal"].mean()),
             },
             theory={
-                "LSTM at rest, eigenvalue 1 of R: ln(σ(b) + ¼)": (
+                "theory: LSTM at rest, ln(σ(b) + ¼)": (
                     fine_biases,
                     np.log(lstm_rest_factor(fine_biases)),
                 ),
-                "the same, mean over directions: ln max(σ(b), ¼)": (
+                "its mean over directions, ln max(σ(b), ¼)": (
                     fine_biases,
                     lstm_mean_rest_exponent(fine_biases),
                 ),

@@ -28,6 +28,7 @@ from analysis.figures_exponents import exponents_before_and_after
 from data import DIGITS_CLASSES, ArrayExamples, digits, evaluation_batches, train_batches
 from experiments.cells import label
 from experiments.gradients_table import format_table, summary
+from experiments.jacobian_spectra_measured import rest_theory
 from experiments.network import NetworkConfig, check_cells
 from experiments.options import check_seed, folder_name
 from experiments.run import Run
@@ -106,6 +107,7 @@ def main(config: Config, run: Run) -> str:
     measured: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     curves: dict[str, np.ndarray] = {}
     accuracies: dict[str, float] = {}
+    rest: dict[str, float] = {}
     for expression in config.cells:
         name = label(expression)
         cell = config.network.build(expression, config.hidden_size)
@@ -122,6 +124,8 @@ def main(config: Config, run: Run) -> str:
             validation=validation,
             label=name,
         )
+        exponent = rest_theory(cell, fresh["params"]["recurrent"]["cell"])
+        rest |= {} if exponent is None else {name: exponent}
         accuracies[name] = evaluate(Evaluation(model, classification), trained, test)["accuracy"]
         measured[name] = {
             moment: measure(cell, model, params, images, labels, config.trajectories)
@@ -132,7 +136,8 @@ def main(config: Config, run: Run) -> str:
 
     for quantity in ("gradient_norms", "log_singular_values", "eigenvalues", "exponents"):
         arrays = {f"{n}|{m}": measured[n][m][quantity] for n in measured for m in MOMENTS}
-        run.write_arrays(quantity, arrays)
+        of_theory = {f"{n}|rest": exponent for n, exponent in rest.items()} if quantity == "exponents" else {}
+        run.write_arrays(quantity, arrays | of_theory)
     run.write_arrays("curves", curves)
     rows = [summary(name, moment, measured[name][moment]) for name in measured for moment in MOMENTS]
     table = format_table(rows, accuracies)
@@ -201,12 +206,14 @@ def draw(folder: Path) -> list[Path]:
         stored = read_arrays(folder, quantity)
         return {name: stored[f"{name}|{moment}"] for name in names}
 
+    exponents = read_arrays(folder, "exponents")
+    rest = {name: float(exponents[f"{name}|rest"]) for name in names if f"{name}|rest" in exponents}
     record = read_arrays(folder, "curves")
     accuracy = "validation/accuracy"
     curves = {n: {"step": record[f"{n}|{accuracy}/step"], "value": record[f"{n}|{accuracy}"]} for n in names}
     drawn = {
         "gradient_against_lag": figures.gradient_against_lag(
-            arrays("gradient_norms", "before"), arrays("gradient_norms", "after")
+            arrays("gradient_norms", "before"), arrays("gradient_norms", "after"), rest
         ),
         "training": figures.training_curves(
             curves, y_label="accuracy, held out", baseline=1 / DIGITS_CLASSES, baseline_label="guessing"
@@ -217,6 +224,7 @@ def draw(folder: Path) -> list[Path]:
     }
     for moment in MOMENTS:
         spectra, eigenvalues = arrays("log_singular_values", moment), arrays("eigenvalues", moment)
-        drawn[f"singular_values_{moment}"] = figures.singular_values_against_lag(spectra)
+        theory = rest if moment == MOMENTS[0] else {}
+        drawn[f"singular_values_{moment}"] = figures.singular_values_against_lag(spectra, theory)
         drawn[f"eigenvalues_{moment}"] = figures.eigenvalues_in_plane(eigenvalues)
     return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]

@@ -4,7 +4,8 @@ Every net is measured as it is initialised and once more when it has been traine
 J_T … J_{T−k+1} along held-out sequences, over every lag k, their growth per step (which tends to the Lyapunov
 exponents), the condition number, the eigenvalues of each step. How much of a signal a net keeps is in the singular
 values, not in the eigenvalues, and best where all are near one: Saxe et al. 2014; Pennington et al. 2017,
-"Resurrecting the sigmoid", for depth. Tanh nets stand beside the mean-field theory of their mean square.
+"Resurrecting the sigmoid", for depth. Tanh nets stand beside the mean-field theory of their mean square, an LSTM
+and a GRU beside that of their state at rest.
 """
 
 import re
@@ -24,7 +25,13 @@ from analysis.figures_spectra import condition_numbers, mean_square, spectra_bef
 from experiments.cells import label
 from experiments.gradients import MOMENTS
 from experiments.gradients_table import power_of_ten
-from experiments.jacobian_spectra_measured import log_rms, measure, measured_lags, tanh_theory
+from experiments.jacobian_spectra_measured import (
+    log_rms,
+    measure,
+    measured_lags,
+    rest_theory,
+    tanh_theory,
+)
 from experiments.nets import CELLS_HELP, NetsConfig, held_out_inputs, stored_config
 from experiments.network import check_cells
 from experiments.options import folder_name
@@ -154,8 +161,9 @@ def train_and_measure(config: Config, run: Run, expression: str) -> dict[str, An
         metric = evaluate(Evaluation(model, problem.measure), params, validation)[problem.metric]
         arrays |= {f"{moment}|{k}": v for k, v in measure(cell, own, along).items()}
         arrays[f"{moment}|metric"] = metric
-    theory = tanh_theory(cell, fresh["params"]["recurrent"]["cell"], along)
-    return arrays if theory is None else arrays | {"theory": theory}
+    own = fresh["params"]["recurrent"]["cell"]
+    theory = {"theory": tanh_theory(cell, own, along), "rest": rest_theory(cell, own)}
+    return arrays | {key: value for key, value in theory.items() if value is not None}
 
 
 def summary(config: Config, found: Mapping[str, np.ndarray], moment: str) -> dict[str, Any]:
@@ -228,7 +236,12 @@ def draw(folder: Path) -> list[Path]:
         for m in MOMENTS
     }
     drawn = {
-        "singular_values": spectra_before_after(lags, spectra["before"], spectra["after"]),
+        "singular_values": spectra_before_after(
+            lags,
+            spectra["before"],
+            spectra["after"],
+            {name: float(f["rest"]) for name, f in found.items() if "rest" in f},
+        ),
         "condition_numbers": condition_numbers(lags, conditions),
     }
     theory = {name: f["theory"] for name, f in found.items() if "theory" in f}

@@ -10,6 +10,7 @@ from analysis import (
     leading_singular_values,
     log_norms,
     product_spectrum,
+    rest_exponent,
     step_jacobians,
     tanh_mean_field_path,
 )
@@ -57,3 +58,11 @@ def tanh_theory(cell: Cell, params: Params, along: Array) -> np.ndarray | None:
 def log_rms(spectra: np.ndarray) -> np.ndarray:
     """ln √(mean σ²) from logarithms of singular values, `[..., S]` → `[...]`."""
     return log_norms(spectra, "frobenius") - np.log(spectra.shape[-1]) / 2
+
+
+def rest_theory(cell: Cell, params: Params) -> float | None:
+    """The leading exponent of the cell at rest, nats per step; None where no theory of it is known."""
+    try:
+        return rest_exponent(cell, params)
+    except ValueError:
+        return None

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from analysis.figures import gradient_against_lag, singular_values_against_lag
 from analysis.figures_edge import Plane, depth_over_plane, depth_reached, exponent_planes
 from analysis.figures_lyapunov import during_training, random_nets, running_estimates, spectra_by_value
 from analysis.figures_spectra import condition_numbers, mean_square, spectra_before_after
@@ -51,6 +52,28 @@ def test_spectra_before_and_after() -> None:
         spectra_before_after(LAGS, {}, {})
     with pytest.raises(ValueError, match=r"expected \[5, 7\]"):
         spectra_before_after(LAGS[1:], SPECTRA, SPECTRA)
+
+
+def test_the_rest_state_is_a_line_of_theory_where_it_is_known() -> None:
+    """In the panel of its net alone, with one entry in the legend; in a gradient's panel before training, from the
+    first point of its net on."""
+    rest, label = {"gru": -0.3}, "theory: at rest, untrained"
+    norms = {name: np.exp(-0.2 * LAGS) for name in NAMES}
+    both = (
+        spectra_before_after(LAGS, SPECTRA, SPECTRA, rest),
+        singular_values_against_lag({name: spectra[0] for name, spectra in SPECTRA.items()}, rest),
+    )
+    for figure in both:
+        (line,) = with_label(figure.axes[1], label)
+        np.testing.assert_allclose(heights(line), -0.3 * LAGS / np.log(10))
+        assert not with_label(figure.axes[0], label)
+        assert legend_of(figure).count(label) == 1
+    figure = gradient_against_lag(norms, norms, rest)
+    (line,) = with_label(figure.axes[0], label)
+    np.testing.assert_allclose(heights(line), np.exp(-0.2 - 0.3 * (LAGS - 1)))
+    assert not with_label(figure.axes[1], label)
+    assert legend_of(figure).count(label) == 1
+    assert label not in legend_of(gradient_against_lag(norms, norms))
 
 
 def test_mean_square_beside_theory() -> None:

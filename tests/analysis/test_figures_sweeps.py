@@ -97,3 +97,17 @@ def test_outcomes_by_setting() -> None:
     assert len(dots) == 2
     with pytest.raises(ValueError, match="no outcomes to draw"):
         outcomes_by_setting({}, x_label="")
+
+
+def test_levels_and_theory_are_within_reach_and_named() -> None:
+    """A level far from the outcomes lies inside the axis all the same; theory is a black line in every panel."""
+    given = {title: {"net": {"x": RATES, "values": LOSSES[:, :1]}} for title in ("one", "two")}
+    line = ([0.01, 1.0], [0.1, 0.7])
+    figure = outcomes_against(given, x_label="", y_label="", levels={"chance": 2.5}, theory={"at rest": line})
+    for ax in figure.axes:
+        drawn: Any = next(drawn for drawn in ax.get_lines() if drawn.get_label() == "at rest")
+        np.testing.assert_allclose(drawn.get_xydata(), np.transpose(line))
+        assert drawn.get_color() == "black"
+        assert ax.get_ylim()[1] > 2.5
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()].count("at rest") == 1

@@ -11,9 +11,10 @@ from analysis import (
     lstm_mean_rest_exponent,
     lstm_rest_factor,
     lyapunov_spectrum,
+    rest_exponent,
     step_jacobians,
 )
-from models import GRU, LSTM
+from models import GRU, LSTM, Elman
 
 H = 6
 
@@ -90,3 +91,20 @@ def test_the_critical_bias_and_where_there_is_none():
     )
     with pytest.raises(ValueError, match="between 0 and 1"):
         critical_forget_bias(4.0)
+
+
+@pytest.mark.parametrize("cell", [LSTM(H), LSTM(H, max_lag=20), GRU(H), GRU(H, reset="before", max_lag=20)])
+def test_the_exponent_of_a_cell_at_rest_is_that_of_its_jacobian(cell):
+    params = cell.init(jax.random.key(0), 1)
+    if isinstance(cell, GRU):  # a reset gate that differs from unit to unit tells before from after
+        params |= {"bias": params["bias"].at[:H].set(jnp.linspace(-1, 1, H))}
+    measured = np.log(np.abs(rest_eigenvalues(cell, params)).max())
+    assert rest_exponent(cell, params) == pytest.approx(measured, abs=1e-5)
+
+
+def test_no_exponent_where_there_is_no_such_rest_state():
+    with pytest.raises(ValueError, match="of an LSTM and a GRU, not of Elman"):
+        rest_exponent(Elman(H), Elman(H).init(jax.random.key(0), 1))
+    params = LSTM(H).init(jax.random.key(0), 1)
+    with pytest.raises(ValueError, match="candidate has a bias"):
+        rest_exponent(LSTM(H), params | {"bias": jnp.ones(4 * H)})

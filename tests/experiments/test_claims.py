@@ -121,6 +121,17 @@ WIDE = np.array([0.2, 1.0, 5.0])
 
 
 @pytest.mark.parametrize(
+    ("slopes", "fate"),
+    [([0.03, 0.04, 0.05], "explodes"), ([-0.03, -0.04, -0.05], "vanishes"), ([-0.03, 0.0, 0.04], "neither")],
+)
+def test_the_largest_forget_bias_is_said_to_explode_or_vanish(slopes: list[float], fate: str) -> None:
+    arrays = change("gradients", "lstm|bias", lambda a: np.concatenate([a[:-1], [slopes]]))
+    said = judge(arrays)["lstm_vanishes"].measured
+    assert f"forget bias {arrays['gradients']['bias'][-1]:g}: " in said
+    assert said.count(f", {fate}; held were above") == 1
+
+
+@pytest.mark.parametrize(
     ("claim", "arrays", "verdict"),
     [
         ("lstm_explodes", change("gradients", "lstm", lambda a: -np.abs(a)), FAILED),
