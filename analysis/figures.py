@@ -256,6 +256,10 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         )  # laid out as the file is drawn: at fewer dots letters are narrower, and would be cut
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once: each further drawing would move the panels a little
-        figure.savefig(png, dpi=200)
-        figure.savefig(pdf, dpi=400, metadata={"CreationDate": None})  # dpi: of the points of a scatter
+        for path in (png, pdf):
+            path.unlink(missing_ok=True)  # a link is replaced, and not followed
+        with png.open("xb") as file:
+            figure.savefig(file, format="png", dpi=200)
+        with pdf.open("xb") as file:  # dpi: of the points of a scatter
+            figure.savefig(file, format="pdf", dpi=400, metadata={"CreationDate": None})
     return [png, pdf]

@@ -142,11 +142,10 @@ class Corpus:
             )
         return self.splits[name]
 
-    def save_tokenizer(self, folder: Path) -> None:
-        """`vocabulary.json`, and for bpe `bpe.model`: what a run needs to read its own numbers."""
-        self.tokenizer.vocabulary.save(folder / "vocabulary.json")
-        if isinstance(self.tokenizer, Pieces):
-            (folder / "bpe.model").write_bytes(self.tokenizer.model)
+    def tokenizer_files(self) -> dict[str, bytes]:
+        """Returns `vocabulary.json`, and for bpe `bpe.model`: what a run needs to read its own numbers."""
+        files = {"vocabulary.json": self.tokenizer.vocabulary.to_json()}
+        return files | ({"bpe.model": self.tokenizer.model} if isinstance(self.tokenizer, Pieces) else {})
 
     def summary(self) -> str:
         """A line of what was found in all, one a split, and a sentence for each thing by which figures mislead."""

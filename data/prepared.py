@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def load_corpus(config: TextConfig) -> Corpus:
         texts = read_catalogue(config)
     settings = _settings(config, texts)
     folder = config.cache or _default_folder(config, settings)
+    _check_name(folder)
     damaged = False
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         try:
@@ -72,10 +74,24 @@ def _settings(config: TextConfig, texts: Texts) -> dict[str, Any]:
 
 
 def _default_folder(config: TextConfig, settings: dict[str, Any]) -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if root.startswith("~"):  # no HOME, and no entry in the user database
+        raise ValueError(
+            "there is no home folder to keep the prepared text in: name a folder by --data.cache"
+        )
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     name = config.dir.resolve().name if config.dir is not None else str(config.tfds).replace("/", "_")
-    return root / "unroll" / "text" / f"{name}-{digest}"
+    readable = os.fsencode(name).decode(errors="replace")  # a name may be no UTF-8
+    return Path(root) / "unroll" / "text" / f"{readable}-{digest}"
+
+
+def _check_name(folder: Path) -> None:
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{folder.absolute()} is not UTF-8, and no text can be prepared there: name another by --data.cache"
+        ) from None
 
 
 def _write(folder: Path, corpus: Corpus, settings: dict[str, Any], *, damaged: bool) -> None:
@@ -83,21 +99,22 @@ def _write(folder: Path, corpus: Corpus, settings: dict[str, Any], *, damaged: b
     from data.text_builder import write_splits
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    making = folder.with_name(f"{folder.name}.making-{os.getpid()}")
+    making = folder.with_name(f"{folder.name}.making-{secrets.token_hex(8)}")
+    making.mkdir()
     try:
-        making.mkdir()
         write_splits(making, corpus.splits)
-        corpus.save_tokenizer(making)
+        for name, content in corpus.tokenizer_files().items():
+            (making / name).write_bytes(content)
         files = sorted(path for path in making.rglob("*") if path.is_file())
-        content = {
+        prepared = {
             "settings": settings,
             "sizes": {split: dataclasses.asdict(size) for split, size in corpus.sizes.items()},
             "files": {str(path.relative_to(making)): _checksum(path) for path in files},
         }
-        content["checksum"] = _digest(content)
-        (making / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        prepared["checksum"] = _digest(prepared)
+        (making / MANIFEST).write_text(json.dumps(prepared, indent=1) + "\n", encoding="utf-8")
         if damaged:
-            _refuse_strangers(folder, {MANIFEST, *content["files"]})
+            _refuse_strangers(folder, {MANIFEST, *prepared["files"]})
             shutil.rmtree(folder, ignore_errors=True)
         try:
             making.replace(folder)
@@ -124,7 +141,7 @@ def _read(folder: Path, settings: dict[str, Any], texts: Texts) -> Corpus:
         sizes = {split: Size(**size) for split, size in content["sizes"].items()}
         options, sources = dict(there["options"]), dict(there["sources"])
         form = there["form"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _Damaged(f"{MANIFEST} has been altered") from None
     _compare(folder, settings, options, sources)
     if form != _FORM:
@@ -141,7 +158,7 @@ def _read(folder: Path, settings: dict[str, Any], texts: Texts) -> Corpus:
 
 
 def load_tokenizer(folder: Path, unit: str) -> Tokenizer:
-    """Reads what `Corpus.save_tokenizer` wrote, in the cache or in a run's folder."""
+    """Reads `Corpus.tokenizer_files`, in the cache or in a run's folder."""
     vocabulary = Vocabulary.load(folder / "vocabulary.json")
     if unit == "bpe":
         return Pieces(vocabulary, (folder / "bpe.model").read_bytes())

@@ -133,16 +133,14 @@ class Vocabulary:
             bag += np.bincount(document, minlength=len(self))
         return np.minimum(bags, 1) if binary else bags
 
-    def save(self, path: Path) -> None:
-        """As JSON, in one move."""
+    def to_json(self) -> bytes:
+        """Returns what `load` reads from a file."""
         content = {"types": self.types, "counts": self.counts, "unknown": self.unknown, "end": self.end}
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        return (json.dumps(content, ensure_ascii=False) + "\n").encode()
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Reads what `save` wrote. Raises ValueError where it isn't there or is damaged."""
+        """Reads a file of what `to_json` gives. Raises ValueError where it isn't there or is damaged."""
         if not path.is_file():
             raise ValueError(
                 f"there is no vocabulary {path}: name the file that a run or a preparation has written"
@@ -151,6 +149,6 @@ class Vocabulary:
             content = json.loads(path.read_text(encoding="utf-8"))
             types, counts = tuple(content["types"]), tuple(content["counts"])
             unknown, end = content["unknown"], content["end"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ValueError(f"{path} is damaged: it isn't a vocabulary any more") from None
         return cls(types, counts, unknown, end)

@@ -14,6 +14,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
+from experiments.surroundings import check_file_limit, prepare_surroundings
+
 # Before NumPy loads: its linear algebra on threads of its own beside XLA's is many times slower than on one.
 for pool in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(pool, "1")
@@ -145,6 +147,7 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     from experiments.training import Stopped
     from train import NonFinite
 
+    check_file_limit()
     check_started_alike(name, config, launch)
     devices = take_devices(name, launch)  # before anything is computed
     if several() > 1:
@@ -262,19 +265,6 @@ def plainly(message: Warning | str, category: type[Warning], filename: str, *pla
     )
 
 
-def open_streams() -> None:
-    """Opens standard output and error on nothing where they were closed from the start: Python has None there.
-
-    A terminal of less than 20 columns, in which no help can be laid out, counts as one of 80.
-    """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdigit() and int(columns) < 20:
-        os.environ["COLUMNS"] = "80"
-
-
 def unless_closed(arguments: list[str]) -> int:
     """The exit code, 141 where who read our output has closed it, as other commands end then."""
     try:
@@ -293,7 +283,7 @@ def unless_closed(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    open_streams()
+    prepare_surroundings()
     warnings.formatwarning = plainly
     # While there is nothing to be left in order, Ctrl-C shows no traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

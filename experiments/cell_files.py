@@ -1,6 +1,7 @@
 """The Python files that a config names: which they are, and whether they may be executed."""
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +13,18 @@ from experiments.run_files import environments
 _FILE = re.compile(r"(.+\.py):")
 
 
+def cell_file(name: str) -> Path:
+    """Returns the file that a cell's expression names; a `~` for whom no home is known stands for itself."""
+    return Path(os.path.expanduser(name))
+
+
 def cell_files(described: Mapping[str, Any]) -> dict[str, str]:
     """The SHA-256 of each existing file that a cell of the config names, by the name it is given there."""
     values: list[Any] = []
     for value in flat(described["config"]).values():
         values += value if isinstance(value, list) else [value]
     named = [match[1] for value in values if isinstance(value, str) and (match := _FILE.match(value))]
-    files = {name: Path(name).expanduser() for name in named}
+    files = {name: cell_file(name) for name in named}
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()
     }

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from experiments.cell_files import cell_file
+from experiments.options import readable
 from models import CELLS, Cell, unroll
 from models.cell import Array, Drive, Params
 from models.initializers import INITIALIZERS, Initializer
@@ -49,7 +51,7 @@ def split_path(expression: str) -> tuple[Path | None, str]:
     """`a/b.py:MyCell(x=1)` → (a/b.py, MyCell(x=1)); without a file the path is None."""
     if ".py:" in expression:
         path, call = expression.split(".py:", 1)
-        return Path(path + ".py").expanduser(), call
+        return cell_file(path + ".py"), call
     if expression.endswith(".py"):
         raise ValueError(f"the cell {expression} names a file without a class: write {expression}:ClassName")
     return None, expression
@@ -242,4 +244,5 @@ def label(expression: str) -> str:
     name, positional, keywords = parse_call(expression, call)
     values = [ast.unparse(v) for v in positional]
     values += [f"{k.removesuffix('_init')}={ast.unparse(v)}" for k, v in keywords.items()]
-    return " ".join([f"{path.name}:{name}" if path else name, ", ".join(values)]).strip()
+    file = f"{readable(path.name)}:" if path else ""
+    return " ".join([f"{file}{name}", ", ".join(values)]).strip()

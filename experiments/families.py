@@ -21,7 +21,7 @@ from experiments.network import check_cells
 from experiments.options import folder_name
 from experiments.run import Run
 from experiments.run_files import read_arrays
-from experiments.text import remember_text
+from experiments.text import remember_text, save_tokenizer
 from experiments.text_batches import split_losses
 from experiments.text_model import train_text_model
 from experiments.text_report import BATCH, measures, sampled_text
@@ -75,7 +75,7 @@ def main(config: Config, run: Run) -> str:
     """Counts, trains net by net, mixes, tabulates and draws; returns the table."""
     corpus = load_corpus(config.data)
     remember_text(run.folder, corpus)
-    corpus.save_tokenizer(run.folder)
+    save_tokenizer(run.folder, corpus)
     print(corpus.summary(), flush=True)
     last = [split for split in corpus.splits if split != "train"][-1]
     models = [scored_by_counts(corpus, n, config) for n in range(1, config.order + 1)]
@@ -85,7 +85,7 @@ def main(config: Config, run: Run) -> str:
     models.append(mixed(best, counted, f"{best['name']} + {config.order}-gram"))
     run.write_arrays("families", summary_arrays(models, corpus, last))
     text = "\n\n".join([format_table(models, corpus, last), samples(models)])
-    (run.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
+    run.write_table(text)
     draw(run.folder)
     run.finish({"sources": dict(corpus.origin)} | {str(m["name"]): scores(m, corpus) for m in models})
     return text

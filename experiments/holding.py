@@ -12,6 +12,7 @@ from typing import IO
 
 from experiments.options import option_name
 from train import NotSaved
+from train.files import unlinked
 
 LOCK = ".lock"
 _held: dict[Path, IO[bytes]] = {}  # by folder, open as long as it is held
@@ -25,6 +26,9 @@ _MENDS = {
     errno.EROFS: "choose a folder that can be written to",
     errno.EACCES: "choose a folder that you may write to",
     errno.EPERM: "choose a folder that you may write to",
+    errno.ELOOP: "remove it, or put there the file that it leads to",
+    errno.EMFILE: "let this process open more files (ulimit -n)",
+    errno.ENFILE: "close what else holds files open on this machine",
 }
 
 
@@ -35,7 +39,7 @@ def hold(folder: Path) -> None:
     """
     path = folder / LOCK
     while True:
-        file = path.open("a+b", buffering=0)
+        file = open(path, "a+b", buffering=0, opener=unlinked)  # noqa: SIM115  (open as long as it is held)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -91,10 +95,10 @@ def in_a_sentence(error: Exception, arguments: Sequence[str] = ()) -> str:
         said = str(error)
     else:
         path = Path(error.filename or "")
-        where = path.parent if path.name == LOCK else path
-        may = "opened" if error.errno in (errno.EACCES, errno.EPERM) else "written"
+        where = path.parent if path.name == LOCK and error.errno != errno.ELOOP else path
+        may = "written" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ELOOP) else "opened"
         what = f"{where} can't be {may}" if error.filename else "writing failed"
-        said = f"{what} ({os.strerror(error.errno).lower()})"
+        said = f"{what} ({(error.strerror or os.strerror(error.errno)).lower()})"
     begun = [folder for folder in _held if (folder / "config.json").is_file()]
     then = f", and go on with the same command and --resume {begun[0]}" if begun else ""
     return f"{said}: {_MENDS[error.errno]}{then}"

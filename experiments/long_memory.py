@@ -99,7 +99,7 @@ class Config:
 
     def check(self) -> None:
         """Raises ValueError for a network that can't be had, before a folder is made for the run."""
-        self.optimizer.lasting(self.loop.steps)
+        self.optimizer.lasting(self.loop.steps, self.loop.eval_every)
         if "copy_memory" in self.tasks:
             copy_memory.check_direction(self.network)
         for cell in self.cells:

@@ -19,7 +19,7 @@ from data import Corpus, TextConfig
 from experiments.options import check_seed
 from experiments.run import Run
 from experiments.run_files import read_arrays
-from experiments.text import bits_per_character, checked_corpus, encoded_prompt
+from experiments.text import bits_per_character, checked_corpus, encoded_prompt, save_tokenizer
 from models.cell import at_least
 from models.ngram import NgramModel, Smoothing, perplexity, smoothed
 from models.ngram_counts import NgramCounts
@@ -66,7 +66,7 @@ class Config:
 def main(config: Config, run: Run) -> str:
     """Counts, smooths, evaluates, samples; what there is to say."""
     corpus = checked_corpus(config.data)  # prepared when the options were checked
-    corpus.save_tokenizer(run.folder)
+    save_tokenizer(run.folder, corpus)
     vocabulary = corpus.tokenizer.vocabulary
     print(corpus.summary(), flush=True)
     began = time.perf_counter()
@@ -97,7 +97,7 @@ def main(config: Config, run: Run) -> str:
             samples(config, corpus, models, prompt),
         ]
     )
-    (run.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
+    run.write_table(text)
     draw(run.folder)
     run.finish(results(config, corpus, record, held_out))
     return text

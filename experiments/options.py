@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -58,6 +59,11 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
 
 def shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def readable(name: str) -> str:
+    """Replaces by � the bytes of a file's name that aren't UTF-8, for what draws or writes text."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def told(value: Any) -> str:

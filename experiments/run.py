@@ -17,12 +17,15 @@ from experiments.options import describe, differing, digest, fixed, option_name,
 from experiments.processes import Processes, check_alike, first, from_first, scratch_folder, several
 from experiments.run_files import RUNS, TABLE, environments, read_run, write_json
 from models.cell import at_least
-from train import Checkpoints, nonfinite_counts, read_metrics
+from train import INCIDENTS_FILE, Checkpoints, nonfinite_counts, read_metrics
+from train.files import check_name, is_leftover, whole_file, write_file
+from train.incidents import read_incidents
 from train.tracking import METRICS_FILE
 
 NEWEST = "newest"  # what --resume without a value stands for
-# All that there is where a run was killed before it was one: another may begin there.
-BEGINNINGS = {LOCK, "environment.json", "environment.tmp", "config.tmp"}
+# All that there is, beside leftovers of unfinished writing, where a run was killed before it was one: another may
+# begin there.
+BEGINNINGS = {LOCK, "environment.json"}
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,15 @@ class Run:
     """The options that made it, for its checkpoints."""
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
-        """`arrays/name.npz`, in one move: a kill leaves the old file or the new one."""
+        """Writes `arrays/name.npz` in one move: a kill leaves the old file or the new one."""
         path = self.folder / "arrays" / f"{name}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npz")
-        with temporary.open("wb") as file:
+        with whole_file(path) as file:
             np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
-        temporary.replace(path)
 
     def write_table(self, table: str) -> None:
-        """`table.txt`: the numbers as they are printed, in UTF-8 whatever the user's locale."""
-        (self.folder / TABLE).write_text(table + "\n", encoding="utf-8")
+        """Writes `table.txt`: the numbers as they are printed, in UTF-8 whatever the user's locale."""
+        write_file(self.folder / TABLE, table + "\n")
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """`results.json`: its presence says that the run is complete. What wasn't finite on the way is added."""
@@ -98,6 +99,8 @@ def check_restorable(folder: Path, about: Mapping[str, Any]) -> None:
         Checkpoints(path, config=about).check()
     for path in sorted(folder.rglob(METRICS_FILE)):
         read_metrics(path)
+    for path in sorted(folder.rglob(INCIDENTS_FILE)):
+        read_incidents(path)
 
 
 def open_folder(
@@ -112,14 +115,18 @@ def open_folder(
     here = environment(devices) | {"cell_files": cell_files(described)}
     if launch.resume is None:
         folder = launch.run_dir or RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described)}"
+        check_name(folder)
         begin_folder(folder, described, here)
         return folder
     folder = resumed_folder(name, launch)
+    check_name(folder)
     before = read_run(folder)
     hold(folder)
     check_same(before, described, folder, pinned)
     check_resumed(folder)
     check_restorable(folder, about_of(described, pinned))
+    for path in filter(lambda path: is_leftover(path.name), folder.rglob(".*")):
+        path.unlink()
     write_json(folder / "config.json", described)
     write_json(folder / "environment.json", [*environments(folder), here])
     (folder / "results.json").unlink(missing_ok=True)
@@ -129,7 +136,7 @@ def open_folder(
 def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) -> None:
     """Makes a run's folder, whole or not at all."""
     there = folder.exists()
-    if there and (not folder.is_dir() or {path.name for path in folder.iterdir()} - BEGINNINGS):
+    if there and (not folder.is_dir() or not all(map(is_beginning, folder.iterdir()))):
         raise ValueError(
             f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
         )
@@ -146,6 +153,11 @@ def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) 
         if not there:
             folder.rmdir()
         raise
+
+
+def is_beginning(path: Path) -> bool:
+    """Tells whether a file may lie where a run begins."""
+    return path.name in BEGINNINGS or is_leftover(path.name)
 
 
 def resumed_folder(name: str, launch: Launch) -> Path:
@@ -249,7 +261,7 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned
             )
     if "loop" not in now["config"]:
         return
-    saved = [step for path in folder.rglob("checkpoints") for step in Checkpoints(path).steps()]
+    saved = [step for path in folder.rglob("checkpoints") for step in Checkpoints(path).recorded_steps()]
     done = max(saved, default=0)
     if done > now["config"]["loop"]["steps"]:
         raise ValueError(

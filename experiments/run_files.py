@@ -11,27 +11,22 @@ import numpy as np
 
 from experiments.environment import FIELDS
 from experiments.options import flat
+from train.files import write_file
 
 RUNS = Path("runs")
 TABLE = "table.txt"
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Written in one move; where it can't be, nothing is left of it."""
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Writes JSON in one move; where it can't be, nothing is left of it."""
+    write_file(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
     """Reads what `write_json` wrote. Raises ValueError where it isn't JSON any more."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"{path} is damaged: it isn't JSON") from None
 
 
@@ -47,7 +42,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         described = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(described["experiment"], str) or not isinstance(described["config"], dict):
             raise TypeError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(
             f"{path} is damaged: it isn't the config that a run writes; put there that of one with the same options"
         ) from None

@@ -30,6 +30,7 @@ from experiments.sweep_engines import ENGINES, Engine, Interrupted
 from experiments.sweep_outcomes import compare, draw, read_outcomes
 from experiments.sweep_plan import Job, check_begun, plan, read_grid, why
 from models.cell import at_least
+from train.files import check_name
 from train.progress import clock
 
 __all__ = ["draw", "main"]  # `inspect` draws by the module that has the run's name
@@ -154,6 +155,7 @@ def described(given: Sweep, options: Sequence[str]) -> dict[str, Any]:
 
 def open_sweep(folder: Path, given: Sweep, options: Sequence[str]) -> None:
     """Writes what the sweep is, and where it is run."""
+    check_name(folder)
     folder.mkdir(parents=True, exist_ok=True)
     hold(folder)
     write_json(folder / "config.json", described(given, options))

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from experiments.holding import holder
 from experiments.sweep_plan import Job
 from train import stopping_signals
+from train.files import unlinked
 
 Engine = Literal["local", "ray"]
 Ended = Callable[[Job, int, float], None]
@@ -71,7 +72,7 @@ def start(job: Job) -> subprocess.Popen:
     """A run as a process of its own, deaf to the terminal's Ctrl-C, which the sweep passes on; it ends with the
     sweep, however that ends."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
+    with open(job.log, "ab", opener=unlinked) as log:
         return subprocess.Popen(
             [sys.executable, "-m", "experiments.tied", *job.command()],
             stdin=subprocess.PIPE,
@@ -137,7 +138,7 @@ def run_with_ray(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runni
 
     def trial(given: dict[str, Any]) -> None:
         began = time.monotonic()
-        with open(logs[given["run"]], "ab") as log:
+        with open(logs[given["run"]], "ab", opener=unlinked) as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "experiments.tied", *words[given["run"]]],
                 stdin=subprocess.PIPE,

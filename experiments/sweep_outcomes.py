@@ -26,8 +26,8 @@ def compare(
     for job, value in outcomes.items():
         values[settings.index(job.setting), job.seed] = value
     text = format_table(keys, settings, values, metric, failures)
-    (folder / "table.txt").write_text(text + "\n", encoding="utf-8")
     run = Run(folder)
+    run.write_table(text)
     run.write_arrays(
         "outcomes",
         {

@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from data import Corpus, Size, TextConfig, Tokenizer, load_corpus
 from experiments.run_files import read_json, write_json
+from train.files import write_file
 
 VOCABULARY = "the vocabulary"  # its digest in checkpoints, beside the options
 SOURCES = "text.json"  # in the run's folder: what it was trained on
@@ -25,6 +26,12 @@ def checked_corpus(config: TextConfig) -> Corpus:
 def remember_text(folder: Path, corpus: Corpus) -> None:
     """Writes which files the text came from, for `check_same_text`."""
     write_json(folder / SOURCES, dict(corpus.origin))
+
+
+def save_tokenizer(folder: Path, corpus: Corpus) -> None:
+    """Writes what a run needs to read its own numbers, for `load_tokenizer`."""
+    for name, content in corpus.tokenizer_files().items():
+        write_file(folder / name, content)
 
 
 def check_same_text(folder: Path, config: TextConfig) -> None:

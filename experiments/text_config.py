@@ -161,6 +161,12 @@ class TextTraining:
                 raise ValueError(
                     f"--halve-from-epoch is a schedule, --optimizer.schedule {optimizer.schedule} another: give one"
                 )
+            begin = (self.halve_from_epoch - 1) * batches_per_epoch
+            if begin >= loop.steps:
+                raise ValueError(
+                    f"--halve-from-epoch {self.halve_from_epoch} begins at step {begin}, but the run ends at step "
+                    f"{loop.steps}: train longer, or give --halve-from-epoch None"
+                )
             optimizer = dataclasses.replace(
                 optimizer,
                 schedule="exponential",
@@ -194,7 +200,7 @@ class TextModelConfig(TextTraining):
             check_lines(corpus, self.line_limit)
         batches = training_batches(corpus, self.reading, self.batch_size, self.length, self.seed)
         loop, optimizer = self.resolved(batches.batches_per_epoch)
-        optimizer.lasting(loop.steps)
+        optimizer.lasting(loop.steps, loop.eval_every)
         for option, rows in (("eval-rows", self.eval_rows), ("test-rows", self.test_rows)):
             tokens = min(len(corpus.splits[split]) for split in corpus.splits if split != "train")
             if rows >= tokens:

@@ -10,7 +10,7 @@ from data import Batch, Corpus, pairs
 from experiments.health import draw_health, explainer, health_probe
 from experiments.processes import mine, only_first_goes_on, several
 from experiments.run import Run
-from experiments.text import VOCABULARY, vocabulary_digest
+from experiments.text import VOCABULARY, save_tokenizer, vocabulary_digest
 from experiments.text_batches import held_out, training_batches
 from experiments.text_config import TextModelConfig
 from experiments.text_loss import StreamLoss, TextLoss, every_token, last_token
@@ -45,7 +45,7 @@ def train_text_model(
 
     Raises Stopped where a signal asked to stop, ValueError where the text isn't the one that a run was begun with.
     """
-    corpus.save_tokenizer(run.folder)
+    save_tokenizer(run.folder, corpus)
     model = config.model(corpus)
     batches = training_batches(
         corpus, config.reading, config.batch_size, config.length, config.seed, **mine()

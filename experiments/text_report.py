@@ -49,7 +49,7 @@ def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, af
     run.write_arrays("measures", measured | {"rival": np.array(rivals["valid"])})
     sample = sampled_text(model, after, corpus.tokenizer, config.seed, config.sample_tokens)
     text = f"{format_table(results, held_out)}\n\nsample:\n{sample}"
-    (run.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
+    run.write_table(text)
     run.finish(results)
     draw(run.folder)
     return text

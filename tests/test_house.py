@@ -236,6 +236,27 @@ def test_readme_snippets_run() -> None:
         exec(compile(snippet, str(readme), "exec"), namespace)
 
 
+# Where files are written but by `train.files`: figures (opened exclusively), what is added to, and a folder that
+# takes its name when it is whole.
+WRITERS = {"train/files.py", "train/tracking.py", "analysis/figures.py", "data/prepared.py"}
+WRITERS |= {f"experiments/{name}.py" for name in ("holding", "surroundings", "sweep_engines", "joining")}
+
+
+def test_files_are_written_in_one_place() -> None:
+    """Elsewhere a file would be half written at a kill, or written where a link leads."""
+    found = []
+    for path in sources(*PACKAGES):
+        for node in ast.walk(syntax(path)):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            words = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            writes = called == "open" and any(set(str(word)) & set("wax+") for word in words)
+            if writes or called in ("write_text", "write_bytes", "symlink_to"):
+                found.append(name_of(path))
+    assert set(found) == WRITERS
+
+
 def test_text_files_name_their_encoding() -> None:
     """Text is read and written in an encoding that is named: a user's locale may hold few of our characters."""
     for path in sources(*PACKAGES, "benchmarks"):

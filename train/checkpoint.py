@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
+from train.files import check_name
 from train.manifest import (
     MANIFEST,
     DamagedCheckpoint,
@@ -92,8 +93,12 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps saved whole, oldest first."""
-        folders = [path.parent.name for path in self.folder.glob(f"*/{MANIFEST}")]
+        folders = [path.name for path in self.folder.glob("*") if os.path.lexists(path / MANIFEST)]
         return sorted(int(name) for name in folders if name.isdecimal() and str(int(name)) == name)
+
+    def recorded_steps(self) -> list[int]:
+        """Lists the steps whose manifest is whole and says that it is theirs, oldest first."""
+        return [step for step in self.steps() if self._content(step) is not None]
 
     def check(self) -> None:
         """Reads, without a model, what `restore_latest` would load. Raises DamagedCheckpoint where there are
@@ -114,7 +119,8 @@ class Checkpoints:
 
     def best(self, among: Iterable[int] | None = None) -> int | None:
         """The step saved with the lowest score, the latest of equals; None where none has one."""
-        scores = {step: self._score(step) for step in (self.steps() if among is None else among)}
+        contents = {step: self._content(step) for step in (self.steps() if among is None else among)}
+        scores = {step: content["score"] for step, content in contents.items() if content is not None}
         scored = [(score, -step) for step, score in scores.items() if score is not None]
         return -min(scored)[1] if scored else None
 
@@ -140,7 +146,9 @@ class Checkpoints:
 
         Raises:
             NotSaved: this one, or the one before, can't be written.
+            ValueError: the folder's path isn't UTF-8, which Orbax can't write to or read from.
         """
+        check_name(self.folder)
         self.wait()
         leaves = _named_leaves(state)
         # Orbax refuses arrays without entries; their shape is all there is to know of them.
@@ -208,6 +216,7 @@ class Checkpoints:
 
     def restore(self, step: int, template: TrainState) -> Restored:
         """The checkpoint of this step; raises as `restore_latest`."""
+        check_name(self.folder)
         self.wait()
         folder = self.folder / str(step)
         content = read_manifest(folder)
@@ -224,9 +233,9 @@ class Checkpoints:
         state = jax.tree.unflatten(jax.tree.structure(template), values)
         return Restored(step, state, base64.b64decode(content["position"]), content["extras"])
 
-    def _score(self, step: int) -> float | None:
+    def _content(self, step: int) -> dict[str, Any] | None:
         try:
-            return read_manifest(self.folder / str(step))["score"]
+            return read_manifest(self.folder / str(step))
         except DamagedCheckpoint:
             return None
 
@@ -300,7 +309,10 @@ def _from_bits(bits: jax.Array, like: jax.Array) -> jax.Array:
 # What the words of an error without a number (TensorStore's) tell of what the system said.
 _WORDS = {
     number: os.strerror(number)
-    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+    for number in (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG),
+        *(errno.EMFILE, errno.ENFILE),
+    )
 }
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from train.files import write_file
 from train.nonfinite import NonFinite
 from train.optimizer import OptimizerConfig
 from train.state import PyTree, TrainState
@@ -38,7 +39,7 @@ class Incidents:
 
     def cut_back(self, step: int) -> None:
         """Forgets what a run that stands at `step` hasn't met yet, and why it was stopped."""
-        known = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else []
+        known = read_incidents(self.path) if self.path.exists() else []
         self.reports = [r for r in known if r["goes_on_from"] is not None and r["goes_on_from"] <= step]
         self._write()
 
@@ -62,9 +63,18 @@ class Incidents:
         if not self.reports:
             self.path.unlink(missing_ok=True)
             return
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self.reports, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self.path)
+        write_file(self.path, json.dumps(self.reports, indent=2) + "\n")
+
+
+def read_incidents(path: Path) -> list[dict[str, Any]]:
+    """Reads the reports that `Incidents` wrote. Raises ValueError where the file holds anything else."""
+    try:
+        reports = json.loads(path.read_text(encoding="utf-8"))
+        if all(isinstance(report["goes_on_from"], int | None) for report in reports):
+            return reports
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass
+    raise ValueError(f"{path} is damaged: it isn't the reports that a run writes; remove it")
 
 
 def nonfinite_counts(run: Path) -> dict[str, int]:

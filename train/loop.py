@@ -137,7 +137,7 @@ def fit(
         raise ValueError(
             "optimizer.schedule is validation_plateau, and there is no validation loss here to watch: take another"
         )
-    optimizer = optimizer.lasting(config.steps)
+    optimizer = optimizer.lasting(config.steps, config.eval_every)
     folder, stop = Path(folder), stop or StopRequest()
     mesh = batch_mesh(processes="all") if mesh is None else mesh
     checkpoints = Checkpoints(home_of_first(folder, mesh) / "checkpoints", config.keep, about)

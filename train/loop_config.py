@@ -34,7 +34,7 @@ class LoopConfig:
     """The length of training and what is done along the way, all in steps.
 
     Raises:
-        ValueError: a number is below 1.
+        ValueError: a number is below 1, or health would be measured before the first step alone.
     """
 
     steps: int = 1000
@@ -60,6 +60,10 @@ class LoopConfig:
         for name in ("steps", "log_every", "eval_every", "save_every", "chunk", "keep", "rollbacks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"loop.{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.health.every > self.steps:
+            raise ValueError(
+                f"health.every is {self.health.every}, but the run ends at step {self.steps}: measure more often"
+            )
 
 
 def next_boundary(step: int, config: LoopConfig, *others: int) -> int:

@@ -1,13 +1,14 @@
 """`manifest.json`, which makes a checkpoint of what Orbax wrote: what is in it, and a checksum of every file."""
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+
+from train.files import write_file
 
 MANIFEST = "manifest.json"
 
@@ -19,12 +20,8 @@ class DamagedCheckpoint(ValueError):
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     """Adds a checksum of every file in the folder, and of the manifest itself; appears in one move."""
     whole = {**content, "files": {name: _checksum((folder / name).read_bytes()) for name in _files(folder)}}
-    temporary = folder / "manifest.tmp"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump({"content": whole, "checksum": _checksum(json.dumps(whole).encode())}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / MANIFEST)
+    manifest = {"content": whole, "checksum": _checksum(json.dumps(whole).encode())}
+    write_file(folder / MANIFEST, json.dumps(manifest, indent=1))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -100,12 +100,21 @@ class OptimizerConfig:
                 f"between 0 and decay_steps, which is {self.decay_steps or 'the length of the run'}"
             )
 
-    def lasting(self, steps: int) -> "OptimizerConfig":
-        """The same for a run of so many steps: a cosine whose `decay_steps` are left open ends where the run ends.
+    def lasting(self, steps: int, eval_every: int | None = None) -> "OptimizerConfig":
+        """The same for a run of so many steps, evaluated every `eval_every` (None: not known): a cosine whose
+        `decay_steps` are left open ends where the run ends.
 
-        Raises ValueError where nothing would be learned at the end, for the rate is 0 before it, or a warm-up or
-        average would begin or end after it.
+        Raises ValueError where nothing would be learned at the end, for the rate is 0 before it, or where a warm-up
+        or average would begin or end after it, or the rate couldn't fall before it.
         """
+        first = self.first_fall(eval_every)
+        if first is not None and first >= steps:
+            by = {"exponential": "decay_begin", "plateau": "decay_steps", "validation_plateau": "patience"}
+            given = f"{by[self.schedule]} {getattr(self, by[self.schedule])}"
+            raise ValueError(
+                f"optimizer.schedule is {self.schedule}, but with {given} the rate can't fall before step {first}, "
+                f"and the run ends at step {steps}: let it fall sooner, or train longer"
+            )
         if self.average_from is not None and self.average_from >= steps:
             raise ValueError(
                 f"optimizer.average_from is {self.average_from}, but the run ends at step {steps}: begin sooner"
@@ -122,6 +131,20 @@ class OptimizerConfig:
                 f"ends at step {steps}: leave it out for the run's length, or give an end_fraction above 0"
             )
         return dataclasses.replace(self, decay_steps=self.decay_steps or steps)
+
+    def first_fall(self, eval_every: int | None) -> int | None:
+        """Counts the updates before the first that an exponential or a plateau could slow; None where that is not
+        known, or the schedule is another."""
+        match self.schedule:
+            case "exponential":
+                return self.decay_begin + (self.decay_steps if self.staircase else 1)
+            case (
+                "plateau"
+            ):  # the first mean is the best so far; the step that ends the last one is slowed too
+                return self.decay_steps * (1 + self.patience) - 1
+            case "validation_plateau":
+                return None if eval_every is None else eval_every * (1 + self.patience)
+        return None
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:

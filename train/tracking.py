@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 import numpy as np
+
+from train.files import unlinked, write_file
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
@@ -44,12 +45,7 @@ class Tracker:
             return
         self._purge_step = step + 1
         kept = [line for line in _whole_lines(path) if _parse(path, line)["step"] <= step]
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(kept)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_file(path, "".join(kept))
 
     def log(self, step: int, split: str, metrics: Mapping[str, SupportsFloat]) -> None:
         """Writes one record; `split` is "train", "validation", …"""
@@ -94,7 +90,7 @@ class Tracker:
     def _open(self) -> None:
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self.folder / METRICS_FILE).open("a", encoding="utf-8")
+            self._file = open(self.folder / METRICS_FILE, "a", encoding="utf-8", opener=unlinked)  # noqa: SIM115
             SummaryWriter, _ = tensorboard()
             self._events = SummaryWriter(
                 str(self.folder / EVENTS_FOLDER), purge_step=self._purge_step, max_queue=1000
@@ -146,7 +142,7 @@ def _parse(path: Path, line: str) -> dict[str, Any]:
         record = json.loads(line)
         if not isinstance(record["step"], int) or not isinstance(record["split"], str):
             raise TypeError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(
             f"{path} holds a line that no training wrote: {line.strip()[:60]!r}; mend or remove it"
         ) from None

@@ -1,6 +1,7 @@
 """`python -m experiments report RUN …`: one HTML page for a run, or for several beside one another."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import tyro
 from experiments.report.page import page
 from experiments.report.reading import read_reported
 from experiments.run_files import RUNS
+from train.files import write_file
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,7 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
         raise ValueError(f"--out {path} is a folder: name a file in it")
     text = page([read_reported(folder) for folder in folders])
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, text)
     return path
 
 
@@ -63,8 +63,8 @@ def default_path(folders: Sequence[Path]) -> Path:
     """Beside a run's other files; of several runs in the folder of all runs."""
     if len(folders) == 1:
         return folders[0] / "report.html"
-    names = "\n".join(str(folder.resolve()) for folder in folders)
-    return RUNS / f"report-{hashlib.sha256(names.encode()).hexdigest()[:6]}.html"
+    names = b"\n".join(os.fsencode(folder.resolve()) for folder in folders)
+    return RUNS / f"report-{hashlib.sha256(names).hexdigest()[:6]}.html"
 
 
 def counted(folders: Sequence[Path]) -> str:

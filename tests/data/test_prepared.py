@@ -1,6 +1,8 @@
 """Prepared text: read again as it was, verified, refused where it is another's, and whole or not there."""
 
 import dataclasses
+import os
+import pwd
 import shutil
 from pathlib import Path
 from typing import Any
@@ -122,12 +124,12 @@ def test_damage_is_seen_and_mended(
 def test_a_failure_leaves_nothing(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk full at the last file: no folder, no remains, and the next call prepares."""
 
-    def full(self: Corpus, folder: Path) -> None:
+    def full(self: Corpus) -> None:
         raise OSError(28, "No space left on device")
 
     kept = tmp_path / "kept"
     with monkeypatch.context() as patched:
-        patched.setattr(Corpus, "save_tokenizer", full)
+        patched.setattr(Corpus, "tokenizer_files", full)
         with pytest.raises(OSError, match="No space left"):
             load_corpus(TextConfig(dir=source, cache=kept))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text"]
@@ -139,6 +141,33 @@ def test_bad_text_leaves_nothing(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds only unknown words"):
         load_corpus(TextConfig(dir=source))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text"]
+
+
+def test_no_home(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither HOME nor the user database tells of one, a folder must be named."""
+
+    def unknown(_: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(ValueError, match=r"there is no home folder .* name a folder by --data.cache"):
+        load_corpus(TextConfig(dir=source))
+    assert load_corpus(TextConfig(dir=source, cache=source.parent / "kept")).sizes["valid"].tokens == 40
+
+
+def test_names_that_are_not_utf8(source: Path, once: list[int]) -> None:
+    """Text is read from such a folder and kept in one whose name is; to keep it in such a folder is refused."""
+    odd = source.rename(os.fsdecode(bytes(source) + b"\xff"))
+    (odd / "train.txt").rename(odd / os.fsdecode(b"train\xfe.txt"))
+    first = load_corpus(TextConfig(dir=odd))
+    assert same(first, load_corpus(TextConfig(dir=odd)))
+    assert len(once) == 1
+    (kept,) = (source.parent / "cache" / "unroll" / "text").iterdir()
+    assert kept.name.startswith("text\ufffd-")
+    with pytest.raises(ValueError, match="is not UTF-8, and no text can be prepared there"):
+        load_corpus(TextConfig(dir=odd, cache=odd / "kept"))
 
 
 def test_files_that_are_cut(tmp_path: Path) -> None:
@@ -171,7 +200,8 @@ def test_the_embedded_text_needs_no_folder(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("unit", ["word", "character", "byte", "bpe"])
 def test_a_tokenizer_saved_with_a_run(tmp_path: Path, unit: Unit) -> None:
     corpus = load_corpus(TextConfig(unit=unit, bpe_size=300))
-    corpus.save_tokenizer(tmp_path)
+    for name, content in corpus.tokenizer_files().items():
+        (tmp_path / name).write_bytes(content)
     assert load_tokenizer(tmp_path, unit) == corpus.tokenizer
     shutil.rmtree(tmp_path)
 

@@ -247,6 +247,32 @@ def test_resume_refuses_another_run(mistake: Callable[..., str], copied: Path, o
     assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
 
 
+def test_refused_where_no_checkpoint_is_whole(
+    mistake: Callable[..., str], copied: Path, options: Options
+) -> None:
+    """And nothing is written: results, config and all else stay, byte for byte."""
+    steps = sorted((copied / "checkpoints").iterdir())
+    assert len(steps) == 2
+    for step in steps:
+        os.truncate(step / "state" / "_METADATA", 7)
+    before = {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()}
+    said = mistake("adding", *options["adding"], "--resume", copied, "--steps", 999)
+    assert "100 is damaged (state/_METADATA has been altered), and no older checkpoint is whole" in said
+    assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
+    assert copied / "results.json" in before
+
+
+@pytest.mark.parametrize("name", ["config.json", "environment.json", "nonfinite.json", "metrics.jsonl"])
+def test_refused_where_a_file_is_nested_without_end(
+    mistake: Callable[..., str], copied: Path, options: Options, name: str
+) -> None:
+    (copied / name).write_text("[" * 100_000 + "\n")
+    before = {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()}
+    said = mistake("adding", *options["adding"], "--resume", copied)
+    assert f"{copied / name} " in said
+    assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
+
+
 @pytest.mark.slow
 def test_resume_refuses_another_models_checkpoint(
     mistake: Callable[..., str], copied: Path, options: Options, finished: Finished
@@ -354,34 +380,3 @@ def test_only_sentences_of_ours_are_the_users(capsys: pytest.CaptureFixture[str]
 def test_seeds_of_no_key(mistake: Callable[..., str], seed: int) -> None:
     said = mistake("adding", "--seed", seed)
     assert f"--seed must be a whole number from 0 to 4294967295, but is {seed}" in said
-
-
-# --- surroundings
-
-
-def shell(line: str) -> subprocess.CompletedProcess[str]:
-    """`python -m experiments` within a line of the shell, where `$RUN` stands for it."""
-    run = f"{sys.executable} -m experiments"
-    return subprocess.run(
-        ["sh", "-c", line],
-        cwd=ROOT,
-        env={**os.environ, "RUN": run},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_streams_that_cannot_be_written() -> None:
-    """Closed ones are written to in vain; a full one is said, once, and is the user's to mend."""
-    assert shell("$RUN --help >&-").returncode == 0
-    assert shell("$RUN nope >&- 2>&-").returncode == 2
-    full = shell("$RUN --help > /dev/full")
-    assert full.returncode == 2
-    assert "can't be written" in full.stderr or "No space left" in full.stderr
-    assert "Traceback" not in full.stderr
-
-
-def test_a_terminal_of_one_column() -> None:
-    """Help is laid out all the same; it took for ever."""
-    assert "--hidden-size" in shell("COLUMNS=1 timeout 60 $RUN adding --help").stdout

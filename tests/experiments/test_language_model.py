@@ -160,8 +160,9 @@ def test_other_options(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     folder = tmp_path / "run"
     assert command(
         "char_lm", *TINY, "--data.dir", text, "--cell", "window(order=4, direct=True)", "--run-dir", folder,
-        "--epochs", 0.2, "--halve-from-epoch", 2, "--optimizer.schedule", "constant", "--optimizer.name", "sgd",
-        "--optimizer.learning-rate", 0.5, "--loss-per", "row", "--optimizer.average-from", 10,
+        "--batch-size", 12, "--epochs", 1.5, "--halve-from-epoch", 2, "--optimizer.schedule", "constant",
+        "--optimizer.name", "sgd", "--optimizer.learning-rate", 0.5, "--optimizer.average-from", 10,
+        "--loss-per", "row",
     ) == 0  # fmt: skip
     assert newest_checkpoint(folder)[0] < 60
     capsys.readouterr()
@@ -258,6 +259,14 @@ def test_lines_and_sampled_inputs(text: Path, tmp_path: Path) -> None:
         (
             ("--halve-from-epoch", 1),
             "error: --halve-from-epoch must be a whole number of at least 2, but is 1",
+        ),
+        (
+            ("--halve-from-epoch", 4, "--optimizer.schedule", "constant"),
+            "error: --halve-from-epoch 4 begins at step 66, but the run ends at step 60: train longer, or give",
+        ),
+        (
+            ("--health.every", 61),
+            "health.every is 61, but the run ends at step 60: measure more often",
         ),
         (("--epochs", 0), "--epochs must be above 0 and finite, but is 0.0"),
         (("--init-scale", -1), "--init-scale must be above 0 and finite, but is -1.0"),

@@ -222,6 +222,53 @@ def test_gradients(
     assert (folder / "results.json").read_text() == (whole / "results.json").read_text()
 
 
+LINKED = ("config.json", "environment.json", "results.json", "metrics.jsonl", "arrays/curves.npz")
+LINKED += ("figures/training.png", "figures/training.pdf")
+
+
+def test_a_renamed_checkpoint_and_links(options: Options, finished: Finished, tmp_path: Path) -> None:
+    """A folder's name is not believed: training goes on from the checkpoint before, and ends as if nothing had been
+    renamed. Nothing is written where a link leads."""
+    part, whole, elsewhere = tmp_path / "part", tmp_path / "whole", tmp_path / "elsewhere"
+    shutil.copytree(finished("adding"), part)
+    (part / "checkpoints" / "100").rename(part / "checkpoints" / "150")
+    elsewhere.mkdir()
+    for name in LINKED:
+        (part / name).rename(elsewhere / Path(name).name)
+        (part / name).symlink_to(elsewhere / Path(name).name)
+    before = {path: path.read_bytes() for path in elsewhere.iterdir()}
+    longer = ("adding", *options["adding"], "--steps", 150)
+    with pytest.warns(
+        UserWarning, match="150 is damaged .* is of step 100: .*; going on from step 50 instead"
+    ):
+        assert command(*longer, "--resume", part) == 0
+    assert {path: path.read_bytes() for path in elsewhere.iterdir()} == before
+    assert not [path for path in part.rglob("*") if path.is_symlink()]
+    assert command(*longer, "--run-dir", whole) == 0
+    assert newest_checkpoint(part) == newest_checkpoint(whole)
+    assert untimed(part) == untimed(whole)
+    assert arrays_bytes(part) == arrays_bytes(whole)
+    assert (part / "results.json").read_bytes() == (whole / "results.json").read_bytes()
+
+
+def test_a_terminal_that_closes(
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGHUP amid training saves and leaves, as SIGTERM does."""
+    log = Tracker.log
+
+    def logged(self: Tracker, done: int, split: str, metrics: dict) -> None:
+        log(self, done, split, metrics)
+        if (done, split) == (20, "train"):
+            signal.raise_signal(signal.SIGHUP)
+
+    monkeypatch.setattr(Tracker, "log", logged)
+    folder = tmp_path / "run"
+    assert command("adding", *options["adding"], "--run-dir", folder) == 128 + signal.SIGHUP
+    assert f"stopped at step 50; go on with the same command and --resume {folder}" in capsys.readouterr().err
+    assert Checkpoints(folder / "checkpoints").steps() == [50]
+
+
 def test_interrupted_between_trainings(
     options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -186,6 +186,10 @@ def test_nothing_is_printed(saved, capfd):
 
 
 def test_bad_input(tmp_path):
+    odd = Checkpoints(tmp_path / os.fsdecode(b"\xff"))
+    for attempt in (lambda: odd.save(1, toy_state()), lambda: odd.restore(1, toy_state())):
+        with pytest.raises(ValueError, match="is not UTF-8, and checkpoints can't be kept there"):
+            attempt()
     with pytest.raises(ValueError, match="keep is 0"):
         Checkpoints(tmp_path, keep=0)
     twice = create_state({"a/b": jnp.ones(1), "a": {"b": jnp.ones(1)}}, ADAM, jax.random.key(0))
@@ -292,8 +296,9 @@ def test_step_is_in_the_manifest(tmp_path, way):
     assert restored.step == {"renamed": 40, "copied": 60, "swapped": 20}[way]
 
 
-@pytest.mark.parametrize("harm", ["folder", "deep"])
+@pytest.mark.parametrize("harm", ["folder", "deep", "dangling"])
 def test_odd_manifests_are_walked_past(tmp_path, harm):
+    """The older checkpoint is used, and the next of that step takes the place of the odd one."""
     checkpoints = Checkpoints(tmp_path)
     for step in (20, 40):
         save_and_wait(checkpoints, step, toy_state())
@@ -302,9 +307,15 @@ def test_odd_manifests_are_walked_past(tmp_path, harm):
     manifest.unlink()
     if harm == "folder":
         manifest.mkdir()
+    elif harm == "dangling":
+        manifest.symlink_to(tmp_path / "nowhere")
     else:
         manifest.write_text("[" * 100_000)
+    assert Checkpoints(tmp_path).recorded_steps() == [20]
     with pytest.warns(UserWarning, match="is damaged"):
         restored = Checkpoints(tmp_path).restore_latest(toy_state())
     assert restored is not None
     assert restored.step == 20
+    written(tmp_path, 40, toy_state())
+    assert Checkpoints(tmp_path).recorded_steps() == [20, 40]
+    assert not (tmp_path / "nowhere").exists()

@@ -254,6 +254,24 @@ def test_signals_ask_to_stop(capfd):
     assert "once more stops at once" in capfd.readouterr().err
 
 
+def test_a_terminal_that_closes_asks_to_stop():
+    """SIGHUP does, once; but not where it is ignored, as `nohup` has it."""
+    before = signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert (stop.requested, stop.signal) == (True, signal.SIGHUP)
+            with pytest.raises(KeyboardInterrupt):  # what it did before
+                signal.raise_signal(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_no_signals_outside_the_main_thread():
     def enter():
         with stop_on_signals() as stop:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -238,11 +239,46 @@ def test_a_cosine_ends_where_the_run_ends() -> None:
             "warmup_steps is 100, but the run ends at step 100",
         ),
         ({"average_from": 100}, "average_from is 100, but the run ends at step 100"),
+        (
+            {"schedule": "exponential", "decay_steps": 9, "decay_begin": 99},
+            "schedule is exponential, but with decay_begin 99 the rate can't fall before step 100, and the run",
+        ),
+        (
+            {"schedule": "exponential", "decay_steps": 9, "decay_begin": 91, "staircase": True},
+            "with decay_begin 91 the rate can't fall before step 100",
+        ),
+        (
+            {"schedule": "plateau", "decay_steps": 26, "patience": 3},
+            "with decay_steps 26 the rate can't fall before step 103",
+        ),
+        (
+            {"schedule": "validation_plateau", "patience": 4},
+            "with patience 4 the rate can't fall before step 100",
+        ),
     ],
 )
 def test_schedules_that_do_not_fit_the_run(options: dict[str, Any], said: str) -> None:
     config = OptimizerConfig(**options)
     with pytest.raises(ValueError, match=said):
-        config.lasting(100)
-    assert config.lasting(101) if "decay_steps" not in options else config.lasting(99)
+        config.lasting(100, eval_every=20)
+    assert config.lasting(99 if options.get("schedule") == "cosine" else 104, eval_every=20)
     assert OptimizerConfig(schedule="cosine", decay_steps=50, end_fraction=0.1).lasting(100).decay_steps == 50
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schedule": "exponential", "decay_steps": 3, "decay_begin": 2},
+        {"schedule": "exponential", "decay_steps": 3, "decay_begin": 2, "staircase": True},
+        {"schedule": "plateau", "decay_steps": 3, "patience": 2},
+    ],
+)
+def test_where_a_rate_first_falls(options: dict[str, Any]) -> None:
+    """Of updates at a loss that never gets better, the one that is smaller than the first."""
+    config = OptimizerConfig(name="sgd", learning_rate=1.0, clip="none", **options)
+    optimizer = make_optimizer(config)
+    params, state, sizes = jnp.zeros(()), optimizer.init(jnp.zeros(())), []
+    for _ in range(12):
+        update, state = optimizer.update(jnp.ones(()), state, params, value=jnp.ones(()))
+        sizes.append(-np.asarray(update).item())
+    assert next(step for step, size in enumerate(sizes) if size < sizes[0]) == config.first_fall(None)

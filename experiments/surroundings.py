@@ -1,0 +1,56 @@
+"""What a process is given by whoever starts it, made fit to run in: streams, terminal, umask, open files."""
+
+import codecs
+import contextlib
+import io
+import os
+import resource
+import sys
+
+FEWEST_FILES = 64  # that a process must be able to open at once; a run on one device takes about 30
+MANY_FILES = 65_536  # are asked for where there is no limit
+
+
+def prepare_surroundings() -> None:
+    """Sets what holds for the whole process; called by the command line alone, before anything else.
+
+    - Standard output and error are opened on nothing where they were closed from the start (Python has None there).
+      What they can't encode shows as an escape, and a file's name that isn't UTF-8 is given back byte for byte.
+    - A terminal of less than 20 columns, in which no help can be laid out, counts as one of 80.
+    - What this process writes its owner can read and write, whatever the umask.
+    - It may open as many files as the system lets it.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    codecs.register_error("unroll", bytes_or_escapes)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="unroll")
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) < 20:
+        os.environ["COLUMNS"] = "80"
+    os.umask(os.umask(0o077) & 0o077)
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some systems allow fewer than they say
+        wanted = MANY_FILES if most == resource.RLIM_INFINITY else most
+        if 0 <= now < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encodes the bytes of a name that isn't UTF-8 as they were, and any other character as an escape."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+def check_file_limit() -> None:
+    """Raises ValueError where so few files may be opened that a run would break off."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= limit < FEWEST_FILES:
+        raise ValueError(
+            f"this process may open {limit} files, and a run needs {FEWEST_FILES}: raise the limit "
+            f"(ulimit -n {FEWEST_FILES})"
+        )
