@@ -262,7 +262,7 @@ def test_lines_and_sampled_inputs(text: Path, tmp_path: Path) -> None:
         ),
         (
             ("--halve-from-epoch", 4, "--optimizer.schedule", "constant"),
-            "error: --halve-from-epoch 4 begins at step 66, but the run ends at step 60: train longer, or give",
+            "error: --halve-from-epoch 4 begins at step 69, but the run ends at step 60: train longer, or give",
         ),
         (
             ("--health.every", 61),
