@@ -142,8 +142,8 @@ class OptimizerConfig:
                 "plateau"
             ):  # the first mean is the best so far; the step that ends the last one is slowed too
                 return self.decay_steps * (1 + self.patience) - 1
-            case "validation_plateau":
-                return None if eval_every is None else eval_every * (1 + self.patience)
+            case "validation_plateau":  # the loss before the first update is the best so far
+                return None if eval_every is None else eval_every * self.patience
         return None
 
 

@@ -188,6 +188,8 @@ def test_validation_plateau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     part = trained(tmp_path / "part", 90, resume=True)
     for name in ("params", "opt_state"):
         jax.tree.map(np.testing.assert_array_equal, getattr(part.state, name), getattr(whole.state, name))
+    with pytest.raises(ValueError, match="can't fall before step 10, and the run ends at step 10"):
+        trained(tmp_path / "short", 10)
     with pytest.raises(ValueError, match="there is no validation loss here to watch"):
         fit(
             toy_state(config), loss_fn=toy_loss, optimizer=config, batches=ToyBatches(),

@@ -252,8 +252,8 @@ def test_a_cosine_ends_where_the_run_ends() -> None:
             "with decay_steps 26 the rate can't fall before step 103",
         ),
         (
-            {"schedule": "validation_plateau", "patience": 4},
-            "with patience 4 the rate can't fall before step 100",
+            {"schedule": "validation_plateau", "patience": 5},
+            "with patience 5 the rate can't fall before step 100",
         ),
     ],
 )
