@@ -176,7 +176,7 @@ def train_one(config: Config, run: Run, task: TaskName, cell: str, length: int) 
     return outcome
 
 
-def outcome_of(folder: Path, goal: Goal, met: NonFinite | None) -> Outcome:
+def outcome_of(folder: Path, goal: Goal, met: NonFinite | None = None) -> Outcome:
     """Reads the outcome of the net that was trained in a folder off its metrics; `met` is what ended it early."""
     record = training_record(folder)
     values = record[f"validation/{goal.metric}"]
