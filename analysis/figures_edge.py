@@ -142,10 +142,12 @@ def depth_over_plane(theory: Plane, sigma_w: ArrayLike, sigma_b: ArrayLike, reac
             for j, bias in enumerate(biases):
                 if depths[i, j] > 0:
                     size = 8 + 11 * np.sqrt(depths[i, j] / largest)
-                    ax.plot(gain, bias, "o", ms=size, mfc="white", mec="black", mew=0.7, zorder=3)
+                    ax.plot(
+                        gain, bias, "o", ms=size, mfc="white", mec="black", mew=0.7, zorder=3, clip_on=False
+                    )
                     ax.text(gain, bias, f"{depths[i, j]:g}", ha="center", va="center", fontsize=6, zorder=4)
                 else:
-                    ax.plot(gain, bias, "x", ms=4, color="black", zorder=3)
+                    ax.plot(gain, bias, "x", ms=4, color="black", zorder=3, clip_on=False)
         frame(ax, theory)
         ax.set(xlabel=GAIN, ylabel=BIAS)
         bar = figure.colorbar(mesh, ax=ax, label="λ₁ = ½ ln χ (nats per step)", aspect=25, pad=0.02)

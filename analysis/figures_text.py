@@ -17,6 +17,7 @@ from analysis.drawing import (
     GREY,
     PAGE,
     SETTINGS,
+    STEPS,
     Numbers,
     add_legend,
     checked,
@@ -114,7 +115,13 @@ def perplexity_by_frequency(
     losses = named("cross entropies", cross_entropy, counts.shape, "perplexity")
     shares = demand_shape("shares", share, counts.shape)
     places, styles = np.arange(len(counts)), styles_of(losses)
-    names = ["0" if count == 0 else f"{count:,.0f}–{10 * count - 1:,.0f}" for count in counts]
+    between = [
+        "–" if count < 1000 else "–\n" for count in counts
+    ]  # there is room for six digits side by side
+    names = [
+        "0" if count == 0 else f"{count:,.0f}{dash}{10 * count - 1:,.0f}"
+        for count, dash in zip(counts, between, strict=True)
+    ]
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(0.75 * PAGE, 2.3), layout="constrained")
         ax = figure.subplots()
@@ -127,6 +134,7 @@ def perplexity_by_frequency(
         other = ax.twinx()
         other.bar(places, shares, width=0.6, color="#d9d9d9")
         other.set(ylabel="share of the tokens", ylim=(0, max(1.05 * shares.max(), 0.05)))
+        other.yaxis.set_major_locator(MaxNLocator(6, steps=STEPS))  # whole per cents
         other.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         other.grid(visible=False)
         other.spines["right"].set_visible(True)

@@ -202,4 +202,6 @@ def test_depth_over_the_plane() -> None:
     ax = figure.axes[0]
     assert sorted(text.get_text() for text in ax.texts) == ["16", "32", "4", "8", "8"]
     assert len([line for line in ax.get_lines() if line.get_marker() == "x"]) == 1  # none learnt there
+    marks = [line for line in ax.get_lines() if line.get_marker() in ("o", "x")]
+    assert not any(line.get_clip_on() for line in marks)  # discs at the border are whole
     assert rendered(figure) > 5_000

@@ -1,5 +1,6 @@
 """Figures of language models: what is drawn where, and what is refused."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,19 @@ def test_frequency() -> None:
     """A name a decade, a bar and a point in each."""
     figure = perplexity_by_frequency([0, 1, 1000], [9.0, 5.0, 1.0], [0.1, 0.2, 0.7])
     names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert names == ["0", "1–9", "1,000–9,999"]
+    assert names == ["0", "1–9", "1,000–\n9,999"]
     np.testing.assert_allclose(line(figure, 0, 0), np.exp([9, 5, 1]))
     bars: Any = figure.axes[1].patches
     assert [bar.get_height() for bar in bars] == [0.1, 0.2, 0.7]
+
+
+def test_names_of_decades_keep_apart_and_shares_are_whole_per_cents() -> None:
+    figure = perplexity_by_frequency([0, 1, 10, 100, 1e3, 1e4], np.arange(6.0), np.full(6, 1 / 6))
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    shares = 100 * np.asarray(figure.axes[1].get_yticks())
+    np.testing.assert_allclose(shares, np.round(shares))
 
 
 def test_several_models() -> None:
