@@ -87,7 +87,12 @@ def load_class(path: Path, name: str) -> type[Cell]:
     """The class of that name in a user's file."""
     if not path.is_file():
         raise ValueError(f"there is no cell file {path}")
-    module = load_module(path.resolve())
+    whole = path.resolve()
+    if readable(str(whole)) != str(whole):
+        raise ValueError(
+            f"the cell file {whole} is not UTF-8 by its name, and JAX compiles no such file: rename it"
+        )
+    module = load_module(whole)
     found = getattr(module, name, None)
     if not isinstance(found, type):
         classes = [
@@ -244,5 +249,4 @@ def label(expression: str) -> str:
     name, positional, keywords = parse_call(expression, call)
     values = [ast.unparse(v) for v in positional]
     values += [f"{k.removesuffix('_init')}={ast.unparse(v)}" for k, v in keywords.items()]
-    file = f"{readable(path.name)}:" if path else ""
-    return " ".join([f"{file}{name}", ", ".join(values)]).strip()
+    return " ".join([f"{path.name}:{name}" if path else name, ", ".join(values)]).strip()

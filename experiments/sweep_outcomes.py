@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis import figures
 from analysis.figures_sweeps import outcomes_against, outcomes_by_setting
+from experiments.options import readable
 from experiments.run import Run
 from experiments.run_files import read_arrays, read_results, read_run
 from experiments.sweep_plan import Job
@@ -34,7 +35,9 @@ def compare(
             "values": values,
             "metric": np.array(metric),
             "keys": np.array(keys, dtype=str),
-            "settings": np.array([[value for _, value in setting] for setting in settings], dtype=str),
+            "settings": np.array(
+                [[readable(value) for _, value in setting] for setting in settings], dtype=str
+            ),
         },
     )
     if np.isfinite(values).any():

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from experiments.cells import label, split_path
+from experiments.cells import load_class, split_path
 from experiments.holding import LOCK, in_a_sentence
 from experiments.inspection import inspect_run
 from experiments.report import write_report
@@ -118,7 +118,12 @@ def test_names_that_are_not_utf8(finished: Finished, tmp_path: Path, monkeypatch
     """A run in such a folder is refused before it begins; one that was moved there is inspected, reported and not
     gone on with."""
     monkeypatch.chdir(tmp_path)
-    assert label(f"here/{NO_UTF8}.py:Mine(alpha=0.3)") == "a\ufffd.py:Mine alpha=0.3"
+    Path(f"{NO_UTF8}.py").write_text("")
+    with pytest.raises(
+        ValueError, match=r"a.*\.py is not UTF-8 by its name, and JAX compiles no such file: rename it"
+    ):
+        load_class(Path(f"{NO_UTF8}.py"), "Mine")
+    os.unlink(f"{NO_UTF8}.py")
     refused = "is not UTF-8, and checkpoints can't be kept there"
     said = io.StringIO()  # which, unlike pytest's own, takes what isn't UTF-8
     monkeypatch.setattr(sys, "stderr", said)
