@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from analysis.figures_ngram import perplexity_by_order
 from data import Vocabulary
+from experiments.ngram import draw
 from tests.experiments.command import arrays_bytes, command
 
 Finished = Callable[[str], Path]
@@ -52,6 +55,24 @@ def test_same_twice_and_redrawn(finished: Finished, tmp_path: Path) -> None:
     drawn = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
     assert command("inspect", tmp_path / "again") == 0
     assert drawn == {path.name: path.read_bytes() for path in (tmp_path / "again/figures").iterdir()}
+
+
+def test_scores_are_on_no_axis_of_perplexities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stupid back-off's scores don't sum to one: they stand in the table alone."""
+    drawn: list[str] = []
+
+    def shown(curves: dict, *, split: str) -> Figure:
+        drawn.extend(curves)
+        return perplexity_by_order(curves, split=split)
+
+    monkeypatch.setattr("experiments.ngram.perplexity_by_order", shown)
+    (tmp_path / "arrays").mkdir()
+    values = {f"perplexity|{name}|test": [9.0, 5.0] for name in ("mle", "stupid_backoff", "kneser_ney")}
+    np.savez(
+        tmp_path / "arrays/ngram.npz", order=[1, 2], size=[3, 4], **{"unseen|test": [0.0, 0.5]}, **values
+    )
+    draw(tmp_path)
+    assert drawn == ["mle", "kneser_ney"]
 
 
 @pytest.fixture
