@@ -70,6 +70,7 @@ def steps_to_solve(panels: Mapping[str, Mapping[str, Curve]], *, limit: int) -> 
         label = f"above: not solved in {limit:,} steps"
         handles.append(Line2D([], [], markersize=MARKER_SIZE, label=label, **hollow))
         add_legend(figure, handles)
+        figure.draw_without_rendering()  # a strip grows with its panel: the layout needs one more round
     return figure
 
 
@@ -120,12 +121,13 @@ def tokens_per_second(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
 
 
 def strip_above(ax: Axes, rows: int, label: str) -> Axes:
-    """A strip over a panel for what has no place on its axis, with rows and no ticks; it takes the title."""
-    strip = ax.inset_axes((0.0, 1.03, 1.0, ROW * (rows + 1)))
-    strip.set(ylim=(rows, -1.0), yticks=[], title=ax.get_title(), facecolor="#f5f5f5")
+    """A strip over a panel, below its title, for what has no place on the panel's axis: with rows and no ticks."""
+    height = ROW * (rows + 1)
+    strip = ax.inset_axes((0.0, 1.03, 1.0, height))
+    strip.set(ylim=(rows, -1.0), yticks=[], facecolor="#f5f5f5")
     strip.set_ylabel(label, rotation=0, ha="right", va="center")
     strip.tick_params(length=0)
-    ax.set_title("")
+    ax.set_title(ax.get_title(), y=1.03 + height)  # the panel's own, for which the layout leaves room
     return strip
 
 

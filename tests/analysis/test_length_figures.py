@@ -26,7 +26,13 @@ def line(ax: Axes, label: str) -> Any:
 
 def test_steps_are_drawn_against_lengths() -> None:
     figure = steps_to_solve(SOLVED, limit=LIMIT)
-    assert [strip_of(ax).get_title() for ax in figure.axes] == ["adding", "copy"]
+    assert [ax.get_title() for ax in figure.axes] == ["adding", "copy"]
+    figure.set_dpi(200)
+    figure.draw_without_rendering()  # as it is saved
+    legend = figure.legends[0].get_window_extent()
+    for ax in figure.axes:  # the title stands between strip and legend
+        title = ax.title.get_window_extent()
+        assert strip_of(ax).get_window_extent().y1 < title.y0 < title.y1 < legend.y0
     for ax, curves in zip(figure.axes, SOLVED.values(), strict=True):
         assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
         assert [text.get_text() for text in ax.get_xticklabels()] == ["50", "100", "200"]

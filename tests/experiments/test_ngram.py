@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,10 +68,9 @@ def test_scores_are_on_no_axis_of_perplexities(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr("experiments.ngram.perplexity_by_order", shown)
     (tmp_path / "arrays").mkdir()
-    values = {f"perplexity|{name}|test": [9.0, 5.0] for name in ("mle", "stupid_backoff", "kneser_ney")}
-    np.savez(
-        tmp_path / "arrays/ngram.npz", order=[1, 2], size=[3, 4], **{"unseen|test": [0.0, 0.5]}, **values
-    )
+    arrays: dict[str, Any] = {"order": [1, 2], "size": [3, 4], "unseen|test": [0.0, 0.5]}
+    arrays |= {f"perplexity|{name}|test": [9.0, 5.0] for name in ("mle", "stupid_backoff", "kneser_ney")}
+    np.savez(tmp_path / "arrays/ngram.npz", **arrays)
     draw(tmp_path)
     assert drawn == ["mle", "kneser_ney"]
 
