@@ -26,7 +26,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from analysis.jacobian import jacobian_eigenvalues
 from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Params, State, at_least
-from models.state import ravel_state
+from models.state import ravel_state, written_once
 
 START, LEAST, MOST = 1e-2, 1e-12, 1e12  # of the damping μ, relative to the mean square of J
 FALL, RISE = 0.2, 4.0  # its factors
@@ -85,7 +85,9 @@ def find_fixed_points(
     any start began is lost: there, out of reach of the net itself, saturated gates keep every state as it is.
     An integer leaf of the state (a step counter) is held at what it is at the start.
 
-    Raises ValueError where the starts don't fit the cell's state or there are none.
+    Raises ValueError where the starts don't fit the cell's state or there are none, and for a cell whose states can
+    be written in more than one way (`Cell.coordinates`; xLSTM): where it stays the numbers may move, and the zeros
+    among its eigenvalues count the ways to write it.
     """
     at_least(1, steps=steps)
     check_starts(cell, params, starts)
@@ -197,7 +199,7 @@ def merge(
 
 
 def check_starts(cell: Cell, params: Params, starts: State) -> None:
-    """Raises ValueError where the starts aren't N ≥ 1 states of the cell."""
+    """Raises ValueError where the starts aren't N ≥ 1 states of the cell, or these can be written in more ways."""
     expected = jax.eval_shape(cell.initial_state, params)
     shapes = [leaf.shape[1:] for leaf in jax.tree.leaves(starts)]
     counts = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(starts)}
@@ -210,6 +212,11 @@ def check_starts(cell: Cell, params: Params, starts: State) -> None:
         )
     if counts == {0}:
         raise ValueError("there are no starts: give at least one state")
+    if not written_once(cell, jax.tree.map(lambda leaf: leaf[0], starts)):
+        raise ValueError(
+            f"a state of {type(cell).__name__} can be written in more than one way, so that fixed points aren't "
+            "those of its numbers: take a cell whose coordinates are its state"
+        )
 
 
 @one_blas_thread

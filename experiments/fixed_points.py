@@ -26,7 +26,7 @@ from experiments.run_files import read_arrays, read_run
 from experiments.training import Evaluation, Flat, TrainingConfig, train_model, training_record
 from models import Cell, SequenceTagger
 from models.cell import Array, at_least
-from models.state import ravel_state
+from models.state import ravel_coordinates, ravel_state
 from train import LoopConfig, SumCount, evaluate, square_error
 from train.metrics import masked_sum
 
@@ -72,17 +72,27 @@ class Config(TrainingConfig):
                 f"--cell {self.cell} lets the examples of a batch see one another, so that no state is a fixed "
                 "point by itself: take another cell"
             )
-        size = state_size(layer, self.bits)
+        size, coordinates = state_sizes(layer, self.bits)
+        if coordinates != size:
+            raise ValueError(
+                f"--cell {self.cell} can write a state in more than one way, so that its fixed points aren't those "
+                "of its numbers: take another cell"
+            )
         if size < 3:
             raise ValueError(
                 f"--hidden-size {self.hidden_size} makes a state of {size}: three axes need at least 3"
             )
 
 
-def state_size(layer: Cell, input_size: int) -> int:
-    """The number of numbers in the state, S."""
-    params = jax.eval_shape(lambda: layer.init(jax.random.key(0), input_size))
-    return jax.eval_shape(lambda p: ravel_state(layer.initial_state(p))[0], params).shape[0]
+def state_sizes(layer: Cell, input_size: int) -> tuple[int, int]:
+    """How many numbers are in the state, and in its coordinates."""
+
+    def vectors() -> tuple[Array, Array]:
+        state = layer.initial_state(layer.init(jax.random.key(0), input_size))
+        return ravel_state(state)[0], ravel_coordinates(layer, state)[0]
+
+    state, coordinates = jax.eval_shape(vectors)
+    return state.size, coordinates.size
 
 
 def tracking(outputs: Array, batch: Batch) -> dict[str, SumCount]:

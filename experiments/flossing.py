@@ -25,10 +25,10 @@ import tyro
 from analysis import half_life
 from experiments import adding, copy_memory, delayed_recall
 from experiments.cells import label, parse_cell
-from experiments.fixed_points import state_size
 from experiments.floss import MEASURED, Floss, Flossing, flossing_loss, measure
 from experiments.flossing_shown import VARIANTS, draw
 from experiments.long_memory import GOALS, Goal, Outcome, outcome_of, told
+from experiments.lyapunov_config import state_size
 from experiments.network import NetworkConfig
 from experiments.options import check_seed, folder_name
 from experiments.problem import METRICS, Problem
@@ -122,7 +122,7 @@ class Config:
         params = jax.eval_shape(lambda: layer.init(jax.random.key(0), 2))
         for task in self.tasks:
             xs, k = jnp.zeros((self.length(task), 1, 2)), self.k(task)
-            if k > (there := state_size(layer, 2)):
+            if k > (there := state_size(layer)):
                 raise ValueError(
                     f"--exponents {k} are more than the {there} numbers in the state of {self.cell}, each of which "
                     "has one: take as many at the most, or a greater --hidden-size"

@@ -12,7 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from models.cell import Array, Drive
+from models.cell import Array, BatchShape, Cell, Drive, State, Weights
+from models.linearised import in_vectors
+from models.state import ravel_coordinates
 
 STEPS = 256  # over which an exponent is measured
 
@@ -29,27 +31,60 @@ def expected_rounds(exponent: Any) -> Any:
 
 
 def largest_exponent(
-    step: Callable[[Array, Drive, Array | None], Array], start: Array, drive: Drive, mask: Array | None
+    cell: Cell, weights: Weights, state: State, drive: Drive, mask: Array | None, batch_shape: BatchShape
 ) -> Array:
-    """λ₁ `[*batch]` of `step` on vectors `[*batch, S]`: the mean logarithm by which one random direction grows over
-    the first STEPS steps, the first tenth of them, and at least one, not counted; a direction that is lost is
-    replaced by a random one. As rough as one short run is; no gradient."""
+    """λ₁ `[*batch]` in the cell's coordinates, from `state [*batch, ...]`: the mean logarithm by which one random
+    direction grows over the first STEPS steps, but for masked ones, those from a state that has not `begun`, and of
+    the others the first tenth, and at least one. A direction that is lost is replaced by a random one. 0 where no
+    step counts. As rough as one short run is; no gradient."""
+    pack, restore, step = in_vectors(cell, state, batch_shape)
+    into, out_of, begun = in_coordinates(cell, batch_shape)
     inputs = jax.tree.map(lambda leaf: leaf[:STEPS], (drive, mask))
-    fresh = jax.random.normal(jax.random.key(0), start.shape, start.dtype)
+    start = pack(state)
+    fresh = jax.random.normal(jax.random.key(0), into(state).shape, start.dtype)
 
     def grow(
         carry: tuple[Array, Array], inputs: tuple[Drive, Array | None]
-    ) -> tuple[tuple[Array, Array], Array]:
-        before, direction = carry
-        after, direction = jax.jvp(lambda s: step(s, *inputs), (before,), (direction,))
-        size = jnp.sqrt(jnp.sum(direction**2, axis=-1, keepdims=True))
-        direction = jnp.where(size > 0, direction / jnp.where(size > 0, size, 1.0), fresh)
-        return (after, direction), jnp.log(size[..., 0])
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        (before, direction), (_, valid) = carry, inputs
+        like = restore(before)
+        counts = begun(like) if valid is None else begun(like) & valid
 
-    growth = jax.lax.scan(grow, (start, fresh), inputs)[1]
-    # The first step may have nothing before it (an mLSTM's), and so no growth.
-    uncounted = min(max(1, len(growth) // 10), len(growth) - 1)
-    return jax.lax.stop_gradient(jnp.mean(growth[uncounted:], axis=0))
+        def following(z: Array) -> tuple[Array, Array]:
+            after = step(weights, pack(out_of(z, like)), *inputs)
+            return into(restore(after)), after
+
+        _, turned, after = jax.jvp(following, (into(like),), (direction,), has_aux=True)
+        size = jnp.sqrt(jnp.sum(turned**2, axis=-1, keepdims=True))
+        turned = jnp.where(size > 0, turned / jnp.where(size > 0, size, 1.0), fresh)
+        direction = jnp.where(counts[..., None], turned, direction)
+        return (after, direction), (jnp.where(counts, jnp.log(size[..., 0]), 0.0), counts)
+
+    growth, counts = jax.lax.scan(grow, (start, fresh), inputs)[1]
+    order = jnp.cumsum(counts, axis=0)
+    counts &= order > jnp.maximum(1, order[-1] // 10)
+    return jax.lax.stop_gradient(
+        jnp.sum(growth, axis=0, where=counts) / jnp.maximum(jnp.sum(counts, axis=0), 1)
+    )
+
+
+def in_coordinates(
+    cell: Cell, batch_shape: BatchShape
+) -> tuple[Callable[[State], Array], Callable[[Array, State], State], Callable[[State], Array]]:
+    """State `[*batch, ...]` → coordinates `[*batch, S]`, at least in single precision; back, close to a state; and
+    whether each state has `begun`, `[*batch]`."""
+
+    def into(state: State) -> Array:
+        vector = ravel_coordinates(cell, state)[0]
+        return vector.astype(jnp.promote_types(vector.dtype, jnp.float32))
+
+    def out_of(vector: Array, like: State) -> State:
+        return ravel_coordinates(cell, like)[1](vector)
+
+    begun = cell.begun
+    for _ in batch_shape:
+        into, out_of, begun = jax.vmap(into), jax.vmap(out_of), jax.vmap(begun)
+    return into, out_of, begun
 
 
 def check_exponent(exponent: Any, of: str) -> None:

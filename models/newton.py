@@ -108,10 +108,10 @@ def newton(
     if reverse:
         drive = jax.tree.map(lambda leaf: leaf[::-1], drive)
         mask = None if mask is None else mask[::-1]
-    pack, restore, step = in_vectors(cell, state, batch_shape)
+    pack, restore, _ = in_vectors(cell, state, batch_shape)
     worth, measured = jnp.ones(batch_shape, bool), {}
     if options.lyapunov == "measure":
-        exponent = largest_exponent(partial(step, weights), pack(state), drive, mask)
+        exponent = largest_exponent(cell, weights, state, drive, mask, batch_shape)
         worth, measured = expected_rounds(exponent) <= options.iterations, {"exponent": exponent}
     found: Any = solution(cell, options, batch_shape, weights, state, drive, mask, worth)
     vectors, info = found

@@ -52,6 +52,11 @@ def coordinates_size(cell: Cell, state: State) -> int:
     return jax.eval_shape(lambda state: ravel_state(cell.coordinates(state))[0], state).size
 
 
+def written_once(cell: Cell, state: State) -> bool:
+    """Returns True where a state can be written in one way only: its coordinates are as many numbers as it has."""
+    return coordinates_size(cell, state) == state_size(state)
+
+
 def state_size(state: State) -> int:
     """S, the length of the state's vector, without making it."""
     inexact = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]

@@ -90,12 +90,22 @@ def test_lost_directions_of_an_mlstm(adjoint: bool) -> None:
     np.testing.assert_allclose(found.exponents[20:], exact[0], atol=0.01)
 
 
-def test_newton_measures_the_exponent_of_an_mlstm() -> None:
-    cell = MLSTM(2, heads=2)
-    params, xs = cell.init(jax.random.key(0), 1), jax.random.normal(jax.random.key(1), (40, 1))
-    info = unroll_with_info(cell, params, xs, method=Newton(lyapunov="measure"))[2]
-    assert info.exponent is not None
-    assert -0.3 < float(info.exponent) < 0.3
+@pytest.mark.parametrize("cell", [SLSTM(4, forget="exponential"), MLSTM(4, heads=2)], ids=["slstm", "mlstm"])
+def test_newton_measures_the_exponent_in_coordinates(cell: Cell) -> None:
+    """λ₁ is that of the spectrum, nearer than its standard error; wherever the sequence is padded."""
+    params, xs = cell.init(jax.random.key(0), 1), jax.random.normal(jax.random.key(1), (250, 1))
+
+    @jax.jit
+    def measured(xs: Array, mask: Array) -> Any:
+        info = unroll_with_info(cell, params, xs, mask=mask, method=Newton(1, lyapunov="measure"))[2]
+        return info.exponent
+
+    expected = lyapunov_spectrum(cell, params, xs, k=1).exponents[0]
+    assert abs(measured(xs, jnp.ones(250, bool)) - expected) < 7e-4
+    padding, steps = jnp.full((40, 1), jnp.nan), jnp.arange(250)
+    before = measured(jnp.concatenate([padding, xs[:210]]), steps >= 40)
+    after = measured(jnp.concatenate([xs[:210], padding]), steps < 210)
+    np.testing.assert_allclose(before, after, rtol=1e-4)
 
 
 def test_health_leaves_out_the_start() -> None:

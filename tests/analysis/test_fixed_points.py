@@ -11,7 +11,7 @@ from scipy.optimize import root, root_scalar
 from scipy.special import expit
 
 from analysis import FixedPoints, OneUnit, find_fixed_points, principal_axes
-from models import GRU, LSTM, Cell, Elman, Gaussian
+from models import GRU, LSTM, MLSTM, SLSTM, Cell, Elman, Gaussian, Stacked
 from models.cell import Array
 
 NO_INPUT = jnp.zeros(0)
@@ -223,6 +223,13 @@ def test_starts_that_do_not_fit() -> None:
         find_fixed_points(cell, params, jnp.zeros(1), jnp.zeros((4, 3)))
     with pytest.raises(ValueError, match="no starts"):
         find_fixed_points(cell, params, jnp.zeros(1), cell.initial_state(params, (0,)))
+
+
+@pytest.mark.parametrize("cell", [SLSTM(2), MLSTM(2), Stacked((Elman(2), SLSTM(2)))], ids=str)
+def test_states_written_in_more_than_one_way_are_refused(cell: Cell) -> None:
+    params = cell.init(jax.random.key(0), 1)
+    with pytest.raises(ValueError, match="can be written in more than one way"):
+        find_fixed_points(cell, params, jnp.zeros(1), cell.initial_state(params, (3,)))
 
 
 def test_principal_axes() -> None:

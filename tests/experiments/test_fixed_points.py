@@ -132,6 +132,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
         (["--starts", 0], "starts must be a whole number of at least 1, but is 0"),
         (["--hidden-size", 2], "--hidden-size 2 makes a state of 2: three axes need at least 3"),
         (["--direction", "both"], "--direction both reads the future and has no step"),
+        (["--cell", "slstm"], "--cell slstm can write a state in more than one way"),
         (["--cell", "batch_norm_lstm"], "lets the examples of a batch see one another"),
     ],
 )
