@@ -4,22 +4,20 @@ Writes docs/benchmarks.json (every time), docs/benchmarks.md (the page) and docs
 """
 
 import importlib.metadata
-import json
 import os
 import platform
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import tyro
 
-from benchmarks import jacobians, kernels, language_model, lyapunov
+from benchmarks import eager, jacobians, kernels, language_model, lyapunov
 from benchmarks.compare import compare, peers
-from benchmarks.report import page, plot, summary
+from benchmarks.record import DOCS, save
+from benchmarks.report import summary
 from benchmarks.work import FAMILIES, SIZES, Family, Work
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 PACKAGES = ("jax", "flax", "equinox", "torch")
 
 
@@ -35,6 +33,8 @@ class Config:
     """Turns of each library."""
     seconds: float = 0.4
     """Of each turn; at least three calls."""
+    eager: bool = True
+    """Calls without `jit` around them, too."""
     kernels: bool = True
     """Where our LSTM's time goes, kernel by kernel, too."""
     analysis: bool = True
@@ -56,31 +56,15 @@ def main(config: Config) -> None:
         "versions": versions(),
         "accelerator": "On an accelerator: not measured.",
         "rows": [asdict(row) for row in rows],
+        "eager": eager.measure() if config.eager else [],
         "kernels": kernels.measure() if config.kernels else [],
         "jacobians": jacobians.measure() if config.analysis else [],
         "lyapunov": lyapunov.measure() if config.analysis else [],
         "language_model": language_model.measure() if config.language_model else [],
     }
-    config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "benchmarks.json").write_text(json.dumps(record), encoding="utf-8")
-    write(record, config.out)
+    save(record, config.out)
     print("\n".join(["forward and backward:", *summary(record, "both")]))
     print(f"look at: {config.out / 'benchmarks.md'}")
-
-
-def write(record: dict, out: Path) -> None:
-    """Page and plot from what was measured."""
-    (out / "benchmarks.md").write_text(page(record), encoding="utf-8")
-    plot(record, out / "benchmarks.png")
-
-
-def put_in(part: str, measured: list[dict[str, Any]], docs: Path = DOCS) -> list[dict[str, Any]]:
-    """One part of the page measured anew, the others left as they are; gives back what was measured."""
-    path = docs / "benchmarks.json"
-    record = json.loads(path.read_text(encoding="utf-8")) | {part: measured}
-    path.write_text(json.dumps(record), encoding="utf-8")
-    write(record, docs)
-    return measured
 
 
 def versions() -> dict[str, str]:

@@ -100,7 +100,7 @@ def by_kind(events: list[tuple[str, float]], products: dict[str, bool], steps: i
 
 def main() -> None:
     """Measures, and puts it into the page."""
-    from benchmarks.__main__ import put_in
+    from benchmarks.record import put_in
     from benchmarks.sections import kernels
 
     print("\n".join(kernels(put_in("kernels", measure()))))

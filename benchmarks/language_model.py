@@ -172,7 +172,7 @@ def difference(losses: list[float], others: list[float]) -> float:
 
 def main() -> None:
     """Measures, and puts it into the page."""
-    from benchmarks.__main__ import put_in
+    from benchmarks.record import put_in
     from benchmarks.sections import language_model
 
     print("\n".join(language_model(put_in("language_model", measure()))))

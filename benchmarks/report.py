@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 
 from benchmarks.compare import BOUNDS, LARGE, PRODUCTS
 from benchmarks.layers.large_product import OPERATIONS
-from benchmarks.sections import NAMES, exponents, jacobians, kernels, language_model, shown
+from benchmarks.sections import NAMES, eager, exponents, jacobians, kernels, language_model, shown
 from benchmarks.work import FAMILIES, Work
 
 JAX_PEERS = ("Linen", "NNX", "Equinox")
@@ -48,6 +48,8 @@ def page(record: dict[str, Any]) -> str:
             if rows:
                 lines += ["", f"### {NAMES[family]}", "", *table(rows, way == "both")]
     lines += ["", "## Memory and compilation", "", *costs(record["rows"]), ""]
+    if record["eager"]:
+        lines += ["## Without jit", "", *eager(record["eager"]), ""]
     if record["kernels"]:
         lines += ["## Where the time goes", "", *kernels(record["kernels"]), ""]
     if record["jacobians"]:

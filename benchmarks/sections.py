@@ -3,14 +3,34 @@
 from statistics import median, quantiles
 from typing import Any
 
-from benchmarks.kernels import KINDS
 from benchmarks.work import Work
 
 NAMES = {"elman": "Elman", "gru": "GRU, reset after", "lstm": "LSTM"}
 
 
+def eager(rows: list[dict[str, Any]]) -> list[str]:
+    """A line a cell and size."""
+    lines = [
+        "`unroll` called without `jax.jit` around it, on one device, beside the same call jitted: medians in "
+        "milliseconds, by turns. Then 1,000 more eager calls: by how much the process's resident memory grows, "
+        "and by how many the arrays that are alive. By itself: `python -m benchmarks.eager`.",
+        "",
+        "| T, B, D, H | | jitted | eager | times jitted | MiB grown | arrays grown |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        work, seconds = Work(**row["work"]), row["seconds"]
+        jitted, called = (1e3 * seconds[name] for name in ("jitted", "eager"))
+        lines.append(
+            f"| {work.T}, {work.B}, {work.D}, {work.H} | {NAMES[work.family]} | {jitted:.3g} | {called:.3g} | "
+            f"{called / jitted:.2f} | {row['grown_bytes'] / 2**20:.2f} | {row['grown_arrays']} |"
+        )
+    return lines
+
+
 def kernels(rows: list[dict[str, Any]]) -> list[str]:
     """A line a size."""
+    kinds = list(rows[0]["seconds"])
     lines = [
         "Forward and backward of the LSTM on one core with one device's share of the batch, kernel by kernel in "
         "the trace of XLA's program. *Thin products* are those of a step (h R, z̄ Rᵀ), *large products* those of a "
@@ -19,14 +39,14 @@ def kernels(rows: list[dict[str, Any]]) -> list[str]:
         "0.4 µs to a kernel, and so most to the local part of a small layer. By itself: "
         "`python -m benchmarks.kernels`.",
         "",
-        f"| T, B, D, H | ms | {' | '.join(KINDS)} | GFLOP/s of the products | of all |",
-        f"| --- | ---: |{' ---: |' * (len(KINDS) + 2)}",
+        f"| T, B, D, H | ms | {' | '.join(kinds)} | GFLOP/s of the products | of all |",
+        f"| --- | ---: |{' ---: |' * (len(kinds) + 2)}",
     ]
     for row in rows:
         work, seconds = Work(**row["work"]), row["seconds"]
         total = sum(seconds.values())
         inside = seconds["thin products"] + seconds["large products"]
-        shares = " | ".join(f"{seconds[kind] / total:.0%}" for kind in KINDS)
+        shares = " | ".join(f"{seconds[kind] / total:.0%}" for kind in kinds)
         speeds = " | ".join(f"{work.products(True) / spent / 1e9:.0f}" for spent in (inside, total))
         size = f"{work.T}, {work.B}, {work.D}, {work.H}"
         lines.append(f"| {size} | {1e3 * total:.3g} | {shares} | {speeds} |")

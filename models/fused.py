@@ -13,6 +13,7 @@ of so many steps that what is as wide as the gates (d, d̄, r̄) stays in the ca
 Kept between the ways are s_t and d_t + r_t, or both of them where a cell needs them apart (`added_columns`). Steps
 write them where they stay and read them there: stacked block by block they would be copied twice, for which
 most LSTM layers of the benchmark took 2 to 12 % longer.
+Where nothing is differentiated, on the CPU, nothing is kept, and steps go a few at a time (`forward_alone`).
 As with every `custom_vjp`, forward mode (`jax.jvp`, `jax.jacfwd`) doesn't go through: unroll with `method="scan"`.
 """
 
@@ -24,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from models.cell import Array, Cell, Drive, Output, ProductCell, State, Weights, times
+from models.forward_alone import divisor_near, driven, forward_alone, in_blocks, put
 from models.scan import keep_valid, scan, varying_alike
 
 # Rows (steps × examples) of a block on the CPU: enough for the products to run at full rate, few enough for the
@@ -70,16 +72,21 @@ def block_size(length: int, batch: int) -> int:
     wanted = max(1, BLOCK_ROWS // max(batch, 1))
     if jax.default_backend() != "cpu" or length <= BLOCK_SLACK * wanted:
         return max(length, 1)
-    sizes = [size for size in range(math.ceil(wanted / 2), 2 * wanted + 1) if length % size == 0]
-    return min(sizes, key=lambda size: abs(math.log(size / wanted)), default=wanted)
+    return divisor_near(wanted, length) or wanted
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def blockwise(
     cell: ProductCell, reverse: bool, size: int, weights: Weights, state: State, xs: Array, mask: Array | None
 ) -> tuple[State, Output]:
-    """`fused` for a length that blocks of `size` steps fill."""
-    return forward(cell, reverse, size, weights, state, xs, mask)[0]
+    """`fused` for a length that blocks of `size` steps fill.
+
+    This body is run where nothing is differentiated. A narrow input is driven in blocks then too: fused into the
+    gates, its broadcasting makes XLA's code for them several times slower.
+    """
+    if jax.default_backend() != "cpu" or xs.shape[-1] == 1:
+        return forward(cell, reverse, size, weights, state, xs, mask)[0]
+    return forward_alone(cell, reverse, weights, state, xs, mask)
 
 
 def forward(
@@ -191,20 +198,9 @@ def add(total: Array, *more: Array) -> Array:
     return sum((x.astype(total.dtype) for x in more), total)
 
 
-def put(t: Array, whole: Array, leaf: Array) -> Array:
-    """`whole [T, ...]` with `leaf` written at t."""
-    return jax.lax.dynamic_update_index_in_dim(whole, leaf, t, 0, allow_negative_indices=False)
-
-
 def take(t: Array, whole: Array) -> Array:
     """`whole[t]`."""
     return jax.lax.dynamic_index_in_dim(whole, t, 0, keepdims=False, allow_negative_indices=False)
-
-
-def driven(cell: ProductCell, weights: Weights, xs: Array, mask: Array | None) -> Drive:
-    """Returns what the steps of a block take from its inputs."""
-    drive = cell.drive(weights, xs)
-    return drive if mask is None else cell.masked(drive, mask)
 
 
 def keep(cell: ProductCell, drive: Drive, r: Array) -> tuple[Drive, Array]:
@@ -272,11 +268,6 @@ def reads(function: Any, weights: Weights) -> tuple[list[Array], Any]:
         return jax.tree.unflatten(structure, merged)
 
     return [leaf for u, leaf in zip(used, leaves, strict=True) if u], merge
-
-
-def in_blocks(tree: Any, size: int) -> Any:
-    """Leaves `[T, ...]` as `[T / size, size, ...]`."""
-    return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] // size, size, *leaf.shape[1:]), tree)
 
 
 def shifted(start: Array, states: Array, *, reverse: bool) -> Array:

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from benchmarks.__main__ import put_in, write
 from benchmarks.compare import LARGE, Peer, check_same, compare, peers
 from benchmarks.layers import products
 from benchmarks.layers.large_product import OPERATIONS
+from benchmarks.record import put_in, save
 from benchmarks.report import page, ratios
 from benchmarks.work import FAMILIES, Family, Work
 from models import CELLS, unroll
@@ -83,6 +83,14 @@ RECORD: dict[str, Any] = {
     "machine": "a machine",
     "versions": {"jax": "1"},
     "accelerator": "On an accelerator: not measured.",
+    "eager": [
+        {
+            "work": asdict(Work("gru", 20, 4, 3, 8)),
+            "seconds": {"jitted": 2e-4, "eager": 5e-4},
+            "grown_bytes": 2**19,
+            "grown_arrays": 0,
+        }
+    ],
     "kernels": [
         {
             "work": asdict(Work("lstm", 20, 4, 3, 8)),
@@ -124,7 +132,7 @@ def test_ratios() -> None:
 
 
 def test_page(tmp_path: Path) -> None:
-    write(RECORD, tmp_path)
+    save(RECORD, tmp_path)
     text = (tmp_path / "benchmarks.md").read_text()
     assert text == page(RECORD)
     assert "| best JAX peer as shipped | 0.50 (worst 0.50) | – | 2.50 (worst 2.50) |" in text
@@ -132,6 +140,7 @@ def test_page(tmp_path: Path) -> None:
     assert "| lstm 20, 4, 3, 8 | 2 / 1.5 |" in text
     assert "| 2 (0) | 5 (0) | 1 (0) | 3 (0) | 1.5 (0) | 0 | 0 | 19% | 75% |" in text
     assert "| 20, 4, 3, 8 | 0.1 | 10% | 20% | 60% | 10% | 5 | 2 |" in text
+    assert "| 20, 4, 3, 8 | GRU, reset after | 0.2 | 0.5 | 2.50 | 0.50 | 0 |" in text
     assert "| 16, 512 | LSTM | 4 (1.0) | 8 (2.0) |" in text
     assert "| 32 | torch | 0.500 | 2.50 | 2e-06 |" in text
     assert "| ours | 40 (0) | 10,000 | 1.25 |" in text

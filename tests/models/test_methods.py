@@ -1,5 +1,6 @@
 """The ways through time agree with the plain scan, which is itself checked against NumPy, Flax and PyTorch."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 import models.fused
 from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian, LinearCell, LSTMState, Scan, unroll
@@ -133,6 +135,39 @@ def test_fused_block_by_block(
 )
 def test_block_size(length: int, batch: int, size: int) -> None:
     assert block_size(length, batch) == size
+
+
+@pytest.mark.parametrize(
+    ("cell", "masked", "reverse", "length"),
+    [(Peephole(3), True, True, 11), (GRU(3), False, False, 12), (GRU(3), True, True, 7)],
+    ids=["one by one", "by fours", "all seven at once"],
+)
+@pytest.mark.usefixtures("x64")
+def test_forward_alone(cell: Cell, masked: bool, reverse: bool, length: int) -> None:
+    """What is computed where nothing is differentiated is what is computed where something is, and nothing as wide
+    as the gates is held for all of time."""
+    params = jax.tree.map(lambda p: p + 0.1, cell.init(jax.random.key(0), D))
+    xs = jax.random.normal(jax.random.key(1), (length, B, D))
+    mask = jnp.asarray(np.arange(length)[:, None] % 3 < np.array([1, 2, 3])) if masked else None
+
+    def run(params: Params) -> Any:
+        return unroll(cell, params, xs, mask=mask, reverse=reverse, method="fused")
+
+    alone, beside = jax.jit(run)(params), jax.jit(lambda params: jax.vjp(run, params)[0])(params)
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(beside), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-14)
+    if length == 12:
+        assert widest(jax.make_jaxpr(run)(params).jaxpr, length) == 3
+        assert widest(jax.make_jaxpr(lambda p: jax.vjp(run, p)[0])(params).jaxpr, length) > 3
+
+
+def widest(jaxpr: Any, length: int) -> int:
+    """The last axis of the widest array that a trace holds for all steps at once, in blocks or not."""
+    found = [jaxprs_in_params(equation.params) for equation in jaxpr.eqns]
+    inner = [widest(nested, length) for each in found for nested in each]
+    shapes = [v.aval.shape for equation in jaxpr.eqns for v in equation.outvars]
+    whole = [s[-1] for s in shapes if len(s) >= 3 and math.prod(s[:-1]) == length * B]
+    return max([0, *inner, *whole])
 
 
 def test_fused_sums_half_precision_in_single(monkeypatch: pytest.MonkeyPatch) -> None:
