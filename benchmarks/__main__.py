@@ -3,22 +3,17 @@
 Writes docs/benchmarks.json (every time), docs/benchmarks.md (the page) and docs/benchmarks.png (the plot).
 """
 
-import importlib.metadata
 import os
-import platform
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 
 import tyro
 
 from benchmarks import eager, jacobians, kernels, language_model, lyapunov
 from benchmarks.compare import compare, peers
-from benchmarks.record import DOCS, save
-from benchmarks.report import summary
-from benchmarks.work import FAMILIES, SIZES, Family, Work
-
-PACKAGES = ("jax", "flax", "equinox", "torch")
+from benchmarks.record import DOCS, about, kept_beside, save
+from benchmarks.report import TITLES, summary
+from benchmarks.work import FAMILIES, SIZES, WAYS, Family, Way, Work
 
 
 @dataclass(frozen=True)
@@ -29,6 +24,8 @@ class Config:
     """Which cells."""
     sizes: tuple[str, ...] = tuple(",".join(map(str, size)) for size in SIZES)
     """Sizes T,B,D,H."""
+    ways: tuple[Way, ...] = WAYS
+    """Forward alone, forward and backward ("both")."""
     rounds: int = 5
     """Turns of each library."""
     seconds: float = 0.4
@@ -41,6 +38,8 @@ class Config:
     """Step Jacobians and Lyapunov spectra too."""
     language_model: bool = True
     """The training step of a language model too."""
+    keep: bool = False
+    """Keep of the page in `out` what isn't measured now; it says which part was measured when."""
     out: Path = DOCS
     """Folder of the page, the plot and the times."""
 
@@ -49,11 +48,8 @@ def main(config: Config) -> None:
     sizes = [tuple(int(number) for number in size.split(",")) for size in config.sizes]
     works = [Work(family, *size) for family in config.families for size in sizes]
     cores = len(os.sched_getaffinity(0))
-    rows = compare(peers(cores), works, rounds=config.rounds, seconds=config.seconds)
-    record = {
-        "date": f"{date.today():%-d %B %Y}",
-        "machine": f"{processor()}, {cores} cores, {memory() / 2**30:.0f} GiB, Python {platform.python_version()}",
-        "versions": versions(),
+    rows = compare(peers(cores), works, rounds=config.rounds, seconds=config.seconds, ways=config.ways)
+    record = about() | {
         "accelerator": "On an accelerator: not measured.",
         "rows": [asdict(row) for row in rows],
         "eager": eager.measure() if config.eager else [],
@@ -62,33 +58,12 @@ def main(config: Config) -> None:
         "lyapunov": lyapunov.measure() if config.analysis else [],
         "language_model": language_model.measure() if config.language_model else [],
     }
+    if config.keep:
+        record = kept_beside(record, config.out)
     save(record, config.out)
-    print("\n".join(["forward and backward:", *summary(record, "both")]))
+    for way in config.ways:
+        print("\n".join([f"{TITLES[way]}:", *summary(record, way)]))
     print(f"look at: {config.out / 'benchmarks.md'}")
-
-
-def versions() -> dict[str, str]:
-    """Of the libraries that take part."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def memory() -> int:
-    """Bytes of main memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 if __name__ == "__main__":

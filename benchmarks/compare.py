@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.work import Work
+from benchmarks.work import WAYS, Way, Work
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Measured:
 
     peer: str
     work: Work
-    way: str
+    way: Way
     times: list[float] = field(default_factory=list)
     first_seconds: float = 0.0
     peak_bytes: int = 0
@@ -91,7 +91,13 @@ class Measured:
 
 
 def compare(
-    chosen: Sequence[Peer], works: Sequence[Work], *, rounds: int, seconds: float, say: Any = print
+    chosen: Sequence[Peer],
+    works: Sequence[Work],
+    *,
+    rounds: int,
+    seconds: float,
+    ways: Sequence[Way] = WAYS,
+    say: Any = print,
 ) -> list[Measured]:
     """Every peer on every work, turn by turn: `rounds` turns of `seconds` each for every way.
 
@@ -102,9 +108,9 @@ def compare(
     try:
         for work in works:
             taking = [peer.name for peer in chosen if work.family in peer.families]
-            built = {name: workers[name].ask(do="build", work=asdict(work)) for name in taking}
-            check_same(work, {name: built[name]["both"]["value"] for name in taking if name not in BOUNDS})
-            for way in ("forward", "both"):
+            built = {name: workers[name].ask(do="build", work=asdict(work), ways=ways) for name in taking}
+            check_same(work, {name: built[name][ways[-1]]["value"] for name in taking if name not in BOUNDS})
+            for way in ways:
                 rows = {name: Measured(name, work, way, **built[name][way]) for name in taking}
                 for _ in range(rounds):
                     for name in taking:

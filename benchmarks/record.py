@@ -1,11 +1,16 @@
 """What was measured, kept as docs/benchmarks.json, and the page and the plot made of it."""
 
+import importlib.metadata
 import json
+import os
+import platform
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import page, plot
+from benchmarks.report import page, plot, told
 
+PACKAGES = ("jax", "flax", "equinox", "torch")
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
@@ -19,6 +24,55 @@ def save(record: dict[str, Any], folder: Path) -> None:
 
 def put_in(part: str, measured: list[dict[str, Any]], docs: Path = DOCS) -> list[dict[str, Any]]:
     """Puts one part of the page in place of what it was and leaves the others; gives back what was measured."""
-    record = json.loads((docs / "benchmarks.json").read_text(encoding="utf-8"))
-    save(record | {part: measured}, docs)
+    save(kept_beside(about() | {"rows": [], part: measured}, docs), docs)
     return measured
+
+
+def kept_beside(record: dict[str, Any], docs: Path) -> dict[str, Any]:
+    """What was measured, and of the page in `docs` all else, with `apart`: when and on what each part of it was
+    measured that isn't of the same run as the rest. Of the layers a row is exchanged for the same row."""
+    old = json.loads((docs / "benchmarks.json").read_text(encoding="utf-8"))
+    when = told(record)
+
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["peer"], row["way"], *row["work"].values()
+
+    fresh = {key(row): row for row in record["rows"]}
+    rows = [fresh.pop(key(row), row) for row in old["rows"]]
+    parts = {
+        part: found for part, found in record.items() if isinstance(found, list) and found and part != "rows"
+    }
+    apart = dict.fromkeys(
+        [*parts, *sorted({f"{r['way']} {r['work']['family']}" for r in record["rows"]})], when
+    )
+    return old | parts | {"rows": [*rows, *fresh.values()], "apart": old.get("apart", {}) | apart}
+
+
+def about() -> dict[str, Any]:
+    """The date, the machine and the libraries' versions."""
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "date": f"{date.today():%-d %B %Y}",
+        "machine": f"{processor()}, {cores} cores, {memory:.0f} GiB, Python {platform.python_version()}",
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that take part."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -10,8 +10,16 @@ import matplotlib.pyplot as plt
 from benchmarks.compare import BOUNDS, LARGE, PRODUCTS
 from benchmarks.layers.large_product import OPERATIONS
 from benchmarks.sections import NAMES, eager, exponents, jacobians, kernels, language_model, shown
-from benchmarks.work import FAMILIES, Work
+from benchmarks.work import FAMILIES, Way, Work
 
+TITLES: dict[Way, str] = {"both": "Forward and backward", "forward": "Forward"}
+PARTS = {
+    "eager": ("Without jit", eager),
+    "kernels": ("Where the time goes", kernels),
+    "jacobians": ("Step Jacobians", jacobians),
+    "lyapunov": ("Lyapunov spectrum", exponents),
+    "language_model": ("Training step of a language model", language_model),
+}
 JAX_PEERS = ("Linen", "NNX", "Equinox")
 
 
@@ -34,31 +42,41 @@ def page(record: dict[str, Any]) -> str:
         "alone lie below it is what thin products cost; how far ours lies below them is what the rest of a layer "
         "costs.",
         "",
-        f"Machine: {record['machine']}. "
-        f"{', '.join(f'{name} {version}' for name, version in record['versions'].items())}. {record['date']}.",
+        f"Machine: {told(record)}",
         "",
         record["accelerator"],
         "",
         "![Time of each library relative to ours](benchmarks.png)",
     ]
-    for way, title in (("both", "Forward and backward"), ("forward", "Forward")):
+    for way, title in TITLES.items():
         lines += ["", f"## {title}", "", *summary(record, way)]
         for family in FAMILIES:
             rows = [row for row in record["rows"] if row["way"] == way and row["work"]["family"] == family]
             if rows:
-                lines += ["", f"### {NAMES[family]}", "", *table(rows, way == "both")]
+                lines += [
+                    "",
+                    f"### {NAMES[family]}",
+                    "",
+                    *noted(record, f"{way} {family}"),
+                    *table(rows, way == "both"),
+                ]
     lines += ["", "## Memory and compilation", "", *costs(record["rows"]), ""]
-    if record["eager"]:
-        lines += ["## Without jit", "", *eager(record["eager"]), ""]
-    if record["kernels"]:
-        lines += ["## Where the time goes", "", *kernels(record["kernels"]), ""]
-    if record["jacobians"]:
-        lines += ["## Step Jacobians", "", *jacobians(record["jacobians"]), ""]
-    if record["lyapunov"]:
-        lines += ["## Lyapunov spectrum", "", *exponents(record["lyapunov"]), ""]
-    if record["language_model"]:
-        lines += ["## Training step of a language model", "", *language_model(record["language_model"]), ""]
+    for part, (title, section) in PARTS.items():
+        if record[part]:
+            lines += [f"## {title}", "", *noted(record, part), *section(record[part]), ""]
     return "\n".join(lines)
+
+
+def noted(record: dict[str, Any], part: str) -> list[str]:
+    """Says of a part of the page when and on what it was measured, where that isn't the run of the others."""
+    when = record.get("apart", {}).get(part)
+    return [f"Measured in a run of its own: {when}", ""] if when else []
+
+
+def told(record: dict[str, Any]) -> str:
+    """The machine, the libraries' versions and the date."""
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return f"{record['machine']}. {versions}. {record['date']}."
 
 
 def by_size(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:

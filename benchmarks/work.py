@@ -6,6 +6,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 Family = Literal["elman", "gru", "lstm"]
+Way = Literal["forward", "both"]
+WAYS: tuple[Way, ...] = ("forward", "both")
 GATES: dict[Family, int] = {"elman": 1, "gru": 3, "lstm": 4}
 FAMILIES: tuple[Family, ...] = ("elman", "gru", "lstm")
 # T, B, D, H: a wide layer; a pixel at a time; a language model's; a small net; a long narrow one; a very wide one.

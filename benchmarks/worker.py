@@ -27,7 +27,7 @@ def main(library: str, devices: int) -> None:
 
             layer = None  # the one before goes first
             layer = module.build(Work(**request["work"]), devices > 1)
-            answer: Any = {way: first_call(getattr(layer, way)) for way in ("forward", "both")}
+            answer: Any = {way: first_call(getattr(layer, way)) for way in request["ways"]}
         else:
             answer = timed(getattr(layer, request["way"]), request["seconds"])
         print(json.dumps(answer), flush=True)

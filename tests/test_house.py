@@ -62,6 +62,28 @@ def test_arrows_are_seen_wherever_they_stand() -> None:
     assert imported(ast.parse(text)) == {"train", "analysis", ".", "os", "data"}
 
 
+@pytest.mark.parametrize("package", [*sorted(set(PACKAGES) - {"experiments"}), "benchmarks"])
+def test_no_imports_in_a_circle(package: str) -> None:
+    """What imports nothing that is left is taken away, again and again: nothing may be left."""
+    left = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources(package)}
+    arrows = {name: names_in(syntax(path)) & left.keys() for name, path in left.items()}
+    while free := [name for name, found in arrows.items() if not found & arrows.keys()]:
+        for name in free:
+            del arrows[name]
+    assert not arrows
+
+
+def names_in(tree: ast.Module) -> set[str]:
+    """The modules that a file imports, and what it imports from them, by whole names."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
 def test_no_rival_is_needed() -> None:
     rivals = {"torch", "equinox", "tensorflow", "keras"}
     assert not {name_of(p): f for p in sources(*PACKAGES) if (f := imported(syntax(p)) & rivals)}

@@ -14,7 +14,7 @@ from jax.extend.core import jaxprs_in_params
 from benchmarks.compare import LARGE, Peer, check_same, compare, peers
 from benchmarks.layers import products
 from benchmarks.layers.large_product import OPERATIONS
-from benchmarks.record import put_in, save
+from benchmarks.record import about, kept_beside, put_in, save
 from benchmarks.report import page, ratios
 from benchmarks.work import FAMILIES, Family, Work
 from models import CELLS, unroll
@@ -156,6 +156,21 @@ def test_a_part_is_put_in(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "benchmarks.json").read_text())
     assert kept["rows"] == RECORD["rows"]
     assert len(kept["language_model"]) == 1
+    assert text.count("Measured in a run of its own: ") == 1
+    assert page(RECORD).count("Measured in a run of its own: ") == 0
+
+
+def test_rows_are_exchanged_for_the_same_rows(tmp_path: Path) -> None:
+    (tmp_path / "benchmarks.json").write_text(json.dumps(RECORD))
+    fresh = [row for row in measured("lstm", {"ours": 0.004}) if row["way"] == "forward"]
+    kept = kept_beside(about() | {"rows": fresh, "kernels": []}, tmp_path)
+    assert len(kept["rows"]) == len(RECORD["rows"])
+    assert ratios(kept, "forward", "lstm", ("Linen",)) == {"20, 4, 3, 8": pytest.approx(1.25)}
+    assert ratios(kept, "both", "lstm", ("Linen",)) == {"20, 4, 3, 8": pytest.approx(2.5)}
+    assert kept["kernels"] == RECORD["kernels"]
+    text = page(kept)
+    assert "### LSTM\n\nMeasured in a run of its own: " in text.split("## Forward\n")[1]
+    assert text.count("Measured in a run of its own: ") == 1
 
 
 def test_other_work_is_refused() -> None:
