@@ -21,14 +21,14 @@ ROUNDS, CALLS = 200, 1000
 
 
 def measure() -> list[dict[str, Any]]:
-    """In a process of its own: a record for each cell and size, as `one` gives it."""
+    """Returns, from a process of its own, a record for each cell and size, as `one` gives it."""
     command = [sys.executable, "-m", "benchmarks.eager", "one"]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(told.stdout)
 
 
 def one(work: Work, rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, Any]:
-    """Seconds of a call, `jitted` and `eager`, by turns (median); `grown_bytes` of resident memory and
+    """Returns seconds of a call, `jitted` and `eager`, by turns (median); `grown_bytes` of resident memory and
     `grown_arrays`, live ones, over so many more eager calls."""
     import jax
     import jax.numpy as jnp

@@ -29,8 +29,11 @@ def put_in(part: str, measured: list[dict[str, Any]], docs: Path = DOCS) -> list
 
 
 def kept_beside(record: dict[str, Any], docs: Path) -> dict[str, Any]:
-    """What was measured, and of the page in `docs` all else, with `apart`: when and on what each part of it was
-    measured that isn't of the same run as the rest. Of the layers a row is exchanged for the same row."""
+    """Returns what was measured and, of the page in `docs`, all else.
+
+    `apart` says when and on what each part was measured that isn't of the same run as the rest. Of the layers a row
+    is exchanged for the same row.
+    """
     old = json.loads((docs / "benchmarks.json").read_text(encoding="utf-8"))
     when = told(record)
 
@@ -49,7 +52,7 @@ def kept_beside(record: dict[str, Any], docs: Path) -> dict[str, Any]:
 
 
 def about() -> dict[str, Any]:
-    """The date, the machine and the libraries' versions."""
+    """Returns the date, the machine and the libraries' versions."""
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
@@ -60,7 +63,7 @@ def about() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that take part."""
+    """Returns those of the libraries that take part."""
     found = {}
     for name in PACKAGES:
         try:
@@ -71,7 +74,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """The processor's name where the system tells it."""
+    """Returns the processor's name where the system tells it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -74,7 +74,7 @@ def noted(record: dict[str, Any], part: str) -> list[str]:
 
 
 def told(record: dict[str, Any]) -> str:
-    """The machine, the libraries' versions and the date."""
+    """Returns the machine, the libraries' versions and the date."""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     return f"{record['machine']}. {versions}. {record['date']}."
 

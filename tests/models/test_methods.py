@@ -144,7 +144,7 @@ def test_block_size(length: int, batch: int, size: int) -> None:
 )
 @pytest.mark.usefixtures("x64")
 def test_forward_alone(cell: Cell, masked: bool, reverse: bool, length: int) -> None:
-    """What is computed where nothing is differentiated is what is computed where something is, and nothing as wide
+    """The results are those computed where something is differentiated, and nothing as wide
     as the gates is held for all of time."""
     params = jax.tree.map(lambda p: p + 0.1, cell.init(jax.random.key(0), D))
     xs = jax.random.normal(jax.random.key(1), (length, B, D))
