@@ -64,7 +64,7 @@ def test_arrows_are_seen_wherever_they_stand() -> None:
 
 @pytest.mark.parametrize("package", [*sorted(set(PACKAGES) - {"experiments"}), "benchmarks"])
 def test_no_imports_in_a_circle(package: str) -> None:
-    """What imports nothing that is left is taken away, again and again: nothing may be left."""
+    """Modules that import none that is left are taken away, again and again: none may be left."""
     left = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources(package)}
     arrows = {name: names_in(syntax(path)) & left.keys() for name, path in left.items()}
     while free := [name for name, found in arrows.items() if not found & arrows.keys()]:
