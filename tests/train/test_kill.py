@@ -53,7 +53,8 @@ def check_equal(folder: Path, unbroken) -> None:
 @pytest.mark.slow  # the same by the command line is in tests/experiments/test_resume.py
 def test_sigterm(unbroken, tmp_path):
     process = start(tmp_path, "--pause", "0.05")
-    wait_for(lambda: (tmp_path / "metrics.jsonl").exists(), process)
+    metrics = tmp_path / "metrics.jsonl"
+    wait_for(lambda: metrics.exists() and '"split": "train"' in metrics.read_text(), process)
     process.send_signal(signal.SIGTERM)
     code, message = finish(process)
     assert code == 3, message
