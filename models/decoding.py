@@ -2,7 +2,7 @@
 
 A decoder step is a pure function `step(state, input) -> (state, output)`; one that takes parameters is given them
 by `partial(decoder_step, params)`. Everything here is one `lax.scan`, so it can be jitted, and differentiated in
-whatever the step closes over.
+whatever the step closes over; these gradients are summed over time in single precision at least.
 
 Axes: a sequence of tokens is an integer array `[T, *batch]`, one of vectors a real array `[T, *batch, D]`.
 """
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from models.cell import Array, Key, Output, State, at_least
+from models.scan import closed_scan
 
 Step = Callable[[State, Array], tuple[State, Output]]
 Feed = Callable[[Output, Key | None], Array]  # what a step's output makes of the next step's input
@@ -20,7 +21,7 @@ Feed = Callable[[Output, Key | None], Array]  # what a step's output makes of th
 
 def teacher_forcing(step: Step, state: State, inputs: Array) -> tuple[State, Output]:
     """Every step is given the right input: final state and outputs `[T, *batch, ...]`. Williams & Zipser 1989."""
-    return jax.lax.scan(step, state, inputs)
+    return closed_scan(step, state, inputs)
 
 
 def greedy(logits: Array, key: Key | None = None) -> Array:
@@ -58,7 +59,7 @@ def free_running(
         state, y = step(state, x)
         return (state, fed(feed, y, key, x)), y
 
-    (state, _), ys = jax.lax.scan(advance, (state, first), keys, length=length)
+    (state, _), ys = closed_scan(advance, (state, first), keys, length=length)
     return state, ys
 
 
@@ -94,7 +95,7 @@ def scheduled_sampling(
         return (state, jnp.where(coin, own, right)), y
 
     # After the last step nothing is read any more: whatever stands there for the right input will do.
-    (state, _), ys = jax.lax.scan(advance, (state, inputs[0]), (jnp.roll(inputs, -1, axis=0), keys))
+    (state, _), ys = closed_scan(advance, (state, inputs[0]), (jnp.roll(inputs, -1, axis=0), keys))
     return state, ys
 
 

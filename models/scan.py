@@ -1,6 +1,7 @@
 """The recurrence by `jax.lax.scan`, one step after the other: serves every cell."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -94,6 +95,20 @@ def narrowed(wide: Weights, like: Weights) -> Weights:
     return jax.tree.map(
         lambda leaf, own: leaf.astype(own.dtype) if leaf.dtype != own.dtype else leaf, wide, like
     )
+
+
+def closed_scan(
+    step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, *, length: int | None = None
+) -> tuple[Any, Any]:
+    """`jax.lax.scan` of a function that closes over what is differentiated, held as in `widened`."""
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), xs)
+    converted, closed_over = jax.closure_convert(step, state, one)
+    wide = widened(closed_over)
+
+    def advance(state: Any, x: Any) -> tuple[Any, Any]:
+        return converted(state, x, *narrowed(wide, closed_over))
+
+    return jax.lax.scan(advance, state, xs, length=length)
 
 
 def keep_valid(valid: Array, stepped: State, state: State, y: Output) -> tuple[State, Output]:

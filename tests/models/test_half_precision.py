@@ -7,7 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import GRU, LRU, LSTM, Cell, Elman, LanguageModel, Scan, summed_cross_entropy, unroll
+from models import (
+    GRU,
+    LRU,
+    LSTM,
+    Cell,
+    Elman,
+    LanguageModel,
+    Scan,
+    free_running,
+    scheduled_sampling,
+    summed_cross_entropy,
+    teacher_forcing,
+    unroll,
+)
 from models.cell import Array
 from models.pooling import mean_valid
 from models.truncated import truncated_value_and_gradient
@@ -63,6 +76,33 @@ def test_truncated_gradient_counts_the_steps(every: int) -> None:
     assert value == 4 * T
     assert found["bias"].dtype == jnp.bfloat16
     np.testing.assert_allclose(np.asarray(found["bias"], np.float64), T, rtol=4e-3)
+
+
+@pytest.mark.parametrize("way", ["teacher_forcing", "free_running", "scheduled_sampling"])
+def test_gradient_of_a_decoder_counts_the_steps(way: str) -> None:
+    """Of what the decoder's step, or what makes its next input, closes over."""
+    inputs, key, zero = jnp.ones((T, 1), jnp.bfloat16), jax.random.key(0), jnp.zeros(1, jnp.bfloat16)
+
+    def total(bias: Array) -> Array:
+        def step(state: Array, x: Array) -> tuple[Array, Array]:
+            return state, 0 * x + bias
+
+        def feed(y: Array, key: Any) -> Array:
+            return 0 * y
+
+        match way:
+            case "teacher_forcing":
+                _, ys = teacher_forcing(step, zero, inputs)
+            case "free_running":
+                _, ys = free_running(step, zero, inputs[0], T, feed)
+            case _:
+                _, ys = scheduled_sampling(step, zero, inputs, key, 0.5, feed)
+        return jnp.sum(ys.astype(jnp.float32))
+
+    for gradient in (jax.grad(total), jax.jit(jax.grad(total))):
+        found = gradient(jnp.ones(1, jnp.bfloat16))
+        assert found.dtype == jnp.bfloat16
+        np.testing.assert_allclose(np.asarray(found, np.float64), T, rtol=4e-3)
 
 
 @pytest.mark.slow
