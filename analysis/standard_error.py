@@ -1,0 +1,163 @@
+"""Standard errors of mean growth rates: along one trajectory by blocks, over several starts by Student's t.
+
+Blocks see only what one trajectory visits. Starts that are independent see the rest: slow drifts, rare bursts, and
+regimes between which a trajectory never changes.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+from models.cell import Array
+
+BLOCKS = 20  # into which the steps of one trajectory are cut
+APART = 8.0  # how many errors of a trajectory lie between two regimes
+DOUBT = 0.01  # how often a test speaks against what is true
+
+
+def block_error(rates: Float[Array, "n k"]) -> tuple[Float[Array, " k"], Bool[Array, " k"]]:
+    """The standard error of the mean of a correlated series, and whether it has stopped growing with block length.
+
+    Of B = 20 block means m_b the error is sd(m)/√B, right if blocks are longer than the correlations. Blocks twice
+    as long have 1 + ρ times its square, ρ the correlation of m_b with m_{b+1}; without any, ρ is −1/B ± 1/√B. So
+    the error has stopped growing where ρ + 1/B ≤ 2/√B, for 20 blocks and again for 10. Flyvbjerg & Petersen 1989,
+    "Error estimates on averages of correlated data"; Jonsson 2018 tests the same correlations.
+
+    With fewer than 20 rates each is a block, and no growth can be seen: False. With fewer than two, NaN and False.
+    """
+    blocks = min(BLOCKS, len(rates))
+    if blocks < 2:
+        return jnp.full(rates.shape[1], jnp.nan, rates.dtype), jnp.zeros(rates.shape[1], bool)
+    length = len(rates) // blocks
+    means = jnp.mean(rates[-blocks * length :].reshape(blocks, length, -1), axis=1)
+    error = jnp.std(means, axis=0, ddof=1) / blocks**0.5
+    rounding = 10 * jnp.finfo(rates.dtype).eps * (1 + jnp.max(jnp.abs(rates), axis=0))
+    if blocks < BLOCKS:
+        return error, error <= rounding
+    still = no_correlation(means) & no_correlation((means[::2] + means[1::2]) / 2)
+    return error, still | (error <= rounding)
+
+
+def no_correlation(means: Float[Array, "b k"]) -> Bool[Array, " k"]:
+    """Whether neighbours among b block means are uncorrelated, as far as so few can tell."""
+    beyond = means - jnp.mean(means, axis=0, keepdims=True)
+    power = jnp.sum(beyond**2, axis=0)
+    correlation = jnp.sum(beyond[1:] * beyond[:-1], axis=0) / jnp.where(
+        power > 0, power, jnp.ones_like(power)
+    )
+    return correlation + 1 / len(means) <= 2 / len(means) ** 0.5
+
+
+@dataclass(frozen=True)
+class StartsSummary:
+    """Means over N starts, one row for each of R regimes, that of most starts first.
+
+    - `regime`: that of each start. `starts`: how many fell into each.
+    - `exponents`: means over the starts of a regime; −∞ where one of them is.
+    - `standard_errors`: s/√n, s² the variance between the n starts of a regime; of a single start, what its blocks
+      say. `freedom`: n − 1 degrees of freedom; of a single start, as many as it has blocks, less one.
+    - `half_widths`: of the 95 % interval, the error times the quantile of Student's t with `freedom` degrees.
+    - `converged`: the half-width is at most tolerance · |λ| + absolute; the variance between starts is no larger
+      than blocks along each trajectory say, which is the blocking of `block_error` continued to blocks as long as
+      a trajectory (F test); and first and second halves agree over the starts (t test). At 1 % each.
+    """
+
+    regime: Int[np.ndarray, " N"]
+    starts: Int[np.ndarray, " R"]
+    exponents: Float[np.ndarray, "R k"]
+    standard_errors: Float[np.ndarray, "R k"]
+    half_widths: Float[np.ndarray, "R k"]
+    converged: Bool[np.ndarray, "R k"]
+    freedom: Int[np.ndarray, " R"]
+
+
+def summarise_starts(
+    exponents: Float[np.ndarray, "N k"],
+    halves: Float[np.ndarray, "N 2 k"],
+    block_errors: Float[np.ndarray, "N k"],
+    *,
+    tolerance: float = 0.05,
+    absolute: float = 1e-4,
+) -> StartsSummary:
+    """Means over independent starts and their errors, from the exponents, those of the halves of each trajectory,
+    and the errors that blocks say.
+
+    Raises ValueError for fewer than two starts, and for one whose exponents are NaN, as of states that run away.
+    """
+    count = len(exponents)
+    if count < 2:
+        raise ValueError(f"a variance between starts takes two or more, but there are {count}")
+    if np.isnan(exponents).any():
+        start = int(np.argmax(np.isnan(exponents).any(axis=1)))
+        raise ValueError(
+            f"the state of start {start} leaves the range of numbers: what runs away has no exponents"
+        )
+    regime = regimes(exponents[:, 0], halves[:, :, 0], tolerance=tolerance, absolute=absolute)
+    rows = [
+        summarise_regime(exponents[m], halves[m], block_errors[m], tolerance=tolerance, absolute=absolute)
+        for m in (regime == r for r in range(regime.max() + 1))
+    ]
+    means, errors, widths, converged, freedom = map(np.array, zip(*rows, strict=True))
+    return StartsSummary(regime, np.bincount(regime), means, errors, widths, converged, freedom)
+
+
+def summarise_regime(
+    exponents: Float[np.ndarray, "n k"],
+    halves: Float[np.ndarray, "n 2 k"],
+    block_errors: Float[np.ndarray, "n k"],
+    *,
+    tolerance: float,
+    absolute: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Mean, standard error, half-width, whether converged, `[k]` each, and degrees of freedom, of n starts."""
+    count = len(exponents)
+    lost = np.isneginf(exponents).any(axis=0)  # there the mean is −∞
+    exponents, halves = np.where(lost, 0.0, exponents), np.where(lost, 0.0, halves)
+    along = np.mean(np.where(lost, 0.0, block_errors) ** 2, axis=0)
+    mean = exponents.mean(axis=0)
+    freedom = count - 1 if count > 1 else BLOCKS - 1
+    variance = np.var(exponents, axis=0, ddof=1) if count > 1 else along
+    error = np.sqrt(variance / count)
+    width = error * stats.t.ppf(0.975, freedom)
+    rounding = 1e-12 * (1 + np.abs(mean))
+    drift = halves[:, 0] - halves[:, 1]
+    noise = np.std(drift, axis=0, ddof=1) / count**0.5 if count > 1 else 2 * error
+    converged = (
+        (width <= tolerance * np.abs(mean) + absolute)
+        & (variance <= stats.f.isf(DOUBT, freedom, count * (BLOCKS - 1)) * along + rounding**2)
+        & (np.abs(drift.mean(axis=0)) <= noise * stats.t.ppf(1 - DOUBT / 2, freedom) + rounding)
+    )
+    return np.where(lost, -np.inf, mean), error, width, converged, freedom
+
+
+def regimes(
+    first: Float[np.ndarray, " N"], halves: Float[np.ndarray, "N 2"], *, tolerance: float, absolute: float
+) -> Int[np.ndarray, " N"]:
+    """The regime of each start, 0 the one with most, by its largest exponent.
+
+    The halves a, b of a trajectory say how far off its exponent is by what it visits: e² = ⟨(a − b)²⟩/4 over the
+    starts. Exponents in order belong to one regime as long as each is within 8 e of the one before (or within the
+    tolerance); a trajectory that changes regimes makes e large, and then there is one.
+    """
+    finite = np.isfinite(first)
+    error = np.sqrt(np.mean(np.diff(halves[finite], axis=1) ** 2)) / 2 if finite.any() else 0.0
+    order = np.argsort(first)
+    ordered = first[order]
+    with np.errstate(invalid="ignore"):  # −∞ beside −∞ is no gap
+        gaps = np.nan_to_num(np.diff(ordered), nan=0.0, posinf=np.inf)
+    allowed = np.maximum(APART * error, tolerance * np.abs(ordered[1:]) + absolute)
+    groups = np.concatenate([[0], np.cumsum(gaps > allowed)])
+    sizes = np.bincount(groups)
+    rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
+    labels = np.empty(len(first), int)
+    labels[order] = rank[groups]
+    return labels
+
+
+def normal_score(t: Float[np.ndarray, "*n"], freedom: Int[np.ndarray, "*n"] | int) -> Float[np.ndarray, "*n"]:
+    """z = Φ⁻¹(F_t(t)), the standard normal number as likely as t is under Student's t: |z| < 2 in 95.4 % and
+    ⟨z²⟩ = 1, whatever the degrees of freedom, where (estimate − truth)/error with few of them has longer tails."""
+    return np.sign(t) * stats.norm.isf(stats.t.sf(np.abs(t), freedom))
