@@ -47,8 +47,9 @@ def column(name: str, columns: Columns, key: str) -> np.ndarray:
 def random_nets(measured: Mapping[str, Columns], theory: Mapping[str, Columns]) -> Figure:
     """Against the gain g: λ₁, the mean exponent, Kaplan–Yorke dimension and entropy rate, each by unit.
 
-    `measured[name]` has `gain`, `first` and its standard `error`, `mean`, `dimension`, `entropy`, all `[n]`;
-    `theory[name]` `gain`, `first`, `mean`, drawn as thin lines in the same colour.
+    `measured[name]` has `gain`, `first` and half its 95 % interval `error`, `mean`, `dimension`, `entropy`, all
+    `[n]`, and may have `other [m, 4]`: gain, λ₁, its `error` and starts of regimes of fewer starts; `theory[name]`
+    has `gain`, `first`, `mean`, drawn as thin lines in the same colour.
     """
     demand_names(measured, "random nets")
     styles = styles_of(measured)
@@ -75,6 +76,9 @@ def random_nets(measured: Mapping[str, Columns], theory: Mapping[str, Columns]) 
                 size = 4 + 1.6 * (len(measured) - 1 - i)
                 look: dict[str, Any] = {"color": styles[name]["color"], "marker": MARKERS[i % 8], "ms": size}
                 ax.errorbar(x[shown], y[shown], error[shown], ls="none", mfc="none", mew=1.1, **look)
+                if key == "first" and np.size(columns.get("other", ())):
+                    x, y, error, _ = np.asarray(columns["other"], np.float64).T
+                    ax.errorbar(x, y, error, ls="none", alpha=0.5, **look)
             if key in ("first", "mean"):
                 ax.axhline(0, color=GREY, lw=0.8)
         for key in ("dimension", "entropy"):
@@ -132,9 +136,9 @@ def spectra_by_value(
 def during_training(cells: Mapping[str, Columns], metric: str, *, log: bool = False) -> Figure:
     """Against the training step: λ₁ along the task's input and without any, dimension, and what was learnt.
 
-    Each value has `step [n]`, `driven|exponents`, `driven|standard_errors` and `silent|exponents [n, k]`,
-    `dimension [n]` (a fraction of S) and `metric [n]`, whose name is `metric` and whose axis is logarithmic with
-    `log`.
+    Each value has `step [n]`, `driven|first` and half its 95 % interval `driven|error`, `silent|first` and
+    `silent|error`, `dimension` (a fraction of S) and `metric`, `[n]` each; `metric` names the last, whose axis is
+    logarithmic with `log`.
     """
     demand_names(cells, "cells")
     styles = styles_of(cells)
@@ -146,13 +150,10 @@ def during_training(cells: Mapping[str, Columns], metric: str, *, log: bool = Fa
         steps = []
         for name, columns in cells.items():
             look, x = styles[name], column(name, columns, "step")
-            first = np.asarray(columns["driven|exponents"], np.float64)[:, 0]
-            error = np.asarray(columns["driven|standard_errors"], np.float64)[:, 0]
-            draw_line(driven, x, first, label=name, **look)
-            driven.fill_between(x, first - error, first + error, color=look["color"], alpha=0.25, lw=0)
-            draw_line(
-                silent, x, np.asarray(columns["silent|exponents"], np.float64)[:, 0], label=name, **look
-            )
+            for ax, way in ((driven, "driven"), (silent, "silent")):
+                first, error = column(name, columns, f"{way}|first"), column(name, columns, f"{way}|error")
+                draw_line(ax, x, first, label=name, **look)
+                ax.fill_between(x, first - error, first + error, color=look["color"], alpha=0.25, lw=0)
             draw_line(dimension, x, column(name, columns, "dimension"), label=name, **look)
             draw_line(learnt, x, column(name, columns, "metric"), label=name, **look)
             steps.append(x)
@@ -177,8 +178,8 @@ def during_training(cells: Mapping[str, Columns], metric: str, *, log: bool = Fa
 def running_estimates(spectra: Mapping[str, Columns]) -> Figure:
     """The leading exponents as they are estimated from the first T steps, against T, one panel a name.
 
-    Each value has `steps [n]`, `running [n, j]`, `standard_errors [k]` (the first j are drawn, as a bar of one
-    error either way at the end). Estimates of −∞ are left out.
+    Each value has `steps [n]`, `running [n, j]`, and `mean [j]` over several starts with half its 95 % interval,
+    `half_width [j]`, drawn as a bar at the end. Estimates of −∞ are left out.
     """
     demand_names(spectra, "running estimates")
     with style.context(SETTINGS, after_reset=True):
@@ -190,13 +191,13 @@ def running_estimates(spectra: Mapping[str, Columns]) -> Figure:
             steps = column(name, columns, "steps")
             running = np.asarray(columns["running"], np.float64)
             demand_shape(f"running estimates of {name!r}", running, (len(steps), running.shape[1]))
-            errors = column(name, columns, "standard_errors")
+            means, widths = column(name, columns, "mean"), column(name, columns, "half_width")
             count = max(count, running.shape[1])
             ax.set(xscale="log")
             for i in range(running.shape[1]):
                 colour = COLOURS[i % 8]
                 draw_line(ax, steps, running[:, i], label=f"{i + 1}", color=colour)
-                draw_end(ax, float(steps[-1]), float(running[-1, i]), float(errors[i]), colour)
+                draw_end(ax, float(steps[-1]), float(means[i]), float(widths[i]), colour)
             ax.axhline(0, color=GREY, lw=0.8)
         lines = [
             Line2D([], [], color=COLOURS[i % 8], label=f"λ{i + 1}".translate(BELOW)) for i in range(count)
@@ -208,13 +209,13 @@ def running_estimates(spectra: Mapping[str, Columns]) -> Figure:
             ls="none",
             marker="|",
             ms=7,
-            label="at the end: ± one standard error along the trajectory",
+            label="at the end: mean over the starts, 95 % interval",
         )
         add_legend(figure, [*lines, bar])
     return figure
 
 
 def draw_end(ax: Axes, x: float, y: float, error: float, colour: str) -> None:
-    """A bar of one error either way behind the last estimate."""
+    """A bar of one error either way at the last estimate."""
     if np.isfinite(y) and np.isfinite(error):
         ax.errorbar([x], [y], [error], color=colour, capsize=2.5, lw=1)

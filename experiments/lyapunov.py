@@ -4,6 +4,9 @@ Random nets x' = J tanh(x) + σ ξ with J_ij ~ N(0, g²/N): the whole spectrum a
 (Engelken, Wolf & Abbott 2023), beside λ₁ = ½ ln χ and the mean exponent of mean-field theory. Then cells trained
 on a task, every --measure-every steps: their spectrum along held-out sequences, one after the other, and with no
 input at all. In double precision, with the sum rule Σλ = ⟨ln |det J|⟩ checked where the spectrum is whole.
+
+The whole spectrum is that of the first of --starts trajectories; the leading exponents are taken along all of them,
+for the error between them. Starts that fall into clearly different exponents are reported as different exponents.
 """
 
 import dataclasses
@@ -15,19 +18,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis import lyapunov_spectrum
+from analysis import exponents_over_starts, lyapunov_spectrum
 from experiments.cells import label
 from experiments.lyapunov_config import QR_EVERY, Config
-from experiments.lyapunov_shown import draw, format_table, random_name, results, trained_name, under
+from experiments.lyapunov_shown import (
+    draw,
+    format_table,
+    largest,
+    random_name,
+    results,
+    trained_name,
+    under,
+)
 from experiments.options import folder_name
 from experiments.pieces import has_piece, piece
 from experiments.run import Run
 from experiments.training import Evaluation, initial_params, train_model
 from models import Cell, Elman, unroll
-from models.cell import Array, Params
+from models.cell import Array, Params, State
 from train import evaluate
 
-SHOWN = 5  # leading exponents whose running estimates are kept
+SHOWN = 5  # leading exponents that are taken along all starts, and whose running estimates are kept
 
 
 def main(config: Config, run: Run) -> str:
@@ -58,9 +69,9 @@ def random_spectrum(config: Config, noise: float, gain: float) -> dict[str, np.n
             "recurrent": gain / size**0.5 * jax.random.normal(j, (size, size)),
             "bias": jnp.zeros(size),
         }
-        noises = jax.random.normal(xi, (config.trajectory, size))
-        state = 0.5 * jax.random.normal(start, (size,))
-        return spectrum(config, Elman(size), params, noises, state)
+        noises = jax.random.normal(xi, (config.trajectory, config.starts, size))
+        states = 0.5 * jax.random.normal(start, (config.starts, size))
+        return spectrum(config, Elman(size), params, noises, states)
 
 
 def train_and_measure(config: Config, run: Run, expression: str) -> None:
@@ -92,9 +103,11 @@ def train_and_measure(config: Config, run: Run, expression: str) -> None:
         def measured(own: Params = own, metric: float = metric) -> dict[str, Any]:
             with jax.enable_x64(True):
                 double = jax.tree.map(to_double, own)
-                driven = spectrum(config, cell, double, jnp.asarray(along, jnp.float64))
-                # From where the input has left it: the state of rest may be a point that nothing stays at.
-                left, _ = unroll(cell, double, jnp.asarray(along, jnp.float64))
+                inputs = jnp.asarray(along, jnp.float64)
+                # From where an input has left it: the state of rest may be a point that nothing stays at.
+                left = jax.vmap(lambda xs: unroll(cell, double, xs)[0], in_axes=1)(inputs)
+                before = jax.tree.map(lambda leaf: jnp.roll(leaf, 1, axis=0), left)  # that of another start
+                driven = spectrum(config, cell, double, inputs, before)
                 silent = spectrum(config, cell, double, jnp.zeros(along.shape), left)
             both = {f"driven|{k}": v for k, v in driven.items()} | {
                 f"silent|{k}": v for k, v in silent.items()
@@ -111,17 +124,22 @@ def to_double(leaf: Array) -> Array:
     return jnp.asarray(np.asarray(leaf), wide) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
 
 
-def spectrum(
-    config: Config, cell: Cell, params: Params, xs: Array, state: Any = None
-) -> dict[str, np.ndarray]:
-    """Returns what is kept of a spectrum: its fields, the running estimates of the leading exponents alone."""
+def spectrum(config: Config, cell: Cell, params: Params, xs: Array, states: State) -> dict[str, np.ndarray]:
+    """Returns what is kept of spectra along `xs [T, N, D]` from `states [N, …]`: the fields of the first one, the running
+    estimates of its leading exponents alone, and as `starts|…` the summary of these over all N."""
+    first = jax.tree.map(lambda leaf: leaf[0], states)
+    warmup = config.settling
     found = lyapunov_spectrum(
-        cell, params, xs, state, k=config.leading, warmup=config.settling, qr_every=QR_EVERY
+        cell, params, xs[:, 0], first, k=config.leading, warmup=warmup, qr_every=QR_EVERY
     )
     kept = {name: np.asarray(value) for name, value in vars(found).items()}
-    return kept | {"running": kept["running"][:, :SHOWN]}
+    leading = min(SHOWN, len(kept["exponents"]))
+    over = exponents_over_starts(cell, params, xs, states, k=leading, warmup=warmup, qr_every=QR_EVERY)
+    summary = {f"starts|{name}": np.asarray(value) for name, value in vars(over).items()}
+    return kept | {"running": kept["running"][:, :leading]} | summary
 
 
 def told(found: Mapping[str, np.ndarray]) -> str:
-    """The first exponent with its error."""
-    return f"λ₁ = {found['exponents'][0]:+.4f} ± {found['standard_errors'][0]:.4f}"
+    """The first exponent with its 95 % interval, in each regime."""
+    rows = zip(*largest(found), strict=True)
+    return "λ₁ = " + ", ".join(f"{value:+.4f} ± {width:.4f} ({count} starts)" for value, width, count in rows)

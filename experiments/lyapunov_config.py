@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import tyro
 
+from analysis.starts import STARTS
 from experiments.nets import CELLS_HELP, NetsConfig, held_out_inputs
 from models import Cell
 from models.cell import Array, at_least
@@ -34,6 +35,8 @@ class Config(NetsConfig):
     """Steps of a trajectory along which exponents are measured."""
     warmup: int | None = None
     """Steps of it that don't count, while the state settles; a quarter by default."""
+    starts: int = STARTS
+    """Independent starts between which the error of λ₁ is taken, each with inputs of its own; 8 or more."""
     leading: int | None = None
     """Only so many of the largest exponents; all by default."""
     measure_every: int = 100
@@ -43,6 +46,7 @@ class Config(NetsConfig):
         super().__post_init__()
         at_least(1, units=self.units, trajectory=self.trajectory, measure_every=self.measure_every)
         at_least(0, warmup=self.settling)
+        at_least(STARTS, starts=self.starts)
         for option, given in (("--gains", self.gains), ("--noises", self.noises)):
             if not given:
                 raise ValueError(f"{option} is empty: give at least one")
@@ -78,13 +82,21 @@ class Config(NetsConfig):
         self.along()
 
     def along(self) -> np.ndarray:
-        """The input along which cells are measured: held-out sequences one after the other, `[trajectory, D]`.
+        """The input along which cells are measured, `[trajectory, starts, D]`: for each start other held-out
+        sequences, one after the other.
 
         Raises ValueError where there aren't enough of them."""
         problem = self.problem()
         steps = len(problem.data.validation()[0].inputs)
-        inputs = held_out_inputs(problem, -(-self.trajectory // steps))
-        return np.moveaxis(inputs, 1, 0).reshape(-1, inputs.shape[-1])[: self.trajectory]
+        each = -(-self.trajectory // steps)
+        try:
+            inputs = held_out_inputs(problem, each * self.starts)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}: give a --trajectory shorter than {self.trajectory}, or fewer --starts than {self.starts}"
+            ) from error
+        parts = np.moveaxis(inputs, 1, 0).reshape(self.starts, each * steps, inputs.shape[-1])
+        return np.moveaxis(parts, 0, 1)[: self.trajectory]
 
     def moments(self) -> list[int]:
         """The training steps after which spectra are measured, the first and the last among them."""

@@ -1,6 +1,6 @@
 """The results of `lyapunov`: its table and figures, from the arrays of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,20 @@ def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     return {k.removeprefix(f"{prefix}|"): v for k, v in arrays.items() if k.startswith(f"{prefix}|")}
 
 
+def largest(found: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """λ₁, half its 95 % interval and the number of starts, in each regime, that of most starts first."""
+    return found["starts|exponents"][:, 0], found["starts|half_widths"][:, 0], found["starts|starts"]
+
+
+def over_starts(rows: Sequence[Mapping[str, np.ndarray]], at: np.ndarray) -> dict[str, np.ndarray]:
+    """λ₁ over the starts, a number for each row, which stands at `at [n]`: `first`, half its 95 % interval `error`,
+    and how many `starts`, of the regime of most; `other [m, 4]`, at, λ₁, error and starts of all other regimes."""
+    columns = [np.stack(largest(row), axis=1) for row in rows]
+    first, error, starts = np.array([regimes[0] for regimes in columns]).T
+    other = [[x, *regime] for x, regimes in zip(at, columns, strict=True) for regime in regimes[1:]]
+    return {"first": first, "error": error, "starts": starts.astype(int), "other": np.reshape(other, (-1, 4))}
+
+
 def random_columns(config: Config, folder: Path, noise: float) -> dict[str, np.ndarray]:
     """Collects the results of the random nets of one noise, a number a gain: `[n]` each; `exponents [n, k]`."""
     gains = sorted(config.gains)
@@ -39,8 +53,7 @@ def random_columns(config: Config, folder: Path, noise: float) -> dict[str, np.n
     columns = {name: np.array([one[name] for one in found]) for name in names}
     return columns | {
         "gain": np.array(gains),
-        "first": columns["exponents"][:, 0],
-        "error": np.array([one["standard_errors"][0] for one in found]),
+        **over_starts(found, np.array(gains)),
         "mean": columns["total"] / config.units if config.leading is None else np.full(len(gains), np.nan),
         "dimension": columns["kaplan_yorke"] / config.units,
         "entropy": columns["entropy_rate"] / config.units,
@@ -57,7 +70,11 @@ def trained_columns(config: Config, folder: Path, expression: str) -> dict[str, 
     """Collects the results of one cell, a number a moment: `[n]` each; the exponents `[n, k]`."""
     moments = config.moments()
     found = [read_arrays(folder, trained_name(expression, moment)) for moment in moments]
-    columns = {name: np.array([one[name] for one in found]) for name in found[0] if "|running" not in name}
+    names = [name for name in found[0] if "|running" not in name and "|starts|" not in name]
+    columns = {name: np.array([one[name] for one in found]) for name in names}
+    for way in ("driven", "silent"):
+        over = over_starts([under(way, one) for one in found], np.array(moments))
+        columns |= {f"{way}|{name}": values for name, values in over.items()}
     size = state_size(config.cell(expression))
     return columns | {"step": np.array(moments), "dimension": columns["driven|kaplan_yorke"] / size}
 
@@ -78,37 +95,51 @@ def format_table(config: Config, folder: Path) -> str:
                 f"{rows['mean'][i]:>+10.4f}{theory['mean'][i]:>+9.4f}{rows['dimension'][i]:>8.3f}"
                 f"{rows['entropy'][i]:>9.4f}{rows['sum_gap'][i]:>10.0e}"
             ]
+            lines += other_regimes(rows["other"], gain, 11)
     width = max(len(label(expression)) for expression in config.cells)
     quantity = METRICS[config.problem().metric][0]
     lines += ["", f"cells trained on {config.problem().title}"]
     lines += [
-        f"{'cell':<{width}}{'step':>7}{'λ₁':>10}{'±':>9}{'λ₁ silent':>11}{'D':>7}{'h':>8}{'−∞':>5}"
+        f"{'cell':<{width}}{'step':>7}{'λ₁':>10}{'±':>9}{'λ₁ silent':>11}{'±':>9}{'D':>7}{'h':>8}{'−∞':>5}"
         f"{'sum rule':>10}  {quantity}"
     ]
     for expression in config.cells:
         rows = trained_columns(config, folder, expression)
         for i, step in enumerate(rows["step"]):
             lines += [
-                f"{label(expression):<{width}}{step:>7}{rows['driven|exponents'][i, 0]:>+10.4f}"
-                f"{rows['driven|standard_errors'][i, 0]:>9.4f}{rows['silent|exponents'][i, 0]:>+11.4f}"
+                f"{label(expression):<{width}}{step:>7}{rows['driven|first'][i]:>+10.4f}"
+                f"{rows['driven|error'][i]:>9.4f}{rows['silent|first'][i]:>+11.4f}{rows['silent|error'][i]:>9.4f}"
                 f"{rows['driven|kaplan_yorke'][i]:>7.2f}{rows['driven|entropy_rate'][i]:>8.4f}"
                 f"{rows['driven|lost'][i]:>5}{rows['driven|sum_gap'][i]:>10.0e}  {rows['metric'][i]:.5f}"
             ]
+            lines += other_regimes(rows["driven|other"], step, width + 7)
+            lines += other_regimes(rows["silent|other"], step, width + 27)
     return "\n".join(
         [
             *lines,
             "",
             "λ in nats per step; theory: mean field, λ₁ = ½ ln χ as N → ∞.",
-            "±: standard error along the one trajectory; other starts may scatter by more.",
+            f"λ₁ ±: mean over {config.starts} independent starts and half its 95 % interval, by Student's t.",
+            "A line with λ₁ alone: the starts that fell into another regime.",
+            "The other numbers: along the first of them.",
             "D: Kaplan-Yorke dimension; h: entropy rate; −∞: exponents that are; sum rule: Σλ − ⟨ln |det J|⟩.",
             "silent: with no input.",
         ]
     )
 
 
+def other_regimes(other: np.ndarray, at: float, indent: int) -> list[str]:
+    """A line for each regime of fewer starts, in the columns of λ₁ and ±."""
+    return [
+        f"{'':>{indent}}{value:>+10.4f}{error:>9.4f}  {starts:.0f} starts"
+        for x, value, error, starts in other
+        if x == at
+    ]
+
+
 def results(config: Config, folder: Path) -> dict[str, Any]:
     """The table's numbers by name."""
-    keys = ("gain", "first", "error", "mean", "dimension", "entropy", "sum_gap")
+    keys = ("gain", "first", "error", "starts", "other", "mean", "dimension", "entropy", "sum_gap")
     random = {noise: random_columns(config, folder, noise) for noise in config.noises}
     trained = {expression: trained_columns(config, folder, expression) for expression in config.cells}
     return {
@@ -116,8 +147,13 @@ def results(config: Config, folder: Path) -> dict[str, Any]:
         "trained": {
             label(expression): {
                 "step": rows["step"].tolist(),
-                "first": rows["driven|exponents"][:, 0].tolist(),
-                "silent": rows["silent|exponents"][:, 0].tolist(),
+                "first": rows["driven|first"].tolist(),
+                "error": rows["driven|error"].tolist(),
+                "starts": rows["driven|starts"].tolist(),
+                "other": rows["driven|other"].tolist(),
+                "silent": rows["silent|first"].tolist(),
+                "silent_error": rows["silent|error"].tolist(),
+                "silent_other": rows["silent|other"].tolist(),
                 "dimension": rows["driven|kaplan_yorke"].tolist(),
                 "entropy": rows["driven|entropy_rate"].tolist(),
                 "sum_gap": rows["driven|sum_gap"].tolist(),
@@ -126,6 +162,13 @@ def results(config: Config, folder: Path) -> dict[str, Any]:
             for expression, rows in trained.items()
         },
     }
+
+
+def ending(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Running estimates of leading exponents, and the means over the starts in the same regime."""
+    regime = found["starts|regime"][0]
+    over = {"mean": found["starts|exponents"][regime], "half_width": found["starts|half_widths"][regime]}
+    return {"steps": found["steps"], "running": found["running"]} | over
 
 
 def draw(folder: Path) -> list[Path]:
@@ -149,6 +192,6 @@ def draw(folder: Path) -> list[Path]:
         "during_training": during_training(
             trained, METRICS[metric][0] + ", held out", log=metric not in ("accuracy", "recalled")
         ),
-        "running_estimates": running_estimates({name: under("driven", one) for name, one in last.items()}),
+        "running_estimates": running_estimates({name: ending(under("driven", one)) for name, one in last.items()}),
     }  # fmt: skip
     return [path for name, figure in drawn.items() for path in figures.save(figure, folder / "figures", name)]

@@ -130,8 +130,9 @@ def test_spectra_by_value() -> None:
 def test_during_training() -> None:
     steps, exponents = np.array([0, 50, 100]), np.array([[0.1, -1], [0.0, -1], [-0.1, -2]])
     columns = {
-        "step": steps, "driven|exponents": exponents, "driven|standard_errors": np.abs(exponents) / 10,
-        "silent|exponents": -exponents, "dimension": np.array([0.5, 0.25, 0]), "metric": np.array([1, 0.1, 0.01]),
+        "step": steps, "driven|first": exponents[:, 0], "driven|error": np.abs(exponents[:, 0]) / 10,
+        "silent|first": -exponents[:, 0], "silent|error": np.full(3, 0.01),
+        "dimension": np.array([0.5, 0.25, 0]), "metric": np.array([1, 0.1, 0.01]),
     }  # fmt: skip
     figure = during_training({"gru": columns}, "mean square error", log=True)
     for ax, expected in zip(
@@ -146,9 +147,9 @@ def test_during_training() -> None:
 
 def test_running_estimates() -> None:
     running = np.array([[0.1, -0.2], [0.05, -np.inf], [0.06, -np.inf]])
-    spectrum = {"steps": [10, 20, 30], "running": running, "standard_errors": [0.01, 0.0, 0.0]}
+    spectrum = {"steps": [10, 20, 30], "running": running, "mean": [0.07, -np.inf], "half_width": [0.01, 0.0]}
     figure = running_estimates({"lstm": spectrum})
-    assert legend_of(figure) == ["λ₁", "λ₂", "at the end: ± one standard error along the\ntrajectory"]
+    assert legend_of(figure) == ["λ₁", "λ₂", "at the end: mean over the starts, 95 % interval"]
     (first,), (second,) = with_label(figure.axes[0], "1"), with_label(figure.axes[0], "2")
     np.testing.assert_array_equal(heights(first), running[:, 0])
     assert np.isnan(heights(second)[1:]).all()
