@@ -149,7 +149,7 @@ def test_running_estimates() -> None:
     running = np.array([[0.1, -0.2], [0.05, -np.inf], [0.06, -np.inf]])
     spectrum = {"steps": [10, 20, 30], "running": running, "mean": [0.07, -np.inf], "half_width": [0.01, 0.0]}
     figure = running_estimates({"lstm": spectrum})
-    assert legend_of(figure) == ["λ₁", "λ₂", "at the end: mean over the starts, 95 % interval"]
+    assert legend_of(figure) == ["λ₁", "λ₂", "at the end: mean over the starts, 95 %\ninterval"]
     (first,), (second,) = with_label(figure.axes[0], "1"), with_label(figure.axes[0], "2")
     np.testing.assert_array_equal(heights(first), running[:, 0])
     assert np.isnan(heights(second)[1:]).all()
