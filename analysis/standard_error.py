@@ -42,7 +42,7 @@ def block_error(rates: Float[Array, "n k"]) -> tuple[Float[Array, " k"], Bool[Ar
 
 
 def no_correlation(means: Float[Array, "b k"]) -> Bool[Array, " k"]:
-    """Whether neighbours among b block means are uncorrelated, as far as so few can tell."""
+    """Says whether neighbours among b block means are uncorrelated, as far as so few can tell."""
     beyond = means - jnp.mean(means, axis=0, keepdims=True)
     power = jnp.sum(beyond**2, axis=0)
     correlation = jnp.sum(beyond[1:] * beyond[:-1], axis=0) / jnp.where(

@@ -125,8 +125,10 @@ def to_double(leaf: Array) -> Array:
 
 
 def spectrum(config: Config, cell: Cell, params: Params, xs: Array, states: State) -> dict[str, np.ndarray]:
-    """Returns what is kept of spectra along `xs [T, N, D]` from `states [N, …]`: the fields of the first one, the running
-    estimates of its leading exponents alone, and as `starts|…` the summary of these over all N."""
+    """Takes spectra along `xs [T, N, D]` from `states [N, …]`.
+
+    Returns the fields of the first one, the running estimates of its leading exponents alone, and as `starts|…` the
+    summary of these over all N."""
     first = jax.tree.map(lambda leaf: leaf[0], states)
     warmup = config.settling
     found = lyapunov_spectrum(
