@@ -1,4 +1,4 @@
-"""What was measured, kept as docs/benchmarks.json, and the page and the plot made of it."""
+"""The measurements, kept as docs/benchmarks.json, and the page and the plot made of it."""
 
 import importlib.metadata
 import json

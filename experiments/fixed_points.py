@@ -85,7 +85,7 @@ class Config(TrainingConfig):
 
 
 def state_sizes(layer: Cell, input_size: int) -> tuple[int, int]:
-    """How many numbers are in the state, and in its coordinates."""
+    """The number of numbers in the state, and in its coordinates."""
 
     def vectors() -> tuple[Array, Array]:
         state = layer.initial_state(layer.init(jax.random.key(0), input_size))

@@ -1,4 +1,4 @@
-"""What a process is given by whoever starts it, made fit to run in: streams, terminal, umask, open files."""
+"""The surroundings that a process is started in, made fit to run in: streams, terminal, umask, open files."""
 
 import codecs
 import contextlib

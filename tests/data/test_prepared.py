@@ -144,7 +144,7 @@ def test_bad_text_leaves_nothing(source: Path, tmp_path: Path) -> None:
 
 
 def test_no_home(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where neither HOME nor the user database tells of one, a folder must be named."""
+    """A folder must be named where neither HOME nor the user database tells of one."""
 
     def unknown(_: int) -> None:
         raise KeyError("uid not found")

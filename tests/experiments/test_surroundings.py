@@ -1,4 +1,4 @@
-"""What a process may find around it: streams, terminal, umask, limits, odd names. It runs, or says why not."""
+"""Things a process may find around it: streams, terminal, umask, limits, odd names. It runs, or says why not."""
 
 import io
 import os
@@ -55,7 +55,7 @@ def test_a_terminal_of_one_column() -> None:
 
 
 def test_streams_in_another_encoding() -> None:
-    """What it lacks shows as an escape; a file's name is given back byte for byte."""
+    """Letters that it lacks show as an escape; a file's name is given back byte for byte."""
     said = shell(
         r"""PYTHONIOENCODING=latin-1 "$PYTHON" -c "$PREPARED; print('ä – ' + os.fsdecode(b'a\xff'))" """
     )
@@ -63,7 +63,7 @@ def test_streams_in_another_encoding() -> None:
 
 
 def test_umask_and_limit_of_open_files(tmp_path: Path) -> None:
-    """What is made its owner can use, and others as the umask says; as many files as the system allows, or a
+    """The owner can use what is made, and others as the umask says; as many files as the system allows, or a
     sentence."""
     made = "os.mkdir('folder'); open('folder/file', 'w').close(); print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     said = shell(

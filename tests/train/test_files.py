@@ -10,7 +10,7 @@ from train.files import check_name, is_leftover, unlinked, whole_file, write_fil
 
 
 def test_written_in_one_move(tmp_path: Path) -> None:
-    """What is read meanwhile is the old content; what fails half way leaves that, and no more."""
+    """A reader meanwhile sees the old content; a failure half way leaves that, and no more."""
     path = tmp_path / "x.json"
     write_file(path, "älter\n")
     with whole_file(path) as file:
