@@ -18,7 +18,6 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
-from scipy.sparse.linalg import LinearOperator, eigsh
 
 from analysis.threads import one_blas_thread
 from models.cell import Array, Key, Params
@@ -145,6 +144,8 @@ def hessian_directions(
 
     Raises ValueError where there are not more parameters than directions.
     """
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
     flat, restore = ravel_pytree(params)
     size = len(flat)
     if not 1 <= count < size:

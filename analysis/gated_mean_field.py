@@ -27,9 +27,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import scipy
 from jaxtyping import Float
-from scipy.linalg import solve_triangular
-from scipy.optimize import root_scalar
 
 from models.cell import Array, Cell, Drive, Key, Params, ProductCell, State, Weights, at_least
 from models.fused import can_fuse
@@ -129,7 +128,7 @@ class Process:
         self.signals.append(signal)
         self.noises.append(noise.astype(np.float32))
         covariance = np.array([other @ signal for other in self.signals]) / units
-        row = solve_triangular(self.factor, covariance[:-1], lower=True)
+        row = scipy.linalg.solve_triangular(self.factor, covariance[:-1], lower=True)
         new = max(covariance[-1] - row @ row, FLOOR * covariance[-1], np.finfo(float).tiny)
         self.factor = np.block([[self.factor, np.zeros((len(row), 1))], [row[None], np.array([[new**0.5]])]])
         return np.tensordot(self.factor[-1], np.stack(self.noises), 1)
@@ -197,4 +196,8 @@ def gated_spectral_radius(
     )  # no eigenvalue lies further out than a itself if the mean is below one here
     if reach == 0 or excess(near) < 0:
         return low
-    return float(root_scalar(excess, bracket=(near, low + reach * (1 + 1e-9) + 1e-9), method="brentq").root)
+    return float(
+        scipy.optimize.root_scalar(
+            excess, bracket=(near, low + reach * (1 + 1e-9) + 1e-9), method="brentq"
+        ).root
+    )

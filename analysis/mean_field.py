@@ -22,10 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import root_scalar
-from scipy.special import digamma
 
 from models.cell import Array, Cell, Params, ProductCell, at_least
 
@@ -113,7 +112,7 @@ def tanh_mean_exponent(sigma_w: Values, sigma: Values, size: int | None = None) 
     correction = -0.5
     if size is not None:
         at_least(1, size=size)
-        correction = float(np.mean(np.log(2 / size) + digamma(np.arange(1, size + 1) / 2))) / 2
+        correction = float(np.mean(np.log(2 / size) + scipy.special.digamma(np.arange(1, size + 1) / 2))) / 2
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(gain) + correction + gaussian_mean(log_slope_squared, field.q))
 
@@ -154,7 +153,9 @@ def edge_of_chaos(sigma: Values) -> Numbers:
         high = 1.0
         while excess(high, deviation**2) < 0:
             high *= 2
-        found = root_scalar(excess, args=(deviation**2,), bracket=(0.0, high), method="brentq", xtol=1e-14)
+        found = scipy.optimize.root_scalar(
+            excess, args=(deviation**2,), bracket=(0.0, high), method="brentq", xtol=1e-14
+        )
         return gain_at(float(found.root))
 
     return np.asarray(np.vectorize(critical, otypes=[np.float64])(noise))

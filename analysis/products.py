@@ -11,8 +11,8 @@ stands on one side (Demmel et al. 1999; LAPACK's dgejsv).
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.linalg import lapack
 
 from analysis.threads import one_blas_thread
 from models.cell import Array
@@ -122,7 +122,7 @@ def windowed(d: np.ndarray, u: np.ndarray) -> np.ndarray:
 def jacobi_svd(a: np.ndarray) -> np.ndarray:
     """Logarithms of the singular values of A = C diag(scales), C well conditioned, to high relative accuracy."""
     # joba=0: A is column-scaled; jobu, jobv=3: no vectors; jobr=1: scales within the square root of the range.
-    values, _, _, work, _, info = lapack.dgejsv(  # pyright: ignore[reportAttributeAccessIssue]
+    values, _, _, work, _, info = scipy.linalg.lapack.dgejsv(  # pyright: ignore[reportAttributeAccessIssue]
         np.asfortranarray(a), joba=0, jobu=3, jobv=3, jobr=1
     )
     if info != 0:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 from jaxtyping import Int
@@ -80,6 +79,8 @@ def bucket_batches(
         return int(bounds[int(buckets[indices[0]])]), found + [nothing_like(source[0])] * (
             len(share) - len(found)
         )
+
+    import grain
 
     rows = grain.MapDataset.range(sys.maxsize).map(read)
     identity = {"examples": len(source), "batch_size": batch_size, "seed": seed, "bounds": list(bounds)}

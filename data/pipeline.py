@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 
@@ -21,6 +20,9 @@ from data.lengths import Multiple, checked_steps, common_length, resolved_length
 from data.order import random_order
 from data.position import SavedIterator
 
+Dataset = (
+    Any  # a `grain.MapDataset[Sequence[Example]]`; Grain is imported where it is used, for it takes long
+)
 Collate = Callable[[Sequence[Example], int], Any]  # (examples, length) → batch, a `Batch` as a rule
 
 
@@ -69,6 +71,8 @@ def train_batches(
         ]
         return _read(source, np.concatenate(orders), padding)
 
+    import grain
+
     rows = grain.MapDataset.range(sys.maxsize).map(read)
     identity = {"examples": count, "batch_size": batch_size, "seed": seed}
     return GrainBatches(rows, padding, collate, identity, threads)
@@ -104,6 +108,8 @@ def evaluation_batches(
             return examples
         return [*examples, *[nothing_like(source[0])] * (len(places) - len(real))]
 
+    import grain
+
     rows = grain.MapDataset.range(-(-count // batch_size)).map(read)
     return EvaluationBatches(rows, padding, collate, threads)
 
@@ -117,7 +123,7 @@ class GrainBatches:
 
     def __init__(
         self,
-        rows: "grain.MapDataset[Sequence[Example]]",
+        rows: Dataset,
         padding: int | Multiple,
         collate: Collate,
         identity: dict[str, int],
@@ -146,7 +152,7 @@ class EvaluationBatches:
 
     def __init__(
         self,
-        rows: "grain.MapDataset[Sequence[Example]]",
+        rows: Dataset,
         padding: int | Multiple,
         collate: Collate,
         threads: int = 0,
@@ -199,8 +205,10 @@ def share_of(batch_size: int, process_index: int, process_count: int) -> np.ndar
     return np.arange(process_index * share, (process_index + 1) * share)
 
 
-def read_options(threads: int) -> grain.ReadOptions:
-    """Grain's: it reads `threads` batches at once, and as many again ahead."""
+def read_options(threads: int) -> Any:
+    """Grain's `ReadOptions`: it reads `threads` batches at once, and as many again ahead."""
     if threads < 0:
         raise ValueError(f"threads is {threads}: it must be 0 or more.")
+    import grain
+
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)

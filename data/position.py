@@ -3,8 +3,6 @@
 import json
 from typing import Any, Generic, TypeVar
 
-import grain
-
 Element = TypeVar("Element")
 
 
@@ -15,9 +13,7 @@ class SavedIterator(Generic[Element]):
     lest a run go on with other data.
     """
 
-    def __init__(
-        self, dataset: "grain.MapDataset[Element]", identity: dict[str, Any], options: grain.ReadOptions
-    ) -> None:
+    def __init__(self, dataset: Any, identity: dict[str, Any], options: Any) -> None:
         self._iterator = iter(dataset.to_iter_dataset(options))
         self._identity = identity
 

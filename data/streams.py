@@ -3,7 +3,6 @@
 import sys
 from typing import Any, NamedTuple
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,6 +94,8 @@ class StreamBatches:
             )
 
         identity = {"targets": len(targets), "batch_size": batch_size, "length": length}
+        import grain
+
         dataset = grain.MapDataset.range(sys.maxsize).map(read)
         self._batches: SavedIterator[StreamBatch] = SavedIterator(dataset, identity, read_options(threads))
 

@@ -56,6 +56,11 @@ def main(arguments: list[str]) -> int:
         return 0
     name, rest = arguments[0], arguments[1:]
     try:
+        if name not in (*NAMES, *COMMANDS):
+            raise ValueError(unknown(name, [*NAMES, *COMMANDS]))
+        from experiments.compiled import keep_compiled_programs
+
+        keep_compiled_programs()
         if name == "inspect":
             return inspect(rest)
         if name == "report":
@@ -68,8 +73,6 @@ def main(arguments: list[str]) -> int:
             from experiments import sweep
 
             return sweep.main(with_resume_value(rest))
-        if name not in NAMES:
-            raise ValueError(unknown(name, [*NAMES, *COMMANDS]))
         return run(name, rest)
     except BrokenPipeError:
         raise
@@ -235,7 +238,14 @@ def overview() -> str:
     lines.append(f"  {'inspect RUN':<18}a run's config and last metrics; draws its figures anew.")
     lines.append(f"  {'sweep NAME …':<18}an experiment for every combination of options, over several seeds.")
     lines.append(f"  {'report RUN …':<18}one HTML page of a run, or of several compared.")
-    return "\n".join([*lines, "", "python -m experiments NAME --help shows an experiment's options."])
+    lines += [
+        "",
+        "python -m experiments NAME --help shows an experiment's options.",
+        "",
+        "Compiled programs are kept in ~/.cache/unroll/compiled (or $XDG_CACHE_HOME), 512 MB at most, so that later",
+        "runs start at once; JAX_ENABLE_COMPILATION_CACHE=0 in the environment turns this off.",
+    ]
+    return "\n".join(lines)
 
 
 def first_line(name: str) -> str:

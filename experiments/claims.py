@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import figures, lstm_mean_rest_exponent, lstm_rest_factor
-from analysis.figures_sweeps import outcomes_against
+from analysis import lstm_mean_rest_exponent, lstm_rest_factor
 from experiments.claims_judged import FAILED, HELD, OPEN, Claim, judge
 from experiments.claims_measured import PIECES, Sizes
 from experiments.options import check_seed
@@ -94,6 +93,9 @@ def points(x: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_sweeps import outcomes_against
+
     gradients, rates, depth, gated = (read_arrays(folder, name) for name in PIECES)
     names = {
         "elman": "Elman",

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import bistable_range, figures, fixed_point_curve
-from analysis.figures_surface import bifurcation, error_surface_3d, error_surface_contours, path_styles
+from analysis import bistable_range, fixed_point_curve
 from experiments.run_files import read_arrays
 
 PATHS = {"none": "no clipping", "value": "clipped by value", "norm": "clipped by norm"}
@@ -103,6 +102,9 @@ def format_table(results: Mapping[str, Any]) -> str:
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_surface import bifurcation, error_surface_3d, error_surface_contours, path_styles
+
     labels = {"one_unit": ("weight $w$", "bias $b$")}
     drawn = {}
     for piece, frame in (("one_unit", ""), ("net", ""), ("net", "near_")):

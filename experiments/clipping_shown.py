@@ -8,8 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from analysis import figures
-from analysis.figures_sweeps import clipping_outcomes, loss_by_way
 from data import adding_baseline
 from experiments.run_files import read_arrays, read_run
 from experiments.training import Measure, classification, regression
@@ -131,6 +129,9 @@ def block(problem: ProblemName, ways: Mapping[Clip, Mapping[str, np.ndarray]], r
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_sweeps import clipping_outcomes, loss_by_way
+
     config, found = read_run(folder)["config"], stored(folder)
     rates = config["rates"]
 

@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis import depth_scales, edge_of_chaos, figures, lyapunov_spectrum, tanh_mean_field
-from analysis.figures_edge import Plane, depth_over_plane, depth_reached, exponent_planes
+from analysis import depth_scales, edge_of_chaos, lyapunov_spectrum, tanh_mean_field
 from data.digits import DIGITS_CLASSES
 from experiments.deep_in_time import answer, fresh_net, images, random_net, train_nets
 from experiments.nets import stored_config
@@ -240,6 +239,9 @@ def reach(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_edge import Plane, depth_over_plane, depth_reached, exponent_planes
+
     config = stored_config(Config, folder)
     rows = columns(config, folder)
     fine_gains, fine_biases = (

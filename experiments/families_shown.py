@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis import figures
-from analysis.figures_families import families_side_by_side
-from analysis.figures_text import perplexity_by_frequency, perplexity_by_position
 from data import Corpus
 from experiments.cells import label
 from experiments.options import folder_name
@@ -85,6 +82,10 @@ def samples(models: list[Model]) -> str:
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_families import families_side_by_side
+    from analysis.figures_text import perplexity_by_frequency, perplexity_by_position
+
     config: dict[str, Any] = read_run(folder)["config"]
     found = read_arrays(folder, "families")
     nets = [read_arrays(folder, f"net_{folder_name(label(cell))}") for cell in config["cells"]]

@@ -16,8 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis import figures
-from analysis.figures_points import bits_against_time, fixed_points_in_axes, kind_of
 from data import Batch, flip_flop
 from experiments.points import counts, measure, patterns
 from experiments.problem import Problem, from_task
@@ -150,6 +148,8 @@ def main(config: Config, run: Run) -> str:
 
 def format_table(config: Config, test: Mapping[str, float], arrays: Mapping[str, np.ndarray]) -> str:
     """Writes what was found, and a row for each stable point."""
+    from analysis.figures_points import kind_of
+
     found, width = counts(arrays), max(len("pattern"), config.bits)
     name = config.network.describe(config.cell)
     lines = [
@@ -196,6 +196,9 @@ def format_table(config: Config, test: Mapping[str, float], arrays: Mapping[str,
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_points import bits_against_time, fixed_points_in_axes, kind_of
+
     config = read_run(folder)["config"]
     arrays, record = read_arrays(folder, "points"), read_arrays(folder, "curves")
     fixed, unstable = arrays["fixed"], arrays["unstable"]

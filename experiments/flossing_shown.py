@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from analysis import figures
-from analysis.figures_flossing import curves_of_variants, spectra_of_variants
 from experiments.run_files import read_arrays, read_run
 
 VARIANTS = ("no flossing", "flossing before", "flossing before and during")
@@ -12,6 +10,9 @@ VARIANTS = ("no flossing", "flossing before", "flossing before and during")
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_flossing import curves_of_variants, spectra_of_variants
+
     config: dict[str, Any] = read_run(folder)["config"]
     curves, measured = read_arrays(folder, "curves"), read_arrays(folder, "measured")
     titles = {"copy_memory": "copy", "delayed_recall": "delayed recall", "adding": "adding"}

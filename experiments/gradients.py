@@ -17,14 +17,12 @@ import numpy as np
 import tyro
 
 from analysis import (
-    figures,
     gradient_by_lag,
     jacobian_eigenvalues,
     lyapunov_spectrum,
     product_spectrum,
     step_jacobians,
 )
-from analysis.figures_exponents import exponents_before_and_after
 from data import DIGITS_CLASSES, ArrayExamples, digits, evaluation_batches, train_batches
 from experiments.cells import label
 from experiments.gradients_table import format_table, summary
@@ -200,6 +198,9 @@ def loss_gradients(
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_exponents import exponents_before_and_after
+
     names = [label(cell) for cell in read_run(folder)["config"]["cells"]]
 
     def arrays(quantity: str, moment: str) -> dict[str, np.ndarray]:

@@ -11,10 +11,8 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from analysis import figures, first_nonfinite, half_life
-from analysis.figures_health import health_figure
+from analysis import first_nonfinite, half_life
 from analysis.health import health_arrays, leading_values
-from analysis.heat_image import heat_image
 from data import Batch
 from experiments.inside import Inside, Measured, longest, on_first_device
 from models import Cell
@@ -115,6 +113,8 @@ def column(records: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 
 def heat_map(records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """The pictures for TensorBoard: gradient and largest singular value by lag over training."""
+    from analysis.heat_image import heat_image
+
     steps, pictures = column(records, "step"), {}
     for name, title in (
         ("log_gradient", "gradient norm by lag"),
@@ -163,6 +163,9 @@ def series(records: Sequence[Mapping[str, Any]]) -> Series:
 
 def draw_health(run: Path) -> list[Path]:
     """A figure for each net in the run's folder whose health was measured, from its metrics."""
+    from analysis import figures
+    from analysis.figures_health import health_figure
+
     drawn: list[Path] = []
     for path in sorted(run.rglob("metrics.jsonl")):
         records = [record for record in read_metrics(path) if record["split"] == SPLIT]

@@ -19,9 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from analysis import figures, log_condition_numbers
-from analysis.figures_lyapunov import spectra_by_value
-from analysis.figures_spectra import condition_numbers, mean_square, spectra_before_after
+from analysis import log_condition_numbers
 from experiments.cells import label
 from experiments.gradients import MOMENTS
 from experiments.gradients_table import power_of_ten
@@ -227,6 +225,10 @@ def results(config: Config, folder: Path) -> dict[str, Any]:
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_lyapunov import spectra_by_value
+    from analysis.figures_spectra import condition_numbers, mean_square, spectra_before_after
+
     config = stored_config(Config, folder)
     found = {label(e): read_arrays(folder, array_name(e)) for e in config.expressions()}
     lags = next(iter(found.values()))["lags"]

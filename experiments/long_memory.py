@@ -17,8 +17,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from analysis import figures
-from analysis.length_figures import steps_to_solve
 from experiments import adding, copy_memory
 from experiments.cells import label
 from experiments.network import NetworkConfig, check_cells
@@ -243,6 +241,9 @@ def format_table(config: Config, outcomes: Mapping[TaskName, Mapping[str, Mappin
 
 def draw(folder: Path) -> list[Path]:
     """The figure of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.length_figures import steps_to_solve
+
     config: dict[str, Any] = read_run(folder)["config"]
     arrays = read_arrays(folder, "outcomes")
     panels = {

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import figures, tanh_mean_exponent, tanh_mean_field
-from analysis.figures_lyapunov import during_training, random_nets, running_estimates, spectra_by_value
+from analysis import tanh_mean_exponent, tanh_mean_field
 from experiments.cells import label
 from experiments.lyapunov_config import Config, state_size
 from experiments.nets import stored_config
@@ -173,6 +172,9 @@ def ending(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_lyapunov import during_training, random_nets, running_estimates, spectra_by_value
+
     config = stored_config(Config, folder)
     titles = {noise: f"driven, σ = {noise:g}" if noise else "autonomous, σ = 0" for noise in config.noises}
     random = {titles[noise]: random_columns(config, folder, noise) for noise in config.noises}

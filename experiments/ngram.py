@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import figures
-from analysis.figures_ngram import NAMES, perplexity_by_order, size_by_order
 from data import Corpus, TextConfig
 from experiments.options import check_seed
 from experiments.run import Run
@@ -86,7 +84,7 @@ def main(config: Config, run: Run) -> str:
             p = [model.probabilities(corpus.splits[split]) for model in models]
             record[f"perplexity|{smoothing}|{split}"] = np.array([perplexity(each) for each in p])
             record[f"zero|{smoothing}|{split}"] = np.array([np.mean(each == 0) for each in p])
-        print(f"{NAMES[smoothing]}: {time.perf_counter() - began:.1f} s", flush=True)
+        print(f"{full_name(smoothing)}: {time.perf_counter() - began:.1f} s", flush=True)
     run.write_arrays("ngram", record)
 
     prompt, following = continued(config, corpus, models[-1])
@@ -131,7 +129,7 @@ def format_table(
         for smoothing in smoothings:
             values, zero = (record[f"{what}|{smoothing}|{split}"] for what in ("perplexity", "zero"))
             entries = [f"{v:.2f}" if z == 0 else f"inf ({z:.1%})" for v, z in zip(values, zero, strict=True)]
-            lines.append(row(NAMES[smoothing], entries))
+            lines.append(row(full_name(smoothing), entries))
         lines.append("")
     lines.append(row("different n-grams, train", [f"{size:,}" for size in record["size"].tolist()]))
     for split in held_out:
@@ -151,7 +149,7 @@ def continued(config: Config, corpus: Corpus, model: NgramModel) -> tuple[list[i
     given = config.prompt
     prompt = frequent_pair(corpus) if given is None else encoded_prompt(tokenizer, given).tolist()
     shown = tokenizer.decode(prompt)
-    lines = [f"after {shown!r}, by {NAMES[config.smoothings[-1]]}, n = {model.counts.order}:"]
+    lines = [f"after {shown!r}, by {full_name(config.smoothings[-1])}, n = {model.counts.order}:"]
     lines.append(f"{'token':<20}{'probability':>12}{'times seen':>12}  in the text after")
     unit = " " if config.data.unit in ("word", "bpe") else ""
     for token, p, times, order in model.continuations(prompt, config.continuations):
@@ -184,7 +182,7 @@ def samples(config: Config, corpus: Corpus, models: list[NgramModel], prompt: li
     """A text drawn from each order's model, the prompt first; the unknown mark is never drawn."""
     unknown = corpus.tokenizer.vocabulary.unknown_id
     never = [] if unknown is None else [unknown]
-    lines = [f"drawn by {NAMES[config.smoothings[-1]]}, seed {config.seed}:"]
+    lines = [f"drawn by {full_name(config.smoothings[-1])}, seed {config.seed}:"]
     for model in models:
         generator = np.random.default_rng(config.seed)
         drawn = model.sample(generator, config.sample_tokens, prompt, never=never)
@@ -193,8 +191,18 @@ def samples(config: Config, corpus: Corpus, models: list[NgramModel], prompt: li
     return "\n".join(lines)
 
 
+def full_name(smoothing: str) -> str:
+    """Returns what figures and tables call a way of smoothing."""
+    from analysis.figures_ngram import NAMES
+
+    return NAMES[smoothing]
+
+
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_ngram import perplexity_by_order, size_by_order
+
     record = read_arrays(folder, "ngram")
     split = "test" if "unseen|test" in record else "valid"
     names = [

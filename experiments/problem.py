@@ -9,7 +9,6 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from analysis import figures
 from data import Batch, TaskBatches, split_key
 from data.batch import Batches
 from data.task_batches import Task
@@ -112,6 +111,8 @@ def solve(run: Run, config: TrainingConfig, problem: Problem) -> str:
 
 def draw_curve(folder: Path, problem: Problem) -> list[Path]:
     """The held-out metric of a finished run against the step, beside what the trivial answer reaches."""
+    from analysis import figures
+
     config, record = read_run(folder)["config"], read_arrays(folder, "curves")
     metric = problem.metric
     curve = {"step": record[f"validation/{metric}/step"], "value": record[f"validation/{metric}"]}

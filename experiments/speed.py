@@ -17,8 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from analysis import figures
-from analysis.length_figures import tokens_per_second
 from experiments.cells import label, parse_cell
 from experiments.network import WayName, check_cells, ways
 from experiments.options import check_seed
@@ -230,4 +228,7 @@ def entry(method: str, curve: dict[str, np.ndarray], i: int) -> str:
 
 def draw(folder: Path) -> list[Path]:
     """The figure of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.length_figures import tokens_per_second
+
     return figures.save(tokens_per_second(stored(folder)), folder / "figures", "tokens_per_second")

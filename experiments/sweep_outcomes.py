@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import figures
-from analysis.figures_sweeps import outcomes_against, outcomes_by_setting
 from experiments.options import readable
 from experiments.run import Run
 from experiments.run_files import read_arrays, read_results, read_run
@@ -111,6 +109,9 @@ def format_table(
 
 def draw(folder: Path) -> list[Path]:
     """The figure, from the arrays: against the option that has the most numbers, else a row a setting."""
+    from analysis import figures
+    from analysis.figures_sweeps import outcomes_against, outcomes_by_setting
+
     found = read_arrays(folder, "outcomes")
     values, metric = found["values"], spelled(str(found["metric"]))
     keys, settings = found["keys"].tolist(), found["settings"].tolist()

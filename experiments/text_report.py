@@ -8,8 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from analysis import figures
-from analysis.figures_text import perplexity_by_frequency, perplexity_by_position, perplexity_curves
 from data import Corpus, Tokenizer, pairs
 from experiments.network import NetworkConfig
 from experiments.run import Run
@@ -162,6 +160,9 @@ def shown(value: float | int, digits: str) -> str:
 
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
+    from analysis import figures
+    from analysis.figures_text import perplexity_by_frequency, perplexity_by_position, perplexity_curves
+
     config: dict[str, Any] = read_run(folder)["config"]
     record, found = read_arrays(folder, "curves"), read_arrays(folder, "measures")
     name = NetworkConfig(**config["network"]).describe(config["cell"])

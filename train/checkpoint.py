@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from orbax.checkpoint import v1 as ocp
 
 from train.files import check_name
 from train.manifest import (
@@ -71,7 +70,7 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         self.keep = keep
         self.config = dict(config or {})
-        self._orbax: ocp.training.Checkpointer | None = None
+        self._orbax: Any = None  # a Checkpointer of Orbax, which takes half a second to import
         self._thread: ThreadPoolExecutor | None = None
         self._saving: Future[None] | None = None
 
@@ -225,6 +224,8 @@ class Checkpoints:
         # Checked before Orbax sees them: it reads altered weights without a word, and other damage ends in
         # pages of tracebacks from its threads.
         check_files(folder, content)
+        from orbax.checkpoint import v1 as ocp
+
         wanted = {name: _abstract_bits(leaf) for name, leaf in leaves.items() if leaf.size}
         arrays: Any = ocp.load_checkpointables(str(folder), {"state": wanted})["state"]
         values = [
@@ -244,8 +245,10 @@ class Checkpoints:
         for other in [checkpoint.step for checkpoint in orbax.checkpoints if checkpoint.step not in kept]:
             orbax.delete(other)
 
-    def _writer(self) -> ocp.training.Checkpointer:
+    def _writer(self) -> Any:
         if self._orbax is None:
+            from orbax.checkpoint import v1 as ocp
+
             # Only who writes may clean up after a kill: a reader would take away what a running job writes.
             self._orbax = ocp.training.Checkpointer(str(self.folder), cleanup_tmp_directories=True)
         return self._orbax

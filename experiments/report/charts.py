@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
-from analysis.drawing import COLOURS, ON_OFF
 from experiments.report.reading import Line, Numbers
 
 WIDTH, HEIGHT = 420, 250  # of a chart, in units of its own
@@ -27,12 +25,16 @@ class Style:
 
     def attributes(self) -> str:
         """Colour by the page's palette, which a dark page changes."""
+        from analysis.drawing import ON_OFF
+
         pattern = "" if self.dashes == 0 else " ".join(f"{1.4 * d:g}" for d in ON_OFF[self.dashes - 1])
         return f'stroke="var(--c{self.colour})"' + (f' stroke-dasharray="{pattern}"' if pattern else "")
 
 
 def style_of(run: int, net: int, single: bool) -> Style:
     """Colour by net and dashes by run; by run alone where each run trains one net. After eight, other dashes."""
+    from analysis.drawing import COLOURS, ON_OFF
+
     colour, dashes = (run, 0) if single else (net, run)
     return Style(colour % len(COLOURS), (dashes + colour // len(COLOURS)) % (len(ON_OFF) + 1))
 
@@ -114,6 +116,8 @@ def widened(values: Numbers) -> tuple[float, float]:
 
 def axes(x: Scale, y: Scale) -> list[str]:
     """Grid, ticks and the name of the step axis."""
+    from matplotlib.ticker import MaxNLocator
+
     parts = []
     for value in ticks(y):
         at = f"{float(y(np.array([value]))[0]):.1f}"
@@ -134,6 +138,8 @@ def axes(x: Scale, y: Scale) -> list[str]:
 
 def ticks(y: Scale) -> list[float]:
     """Round values within the scale: of a log axis powers of ten, at most six."""
+    from matplotlib.ticker import MaxNLocator
+
     if not y.log:
         values = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(y.low, y.high)
         return [float(v) for v in values if y.low <= v <= y.high]
