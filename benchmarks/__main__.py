@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks import eager, jacobians, kernels, language_model, lyapunov
+from benchmarks import eager, jacobians, kernels, language_model, lyapunov, start
 from benchmarks.compare import compare, peers
 from benchmarks.record import DOCS, about, kept_beside, save
 from benchmarks.report import TITLES, summary
@@ -38,6 +38,8 @@ class Config:
     """Step Jacobians and Lyapunov spectra too."""
     language_model: bool = True
     """The training step of a language model too."""
+    start: bool = True
+    """How soon commands answer and runs begin, too."""
     keep: bool = False
     """Keep of the page in `out` what isn't measured now; it says which part was measured when."""
     out: Path = DOCS
@@ -57,6 +59,7 @@ def main(config: Config) -> None:
         "jacobians": jacobians.measure() if config.analysis else [],
         "lyapunov": lyapunov.measure() if config.analysis else [],
         "language_model": language_model.measure() if config.language_model else [],
+        "start": start.measure() if config.start else [],
     }
     if config.keep:
         record = kept_beside(record, config.out)

@@ -9,7 +9,16 @@ import matplotlib.pyplot as plt
 
 from benchmarks.compare import BOUNDS, LARGE, PRODUCTS
 from benchmarks.layers.large_product import OPERATIONS
-from benchmarks.sections import NAMES, eager, exponents, jacobians, kernels, language_model, shown
+from benchmarks.sections import (
+    NAMES,
+    eager,
+    exponents,
+    jacobians,
+    kernels,
+    language_model,
+    shown,
+    start_times,
+)
 from benchmarks.work import FAMILIES, Way, Work
 
 TITLES: dict[Way, str] = {"both": "Forward and backward", "forward": "Forward"}
@@ -19,6 +28,7 @@ PARTS = {
     "jacobians": ("Step Jacobians", jacobians),
     "lyapunov": ("Lyapunov spectrum", exponents),
     "language_model": ("Training step of a language model", language_model),
+    "start": ("Starting", start_times),
 }
 JAX_PEERS = ("Linen", "NNX", "Equinox")
 
@@ -62,7 +72,7 @@ def page(record: dict[str, Any]) -> str:
                 ]
     lines += ["", "## Memory and compilation", "", *costs(record["rows"]), ""]
     for part, (title, section) in PARTS.items():
-        if record[part]:
+        if record.get(part):
             lines += [f"## {title}", "", *noted(record, part), *section(record[part]), ""]
     return "\n".join(lines)
 

@@ -110,6 +110,23 @@ def language_model(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def start_times(rows: list[dict[str, Any]]) -> list[str]:
+    """A line a command."""
+    lines = [
+        "Seconds until `python -m experiments …` has answered, median of three, or has logged its first training "
+        "step, once: with no compiled program kept, with those of an earlier run, and resumed after that run was "
+        "stopped. By itself: `python -m benchmarks.start`.",
+        "",
+        "| | seconds | of the first time |",
+        "| --- | ---: | ---: |",
+    ]
+    for row in rows:
+        share = f"{row['of_cold']:.2f}" if "of_cold" in row else "–"
+        command, *more = row["what"].split(", ")
+        lines.append(f"| {', '.join([f'`{command}`', *more])} | {row['seconds']:.1f} | {share} |")
+    return lines
+
+
 def shown(times: list[float]) -> str:
     low, _, high = quantiles(times, n=4)
     return f"{1e3 * median(times):.3g} ({1e3 * (high - low):.2g})"

@@ -242,8 +242,8 @@ def overview() -> str:
         "",
         "python -m experiments NAME --help shows an experiment's options.",
         "",
-        "Compiled programs are kept in ~/.cache/unroll/compiled (or $XDG_CACHE_HOME), 512 MB at most, so that later",
-        "runs start at once; JAX_ENABLE_COMPILATION_CACHE=0 in the environment turns this off.",
+        "Compiled programs are kept in ~/.cache/unroll/compiled (or $XDG_CACHE_HOME), 512 MB at most, so that",
+        "later runs start at once; JAX_ENABLE_COMPILATION_CACHE=0 in the environment turns this off.",
     ]
     return "\n".join(lines)
 

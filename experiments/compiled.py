@@ -16,9 +16,9 @@ import platform
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
-import jaxlib
 
 from experiments.environment import cores
 
@@ -126,7 +126,7 @@ def root_folder() -> Path | None:
 
 def machine(processor: Path = Path("/proc/cpuinfo")) -> str:
     """Names what a compiled program depends on and JAX's key leaves out: the processor with its features, the
-    number of cores. Code for one processor may crash another. JAX's versions tell which folders are old."""
+    number of cores. Code for one processor may crash another. JAX's version tells which folders are old."""
     try:
         told = processor.read_text(encoding="utf-8", errors="replace").splitlines()
         lines = [line for line in told if line.startswith(_PROCESSOR)]
@@ -134,15 +134,16 @@ def machine(processor: Path = Path("/proc/cpuinfo")) -> str:
         lines = [platform.processor(), platform.node()]
     described = "\n".join([platform.system(), *sorted(set(lines)), str(cores())])
     digest = hashlib.sha256(described.encode()).hexdigest()[:12]
-    return f"jax-{jax.__version__}-jaxlib-{jaxlib.__version__}-{platform.machine()}-{digest}"
+    return f"jax-{jax.__version__}-{platform.machine()}-{digest}"
 
 
 def keep_compiled_programs() -> None:
     """Keeps what this process compiles from here on, and takes what was kept before, unless the environment says
     otherwise. Touches no file before the first program is compiled."""
     root = root_folder()
-    chosen = jax.config.jax_compilation_cache_dir is not None
-    if root is None or chosen or not jax.config.jax_enable_compilation_cache:
+    settings: Any = jax.config  # its attributes are made at run time
+    chosen = settings.jax_compilation_cache_dir is not None
+    if root is None or chosen or not settings.jax_enable_compilation_cache:
         return
     try:
         from jax._src import compilation_cache  # there is no public way to install another cache

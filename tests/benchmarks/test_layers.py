@@ -108,6 +108,10 @@ RECORD: dict[str, Any] = {
         {"side": "ours", "times": [0.04] * 4, "tokens_per_second": 1e4, "apart": 0.0},
         {"side": "PyTorch", "times": [0.05] * 4, "tokens_per_second": 8e3, "apart": 1e-5},
     ],
+    "start": [
+        {"what": "--help", "seconds": 0.25},
+        {"what": "char_lm, repeated", "seconds": 3.0, "of_cold": 0.25},
+    ],
     "rows": [
         *measured(
             "lstm",
@@ -144,6 +148,7 @@ def test_page(tmp_path: Path) -> None:
     assert "| 16, 512 | LSTM | 4 (1.0) | 8 (2.0) |" in text
     assert "| 32 | torch | 0.500 | 2.50 | 2e-06 |" in text
     assert "| ours | 40 (0) | 10,000 | 1.25 |" in text
+    assert "| `char_lm`, repeated | 3.0 | 0.25 |" in text
     assert (tmp_path / "benchmarks.png").stat().st_size > 10_000
 
 

@@ -163,21 +163,9 @@ def test_a_process_computes_the_same_whatever_the_cache(case: str, tmp_path: Pat
 def test_later_runs_and_the_runs_of_a_sweep_compile_nothing(tmp_path: Path) -> None:
     """Damaged programs alone are compiled and written anew, and all bits stay."""
     cache = tmp_path / "cache"
-    options = [
-        "adding",
-        "--length",
-        "6",
-        "--hidden-size",
-        "4",
-        "--batch-size",
-        "4",
-        "--steps",
-        "4",
-        "--eval-every",
-        "2",
-        "--save-every",
-        "4",
-    ]
+    small = {"length": 6, "hidden-size": 4, "batch-size": 4, "steps": 4, "eval-every": 2, "save-every": 4}
+    small |= {"devices": 1}  # as a sweep gives it to its runs
+    options = ["adding", *(word for name, value in small.items() for word in (f"--{name}", str(value)))]
 
     def run(*arguments: str) -> str:
         words = [sys.executable, "-m", "experiments", *arguments]
@@ -192,7 +180,7 @@ def test_later_runs_and_the_runs_of_a_sweep_compile_nothing(tmp_path: Path) -> N
     damaged = kept[::4]
     for number, path in enumerate(damaged):
         path.write_bytes([b"", before[path][0][:-9], b"\0" * 999][number % 3])
-    run("sweep", *options, "--seeds", "0", "--sweep-dir", "second")
+    run("sweep", *options, "--seeds", "1", "--run-dir", "second")
     (second,) = [path.parent for path in (tmp_path / "second").rglob("metrics.jsonl")]
     after = {path: path.stat().st_ino for path in files(cache / "unroll" / "compiled")}
     assert len(kept) > 10
