@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from models.cell import Array
 
@@ -121,14 +121,14 @@ def summarise_regime(
     freedom = count - 1 if count > 1 else BLOCKS - 1
     variance = np.var(exponents, axis=0, ddof=1) if count > 1 else along
     error = np.sqrt(variance / count)
-    width = error * stats.t.ppf(0.975, freedom)
+    width = error * scipy.stats.t.ppf(0.975, freedom)
     rounding = 1e-12 * (1 + np.abs(mean))
     drift = halves[:, 0] - halves[:, 1]
     noise = np.std(drift, axis=0, ddof=1) / count**0.5 if count > 1 else 2 * error
     converged = (
         (width <= tolerance * np.abs(mean) + absolute)
-        & (variance <= stats.f.isf(DOUBT, freedom, count * (BLOCKS - 1)) * along + rounding**2)
-        & (np.abs(drift.mean(axis=0)) <= noise * stats.t.ppf(1 - DOUBT / 2, freedom) + rounding)
+        & (variance <= scipy.stats.f.isf(DOUBT, freedom, count * (BLOCKS - 1)) * along + rounding**2)
+        & (np.abs(drift.mean(axis=0)) <= noise * scipy.stats.t.ppf(1 - DOUBT / 2, freedom) + rounding)
     )
     return np.where(lost, -np.inf, mean), error, width, converged, freedom
 
@@ -160,4 +160,4 @@ def regimes(
 def normal_score(t: Float[np.ndarray, "*n"], freedom: Int[np.ndarray, "*n"] | int) -> Float[np.ndarray, "*n"]:
     """z = Φ⁻¹(F_t(t)), the standard normal number as likely as t is under Student's t: |z| < 2 in 95.4 % and
     ⟨z²⟩ = 1, whatever the degrees of freedom, where (estimate − truth)/error with few of them has longer tails."""
-    return np.sign(t) * stats.norm.isf(stats.t.sf(np.abs(t), freedom))
+    return np.sign(t) * scipy.stats.norm.isf(scipy.stats.t.sf(np.abs(t), freedom))
