@@ -21,11 +21,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int, PyTree
 
 from analysis.jacobian import jacobian_eigenvalues
 from analysis.threads import one_blas_thread
-from models.cell import Array, Cell, Params, State, at_least
+from models.cell import Array, Cell, Params, State, at_least, check_hashable
+from models.door import check_params
 from models.state import ravel_state, written_once
 
 START, LEAST, MOST = 1e-2, 1e-12, 1e12  # of the damping μ, relative to the mean square of J
@@ -85,12 +86,18 @@ def find_fixed_points(
     any start began is lost: there, out of reach of the net itself, saturated gates keep every state as it is.
     An integer leaf of the state (a step counter) is held at what it is at the start.
 
-    Raises ValueError where the starts don't fit the cell's state or there are none, and for a cell whose states can
-    be written in more than one way (`Cell.coordinates`; xLSTM): where it stays the numbers may move, and the zeros
-    among its eigenvalues count the ways to write it.
+    Raises ValueError where parameters, input or starts don't fit the cell or aren't finite, where there are no
+    starts, and for a cell whose states can be written in more than one way (`Cell.coordinates`; xLSTM): where it
+    stays the numbers may move, and the zeros among its eigenvalues count the ways to write it.
     """
     at_least(1, steps=steps)
+    check_hashable(cell)
+    if not hasattr(x, "shape") or len(x.shape) != 1:
+        found = list(x.shape) if hasattr(x, "shape") else f"a {type(x).__name__}"
+        raise ValueError(f"x must be an array [D], one input held for all time, but is {found}")
+    check_params(cell, params, x)
     check_starts(cell, params, starts)
+    check_finite(params=params, x=x, starts=starts)
     vectors = jax.vmap(lambda state: ravel_state(state)[0])(starts)
     if tolerance is None:
         tolerance = 1e-9 if vectors.dtype == jnp.float64 else 1e-5
@@ -217,6 +224,15 @@ def check_starts(cell: Cell, params: Params, starts: State) -> None:
             f"a state of {type(cell).__name__} can be written in more than one way, so that fixed points aren't "
             "those of its numbers: take a cell whose coordinates are its state"
         )
+
+
+def check_finite(**given: PyTree) -> None:
+    """Raises ValueError, naming the argument, where a number in it is NaN or infinite."""
+    for name, tree in given.items():
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            if not np.isfinite(leaf).all():
+                where = jax.tree_util.keystr(path, simple=True, separator=".")
+                raise ValueError(f"{name} must be finite, but {where or 'it'} holds NaN or an infinity")
 
 
 @one_blas_thread

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.gradient_flow import Loss, state_gradients
-from models.cell import Array, Cell, Drive, Params, State, Weights
+from models.cell import Array, Cell, Drive, Params, State, Weights, check_hashable
+from models.door import checked
 from models.scan import states_before
 from models.state import ravel_coordinates
 
@@ -78,7 +79,11 @@ def first_nonfinite(
     drive, what the cell's `observe` shows (gates), the state, the output; with a `loss` of the final state
     and the outputs (as for `gradient_by_lag`) that, and the gradients ∂L/∂s_t from the last state to the
     first.
+
+    Raises ValueError where parameters, inputs or state don't fit.
     """
+    check_hashable(cell)
+    checked.eval_shape(cell, params, xs, state)
     for path, leaf in jax.tree.leaves_with_path(params):
         if not np.isfinite(leaf).all():
             return FirstNonfinite(

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from models.cell import Array, Cell, Drive, Output, Params, State
-from models.scan import states_before
+from models.cell import Array, Cell, Drive, Output, Params, State, Weights
+from models.door import check_call
+from models.scan import keep_valid, states_before
 from models.state import ravel_coordinates, ravel_state
 
 Loss = Callable[[State, Output], Array]
@@ -18,29 +19,41 @@ Loss = Callable[[State, Output], Array]
 
 @partial(jax.jit, static_argnames=("cell", "loss"))
 def state_gradients(
-    cell: Cell, params: Params, xs: Float[Array, "T *batch D"], loss: Loss, state: State | None = None
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *batch D"],
+    loss: Loss,
+    state: State | None = None,
+    *,
+    mask: Bool[Array, "T *batch"] | None = None,
 ) -> State:
     """∂L/∂s_t for t = 0 … T−1: leaves `[T, *batch, ...]`, entry t for the state that step t + 1 starts from.
 
     `loss` is a function of the final state and the outputs `[T, *batch, ...]`. The gradient is the total one, by
     every way from s_t to the loss: an output y_t that was given out together with s_t isn't one of them. Integer
-    leaves have none; zeros stand for it.
+    leaves have none; zeros stand for it. Where `mask [T, *batch]` is False a step leaves the state as it was and
+    gives out zero, so that entry t is that of t + 1.
+
+    Raises ValueError where parameters, inputs, state or mask don't fit.
     """
+    check_call(cell, params, xs, state, mask)
     batch_shape = xs.shape[1:-1]
     if state is None:
         state = cell.initial_state(params, batch_shape)
     weights = cell.prepare(params, batch_shape=batch_shape)
-    drive = cell.drive(weights, xs)
+    drive = masked_drive(cell, weights, xs, mask)
 
     def add(leaf: Array, change: Array) -> Array:
         return leaf + change if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
 
     def total(changes: State) -> Array:
-        def step(state: State, inputs: tuple[State, Drive]) -> tuple[State, Output]:
-            change, drive = inputs
-            return cell.step(weights, jax.tree.map(add, state, change), drive)
+        def step(state: State, inputs: tuple[State, Drive, Array | None]) -> tuple[State, Output]:
+            change, drive, valid = inputs
+            state = jax.tree.map(add, state, change)
+            stepped, y = cell.step(weights, state, drive)
+            return (stepped, y) if valid is None else keep_valid(valid, stepped, state, y)
 
-        return loss(*jax.lax.scan(step, state, (changes, drive)))
+        return loss(*jax.lax.scan(step, state, (changes, drive, mask)))
 
     def zeros(leaf: Array) -> Array:
         inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
@@ -51,36 +64,66 @@ def state_gradients(
 
 @partial(jax.jit, static_argnames=("cell", "loss"))
 def gradient_by_lag(
-    cell: Cell, params: Params, xs: Float[Array, "T *batch D"], loss: Loss, state: State | None = None
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *batch D"],
+    loss: Loss,
+    state: State | None = None,
+    *,
+    mask: Bool[Array, "T *batch"] | None = None,
 ) -> Float[Array, "T *batch"]:
     """‖∂L/∂s_{T−k}‖ for k = 1 … T steps back from the end: `[T, *batch]`, row i for lag i + 1.
 
     The Euclidean norm over the whole state of each example, in the cell's `coordinates` where a state can be
     written in more than one way. For the norm to be that of each example's own loss,
     `loss` must be the *sum* over the batch. See `state_gradients`.
+
+    Where `mask [T, *batch]` is False a step leaves the state as it was: lags count valid steps only, those of each
+    example, and rows beyond its number of them are NaN.
+
+    Raises ValueError where parameters, inputs, state or mask don't fit.
     """
+    gradients = state_gradients(cell, params, xs, loss, state, mask=mask)
     axes = xs.ndim - 1
     if state is None:
         state = cell.initial_state(params, xs.shape[1:-1])
-    gradients = state_gradients(cell, params, xs, loss, state)
-    gradients = in_coordinates(cell, params, xs, state, gradients)
+    gradients = in_coordinates(cell, params, xs, state, gradients, mask)
     # The largest entry is taken out before squaring: gradients of 1e-30 are what this is for.
     flat = [jnp.abs(g).reshape(*g.shape[:axes], -1) for g in jax.tree.leaves(gradients)]
     joined = jnp.concatenate(flat, axis=-1)
     largest = jnp.max(joined, axis=-1, keepdims=True, initial=0.0)
     scale = jnp.where(largest > 0, largest, 1.0)
     norms = scale[..., 0] * jnp.sqrt(jnp.sum((joined / scale) ** 2, axis=-1))
-    return norms[::-1]
+    return norms[::-1] if mask is None else valid_first(norms[::-1], mask[::-1])
+
+
+def valid_first(rows: Float[Array, "T *batch"], mask: Bool[Array, "T *batch"]) -> Float[Array, "T *batch"]:
+    """The valid rows of each example, in their order, before as many NaN as it has masked ones."""
+    order = jnp.argsort(~mask, axis=0, stable=True)
+    valid, rows = (jnp.take_along_axis(leaf, order, axis=0) for leaf in (mask, rows))
+    return jnp.where(valid, rows, jnp.nan)
+
+
+def masked_drive(cell: Cell, weights: Weights, xs: Array, mask: Array | None) -> Drive:
+    """The drive of a sequence, which nothing of a masked input reaches."""
+    if mask is None:
+        return cell.drive(weights, xs)
+    return cell.masked(cell.drive(weights, jnp.where(mask[..., None], xs, 0)), mask)
 
 
 def in_coordinates(
-    cell: Cell, params: Params, xs: Float[Array, "T *batch D"], state: State, gradients: State
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *batch D"],
+    state: State,
+    gradients: State,
+    mask: Bool[Array, "T *batch"] | None = None,
 ) -> State:
     """∂L/∂z_t in the coordinates z_t, from ∂L/∂s_t along the trajectory from `state`; integer leaves stay zeros."""
     if type(cell).coordinates is Cell.coordinates:
         return gradients
     weights = cell.prepare(params, batch_shape=xs.shape[1:-1])
-    before = states_before(cell, weights, state, cell.drive(weights, xs))
+    before = states_before(cell, weights, state, masked_drive(cell, weights, xs, mask), mask)
 
     def turned(state: State, gradient: State) -> Array:
         vector, restore = ravel_coordinates(cell, state)

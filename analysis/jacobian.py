@@ -1,16 +1,18 @@
 """Jacobians of single steps along a trajectory, and what is read off them."""
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 
 from analysis.closed_form import closed_form, dense, has_closed_form
+from analysis.products import real_matrices
 from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Drive, Params, ProductCell, State
+from models.door import one_sequence
 from models.free_memory import check_memory
 from models.scan import states_before
 from models.state import coordinates_size, ravel_coordinates
@@ -19,9 +21,15 @@ Way = Literal["auto", "forward"]
 
 
 def step_jacobians(
-    cell: Cell, params: Params, xs: Float[Array, "T D"], state: State | None = None, *, method: Way = "auto"
-) -> Float[Array, "T S S"]:
-    """J_t = ∂s_t / ∂s_{t−1} along the trajectory that the inputs drive: `xs [T, D]` → `[T, S, S]`.
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T D"],
+    state: State | None = None,
+    *,
+    mask: Bool[Array, " T"] | None = None,
+    method: Way = "auto",
+) -> Float[Array, "V S S"]:
+    """J_t = ∂s_t / ∂s_{t−1} along the trajectory that the inputs drive: `xs [T, D]` → `[V, S, S]`, V = T.
 
     Exact, of the whole state: (h, c) for an LSTM, in the order of the state's leaves; a complex number counts as
     two real ones, an integer leaf doesn't count. Where a state can be written in more than one way (xLSTM), in the
@@ -30,10 +38,15 @@ def step_jacobians(
     in_axes=1)(xs)`. By forward mode (S directional derivatives), and where the cell has one by the closed form of
     `analysis/closed_form.py`, many times faster; `method="forward"` declines it. Memory: T·S² numbers.
 
-    Raises ValueError where these, twice, take more memory than is free.
+    Where `mask [T]` is False the state stays as it is and the Jacobian is the identity: such a step is left out,
+    and V counts the others.
+
+    Raises ValueError where these, twice, take more memory than is free; where parameters, inputs, state or mask
+    don't fit; for an unknown method; and for a mask under `jit` or `vmap`, where V isn't known.
     """
-    if state is None:
-        state = cell.initial_state(params)
+    if method not in get_args(Way):
+        raise ValueError(f"unknown method {method!r}: there are {' and '.join(get_args(Way))}")
+    xs, state = one_sequence(cell, params, xs, state, mask)
     length, size = xs.shape[0], coordinates_size(cell, state)
     check_memory(
         2 * length * size**2 * jnp.finfo(jnp.result_type(float, *jax.tree.leaves(state))).bits // 8,
@@ -71,7 +84,7 @@ def all_jacobians(cell: Cell, method: Way, params: Params, xs: Array, state: Sta
 def jacobian_eigenvalues(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Complex[np.ndarray, "*T S"]:
     """The eigenvalues of each step Jacobian, largest modulus first. In float64 on the host: accelerators have no
     eigenvalue solver for matrices that aren't symmetric."""
-    eigenvalues = np.linalg.eigvals(np.asarray(jacobians, np.float64)).astype(np.complex128)
+    eigenvalues = np.linalg.eigvals(real_matrices(jacobians)).astype(np.complex128)
     order = np.argsort(-np.abs(eigenvalues), axis=-1, kind="stable")
     return np.take_along_axis(eigenvalues, order, axis=-1)
 
@@ -86,7 +99,7 @@ def jacobian_singular_values(jacobians: Float[np.ndarray | Array, "*T S S"]) -> 
     """Natural logarithms of the singular values of each step Jacobian, largest first; −∞ for an exact zero. In
     float64 on the host. Those below 1e-16 of the largest are rounding; of products: `product_spectrum`."""
     with np.errstate(divide="ignore"):
-        return np.log(np.linalg.svd(np.asarray(jacobians, np.float64), compute_uv=False))
+        return np.log(np.linalg.svd(real_matrices(jacobians), compute_uv=False))
 
 
 def log_norms(

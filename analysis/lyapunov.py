@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from analysis.exponents import LyapunovSpectrum, summarise
 from analysis.frames import advance, tangent_step
 from models.cell import Array, Cell, Key, Params, State, at_least
+from models.door import one_sequence
 from models.scan import states_before
 from models.state import coordinates_size, ravel_coordinates, ravel_state
 
@@ -34,6 +35,7 @@ def lyapunov_spectrum(
     xs: Float[Array, "T D"],
     state: State | None = None,
     *,
+    mask: Bool[Array, " T"] | None = None,
     k: int | None = None,
     warmup: int | None = None,
     qr_every: int = 10,
@@ -58,11 +60,13 @@ def lyapunov_spectrum(
     Differentiable in `params`, `xs` and `state`: `mean(exponents**2)` as a loss is gradient flossing (Engelken
     2023). Several trajectories: `jax.vmap(partial(lyapunov_spectrum, cell, params), in_axes=1)(xs)`.
 
-    Raises ValueError for k outside 1 … S, where too few steps are left after the warm-up, and where a state leaves
-    the range of floating-point numbers (under `jit` and `vmap` the exponents are NaN there).
+    Where `mask [T]` is False the state stays as it is: such a step is left out of the product and of the count.
+
+    Raises ValueError where parameters, inputs, state or mask don't fit, for k outside 1 … S, where too few steps
+    are left after the warm-up, and where a state leaves the range of floating-point numbers (under `jit` and `vmap`
+    the exponents are NaN there).
     """
-    if state is None:
-        state = cell.initial_state(params)
+    xs, state = one_sequence(cell, params, xs, state, mask)
     at_least(1, qr_every=qr_every)
     length, size = xs.shape[0], coordinates_size(cell, state)
     k = size if k is None else k

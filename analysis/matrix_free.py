@@ -12,11 +12,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from analysis.frames import tangent_step
 from analysis.products import product_spectrum
 from models.cell import Array, Cell, Drive, Key, Params, State, Weights, at_least
+from models.door import one_sequence
 from models.scan import states_before
 from models.state import coordinates_size, ravel_coordinates
 
@@ -29,6 +30,7 @@ def leading_singular_values(
     xs: Float[Array, "T D"],
     state: State | None = None,
     *,
+    mask: Bool[Array, " T"] | None = None,
     k: int,
     tolerance: float = 1e-3,
     rounds: int = 50,
@@ -41,10 +43,12 @@ def leading_singular_values(
     back; it ends when none of the logarithms has changed by more than `tolerance` in a round, which where they
     lie close together is less than what is missing still. −∞ stands for an exact zero.
 
-    Raises ValueError for k outside 1 … S, where a state isn't finite, and where `rounds` rounds are too few.
+    Where `mask [T]` is False the state stays as it is: such a step is left out.
+
+    Raises ValueError where parameters, inputs, state or mask don't fit, for k outside 1 … S, where a state isn't
+    finite, and where `rounds` rounds are too few.
     """
-    if state is None:
-        state = cell.initial_state(params)
+    xs, state = one_sequence(cell, params, xs, state, mask)
     size = coordinates_size(cell, state)
     at_least(1, k=k, rounds=rounds)
     if k > size:

@@ -12,6 +12,7 @@ from jaxtyping import Float, PyTree
 
 from analysis.gradient_flow import Loss, is_inexact, log_slope, state_gradients
 from models.cell import Array, Cell, Output, Params, State, at_least
+from models.door import check_call
 from models.scan import scan, states_before
 
 
@@ -33,8 +34,11 @@ def parameter_gradient_by_lag(
 
     The copies are never held: norms alone leave a step, and the gradients of `chunk` examples of one step are
     in memory at a time.
+
+    Raises ValueError where parameters, inputs or state don't fit.
     """
     at_least(1, chunk=chunk)
+    check_call(cell, params, xs, state)
     length, *batch_shape = xs.shape[:-1]
     if state is None:
         state = cell.initial_state(params, tuple(batch_shape))

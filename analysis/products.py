@@ -9,6 +9,7 @@ stands on one side (Demmel et al. 1999; LAPACK's dgejsv).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy
@@ -33,10 +34,10 @@ def product_spectrum(
     or columns of zeros in a Jacobian: dead units). What lies below 1e-16 of the largest singular value *of one
     step* is the rounding of that step's Jacobian and carries over as such.
 
-    Raises ValueError where the Jacobians aren't square and finite or a lag is outside 1 … T.
+    Raises ValueError where the Jacobians aren't square, real and finite or a lag is outside 1 … T.
     """
-    matrices = np.asarray(jacobians, np.float64)
-    if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2]:
+    matrices = real_matrices(jacobians)
+    if matrices.ndim != 3:
         raise ValueError(f"jacobians must be [T, S, S], but is {list(matrices.shape)}")
     length, size, _ = matrices.shape
     if not np.isfinite(matrices).all():
@@ -53,6 +54,23 @@ def product_spectrum(
         if lag in wanted:
             spectra[lag] = log_singular_values(d, v)
     return np.array([spectra[lag] for lag in wanted]).reshape(len(wanted), size)
+
+
+def real_matrices(jacobians: Any) -> Float[np.ndarray, "*T S S"]:
+    """Jacobians in float64 on the host.
+
+    Raises ValueError where they are complex, for a complex state counts as two real numbers, and where they aren't
+    square.
+    """
+    if np.iscomplexobj(jacobians):
+        raise ValueError(
+            f"jacobians must be real, but are {np.asarray(jacobians).dtype}: write a complex state as real and "
+            "imaginary parts, as step_jacobians does"
+        )
+    matrices = np.asarray(jacobians, np.float64)
+    if matrices.ndim < 2 or matrices.shape[-1] != matrices.shape[-2]:
+        raise ValueError(f"jacobians must be [T, S, S], but is {list(matrices.shape)}")
+    return matrices
 
 
 def multiply(

@@ -13,10 +13,12 @@ example); what follows is the cell's own. Sequences are time-major: `xs: [T, *ba
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 Array = jax.Array
@@ -37,7 +39,8 @@ class Cell:
     A new cell is a frozen dataclass that derives from this class and writes `init`, `initial_state` and `step`;
     the other methods have defaults. Being frozen, equal cells are one cell to `jax.jit`: they compile once. To
     JAX a cell is a static pytree without leaves, so that it may stand among the arguments of `jit`, `grad`, `vmap`
-    and `checkpoint`.
+    and `checkpoint`. Fields that are NumPy's scalars become Python's numbers, and one that can't be hashed (a list,
+    an array) is a ValueError.
 
     `couples_batch = True` says that in training the examples of a batch see one another (batch norm does).
     """
@@ -47,6 +50,11 @@ class Cell:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         jax.tree_util.register_static(cls)
+        if "__post_init__" in vars(cls):
+            cls.__post_init__ = after_fields(cls.__post_init__)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def init(self, key: Key, input_size: int) -> Params:
         """Parameters for inputs of size D = `input_size`; D = 0 is a map without input."""
@@ -208,10 +216,34 @@ def add_bias(x: Array, bias: Array) -> Array:
 
 
 def at_least(least: int, **sizes: Any) -> None:
-    """Raises ValueError, naming the field, where a size is not an integer of at least `least`."""
+    """Raises ValueError, naming the field, where a size is no integer (NumPy's included) of at least `least`."""
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < least:
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, but is {size!r}")
+
+
+def after_fields(post_init: Callable[..., None]) -> Callable[..., None]:
+    """Returns a cell's `__post_init__` with its fields checked before, so that it need not call that of `Cell`."""
+
+    @wraps(post_init)
+    def checked(self: Cell, *given: Any) -> None:
+        check_fields(self)
+        post_init(self, *given)
+
+    return checked
+
+
+def check_fields(cell: Cell) -> None:
+    """Makes Python's numbers of NumPy's scalars, so that 64 and `numpy.int64(64)` are one size in a cell, its
+    name and its types.
+
+    Raises ValueError for a field that can't be hashed (`check_hashable`).
+    """
+    for name, value in vars(cell).items():
+        if isinstance(value, np.generic):
+            object.__setattr__(cell, name, value.item())
+    if not all(map(is_hashable, vars(cell).values())):
+        check_hashable(cell)
 
 
 def check_hashable(cell: Cell) -> None:

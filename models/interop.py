@@ -8,6 +8,7 @@ import numpy as np
 
 from models.cell import Array, Cell, Params
 from models.cells import GRU, LSTM, Elman
+from models.door import check_params
 
 # PyTorch packs the gates of an LSTM i, f, g, o and of a GRU r, z, n: the order of ours.
 TORCH_GATES: dict[type[Cell], int] = {Elman: 1, GRU: 3, LSTM: 4}
@@ -50,7 +51,12 @@ def from_torch(cell: Cell, source: Any, layer: int = 0, *, reverse: bool = False
     size: int = cell.hidden_size  # pyright: ignore[reportAttributeAccessIssue]
     rows = gates * size
     kernel, recurrent = read("weight_ih", (rows, None)), read("weight_hh", (rows, size))
-    if "bias_ih" + where in state_dict:
+    biases = [name + where for name in ("bias_ih", "bias_hh") if name + where in state_dict]
+    if len(biases) == 1:
+        raise ValueError(
+            f"the state_dict has {biases[0]} without the other of the two biases: give both or none"
+        )
+    if biases:
         bias_input, bias_recurrent = read("bias_ih", (rows,)), read("bias_hh", (rows,))
     else:
         bias_input = bias_recurrent = np.zeros(rows, kernel.dtype)
@@ -92,9 +98,10 @@ def to_torch(cell: Cell, params: Params, layer: int = 0, *, reverse: bool = Fals
     """The inverse of `from_torch`, as NumPy arrays under PyTorch's names:
     `module.load_state_dict({k: torch.from_numpy(v) for k, v in to_torch(cell, params).items()})`.
 
-    Raises ValueError for a cell without a counterpart there.
+    Raises ValueError for a cell without a counterpart there, and parameters of another.
     """
     torch_gates(cell)
+    check_params(cell, params)
     kernel, recurrent, bias = (np.array(params[name]) for name in ("kernel", "recurrent", "bias"))
     bias_recurrent = np.zeros_like(bias)
     if isinstance(cell, GRU):
@@ -130,7 +137,7 @@ def from_linen(cell: Cell, params: Mapping[str, Any]) -> Params:
     """Parameters of `cell` from those of Flax Linen's `SimpleCell`, `GRUCell`, `LSTMCell` or `OptimizedLSTMCell`
     (what stands under "params" for the cell itself: `{"ii": {"kernel": …}, "hi": {…}, …}`).
 
-    Raises ValueError for a cell without a counterpart there or a missing entry.
+    Raises ValueError for a cell without a counterpart there, a missing entry, or sizes that don't fit.
     """
     gates = LINEN_GATES.get(type(cell))
     if gates is None or (isinstance(cell, GRU) and cell.reset == "before"):
@@ -152,5 +159,8 @@ def from_linen(cell: Cell, params: Mapping[str, Any]) -> Params:
     if isinstance(cell, GRU):
         split = 2 * cell.hidden_size
         kept = jnp.concatenate([recurrent_bias[:split], jnp.zeros_like(recurrent_bias[split:])])
-        return weights | {"bias": bias + kept, "recurrent_bias": recurrent_bias[split:]}
-    return weights | {"bias": bias + recurrent_bias}
+        found = weights | {"bias": bias + kept, "recurrent_bias": recurrent_bias[split:]}
+    else:
+        found = weights | {"bias": bias + recurrent_bias}
+    check_params(cell, found, name="what the Linen parameters make")
+    return found

@@ -8,7 +8,8 @@ import numpy as np
 
 from models.bidirectional import Bidirectional, Directions
 from models.cell import Array, Cell, Params, State
-from models.cells import LSTMState
+from models.cells import LSTM, LSTMState
+from models.door import check_params
 from models.interop import from_torch, suffix, to_torch, torch_entries, torch_gates
 from models.stacked import Stacked
 
@@ -41,10 +42,11 @@ def from_torch_stack(stack: Cell, source: Any, *, prefix: str = "") -> Params:
 def to_torch_stack(stack: Cell, params: Params) -> dict[str, np.ndarray]:
     """The inverse of `from_torch_stack`, as NumPy arrays under PyTorch's names.
 
-    Raises ValueError for a stack without a counterpart there.
+    Raises ValueError for a stack without a counterpart there, and parameters of another.
     """
     arrays: dict[str, np.ndarray] = {}
     layers = torch_layers(stack)
+    check_params(stack, params)
     all_params = params["layers"] if isinstance(stack, Stacked) else (params,)
     for i, (layer, own) in enumerate(zip(layers, all_params, strict=True)):
         for name, cell, back in directions(layer):
@@ -53,11 +55,25 @@ def to_torch_stack(stack: Cell, params: Params) -> dict[str, np.ndarray]:
 
 
 def state_from_torch(stack: Cell, h: Array | np.ndarray, c: Array | np.ndarray | None = None) -> State:
-    """A state of `stack` from PyTorch's h (and for an LSTM c), each `[layers · directions, *batch, H]`."""
+    """A state of `stack` from PyTorch's h (and for an LSTM c), each `[layers · directions, *batch, H]`.
+
+    Raises ValueError for a stack without a counterpart there, other sizes, and a c for another cell than an LSTM or
+    none for one.
+    """
     layers = torch_layers(stack)
-    count = sum(len(list(directions(layer))) for layer in layers)
+    cells = [cell for layer in layers for _, cell, _ in directions(layer)]
+    count = len(cells)
     if h.shape[0] != count:
         raise ValueError(f"h has {h.shape[0]} entries, but this {type(stack).__name__} has {count} cells")
+    if (c is not None) != isinstance(cells[0], LSTM):
+        told = "needs c beside h" if c is None else "takes h alone, but c is given"
+        raise ValueError(f"a state of {type(cells[0]).__name__} {told}")
+    size = getattr(cells[0], "hidden_size", None)
+    for name, array in ({"h": h} | ({} if c is None else {"c": c})).items():
+        if array.shape != (*h.shape[:-1], size):
+            raise ValueError(
+                f"{name} must be [layers · directions, *batch, H] with H = {size}, but is {list(array.shape)}"
+            )
     rows = iter(range(count))
 
     def read() -> State:

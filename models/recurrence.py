@@ -10,7 +10,6 @@ from jaxtyping import Bool
 from models.associative import associative, can_associate
 from models.cell import (
     Array,
-    BatchShape,
     Cell,
     Drive,
     Key,
@@ -21,6 +20,7 @@ from models.cell import (
     Weights,
     check_hashable,
 )
+from models.door import check_inputs, check_mask, check_params, check_state, check_step
 from models.fused import can_fuse, fused
 from models.layer import Layer
 from models.newton import newton
@@ -50,11 +50,12 @@ def unroll(
     output is zero, and nothing of the input, NaN included, reaches a value or a gradient. `key` and `train` are
     handed to the cell's `prepare`.
 
-    Raises ValueError where the shapes of inputs, mask or state don't fit, and TypeError where the cell's step
-    doesn't return a state of the form that it was given.
+    Raises ValueError where the shapes or types of parameters, inputs, mask or state don't fit, and TypeError where
+    the cell's step doesn't return a state of the form that it was given.
     """
     options: Any = {"mask": mask, "reverse": reverse, "method": method, "key": key, "train": train}
     if isinstance(cell, Layer):
+        check_layer(cell, params, xs)
         return cell.unroll(params, xs, state, **options)
     state, ys, _ = unroll_with_info(cell, params, xs, state, **options)
     return state, ys
@@ -75,9 +76,17 @@ def last_output(
     reads, in reverse the first in time. Of two directions each gives that of its own end
     (`Bidirectional.last_output`). Zero for a sequence without a valid step. Arguments as for `unroll`."""
     if isinstance(cell, Layer):
+        check_layer(cell, params, xs)
         return cell.last_output(params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
     _, ys = unroll(cell, params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
     return last_valid(ys, mask, reverse=reverse)
+
+
+def check_layer(layer: Layer, params: Params, xs: Array) -> None:
+    """Raises ValueError where inputs or parameters don't fit a layer; its parts check the rest."""
+    check_hashable(layer)
+    check_inputs(xs)
+    check_params(layer, params, xs)
 
 
 def unroll_with_info(
@@ -116,9 +125,9 @@ def compiled(
     train: bool,
 ) -> tuple[State, Output, Info]:
     """`unroll_with_info` of a single cell."""
-    if xs.ndim < 2:
-        raise ValueError(f"xs must be [T, *batch, D], time first and inputs last, but is {list(xs.shape)}")
-    batch_shape = xs.shape[1:-1]
+    check_inputs(xs)
+    check_params(cell, params, xs)
+    batch_shape, given = xs.shape[1:-1], state
     if state is None:
         state = cell.initial_state(params, batch_shape)
     else:
@@ -129,7 +138,7 @@ def compiled(
         xs = jnp.where(mask[..., None], xs, 0)
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
     weights, state, xs, mask = varying_alike((weights, state, xs, mask))
-    check_step(cell, weights, state, xs)
+    check_step(cell, params, weights, given, xs)
     way, why = decide(method, cell, weights, state, xs, mask)
     if isinstance(way, Fused):
         return *run_fused(cell, weights, state, xs, mask, reverse), Info(way, why)
@@ -182,50 +191,3 @@ def run_fused(
             "in its state or drive; use 'scan'"
         )
     return fused(cell, weights, state, xs, mask=mask, reverse=reverse)
-
-
-def check_mask(mask: Array, xs: Array) -> None:
-    """Raises ValueError where the mask is not boolean `[T, *batch]`."""
-    if mask.shape != xs.shape[:-1]:
-        raise ValueError(
-            f"the mask must be [T, *batch] = {list(xs.shape[:-1])} for these inputs, but is {list(mask.shape)}"
-        )
-    if mask.dtype != jnp.bool_:
-        raise ValueError(f"the mask must be boolean, True where a step is valid, but is {mask.dtype}")
-
-
-def check_state(cell: Cell, params: Params, state: State, batch_shape: BatchShape) -> None:
-    """Raises ValueError where a given state has not the form of the cell's own."""
-    expected = jax.eval_shape(lambda p: cell.initial_state(p, batch_shape), params)
-    difference = first_difference(expected, state, dtypes=False)
-    if difference:
-        raise ValueError(
-            f"the state given to {type(cell).__name__} doesn't fit inputs of batch {batch_shape}: {difference}"
-        )
-
-
-def check_step(cell: Cell, weights: Weights, state: State, xs: Array) -> None:
-    """Raises TypeError where the step's new state has not the form of the old one."""
-    drive = jax.eval_shape(cell.drive, weights, xs)
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), drive)
-    stepped, _ = jax.eval_shape(cell.step, weights, state, one)
-    difference = first_difference(state, stepped, dtypes=True)
-    if difference:
-        raise TypeError(
-            f"{type(cell).__name__}.step must return a state of the form it was given: {difference}"
-        )
-
-
-def first_difference(expected: Any, found: Any, *, dtypes: bool) -> str:
-    """In words, the first leaf by which two pytrees differ in structure, shape or type; empty where none does."""
-    if jax.tree.structure(expected) != jax.tree.structure(found):
-        return f"it is {jax.tree.structure(found)}, but {jax.tree.structure(expected)} is wanted"
-
-    def name(leaf: Any) -> str:
-        return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}" if dtypes else f"{list(jnp.shape(leaf))}"
-
-    leaves = zip(jax.tree.leaves_with_path(expected), jax.tree.leaves(found), strict=True)
-    for (path, leaf), other in leaves:
-        if name(leaf) != name(other):
-            return f"leaf {jax.tree_util.keystr(path) or 'h'} is {name(other)}, but {name(leaf)} is wanted"
-    return ""

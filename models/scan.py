@@ -65,14 +65,17 @@ def checkpointed_scan(
     return state, jax.tree.map(lambda y: y.reshape(segments * every, *y.shape[2:])[kept], ys)
 
 
-def states_before(cell: Cell, weights: Weights, state: State, drive: Drive) -> State:
+def states_before(
+    cell: Cell, weights: Weights, state: State, drive: Drive, mask: Array | None = None
+) -> State:
     """The state that each step starts from: s_0 … s_{T−1}, leaves `[T, *batch, ...]`."""
 
-    def step(state: State, drive: Drive) -> tuple[State, State]:
-        stepped, _ = cell.step(weights, state, drive)
-        return stepped, state
+    def step(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, State]:
+        drive, valid = inputs
+        stepped, y = cell.step(weights, state, drive)
+        return stepped if valid is None else keep_valid(valid, stepped, state, y)[0], state
 
-    return jax.lax.scan(step, state, drive)[1]
+    return jax.lax.scan(step, state, (drive, mask))[1]
 
 
 def widened(weights: Weights) -> Weights:

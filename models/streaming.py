@@ -5,7 +5,18 @@ from functools import partial
 
 import jax
 
-from models.cell import Array, BatchShape, Cell, Output, Params, State, Weights
+from models.cell import (
+    Array,
+    BatchShape,
+    Cell,
+    Output,
+    Params,
+    State,
+    Weights,
+    at_least,
+    check_hashable,
+)
+from models.door import check_params, first_difference
 from models.layer import check_causal
 
 
@@ -28,12 +39,16 @@ class Stream:
     def step(self, state: State, x: Array) -> tuple[State, Output]:
         """s_t, y_t from s_{t−1} and `x [*batch, D]`. Compiled once for all streams of equal cells and shapes.
 
-        Raises ValueError where the input's batch isn't the stream's.
+        Raises ValueError where the input's batch isn't the stream's, or the state not one of its states.
         """
         if x.ndim == 0 or x.shape[:-1] != self.batch_shape:
             raise ValueError(
                 f"a step's input must be [*batch, D] with a batch of {list(self.batch_shape)}, but is "
                 f"{list(x.shape)}"
+            )
+        if difference := first_difference(self.initial_state, state, dtypes=False):
+            raise ValueError(
+                f"the state given to a stream of {type(self.cell).__name__} doesn't fit: {difference}"
             )
         return advance(self.cell, self.weights, state, x)
 
@@ -41,9 +56,17 @@ class Stream:
 def stream(cell: Cell, params: Params, batch_shape: BatchShape = ()) -> Stream:
     """The cell one step at a time with the numbers of `unroll`, what a sequence needs once being prepared once.
 
-    Raises ValueError for a layer that reads the future.
+    Raises ValueError for a layer that reads the future, parameters that don't fit the cell, and a `batch_shape`
+    that is no tuple of whole numbers.
     """
+    check_hashable(cell)
     check_causal(cell)
+    check_params(cell, params)
+    if not isinstance(batch_shape, tuple):
+        raise ValueError(
+            f"batch_shape must be a tuple, () for one example and (B,) for B, but is {batch_shape!r}"
+        )
+    at_least(0, **{f"axis {axis} of batch_shape": size for axis, size in enumerate(batch_shape)})
     weights = cell.prepare(params, batch_shape=batch_shape)
     return Stream(cell, weights, cell.initial_state(params, batch_shape), batch_shape)
 

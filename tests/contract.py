@@ -20,7 +20,7 @@ from orbax.checkpoint import v1 as ocp
 from analysis import step_jacobians
 from models import Cell, unroll
 from models.cell import Array, Output, Params, State
-from models.recurrence import first_difference
+from models.door import first_difference
 from models.state import ravel_coordinates, ravel_state
 
 T, B, D = 5, 3, 2

@@ -25,6 +25,7 @@ from models.cell import (
 from models.cells.gates import squash
 from models.cells.layer_norm import scale
 from models.cells.lstm import GATES, LSTM
+from models.door import check_inputs, check_mask, check_params, check_state
 from models.initializers import Glorot, Initializer, Orthogonal
 from models.scan import keep_valid
 
@@ -248,8 +249,17 @@ def observe_sequence(
 ) -> dict[str, Array]:
     """Returns what a cell's `observe` shows at every step of a sequence: `xs [T, *batch, D]` → leaves
     `[T, *batch, …]`. Arguments as for `unroll`; at masked steps there stands something finite and without
-    meaning."""
+    meaning.
+
+    Raises ValueError where the shapes of parameters, inputs, state or mask don't fit.
+    """
+    check_inputs(xs)
+    check_params(cell, params, xs)
     batch_shape = xs.shape[1:-1]
+    if state is not None:
+        check_state(cell, params, state, batch_shape)
+    if mask is not None:
+        check_mask(mask, xs)
     if mask is not None:
         xs = jnp.where(mask[..., None], xs, 0)
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)

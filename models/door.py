@@ -1,0 +1,241 @@
+"""Checks of what is handed to a public function that takes a cell: inputs, parameters, state, mask and their types.
+
+Only shapes and types are looked at, so that inside `jit` a check costs nothing but at the trace. The form that a
+cell's parameters must have is that of its own `init`, by `jax.eval_shape`, found once for a cell and an input size.
+"""
+
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from models.cell import Array, BatchShape, Cell, Params, State, check_hashable
+
+Form = dict[str, tuple[int, ...]]  # the shape of each leaf, by its name
+
+
+def one_sequence(
+    cell: Cell, params: Params, xs: Array, state: State | None, mask: Array | None = None
+) -> tuple[Array, State]:
+    """What a measurement of one sequence starts from: the valid steps of `xs [T, D]`, for a masked step leaves the
+    state as it was, and `state`, the cell's initial one by default.
+
+    Raises ValueError where inputs, parameters, state or mask don't fit the cell, and for a mask under `jit` or
+    `vmap`, where the number of its valid steps isn't known.
+    """
+    check_hashable(cell)
+    check_inputs(xs, "[T, D]")
+    if mask is not None:
+        check_mask(mask, xs)
+        if isinstance(mask, Tracer):
+            raise ValueError(
+                "the mask of one sequence must be known before jit or vmap, for it decides how many steps are "
+                "measured: leave the masked steps out before, xs[mask]"
+            )
+        xs = xs[np.flatnonzero(mask)]
+    checked.eval_shape(cell, params, xs, state, axes="[T, D]")
+    return xs, cell.initial_state(params) if state is None else state
+
+
+def check_call(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None = None,
+    mask: Array | None = None,
+    *,
+    axes: str = "[T, *batch, D]",
+) -> None:
+    """Raises ValueError where parameters, inputs, state or mask don't fit the cell or one another, in shape or
+    type, and TypeError where its step doesn't return a state of the form it was given."""
+    check_inputs(xs, axes)
+    check_params(cell, params, xs)
+    batch_shape = xs.shape[1:-1]
+    if state is not None:
+        check_state(cell, params, state, batch_shape)
+    if mask is not None:
+        check_mask(mask, xs)
+    weights = jax.eval_shape(lambda params: cell.prepare(params, batch_shape=batch_shape), params)
+    check_step(cell, params, weights, state, xs)
+
+
+checked = partial(jax.jit, static_argnums=0, static_argnames="axes")(check_call)
+"""`check_call` of which `checked.eval_shape(…)` does no work again for equal cells, shapes and types."""
+
+
+def check_inputs(xs: Array, axes: str = "[T, *batch, D]") -> None:
+    """Raises ValueError where the inputs are no array of these axes."""
+    if not hasattr(xs, "shape"):
+        raise ValueError(
+            f"xs must be an array {axes}, but is a {type(xs).__name__}: give jnp.asarray(xs), time first"
+        )
+    if axes == "[T, D]" and len(xs.shape) > 2:
+        raise ValueError(
+            f"xs must be one sequence [T, D], but is {list(xs.shape)}: for several sequences [T, B, D] take "
+            "jax.vmap(…, in_axes=1)(xs)"
+        )
+    if len(xs.shape) < 2:
+        raise ValueError(f"xs must be {axes}, time first and inputs last, but is {list(xs.shape)}")
+
+
+def check_params(cell: Cell, params: Params, xs: Array | None = None, name: str = "params") -> None:
+    """Raises ValueError where the parameters aren't of the structure and shapes that the cell's `init` gives for
+    the inputs `xs [..., D]`; without inputs for any D. A cell whose `init` can't be traced isn't checked."""
+    wanted = None if xs is None else form_of_init(cell, xs.shape[-1])
+    structure, shapes = structure_and_shapes(params)
+    if wanted is not None and (structure, shapes) == wanted[0]:
+        return
+    found = form(params)
+    if wanted is not None and found == wanted[1]:  # A Linen FrozenDict in place of a dict.
+        return
+    size, own = fitted(cell, found)
+    if own is None or (xs is not None and wanted is None):
+        return
+    if xs is not None and size != xs.shape[-1] and found == own:
+        raise ValueError(
+            f"the input axis D is {xs.shape[-1]} in the inputs {list(xs.shape)} but {size} in the parameters"
+        )
+    if found != own:
+        raise ValueError(f"{name} doesn't fit {described(cell)}: {unlike(own, found)}")
+
+
+def structure_and_shapes(tree: Any) -> tuple[Any, tuple[tuple[int, ...], ...]]:
+    """Returns the structure of a tree and the shapes of its leaves."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple(jnp.shape(leaf) for leaf in leaves)
+
+
+def form(tree: Any) -> Form:
+    """Returns the shape of each leaf by its name, whatever mapping or sequence holds it."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): jnp.shape(leaf)
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+@lru_cache(maxsize=1024)
+def form_of_init(cell: Cell, input_size: int) -> tuple[tuple[Any, Any], Form] | None:
+    """Returns structure, shapes and form of the parameters of `cell.init`; None where it can't be traced.
+
+    Raises ValueError where `init` does, for inputs of a size that the cell doesn't take.
+    """
+    try:
+        params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
+    except ValueError:
+        raise
+    except (
+        Exception
+    ):  # Whatever a user's `init` does that a trace doesn't allow is no fault of the parameters.
+        return None
+    return structure_and_shapes(params), form(params)
+
+
+def fitted(cell: Cell, found: Form) -> tuple[int, Form | None]:
+    """Returns the input size D that the parameters are for, read off an axis that grows with D, and the form that
+    `init` gives for it; None where `init` isn't to be had."""
+    try:
+        one, two = (form_of_init(cell, size) for size in (1, 2))
+        if one is None or two is None:
+            return 1, None
+        for name, shape in one[1].items():
+            wider = two[1].get(name, ())
+            for axis, (size, next_size) in enumerate(zip(shape, wider, strict=False)):
+                if next_size > size and len(found.get(name, ())) == len(shape):
+                    size = 1 + max(-1, (found[name][axis] - size) // (next_size - size))
+                    fits = form_of_init(cell, size)
+                    return size, None if fits is None else fits[1]
+    except ValueError:
+        return 1, None
+    return 1, one[1]
+
+
+def unlike(wanted: Form, found: Form) -> str:
+    """In words, the first leaf by which two forms differ."""
+    for name, shape in wanted.items():
+        if name not in found:
+            return f"it has no {name!r} {list(shape)}, but {', '.join(map(repr, found)) or 'no leaf'}"
+        if found[name] != shape:
+            return f"{name or 'the array'} is {list(found[name])}, but {list(shape)} is wanted"
+    more = next(name for name in found if name not in wanted)
+    return f"it has {more!r} {list(found[more])}, which this cell doesn't take"
+
+
+def described(cell: Cell) -> str:
+    """Returns the cell's name with its size, where it has one."""
+    size = getattr(cell, "hidden_size", None)
+    return type(cell).__name__ + ("" if size is None else f"(hidden_size={size})")
+
+
+def check_mask(mask: Array, xs: Array) -> None:
+    """Raises ValueError where the mask is not boolean `[T, *batch]`."""
+    if not hasattr(mask, "shape") or mask.shape != xs.shape[:-1]:
+        found = list(mask.shape) if hasattr(mask, "shape") else f"a {type(mask).__name__}"
+        raise ValueError(
+            f"the mask must be an array [T, *batch] = {list(xs.shape[:-1])} for these inputs, but is {found}"
+        )
+    if mask.dtype != jnp.bool_:
+        raise ValueError(f"the mask must be boolean, True where a step is valid, but is {mask.dtype}")
+
+
+def check_state(cell: Cell, params: Params, state: State, batch_shape: BatchShape) -> None:
+    """Raises ValueError where a given state has not the form of the cell's own."""
+    expected = jax.eval_shape(lambda p: cell.initial_state(p, batch_shape), params)
+    difference = first_difference(expected, state, dtypes=False)
+    if difference:
+        raise ValueError(
+            f"the state given to {type(cell).__name__} doesn't fit inputs of batch {batch_shape}: {difference}"
+        )
+
+
+def check_step(cell: Cell, params: Params, weights: Any, state: State | None, xs: Array) -> None:
+    """Raises TypeError where the step's new state has not the form of the old one, the cell's initial state or the
+    one given; ValueError where that comes of the type of this state, of the inputs or of some parameters."""
+    own = jax.eval_shape(lambda params: cell.initial_state(params, xs.shape[1:-1]), params)
+    difference = moved(cell, weights, own if state is None else state, xs)
+    if not difference:
+        return
+    if state is not None and not moved(cell, weights, own, xs):
+        raise ValueError(
+            f"the state given to {type(cell).__name__} has another type than its parameters and inputs make: "
+            f"{first_difference(own, state, dtypes=True)}"
+        )
+    kinds = {
+        name.name: jax.tree_util.keystr(path, simple=True, separator=".")
+        for path, leaf in jax.tree.leaves_with_path(params)
+        if jnp.issubdtype(name := jnp.result_type(leaf), jnp.floating)
+    }
+    if len(kinds) > 1:
+        told = ", ".join(f"{name} ({kind})" for kind, name in kinds.items())
+        raise ValueError(f"the parameters of {type(cell).__name__} must have one type, but are {told}")
+    for kind in kinds:
+        if not moved(cell, weights, own, jax.ShapeDtypeStruct(xs.shape, jnp.dtype(kind))):
+            raise ValueError(
+                f"the inputs xs are {xs.dtype}, but the parameters of {type(cell).__name__} are {kind}: cast "
+                f"either, xs.astype({kind!r}) say"
+            )
+    raise TypeError(f"{type(cell).__name__}.step must return a state of the form it was given: {difference}")
+
+
+def moved(cell: Cell, weights: Any, state: Any, xs: Any) -> str:
+    """In words, how the new state differs in form from the old one; empty where it doesn't."""
+    drive = jax.eval_shape(cell.drive, weights, xs)
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), drive)
+    return first_difference(state, jax.eval_shape(cell.step, weights, state, one)[0], dtypes=True)
+
+
+def first_difference(expected: Any, found: Any, *, dtypes: bool) -> str:
+    """In words, the first leaf by which two pytrees differ in structure, shape or type; empty where none does."""
+    if jax.tree.structure(expected) != jax.tree.structure(found):
+        return f"it is {jax.tree.structure(found)}, but {jax.tree.structure(expected)} is wanted"
+
+    def name(leaf: Any) -> str:
+        return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}" if dtypes else f"{list(jnp.shape(leaf))}"
+
+    leaves = zip(jax.tree.leaves_with_path(expected), jax.tree.leaves(found), strict=True)
+    for (path, leaf), other in leaves:
+        if name(leaf) != name(other):
+            return f"leaf {jax.tree_util.keystr(path) or 'h'} is {name(other)}, but {name(leaf)} is wanted"
+    return ""
