@@ -83,7 +83,8 @@ def check_inputs(xs: Array, axes: str = "[T, *batch, D]") -> None:
 
 def check_params(cell: Cell, params: Params, xs: Array | None = None, name: str = "params") -> None:
     """Raises ValueError where the parameters aren't of the structure and shapes that the cell's `init` gives for
-    the inputs `xs [..., D]`; without inputs for any D. A cell whose `init` can't be traced isn't checked."""
+    some D, that of the inputs `xs [..., D]` tried first; how a cell reads these is its own to say. A cell whose
+    `init` can't be traced or gives nothing isn't checked."""
     wanted = None if xs is None else form_of_init(cell, xs.shape[-1])
     structure, shapes = structure_and_shapes(params)
     if wanted is not None and (structure, shapes) == wanted[0]:
@@ -91,14 +92,8 @@ def check_params(cell: Cell, params: Params, xs: Array | None = None, name: str 
     found = form(params)
     if wanted is not None and found == wanted[1]:  # A Linen FrozenDict in place of a dict.
         return
-    size, own = fitted(cell, found)
-    if own is None or (xs is not None and wanted is None):
-        return
-    if xs is not None and size != xs.shape[-1] and found == own:
-        raise ValueError(
-            f"the input axis D is {xs.shape[-1]} in the inputs {list(xs.shape)} but {size} in the parameters"
-        )
-    if found != own:
+    own = fitted(cell, found)
+    if own is not None and found != own and (xs is None or wanted is not None):
         raise ValueError(f"{name} doesn't fit {described(cell)}: {unlike(own, found)}")
 
 
@@ -118,9 +113,8 @@ def form(tree: Any) -> Form:
 
 @lru_cache(maxsize=1024)
 def form_of_init(cell: Cell, input_size: int) -> tuple[tuple[Any, Any], Form] | None:
-    """Returns structure, shapes and form of the parameters of `cell.init`; None where it can't be traced.
-
-    Raises ValueError where `init` does, for inputs of a size that the cell doesn't take.
+    """Returns structure, shapes and form of the parameters of `cell.init`; None where it can't be traced, or
+    gives none, so that the parameters are made elsewhere.
     """
     try:
         params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
@@ -130,26 +124,21 @@ def form_of_init(cell: Cell, input_size: int) -> tuple[tuple[Any, Any], Form] | 
         Exception
     ):  # Whatever a user's `init` does that a trace doesn't allow is no fault of the parameters.
         return None
-    return structure_and_shapes(params), form(params)
+    return (structure_and_shapes(params), form(params)) if form(params) else None
 
 
-def fitted(cell: Cell, found: Form) -> tuple[int, Form | None]:
-    """Returns the input size D that the parameters are for, read off an axis that grows with D, and the form that
-    `init` gives for it; None where `init` isn't to be had."""
-    try:
-        one, two = (form_of_init(cell, size) for size in (1, 2))
-        if one is None or two is None:
-            return 1, None
-        for name, shape in one[1].items():
-            wider = two[1].get(name, ())
-            for axis, (size, next_size) in enumerate(zip(shape, wider, strict=False)):
-                if next_size > size and len(found.get(name, ())) == len(shape):
-                    size = 1 + max(-1, (found[name][axis] - size) // (next_size - size))
-                    fits = form_of_init(cell, size)
-                    return size, None if fits is None else fits[1]
-    except ValueError:
-        return 1, None
-    return 1, one[1]
+def fitted(cell: Cell, found: Form) -> Form | None:
+    """Returns the form that `init` gives for the input size D that the parameters are for, read off an axis that
+    grows with D; None where `init` isn't to be had."""
+    one, two = (form_of_init(cell, size) for size in (1, 2))
+    if one is None or two is None:
+        return None
+    for name, shape in one[1].items():
+        for axis, (size, wider) in enumerate(zip(shape, two[1].get(name, ()), strict=False)):
+            if wider > size and len(found.get(name, ())) == len(shape):
+                fits = form_of_init(cell, 1 + max(-1, (found[name][axis] - size) // (wider - size)))
+                return None if fits is None else fits[1]
+    return one[1]
 
 
 def unlike(wanted: Form, found: Form) -> str:
