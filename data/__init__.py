@@ -11,7 +11,7 @@ from data.order import random_order
 from data.pipeline import EvaluationBatches, GrainBatches, evaluation_batches, train_batches
 from data.prepared import load_corpus, load_tokenizer
 from data.streams import StreamBatch, StreamBatches, pairs, sentences, windows
-from data.task_batches import Task, TaskBatches, split_key
+from data.task_batches import MakeBatch, TaskBatches, split_key
 from data.tasks import (
     COPY_BLANK,
     COPY_CATEGORIES,
@@ -50,12 +50,12 @@ __all__ = [
     "EvaluationBatches",
     "Example",
     "GrainBatches",
+    "MakeBatch",
     "Multiple",
     "Size",
     "Source",
     "StreamBatch",
     "StreamBatches",
-    "Task",
     "TaskBatches",
     "TextConfig",
     "Tokenizer",

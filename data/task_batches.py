@@ -12,7 +12,7 @@ import numpy as np
 from data.batch import Batch
 from data.pipeline import share_of
 
-Task = Callable[[jax.Array, int], Batch]  # (key, batch_size) → batch; functools.partial gives the rest
+MakeBatch = Callable[[jax.Array, int], Batch]  # (key, batch_size) → batch; functools.partial gives the rest
 _SPLITS = ("train", "validation", "test")
 
 
@@ -42,7 +42,7 @@ class TaskBatches:
 
     def __init__(
         self,
-        task: Task,
+        task: MakeBatch,
         key: jax.Array,
         batch_size: int,
         *,
@@ -89,7 +89,7 @@ class TaskBatches:
 
 # A function of the module, so that every TaskBatches of the same task shares what is compiled.
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _make(task: Task, batch_size: int, count: int, key: jax.Array, start: jax.Array) -> Batch:
+def _make(task: MakeBatch, batch_size: int, count: int, key: jax.Array, start: jax.Array) -> Batch:
     indices = start + jnp.arange(count, dtype=jnp.uint32)
     return jax.vmap(lambda index: task(jax.random.fold_in(key, index), batch_size))(indices)
 

@@ -147,7 +147,7 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     """An experiment in its folder, its options being known."""
     from experiments.processes import check_divides, first, from_first, several
     from experiments.run import check_started_alike, open_run, take_devices
-    from experiments.training import Stopped
+    from experiments.task import Stopped
     from train import NonFinite
 
     check_file_limit()

@@ -5,10 +5,12 @@ from functools import partial
 from pathlib import Path
 
 from data import adding, adding_baseline
-from experiments.problem import Problem, draw_curve, from_task, solve
+from experiments.objective import regression
+from experiments.problem import Problem, from_task
 from experiments.run import Run
 from experiments.run_files import read_run
-from experiments.training import TrainingConfig, regression
+from experiments.task import METRICS, draw_task, run_task
+from experiments.training import TrainingConfig
 from models.cell import at_least
 
 
@@ -38,10 +40,13 @@ def problem(length: int) -> Problem:
 
 
 def main(config: Config, run: Run) -> str:
-    """Trains, tests and draws; returns what there is to say."""
-    return solve(run, config, problem(config.length))
+    """Trains, tests and draws; returns the report."""
+    asked = problem(config.length)
+    return run_task(
+        run, asked.task(asked.model(config.network, config.layer())), config, label=config.label()
+    )
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
-    return draw_curve(folder, problem(read_run(folder)["config"]["length"]))
+    """Draws the figure of a finished run, from its arrays."""
+    return draw_task(folder, METRICS, problem(read_run(folder)["config"]["length"]).metric)

@@ -10,10 +10,10 @@ import numpy as np
 
 from analysis import gradient_by_lag, log_slope
 from data import DIGITS_CLASSES, Batch, adding, digits, temporal_order
-from data.task_batches import Task
+from data.task_batches import MakeBatch
 from experiments.cells import parse_cell
+from experiments.objective import Measure, classification, regression
 from experiments.side_by_side import Course, Trained, held_out, train_side_by_side
-from experiments.training import Measure, classification, regression
 from models import Cell, SequenceClassifier, Stacked
 from models.cell import Array, Output, Params, State
 from train import OptimizerConfig, mean
@@ -163,10 +163,10 @@ def best_of_rates(
     layer: Cell,
     classes: int,
     measure: Measure,
-    task: Task,
+    task: MakeBatch,
     sizes: Sizes,
     devices: int,
-    test: Task | None = None,
+    test: MakeBatch | None = None,
 ) -> np.ndarray:
     """Held-out losses `[N]` at the rate of `ADAM_RATES` whose median over the seeds is least."""
     optimizer = OptimizerConfig("adam", 1.0, clip="global_norm")

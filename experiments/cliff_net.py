@@ -9,9 +9,9 @@ from flax import linen as nn
 
 from analysis import loss_surface
 from data import split_key
-from data.task_batches import Task
+from data.task_batches import MakeBatch
+from experiments.objective import Evaluation, classification
 from experiments.problem import threefry
-from experiments.training import Evaluation, classification
 from models.cell import Array, Params
 from train import mean
 
@@ -21,7 +21,7 @@ class NetLoss:
     """The loss of a net on one batch of a task, the same each time; equal ones are compiled once."""
 
     model: nn.Module
-    task: Task
+    task: MakeBatch
     seed: int
     batch_size: int
 

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from data import adding, temporal_order
-from data.task_batches import Task
+from data.task_batches import MakeBatch
 from experiments.cells import parse_cell
 from experiments.clipping_shown import QUESTIONS, WAYS, ProblemName, draw, format_table, results, told
 from experiments.network import NetworkConfig
@@ -102,7 +102,7 @@ class Config:
         """The expression of the cell that meets a problem."""
         return self.order_cell if problem == "temporal_order" else self.adding_cell
 
-    def task(self, problem: ProblemName) -> Task:
+    def task(self, problem: ProblemName) -> MakeBatch:
         """The task that its sequences come from."""
         if problem == "temporal_order":
             return partial(temporal_order, length=self.order_length)
@@ -136,7 +136,7 @@ def main(config: Config, run: Run) -> str:
 
 
 def train(
-    config: Config, problem: ProblemName, clip: Clip, task: Task, devices: int
+    config: Config, problem: ProblemName, clip: Clip, task: MakeBatch, devices: int
 ) -> dict[str, np.ndarray]:
     """One way of clipping at all R rates with all N seeds: `held_out [R, N]` (infinite for a net that wasn't finite
     to the end), `clipped [R, N]` the share of its steps, `steps [R, N]`, and `loss`, `norm [R, N, steps]`."""

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from data import adding_baseline
+from experiments.objective import Measure, classification, regression
 from experiments.run_files import read_arrays, read_run
-from experiments.training import Measure, classification, regression
 from train.optimizer import Clip
 
 ProblemName = Literal["temporal_order", "adding"]

@@ -4,13 +4,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from data import DIGITS_CLASSES, Batch, digits, evaluation_batches, train_batches
+import numpy as np
+
+from data import DIGITS_CLASSES, ArrayExamples, Batch, digits, evaluation_batches, train_batches
 from data.batch import Batches
-from experiments.problem import Data, Problem, draw_curve, solve
+from experiments.objective import classification
+from experiments.problem import Problem
 from experiments.processes import mine
 from experiments.run import Run
 from experiments.run_files import read_run
-from experiments.training import Flat, TrainingConfig, classification
+from experiments.task import METRICS, Data, draw_task, run_task
+from experiments.training import Flat, TrainingConfig
 from train import LoopConfig
 
 
@@ -23,14 +27,18 @@ class Config(TrainingConfig):
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=100))
 
 
-def problem(permuted: bool) -> Problem:
-    """Digits, the pixels in order or permuted."""
+def problem(permuted: bool, gain: float = 1.0) -> Problem:
+    """Digits, the pixels in order or permuted, times a gain."""
+
+    def images(split: str) -> ArrayExamples:
+        examples = digits(split, permuted=permuted)
+        return ArrayExamples(np.float32(gain) * examples.inputs, examples.targets)
 
     def train(seed: int, batch_size: int) -> Batches:
-        return train_batches(digits("train", permuted=permuted), batch_size=batch_size, seed=seed, **mine())
+        return train_batches(images("train"), batch_size=batch_size, seed=seed, **mine())
 
     def held_out(split: str) -> list[Batch]:
-        return list(evaluation_batches(digits(split, permuted=permuted), batch_size=270))
+        return list(evaluation_batches(images(split), batch_size=270))
 
     return Problem(
         title=f"digits, pixels {'permuted' if permuted else 'in order'}",
@@ -44,10 +52,13 @@ def problem(permuted: bool) -> Problem:
 
 
 def main(config: Config, run: Run) -> str:
-    """Trains, tests and draws; returns what there is to say."""
-    return solve(run, config, problem(config.permuted))
+    """Trains, tests and draws; returns the report."""
+    asked = problem(config.permuted)
+    return run_task(
+        run, asked.task(asked.model(config.network, config.layer())), config, label=config.label()
+    )
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
-    return draw_curve(folder, problem(read_run(folder)["config"]["permuted"]))
+    """Draws the figure of a finished run, from its arrays."""
+    return draw_task(folder, METRICS, problem(read_run(folder)["config"]["permuted"]).metric)

@@ -21,11 +21,12 @@ from experiments.network import check_cells
 from experiments.options import folder_name
 from experiments.run import Run
 from experiments.run_files import read_arrays
+from experiments.task import training_record
 from experiments.text import remember_text, save_tokenizer
 from experiments.text_batches import split_losses
 from experiments.text_model import train_text_model
 from experiments.text_report import BATCH, measures, sampled_text
-from experiments.training import CELL_HELP, Flat, training_record
+from experiments.training import CELL_HELP, Flat
 from models import FixedWindow
 from models.cell import at_least
 from models.ngram import smoothed

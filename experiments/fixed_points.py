@@ -17,11 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from data import Batch, flip_flop
+from experiments.objective import Evaluation
 from experiments.points import counts, measure, patterns
 from experiments.problem import Problem, from_task
 from experiments.run import Run
 from experiments.run_files import read_arrays, read_run
-from experiments.training import Evaluation, Flat, TrainingConfig, train_model, training_record
+from experiments.task import train_task, training_record
+from experiments.training import Flat, TrainingConfig
 from models import Cell, SequenceTagger
 from models.cell import Array, at_least
 from models.state import ravel_coordinates, ravel_state
@@ -123,16 +125,7 @@ def main(config: Config, run: Run) -> str:
     layer, held_out = config.layer(), asked.data.test()
     model = asked.model(config.network, layer)
     assert isinstance(model, SequenceTagger)
-    params = train_model(
-        run.folder,
-        run=run,
-        model=model,
-        measure=asked.measure,
-        config=config,
-        batches=asked.data.train(config.seed, config.batch_size),
-        validation=asked.data.validation(),
-        label=config.network.describe(config.cell),
-    )
+    params = train_task(run, asked.task(model), config, label=config.label()).after
     test = evaluate(Evaluation(model, asked.measure), params, held_out)
     arrays = measure(
         layer, model, params, held_out[0], seed=config.seed, starts=config.starts, noise=config.noise

@@ -16,8 +16,8 @@ from flax import linen as nn
 from analysis import gradient_by_lag, lyapunov_spectrum
 from data import Batch
 from experiments.network import NetworkConfig
+from experiments.objective import Loss, Measure
 from experiments.problem import Problem
-from experiments.training import Loss, Measure
 from models import Cell
 from models.cell import Array, Output, Params, State
 from train import SumCount

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,20 +30,15 @@ from experiments.flossing_shown import VARIANTS, draw
 from experiments.long_memory import GOALS, Goal, Outcome, outcome_of, told
 from experiments.lyapunov_config import state_size
 from experiments.network import NetworkConfig
+from experiments.objective import Loss
 from experiments.options import check_seed, folder_name
-from experiments.problem import METRICS, Problem
+from experiments.problem import Problem
 from experiments.run import Run
-from experiments.training import (
-    CELL_HELP,
-    Flat,
-    Loss,
-    initial_params,
-    train_model,
-    training_record,
-)
+from experiments.task import METRICS, Task, TrainingOptions, initial_params, train_task, training_record
+from experiments.training import CELL_HELP, Flat
 from models import Cell
 from models.cell import Params, at_least
-from train import LoopConfig, OptimizerConfig
+from train import LoopConfig, LossFn, OptimizerConfig
 
 TaskName = Literal["copy_memory", "delayed_recall", "adding"]
 PINNED = ("loop.eval_every",)  # a task is solved where it is evaluated
@@ -172,15 +167,6 @@ def goal_of(config: Config, task: TaskName) -> Goal:
     return GOALS["adding"] if task == "adding" else dataclasses.replace(GOALS["copy_memory"], bound=0.9)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """The part of a config that `train_model` reads."""
-
-    seed: int
-    loop: LoopConfig
-    optimizer: OptimizerConfig
-
-
 def main(config: Config, run: Run) -> str:
     """Flosses and trains net by net, measures those of the first seed, tabulates and draws; returns the table."""
     outcomes: dict[TaskName, dict[str, list[Outcome]]] = {}
@@ -220,39 +206,49 @@ def train_nets(
     config: Config, run: Run, task: TaskName, problem: Problem, seed: int
 ) -> Iterator[tuple[str, Params, Params, Path]]:
     """The three nets of a task and seed, one by one: name, parameters before and after training, folder."""
-    layer, validation = config.layer(), problem.data.validation()
+    layer = config.layer()
     model = problem.model(NetworkConfig(), layer)
     home, goal, loss = (
         run.folder / "nets" / task / str(seed),
         goal_of(config, task),
         Loss(model, problem.measure),
     )
-    train = partial(train_model, run=run, model=model, measure=problem.measure, validation=validation)
-    fresh = initial_params(model, seed, validation[0])
-    flossed = train(
-        home / "flossing",
-        config=Stage(
-            seed,
-            dataclasses.replace(config.loop, steps=config.floss_steps),
-            OptimizerConfig(learning_rate=config.floss.learning_rate),
-        ),
-        batches=problem.data.train(seed, config.batch_size),
-        label=f"{task}, flossing, seed {seed}",
-        begin=fresh,
-        loss=Flossing(layer, config.k(task), config.floss),
+    plain = problem.task(model)
+    fresh = initial_params(plain, seed, problem.data.validation()[0])
+
+    def with_loss(loss: LossFn, begin: Params, **more: Any) -> Task:
+        return dataclasses.replace(
+            plain,
+            objective=dataclasses.replace(plain.objective, loss=loss),
+            initial=lambda seed: begin,
+            **more,
+        )
+
+    first = TrainingOptions(
+        seed,
+        config.batch_size,
+        dataclasses.replace(config.loop, steps=config.floss_steps),
+        OptimizerConfig(learning_rate=config.floss.learning_rate),
     )
+    flossed = train_task(
+        run,
+        with_loss(Flossing(layer, config.k(task), config.floss), fresh),
+        first,
+        label=f"{task}, flossing, seed {seed}",
+        folder=home / "flossing",
+    ).after
+    options = TrainingOptions(seed, config.batch_size, config.loop, config.optimizer)
     for name in VARIANTS:
         begin = fresh if name == VARIANTS[0] else flossed
         folder = home / folder_name(name)
-        trained = train(
-            folder,
-            config=Stage(seed, config.loop, config.optimizer),
-            batches=problem.data.train(seed, config.batch_size),
+        own = Flossing(layer, config.k(task), config.floss, loss) if name == VARIANTS[2] else loss
+        trained = train_task(
+            run,
+            with_loss(own, begin, until=goal.reached),
+            options,
             label=f"{task}, {name}, seed {seed}",
-            until=goal.reached,
-            begin=begin,
-            loss=Flossing(layer, config.k(task), config.floss, loss) if name == VARIANTS[2] else loss,
-        )
+            folder=folder,
+        ).after
         yield name, begin, trained, folder
 
 
@@ -266,16 +262,16 @@ def format_table(
     lines: list[str] = []
     for task, variants in outcomes.items():
         goal, k = goal_of(config, task), config.k(task)
-        quantity, digits = METRICS[goal.metric]
+        metric = METRICS[goal.metric]
         side = "above" if goal.high else "below"
         lines += [
             f"{config.problem(task).title}, {label(config.cell)}, {config.hidden_size} units: steps until "
-            f"{quantity} {side} {goal.bound:g}; in brackets the best of {config.loop.steps}",
+            f"{metric.label} {side} {goal.bound:g}; in brackets the best of {config.loop.steps}",
             f"{'net':<28}" + "".join(f"{seed:>11}" for seed in seeds)
             + f"{'λ₁':>16}{f'λ_{k}':>16}{'half-life':>20}",
         ]  # fmt: skip
         for name, found in variants.items():
-            steps = [str(o.steps) if o.solved else f"({o.best:{digits}})" for o in found]
+            steps = [str(o.steps) if o.solved else f"({o.best:{metric.format}})" for o in found]
             pairs = {
                 key: tuple(measured[f"{task}|{name}|{moment}|{key}"] for moment in ("before", "after"))
                 for key in ("exponents", "gradient_norms")

@@ -23,23 +23,18 @@ from analysis import (
     product_spectrum,
     step_jacobians,
 )
-from data import DIGITS_CLASSES, ArrayExamples, digits, evaluation_batches, train_batches
+from data import DIGITS_CLASSES
+from experiments import digits
 from experiments.cells import label
 from experiments.gradients_table import format_table, summary
 from experiments.jacobian_spectra_measured import rest_theory
 from experiments.network import NetworkConfig, check_cells
+from experiments.objective import Evaluation, classification
 from experiments.options import check_seed, folder_name
 from experiments.run import Run
 from experiments.run_files import read_arrays, read_run
-from experiments.training import (
-    CELL_HELP,
-    Evaluation,
-    Flat,
-    classification,
-    initial_params,
-    train_model,
-    training_record,
-)
+from experiments.task import train_task, training_record
+from experiments.training import CELL_HELP, Flat
 from models import Cell, SequenceClassifier
 from models.cell import Array, Output, Params, State, at_least
 from train import LoopConfig, OptimizerConfig, cross_entropy, evaluate
@@ -97,9 +92,8 @@ class Config:
 
 def main(config: Config, run: Run) -> str:
     """Trains and measures cell by cell, draws, returns the table."""
-    source = images_of("train", config)
-    validation = list(evaluation_batches(images_of("validation", config), batch_size=270))
-    test = list(evaluation_batches(images_of("test", config), batch_size=270))
+    problem = digits.problem(config.permuted, config.input_gain)
+    test = problem.data.test()
     images, labels = test[0].inputs[:, : config.images], test[0].targets[: config.images]
 
     measured: dict[str, dict[str, dict[str, np.ndarray]]] = {}
@@ -111,17 +105,7 @@ def main(config: Config, run: Run) -> str:
         cell = config.network.build(expression, config.hidden_size)
         model = config.network.classifier(cell, DIGITS_CLASSES)
         folder = run.folder / "cells" / folder_name(name)
-        fresh = initial_params(model, config.seed, validation[0])
-        trained = train_model(
-            folder,
-            run=run,
-            model=model,
-            measure=classification,
-            config=config,
-            batches=train_batches(source, batch_size=config.batch_size, seed=config.seed),
-            validation=validation,
-            label=name,
-        )
+        fresh, trained = train_task(run, problem.task(model), config, label=name, folder=folder)
         exponent = rest_theory(cell, fresh["params"]["recurrent"]["cell"])
         rest |= {} if exponent is None else {name: exponent}
         accuracies[name] = evaluate(Evaluation(model, classification), trained, test)["accuracy"]
@@ -145,12 +129,6 @@ def main(config: Config, run: Run) -> str:
         {"test_accuracy": accuracies, "rows": {f"{r['cell']}, {r['moment']} training": r for r in rows}}
     )
     return table
-
-
-def images_of(split: str, config: Config) -> ArrayExamples:
-    """The digits of a split, times the input gain."""
-    examples = digits(split, permuted=config.permuted)
-    return ArrayExamples(np.float32(config.input_gain) * examples.inputs, examples.targets)
 
 
 def measure(

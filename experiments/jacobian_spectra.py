@@ -32,12 +32,12 @@ from experiments.jacobian_spectra_measured import (
 )
 from experiments.nets import CELLS_HELP, NetsConfig, held_out_inputs, stored_config
 from experiments.network import check_cells
+from experiments.objective import Evaluation
 from experiments.options import folder_name
 from experiments.pieces import piece
-from experiments.problem import METRICS
 from experiments.run import Run
 from experiments.run_files import read_arrays
-from experiments.training import Evaluation, initial_params, train_model
+from experiments.task import METRICS, train_task
 from models.cell import at_least
 from train import evaluate
 
@@ -142,16 +142,9 @@ def train_and_measure(config: Config, run: Run, expression: str) -> dict[str, An
     problem, cell = config.problem(), config.cell(expression)
     model, validation = config.model(expression, problem), problem.data.validation()
     along = jnp.asarray(held_out_inputs(problem, config.trajectories))
-    fresh = initial_params(model, config.seed, validation[0])
-    trained = train_model(
-        run.folder / "cells" / folder_name(label(expression)),
-        run=run,
-        model=model,
-        measure=problem.measure,
-        config=config,
-        batches=problem.data.train(config.seed, config.batch_size),
-        validation=validation,
-        label=label(expression),
+    name = label(expression)
+    fresh, trained = train_task(
+        run, problem.task(model), config, label=name, folder=run.folder / "cells" / folder_name(name)
     )
     arrays: dict[str, Any] = {"lags": measured_lags(len(along))}
     for moment, params in zip(MOMENTS, (fresh, trained), strict=True):
@@ -194,7 +187,7 @@ def format_table(config: Config, folder: Path) -> str:
     """A row for each net before and after training."""
     rows = rows_of(config, folder)
     width, lag = max(len(name) for name, _, _ in rows), rows[0][2]["lag"]
-    quantity = METRICS[config.problem().metric][0]
+    quantity = METRICS[config.problem().metric].label
     lines = [
         f"{'cell':<{width}}  {'training':<9}{'rms rate':>9}{'theory':>9}{'largest σ':>12}{'median σ':>12}"
         f"{'cond. 1':>11}{f'cond. {lag}':>11}{'mat.-free':>11}  {quantity}"

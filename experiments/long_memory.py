@@ -21,10 +21,11 @@ from experiments import adding, copy_memory
 from experiments.cells import label
 from experiments.network import NetworkConfig, check_cells
 from experiments.options import check_seed, folder_name
-from experiments.problem import METRICS, Problem
+from experiments.problem import Problem
 from experiments.run import Run
 from experiments.run_files import read_arrays, read_json, read_run, write_json
-from experiments.training import CELL_HELP, Flat, train_model, training_record
+from experiments.task import METRICS, train_task, training_record
+from experiments.training import CELL_HELP, Flat
 from models.cell import at_least
 from train import LoopConfig, NonFinite, OptimizerConfig
 
@@ -155,17 +156,8 @@ def train_one(config: Config, run: Run, task: TaskName, cell: str, length: int) 
     layer = config.network.build(at_length(cell, length), config.hidden_size)
     met: NonFinite | None = None
     try:
-        train_model(
-            folder,
-            run=run,
-            model=problem.model(config.network, layer),
-            measure=problem.measure,
-            config=config,
-            batches=problem.data.train(config.seed, config.batch_size),
-            validation=problem.data.validation(),
-            label=f"{task}, {label(cell)}, T = {length}",
-            until=goal.reached,
-        )
+        asked = problem.task(problem.model(config.network, layer), until=goal.reached)
+        train_task(run, asked, config, label=f"{task}, {label(cell)}, T = {length}", folder=folder)
     except NonFinite as error:  # one net's end is not that of the comparison
         met = error
         print(met.met, flush=True)
@@ -195,10 +187,10 @@ def told(goal: Goal, outcome: Outcome) -> str:
     """`solved in 350 steps`, or how near it came."""
     if outcome.solved:
         return f"solved in {outcome.steps} steps"
-    quantity, digits = METRICS[goal.metric]
+    metric = METRICS[goal.metric]
     if outcome.diverged:
-        return f"not finite after {outcome.steps} steps; best {quantity} {outcome.best:{digits}}"
-    return f"not solved in {outcome.steps} steps; best {quantity} {outcome.best:{digits}}"
+        return f"not finite after {outcome.steps} steps; best {metric.label} {outcome.best:{metric.format}}"
+    return f"not solved in {outcome.steps} steps; best {metric.label} {outcome.best:{metric.format}}"
 
 
 def as_arrays(outcomes: Mapping[TaskName, Mapping[str, Mapping[int, Outcome]]]) -> dict[str, np.ndarray]:
@@ -220,10 +212,11 @@ def format_table(config: Config, outcomes: Mapping[TaskName, Mapping[str, Mappin
     lines: list[str] = []
     for task, cells in outcomes.items():
         goal = GOALS[task]
-        quantity, digits = METRICS[goal.metric]
+        metric = METRICS[goal.metric]
         shown = "above" if goal.high else "below"
         lines += [
-            f"{task}: steps until {quantity} {shown} {goal.bound:g}; in brackets the best of {config.loop.steps}"
+            f"{task}: steps until {metric.label} {shown} {goal.bound:g}; in brackets the best of "
+            f"{config.loop.steps}"
         ]
         lines += ["".join([f"{'cell':<{width}}", *(f"{f'T = {length}':>12}" for length in lengths)])]
         for cell, found in cells.items():
@@ -231,7 +224,7 @@ def format_table(config: Config, outcomes: Mapping[TaskName, Mapping[str, Mappin
                 "not tried" if outcome is None
                 else str(outcome.steps) if outcome.solved
                 else "diverged" if outcome.diverged
-                else f"({outcome.best:{digits}})"
+                else f"({outcome.best:{metric.format}})"
                 for outcome in map(found.get, lengths)
             ]  # fmt: skip
             lines += ["".join([f"{cell:<{width}}", *(f"{entry:>12}" for entry in entries)])]

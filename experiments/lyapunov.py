@@ -30,10 +30,11 @@ from experiments.lyapunov_shown import (
     trained_name,
     under,
 )
+from experiments.objective import Evaluation
 from experiments.options import folder_name
 from experiments.pieces import has_piece, piece
 from experiments.run import Run
-from experiments.training import Evaluation, initial_params, train_model
+from experiments.task import initial_params, train_task
 from models import Cell, Elman, unroll
 from models.cell import Array, Params, State
 from train import evaluate
@@ -79,24 +80,23 @@ def train_and_measure(config: Config, run: Run, expression: str) -> None:
     problem, name = config.problem(), label(expression)
     model, cell = config.model(expression, problem), config.cell(expression)
     validation = problem.data.validation()
-    along, resumed = config.along(), run
+    along, resumed = config.along(), run.resumed
+    task = problem.task(model)
     for moment in config.moments():
         if run.resumed and has_piece(run, trained_name(expression, moment)):
             continue
         if moment:
-            params = train_model(
-                run.folder / "cells" / folder_name(name),
-                run=resumed,
-                model=model,
-                measure=problem.measure,
-                config=dataclasses.replace(config, loop=dataclasses.replace(config.loop, steps=moment)),
-                batches=problem.data.train(config.seed, config.batch_size),
-                validation=validation,
+            params = train_task(
+                run,
+                task,
+                dataclasses.replace(config, loop=dataclasses.replace(config.loop, steps=moment)),
                 label=name,
-            )
-            resumed = dataclasses.replace(run, resumed=True)  # the next moment goes on from this one
+                folder=run.folder / "cells" / folder_name(name),
+                resume=resumed,
+            ).after
+            resumed = True  # the next moment goes on from this one
         else:
-            params = initial_params(model, config.seed, validation[0])
+            params = initial_params(task, config.seed, validation[0])
         metric = evaluate(Evaluation(model, problem.measure), params, validation)[problem.metric]
         own = params["params"]["recurrent"]["cell"]
 

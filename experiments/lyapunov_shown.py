@@ -11,8 +11,8 @@ from experiments.cells import label
 from experiments.lyapunov_config import Config, state_size
 from experiments.nets import stored_config
 from experiments.options import folder_name
-from experiments.problem import METRICS
 from experiments.run_files import read_arrays
+from experiments.task import METRICS
 
 FINE = 121  # gains at which theory is drawn
 
@@ -96,7 +96,7 @@ def format_table(config: Config, folder: Path) -> str:
             ]
             lines += other_regimes(rows["other"], gain, 11)
     width = max(len(label(expression)) for expression in config.cells)
-    quantity = METRICS[config.problem().metric][0]
+    quantity = METRICS[config.problem().metric].label
     lines += ["", f"cells trained on {config.problem().title}"]
     lines += [
         f"{'cell':<{width}}{'step':>7}{'λ₁':>10}{'±':>9}{'λ₁ silent':>11}{'±':>9}{'D':>7}{'h':>8}{'−∞':>5}"
@@ -192,7 +192,7 @@ def draw(folder: Path) -> list[Path]:
             {name: (rows["step"], rows["driven|exponents"]) for name, rows in trained.items()}, "training step"
         ),
         "during_training": during_training(
-            trained, METRICS[metric][0] + ", held out", log=metric not in ("accuracy", "recalled")
+            trained, METRICS[metric].label + ", held out", log=metric not in ("accuracy", "recalled")
         ),
         "running_estimates": running_estimates({name: ending(under("driven", one)) for name, one in last.items()}),
     }  # fmt: skip

@@ -19,8 +19,8 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Bool, Float, Int
 
 from data import split_key
-from data.task_batches import Task
-from experiments.training import Evaluation, Loss, Measure
+from data.task_batches import MakeBatch
+from experiments.objective import Evaluation, Loss, Measure
 from models.cell import Array, Params
 from train import OptimizerConfig, make_clipping, make_optimizer, mean
 
@@ -38,11 +38,13 @@ class Course:
 
     model: nn.Module
     measure: Measure
-    task: Task
+    task: MakeBatch
     optimizer: OptimizerConfig
     steps: int
     batch_size: int
-    test: Task | None = None  # where held-out sequences come from: by default `task`, with a key of its own
+    test: MakeBatch | None = (
+        None  # where held-out sequences come from: by default `task`, with a key of its own
+    )
 
     def __post_init__(self) -> None:
         if self.optimizer.schedule != "constant":

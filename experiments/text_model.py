@@ -1,33 +1,26 @@
 """Training a language model: its parameters, the run of `fit`, the text that a run remembers."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data import Batch, Corpus, pairs
-from experiments.health import draw_health, explainer, health_probe
-from experiments.processes import mine, only_first_goes_on, several
+from data import Batch, BucketBatches, Corpus, StreamBatches, pairs
+from experiments.objective import Objective
+from experiments.processes import mine
 from experiments.run import Run
+from experiments.task import Data, Metric, Recurrence, Task, Trained, TrainingOptions, train_task
 from experiments.text import VOCABULARY, save_tokenizer, vocabulary_digest
 from experiments.text_batches import held_out, training_batches
 from experiments.text_config import TextModelConfig
 from experiments.text_loss import StreamLoss, TextLoss, every_token, last_token
-from experiments.training import Stopped
 from models import LanguageModel
 from models.cell import Params
 from models.language_model import uniform_like
-from train import (
-    OptimizerConfig,
-    Probe,
-    TrainState,
-    batch_mesh,
-    create_state,
-    evaluated_params,
-    fit,
-    stop_on_signals,
-)
+from train import OptimizerConfig, TrainState, create_state
 
 
 def initial(config: TextModelConfig, model: LanguageModel) -> Params:
@@ -39,44 +32,58 @@ def initial(config: TextModelConfig, model: LanguageModel) -> Params:
 
 def train_text_model(
     run: Run, config: TextModelConfig, corpus: Corpus, folder: Path | None = None
-) -> tuple[Params, Params]:
+) -> Trained:
     """Trains a fresh model, or goes on with the one in the folder, by default the run's: its parameters before and
     after.
 
     Raises Stopped where a signal asked to stop, ValueError where the text isn't the one that a run was begun with.
     """
     save_tokenizer(run.folder, corpus)
+    task = text_task(config, corpus)
+    loop, optimizer = config.resolved(training_text(config, corpus).batches_per_epoch)
+    options = TrainingOptions(config.seed, config.batch_size, loop, optimizer)
+    return train_task(run, task, options, label=config.network.describe(config.cell), folder=folder)
+
+
+def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
+    """The task of predicting each token of a text from those before it, the state being carried along."""
     model = config.model(corpus)
-    batches = training_batches(
-        corpus, config.reading, config.batch_size, config.length, config.seed, **mine()
+    loss = StreamLoss(model, config.loss_per, config.sampled_inputs)
+
+    def held(split: str) -> list[Any]:
+        return list(held_out(corpus, split, config.reading, config.eval_rows, config.length))
+
+    return Task(
+        title="language model",
+        model=model,
+        data=Data(
+            train=lambda seed, rows: training_text(config, corpus, rows, seed),
+            validation=partial(held, "valid"),
+            test=partial(held, [split for split in corpus.splits if split != "train"][-1]),
+        ),
+        objective=Objective(
+            loss, TextLoss(model), first_carry=lambda params: loss.first_carry(params, config.batch_size)
+        ),
+        metrics={"cross_entropy": Metric("cross entropy (nats a token)")},
+        select="cross_entropy",
+        initial=lambda seed: initial(config, model),
+        recurrent=Recurrence(
+            model.cell,
+            every_token,
+            "predictions",
+            probed=last_token,
+            batch=partial(probed_text, config, corpus),
+        ),
+        about={VOCABULARY: vocabulary_digest(corpus.tokenizer)},
     )
-    loop, optimizer = config.resolved(batches.batches_per_epoch)
-    loss, params = StreamLoss(model, config.loss_per, config.sampled_inputs), initial(config, model)
-    with stop_on_signals() as stop:
-        result = fit(
-            first_state(config, model, params, optimizer),
-            loss_fn=loss,
-            eval_fn=TextLoss(model),
-            mesh=batch_mesh(sharing(config.batch_size // several(), run.devices), processes="all"),
-            optimizer=optimizer,
-            batches=batches,
-            validation=held_out(corpus, "valid", config.reading, config.eval_rows, config.length),
-            config=loop,
-            folder=run.folder if folder is None else folder,
-            resume=run.resumed,
-            stop=stop,
-            about={**run.about, VOCABULARY: vocabulary_digest(corpus.tokenizer)},
-            label=config.network.describe(config.cell),
-            probe=text_probe(config, model, corpus),
-            explain=explainer(model.cell, model, every_token, "predictions"),
-        )
-    if loop.health.every:
-        draw_health(run.folder)
-    if stop.requested:
-        raise Stopped(run.folder, result.step, stop.signal)
-    only_first_goes_on()
-    # On one device: what is measured of them next would else be computed on each.
-    return params, jax.device_put(evaluated_params(result.state), jax.local_devices()[0])
+
+
+def training_text(
+    config: TextModelConfig, corpus: Corpus, rows: int | None = None, seed: int | None = None
+) -> StreamBatches | BucketBatches:
+    """The training text as batches, or those of this process; rows and seed by default those of the config."""
+    rows, seed = rows or config.batch_size, config.seed if seed is None else seed
+    return training_batches(corpus, config.reading, rows, config.length, seed, **mine())
 
 
 def first_state(
@@ -87,24 +94,11 @@ def first_state(
     return create_state(params, optimizer, jax.random.key(config.seed), carry)
 
 
-def text_probe(config: TextModelConfig, model: LanguageModel, corpus: Corpus) -> Probe | None:
-    """Builds what measures the net's health, where that is asked for: on `length` tokens from so many places of the
-    validation text, always the same, from states of zero."""
-    health = config.loop.health
-    if not health.every:
-        return None
+def probed_text(config: TextModelConfig, corpus: Corpus) -> Batch:
+    """The text on which health is measured: `length` tokens from so many places of the validation text, always the
+    same, from states of zero."""
     seen, following = pairs(corpus.split("valid"), corpus.tokenizer.vocabulary.end_id)
     length = min(config.length, len(seen))
-    starts = np.linspace(0, len(seen) - length, health.examples).round().astype(int)
+    starts = np.linspace(0, len(seen) - length, config.loop.health.examples).round().astype(int)
     places = starts[None] + np.arange(length)[:, None]
-    batch = Batch(seen[places], following[places], np.ones(places.shape, bool))
-    return health_probe(model.cell, model, last_token, batch, health, "predictions")
-
-
-def sharing(rows: int, devices: int) -> int:
-    """Returns the number of devices that share a batch: as many as its rows divide over, for a carried state has no
-    room for rows that are none. Where that isn't all, says so."""
-    chosen = max(count for count in range(1, devices + 1) if rows % count == 0)
-    if chosen < devices:
-        print(f"{rows} rows are shared by {chosen} of {devices} devices, over which they divide", flush=True)
-    return chosen
+    return Batch(seen[places], following[places], np.ones(places.shape, bool))

@@ -12,6 +12,7 @@ from data import Corpus, Tokenizer, pairs
 from experiments.network import NetworkConfig
 from experiments.run import Run
 from experiments.run_files import read_arrays, read_run
+from experiments.task import training_record
 from experiments.text import bits_per_character
 from experiments.text_batches import split_losses
 from experiments.text_config import TextModelConfig
@@ -21,7 +22,6 @@ from experiments.text_measures import (
     losses_from_zero,
     text_gradients,
 )
-from experiments.training import training_record
 from models import LanguageModel, Sampling, generate
 from models.cell import Params
 from models.ngram import perplexity, smoothed

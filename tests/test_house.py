@@ -151,8 +151,11 @@ QUESTIONS = {"What", "Where", "Whether", "How", "Which", "Who", "When", "Why"}
 
 def questions(path: Path) -> list[str]:
     """Lists the docstrings that begin like a question in place of a verb or a noun."""
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef
-    texts = (ast.get_docstring(n) or "" for n in ast.walk(syntax(path)) if isinstance(n, documented))
+    texts = (
+        ast.get_docstring(node) or ""
+        for node in ast.walk(syntax(path))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    )
     return [
         text.split("\n")[0] for text in texts if text.split(maxsplit=1)[:1] and text.split()[0] in QUESTIONS
     ]

@@ -24,5 +24,5 @@ def scores(records: Iterable[Mapping[str, Any]], names: Iterable[str], judge: Ju
     names = list(names)
     if judge is None and len(names) != 1:
         raise ValueError(f"validation_plateau can't tell which of {', '.join(names)} to watch: give a judge")
-    found = [judged({name: record[name] for name in names}, judge) for record in records]
+    found = [judged({name: record[name] for name in names if name in record}, judge) for record in records]
     return [math.inf if score is None else score for score in found]

@@ -35,6 +35,9 @@ from train.tracking import Tracker
 Hook = Callable[[int, TrainState], Mapping[str, SupportsFloat]]
 """`(step, state) -> figures` to log beside the step's own; the state must not be kept (it is donated next)."""
 
+Score = Callable[[PyTree], Mapping[str, float]]
+"""`parameters -> metrics` that are computed on the host, from decoded outputs."""
+
 Until = Callable[[Mapping[str, float]], bool]
 """`means of an evaluation -> whether to end there`; of nothing else, so that a resumed run ends there too."""
 
@@ -80,6 +83,8 @@ def fit(
     on_log: Hook | None = None,
     until: Until | None = None,
     judge: Judge | None = None,
+    score: Score | None = None,
+    score_every: int = 1,
     about: Mapping[str, Any] | None = None,
     probe: Probe | None = None,
     explain: Explain | None = None,
@@ -110,6 +115,9 @@ def fit(
         resume: go on from the newest checkpoint in the folder, or begin if there is none.
         on_log: called at every logged step for further figures.
         until: asked after every evaluation; where it says yes, training is finished.
+        score: further metrics of the validation data, computed on the host, where outputs must be decoded; every
+            process calls it, with equal parameters.
+        score_every: at every so many-th evaluation, and the last.
         judge: how good an evaluation is; by default its figure, where it has but one. Of the states saved right
             after an evaluation the best stays, whatever its age. The schedule "validation_plateau" watches it.
         about: by option what made this run, as JSON holds it; saved with it, and a checkpoint that was made with
@@ -151,7 +159,7 @@ def fit(
     evaluation: dict[str, float] = extras["evaluation"]
     best: list[Any] = extras["best"]
     watch: Watch | None = None  # what validation_plateau has seen; read from the log where it isn't known
-    evaluated, score = -1, None  # where the last evaluation was made here, and how good it was
+    evaluated, cost = -1, None  # where the last evaluation was made here, and how good it was
     feed = Feed(batches)
     began = time.monotonic() - extras["seconds"]
     if not leads(mesh):  # its folder is its own affair, and progress is shown once
@@ -170,15 +178,17 @@ def fit(
         tracker.flush()
         tally = dict(vars(reports.tally))  # it goes on counting while this is written
         kept = {"seconds": seconds(), "evaluation": evaluation, "best": best, "tally": tally}
-        checkpoints.save(step, state, feed.position, kept, score if evaluated == step else None)
+        checkpoints.save(step, state, feed.position, kept, cost if evaluated == step else None)
         return step
 
     def evaluate_now(eval_fn: EvalFn) -> None:
-        nonlocal evaluation, evaluated, score, best
+        nonlocal evaluation, evaluated, cost, best
         evaluation = evaluate(eval_fn, evaluated_params(state), validation, mesh=mesh)
-        evaluated, score = step, judged(evaluation, judge)
-        if score is not None and (not best or score < best[1]):
-            best = [step, score]
+        if score is not None and (step % (config.eval_every * score_every) == 0 or step == config.steps):
+            evaluation |= score(evaluated_params(own_view(state, mesh)))
+        evaluated, cost = step, judged(evaluation, judge)
+        if cost is not None and (not best or cost < best[1]):
+            best = [step, cost]
         tracker.log(step, "validation", evaluation | {"seconds": seconds()})
 
     def end_of_chunk() -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from experiments.cells import parse_cell
-from experiments.training import cell_of, over_devices
+from experiments.objective import cell_of, over_devices
 from models import BatchNormLSTM, Elman, SequenceClassifier
 from tests.experiments.command import command, saved_state, untimed
 from train import BATCH_AXIS

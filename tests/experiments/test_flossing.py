@@ -18,8 +18,8 @@ from experiments.delayed_recall import recall_error
 from experiments.floss import Floss, Flossing, few, flossing_loss, last_gradients
 from experiments.flossing import VARIANTS, Config, goal_of
 from experiments.network import NetworkConfig
+from experiments.objective import Loss
 from experiments.problem import Problem
-from experiments.training import Loss
 from models import Elman, SequenceTagger, unroll
 from tests.data.test_tasks import KEY
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed

@@ -13,7 +13,7 @@ import pytest
 
 from data import Batch, TaskBatches
 from experiments.inside import Inside, longest
-from experiments.training import classification, tagging
+from experiments.objective import classification, tagging
 from models import GRU, SequenceClassifier, SequenceTagger, unroll
 from tests.experiments.command import command, newest_checkpoint, saved_state, untimed
 from train import read_metrics

@@ -15,9 +15,9 @@ from data import TextConfig, load_corpus
 from experiments import char_lm, language_model
 from experiments.generation import from_json, trained_model
 from experiments.presets import default_config
+from experiments.task import dividing
 from experiments.text_config import TextModelConfig
 from experiments.text_measures import text_gradients
-from experiments.text_model import sharing
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
 from tests.experiments.small_text import TINY, write
 from train import LoopConfig, OptimizerConfig, Tracker, make_schedule
@@ -66,7 +66,7 @@ def test_epochs_end_a_run_unless_steps_do() -> None:
 
 
 def test_rows_are_shared_by_devices_over_which_they_divide(capsys: pytest.CaptureFixture[str]) -> None:
-    assert [sharing(20, devices) for devices in (1, 2, 3, 16, 40)] == [1, 2, 2, 10, 20]
+    assert [dividing(20, devices) for devices in (1, 2, 3, 16, 40)] == [1, 2, 2, 10, 20]
     assert "20 rows are shared by 10 of 16 devices" in capsys.readouterr().out
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from data import adding, split_key
+from experiments.objective import Loss, regression
 from experiments.problem import threefry
 from experiments.side_by_side import Course, held_out, train_side_by_side
-from experiments.training import Loss, regression
 from models import Elman, SequenceClassifier
 from train import OptimizerConfig, create_state, train_step
 

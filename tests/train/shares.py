@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from data import Batch
-from experiments.training import Averages, Evaluation, Loss, over_devices, regression
+from experiments.objective import Averages, Evaluation, Loss, over_devices, regression
 from models import GRU, BatchNormLSTM, SequenceClassifier
 from tests.train.toy import ADAM, LOOP, ToyBatches, bits, loss_fn, toy_batch, toy_state, train_toy
 from train import (
