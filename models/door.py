@@ -20,8 +20,8 @@ Form = dict[str, tuple[int, ...]]  # the shape of each leaf, by its name
 def one_sequence(
     cell: Cell, params: Params, xs: Array, state: State | None, mask: Array | None = None
 ) -> tuple[Array, State]:
-    """What a measurement of one sequence starts from: the valid steps of `xs [T, D]`, for a masked step leaves the
-    state as it was, and `state`, the cell's initial one by default.
+    """Returns the valid steps of `xs [T, D]`, for a masked step leaves the state as it was, and the state before
+    them: `state`, by default the cell's initial one.
 
     Raises ValueError where inputs, parameters, state or mask don't fit the cell, and for a mask under `jit` or
     `vmap`, where the number of its valid steps isn't known.
@@ -92,8 +92,8 @@ def check_params(cell: Cell, params: Params, xs: Array | None = None, name: str 
     found = form(params)
     if wanted is not None and found == wanted[1]:  # A Linen FrozenDict in place of a dict.
         return
-    own = fitted(cell, found)
-    if own is not None and found != own and (xs is None or wanted is not None):
+    own = fitted(cell, found) if xs is None or wanted is not None else None
+    if own is not None and found != own:
         raise ValueError(f"{name} doesn't fit {described(cell)}: {unlike(own, found)}")
 
 
@@ -130,7 +130,10 @@ def form_of_init(cell: Cell, input_size: int) -> tuple[tuple[Any, Any], Form] | 
 def fitted(cell: Cell, found: Form) -> Form | None:
     """Returns the form that `init` gives for the input size D that the parameters are for, read off an axis that
     grows with D; None where `init` isn't to be had."""
-    one, two = (form_of_init(cell, size) for size in (1, 2))
+    try:
+        one, two = (form_of_init(cell, size) for size in (1, 2))
+    except ValueError:  # It takes inputs of other sizes only.
+        return None
     if one is None or two is None:
         return None
     for name, shape in one[1].items():

@@ -135,7 +135,7 @@ FIELDS = "    alpha: float = 0.5\n"
         (
             FIELDS,
             "    alpha: list = dataclasses.field(default_factory=list)\n",
-            "hashing (are all fields hashable",
+            "whose fields are numbers, strings, functions or tuples",
         ),
         (
             "w, r = jax.random.split(key)",

@@ -66,7 +66,7 @@ def test_scores_are_on_no_axis_of_perplexities(tmp_path: Path, monkeypatch: pyte
         drawn.extend(curves)
         return perplexity_by_order(curves, split=split)
 
-    monkeypatch.setattr("experiments.ngram.perplexity_by_order", shown)
+    monkeypatch.setattr("analysis.figures_ngram.perplexity_by_order", shown)
     (tmp_path / "arrays").mkdir()
     arrays: dict[str, Any] = {"order": [1, 2], "size": [3, 4], "unseen|test": [0.0, 0.5]}
     arrays |= {f"perplexity|{name}|test": [9.0, 5.0] for name in ("mle", "stupid_backoff", "kneser_ney")}

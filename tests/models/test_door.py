@@ -1,4 +1,4 @@
-"""What doesn't fit is refused at the door, in one sentence that names the argument, what it is and what it should
+"""Refusals at the door of what doesn't fit, in one sentence that names the argument, what it is and what it should
 be; nothing of it comes out as a number."""
 
 from collections.abc import Callable
