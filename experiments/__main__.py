@@ -1,49 +1,31 @@
 """`python -m experiments NAME [--option value …]`."""
 
 import contextlib
-import dataclasses
-import difflib
 import dis
-import importlib
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+from experiments.registry import (
+    COMMANDS,
+    IN_PROCESSES,
+    NAMES,
+    module_of,
+    overview,
+    read_options,
+    unknown,
+    with_resume_value,
+)
 from experiments.surroundings import check_file_limit, prepare_surroundings
 
 # Before NumPy loads: its linear algebra on threads of its own beside XLA's is many times slower than on one.
 for pool in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(pool, "1")
 
-NAMES = (
-    "adding",
-    "copy_memory",
-    "temporal_order",
-    "digits",
-    "gradients",
-    "jacobian_spectra",
-    "lyapunov",
-    "edge_of_chaos",
-    "cliff",
-    "clipping",
-    "flossing",
-    "fixed_points",
-    "claims",
-    "long_memory",
-    "speed",
-    "ngram",
-    "language_model",
-    "char_lm",
-    "families",
-)
-# Those that train one net and then tell of it, which several processes can share.
-IN_PROCESSES = ("adding", "copy_memory", "temporal_order", "digits", "language_model", "char_lm")
-COMMANDS = ("generate", "inspect", "report", "sweep")  # what looks at runs, and what makes many
 ROOT = Path(__file__).resolve().parent.parent
 AS_PYTHON = warnings.formatwarning
 OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
@@ -83,13 +65,6 @@ def main(arguments: list[str]) -> int:
             sys.modules["experiments.holding"].release()
 
 
-def unknown(name: str, names: Sequence[str]) -> str:
-    """Says what is wrong with a name that isn't one of those."""
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names[:-1])} and {names[-1]}."
-    return f"unknown experiment {name!r}: {hint}"
-
-
 def refused(error: Exception, arguments: Sequence[str] = ()) -> int:
     """Says what the user can mend; any other error is a fault of ours, and raised again."""
     if not isinstance(error, ValueError | OSError) or (
@@ -112,34 +87,9 @@ def run(name: str, arguments: list[str]) -> int:
             f"{name} does more than train one net, and runs in one process: leave --processes out "
             f"({', '.join(IN_PROCESSES)} take it)"
         )
-    module = importlib.import_module(f"experiments.{name}")
+    module = module_of(name)
     return as_one(
         given.launch.processes, lambda: carry_out(name, module, given.config, given.launch), refused
-    )
-
-
-def read_options(name: str, arguments: list[str]) -> Any:
-    """Reads an experiment's options off the command line: its `config` and its `launch`."""
-    import tyro
-
-    from experiments.presets import default_config
-    from experiments.run import Launch
-
-    module = importlib.import_module(f"experiments.{name}")
-    flat = tyro.conf.arg(name="")
-    default = default_config(module, arguments)
-    options = dataclasses.make_dataclass(
-        "Options",
-        [
-            ("config", Annotated[module.Config, flat], dataclasses.field(default_factory=lambda: default)),
-            ("launch", Annotated[Launch, flat], dataclasses.field(default_factory=Launch)),
-        ],
-    )
-    return tyro.cli(
-        options,
-        args=with_resume_value(arguments),
-        prog=f"python -m experiments {name}",
-        description=str(module.__doc__),
     )
 
 
@@ -217,41 +167,6 @@ def report(arguments: list[str]) -> int:
 
     print(report.main(arguments))
     return 0
-
-
-def with_resume_value(arguments: list[str]) -> list[str]:
-    """`--resume` alone stands for `--resume newest`."""
-    filled = []
-    for argument, following in zip_longest(arguments, arguments[1:], fillvalue="--"):
-        filled.append(argument)
-        if argument == "--resume" and following.startswith("-"):
-            filled.append("newest")
-    return filled
-
-
-def overview() -> str:
-    """All experiments with a line each."""
-    lines = ["usage: python -m experiments NAME [--option value …]", ""]
-    for name in NAMES:
-        lines.append(f"  {name:<18}{first_line(name)}")
-    lines.append(f"  {'generate RUN':<18}text from a trained language model, with --prompt, --temperature, …")
-    lines.append(f"  {'inspect RUN':<18}a run's config and last metrics; draws its figures anew.")
-    lines.append(f"  {'sweep NAME …':<18}an experiment for every combination of options, over several seeds.")
-    lines.append(f"  {'report RUN …':<18}one HTML page of a run, or of several compared.")
-    lines += [
-        "",
-        "python -m experiments NAME --help shows an experiment's options.",
-        "",
-        "Compiled programs are kept in ~/.cache/unroll/compiled (or $XDG_CACHE_HOME), 512 MB at most, so that",
-        "later runs start at once; JAX_ENABLE_COMPILATION_CACHE=0 in the environment turns this off.",
-    ]
-    return "\n".join(lines)
-
-
-def first_line(name: str) -> str:
-    """The first line of an experiment's docstring, without importing it: a list must not wait for JAX."""
-    with (Path(__file__).parent / f"{name}.py").open(encoding="utf-8") as file:
-        return file.readline().strip().strip('"')
 
 
 def raised_by_us(error: BaseException) -> bool:

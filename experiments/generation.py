@@ -1,7 +1,6 @@
 """Text from a trained language model, token by token: `python -m experiments generate RUN --prompt "…"`."""
 
 import dataclasses
-import importlib
 import itertools
 import typing
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import tyro
 from data import Tokenizer, load_tokenizer
 from experiments.cell_files import check_trusted
 from experiments.options import check_seed
+from experiments.registry import module_of
 from experiments.run import about_of
 from experiments.run_files import read_run
 from experiments.text import VOCABULARY, encoded_prompt, vocabulary_digest
@@ -95,7 +95,7 @@ def trained_model(
         raise ValueError(
             f"{folder} is a run of {name}, which makes no text: name one of {' or '.join(LANGUAGE_MODELS)}"
         )
-    kind: Any = importlib.import_module(f"experiments.{name}").Config
+    kind: Any = module_of(name).Config
     config: TextModelConfig = from_json(kind, described["config"])
     if not trust:
         check_trusted(folder, described)

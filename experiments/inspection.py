@@ -1,10 +1,10 @@
 """A summary of a run's folder."""
 
-import importlib
 from pathlib import Path
 
 from experiments.health import draw_health, incident_sentence
 from experiments.options import flat, option_name, shown, told
+from experiments.registry import module_of
 from experiments.run_files import TABLE, environments, read_json, read_results, read_run
 from train import INCIDENTS_FILE, read_metrics
 
@@ -44,5 +44,5 @@ def inspect_run(folder: Path) -> str:
         if table.exists()
         else [f"  {name:<36}{told(value)}" for name, value in results.items()]
     )
-    drawn = importlib.import_module(f"experiments.{described['experiment']}").draw(folder) + health
+    drawn = module_of(described["experiment"]).draw(folder) + health
     return "\n".join([*lines, "", "drawn from the run's arrays:", *(f"  {path}" for path in drawn)])

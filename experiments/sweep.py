@@ -6,7 +6,6 @@ What isn't an option of the sweep goes to every run. Each is a run like any othe
 """
 
 import contextlib
-import importlib
 import shutil
 import sys
 import time
@@ -24,6 +23,7 @@ import tyro
 from experiments.environment import cores, environment
 from experiments.holding import hold
 from experiments.options import digest
+from experiments.registry import NAMES, module_of, unknown
 from experiments.run import Launch, resumed_folder
 from experiments.run_files import RUNS, read_json, read_run, write_json
 from experiments.sweep_engines import ENGINES, Engine, Interrupted
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         jax.config.update("jax_platforms", "cpu")
     folder = folder_of(given, options)
     jobs = plan(given.experiment, read_grid(given.grid), given.seeds, options, folder)
-    pinned = getattr(importlib.import_module(f"experiments.{given.experiment}"), "PINNED", ())
+    pinned = getattr(module_of(given.experiment), "PINNED", ())
     check_begun(jobs, pinned)
     left = [job for job in jobs if not job.finished]
     if given.dry_run:
@@ -115,8 +115,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def read(arguments: Sequence[str]) -> tuple[Sweep, list[str]]:
     """The sweep's own options, and those of its runs."""
-    from experiments.__main__ import NAMES, unknown
-
     given, rest = tyro.cli(
         Sweep,
         args=list(arguments),

@@ -1,7 +1,6 @@
 """The plan of a sweep: a run for every combination of the grid's values and every seed."""
 
 import dataclasses
-import importlib
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.options import describe, folder_name
+from experiments.registry import module_of, read_options
 from experiments.run import check_same
 from experiments.run_files import read_run
 
@@ -97,9 +97,7 @@ def plan(
 ) -> list[Job]:
     """Every run, its options read and checked. Raises ValueError, or leaves as the run itself would, for one that
     can't be had."""
-    from experiments.__main__ import read_options
-
-    module = importlib.import_module(f"experiments.{experiment}")
+    module = module_of(experiment)
     if "seed" not in {field.name for field in dataclasses.fields(module.Config)} and seeds > 1:
         raise ValueError(f"{experiment} has no --seed to vary: leave --seeds out")
     check_options(options, grid)

@@ -16,9 +16,10 @@ import pytest
 
 from data.text_files import longest_line
 from experiments import adding, char_lm
-from experiments.__main__ import NAMES, read_options, refused
+from experiments.__main__ import refused
 from experiments.options import describe, flat, option_name
 from experiments.presets import default_config
+from experiments.registry import COMMANDS, NAMES, read_options
 from experiments.run import Launch
 from experiments.run_files import read_run
 from tests.experiments.command import command, unboxed
@@ -59,8 +60,8 @@ def test_list_names_all_and_waits_for_no_jax() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for name in (*NAMES, "inspect RUN", "report RUN …"):
-        assert re.search(rf"^  {name} +\S.*\.$", done.stdout, re.MULTILINE), name
+    for name in (*NAMES, *COMMANDS):
+        assert re.search(rf"^  {name} +\S.*(\n {{20}}.*)*\.$", done.stdout, re.MULTILINE), name
     assert done.stdout.splitlines()[-1] == "False"
 
 

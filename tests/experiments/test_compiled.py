@@ -196,7 +196,7 @@ def test_later_runs_and_the_runs_of_a_sweep_compile_nothing(tmp_path: Path) -> N
 
 LOOK = """
 import sys
-from experiments.__main__ import COMMANDS, NAMES, read_options
+from experiments.registry import COMMANDS, NAMES, read_options
 for name in NAMES:
     read_options(name, [])
 import experiments.generation, experiments.inspection, experiments.report, experiments.sweep

@@ -1,0 +1,111 @@
+"""The experiments by subject and name: their modules, their lines of help, their options."""
+
+import dataclasses
+import difflib
+import importlib
+import shutil
+import textwrap
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+SUBJECTS = {
+    "memory": ("adding", "copy_memory", "temporal_order", "digits", "long_memory"),
+    "gradients": (
+        "gradients",
+        "jacobian_spectra",
+        "lyapunov",
+        "edge_of_chaos",
+        "cliff",
+        "clipping",
+        "flossing",
+        "fixed_points",
+        "claims",
+    ),
+    "language": ("ngram", "language_model", "char_lm", "families"),
+    "speed": ("speed",),
+}
+NAMES = tuple(name for names in SUBJECTS.values() for name in names)
+# Those that train one net and then tell of it, which several processes can share.
+IN_PROCESSES = ("adding", "copy_memory", "temporal_order", "digits", "language_model", "char_lm")
+COMMANDS = {
+    "generate": "text from a trained language model, with --prompt, --temperature, …",
+    "inspect": "a run's config and last metrics; draws its figures anew.",
+    "sweep": "an experiment for every combination of options, over several seeds.",
+    "report": "one HTML page of a run, or of several compared.",
+}
+ENDING = """python -m experiments NAME --help shows an experiment's options.
+
+Compiled programs are kept in ~/.cache/unroll/compiled (or $XDG_CACHE_HOME), 512 MB at most, so that
+later runs start at once; JAX_ENABLE_COMPILATION_CACHE=0 in the environment turns this off."""
+
+
+def overview() -> str:
+    """All commands with their lines, the experiments by subject, as wide as the terminal."""
+    width = min(max(shutil.get_terminal_size().columns, 60), 116)
+    groups = {subject: {name: first_line(name) for name in names} for subject, names in SUBJECTS.items()}
+    lines = ["usage: python -m experiments NAME [--option value …]", ""]
+    for title, commands in (groups | {"with runs": COMMANDS}).items():
+        entries = (
+            textwrap.fill(line, width, initial_indent=f"  {name:<18}", subsequent_indent=" " * 20)
+            for name, line in commands.items()
+        )
+        lines += [title, *entries, ""]
+    return "\n".join([*lines, ENDING])
+
+
+def first_line(name: str) -> str:
+    """The first line of an experiment's docstring, without importing it: a list must not wait for JAX."""
+    with (Path(__file__).parent / f"{name}.py").open(encoding="utf-8") as file:
+        return file.readline().strip().strip('"')
+
+
+def module_of(name: str) -> ModuleType:
+    """Imports the module of an experiment. Raises ValueError where there is none of that name."""
+    if name not in NAMES:
+        raise ValueError(unknown(name, NAMES))
+    return importlib.import_module(f"experiments.{name}")
+
+
+def unknown(name: str, names: Sequence[str]) -> str:
+    """Says what is wrong with a name that isn't one of those."""
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names[:-1])} and {names[-1]}."
+    return f"unknown experiment {name!r}: {hint}"
+
+
+def read_options(name: str, arguments: list[str]) -> Any:
+    """Reads an experiment's options off the command line: its `config` and its `launch`."""
+    import tyro
+
+    from experiments.presets import default_config
+    from experiments.run import Launch
+
+    module = module_of(name)
+    flat = tyro.conf.arg(name="")
+    default = default_config(module, arguments)
+    options = dataclasses.make_dataclass(
+        "Options",
+        [
+            ("config", Annotated[module.Config, flat], dataclasses.field(default_factory=lambda: default)),
+            ("launch", Annotated[Launch, flat], dataclasses.field(default_factory=Launch)),
+        ],
+    )
+    return tyro.cli(
+        options,
+        args=with_resume_value(arguments),
+        prog=f"python -m experiments {name}",
+        description=str(module.__doc__),
+    )
+
+
+def with_resume_value(arguments: list[str]) -> list[str]:
+    """`--resume` alone stands for `--resume newest`."""
+    filled = []
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue="--"):
+        filled.append(argument)
+        if argument == "--resume" and following.startswith("-"):
+            filled.append("newest")
+    return filled
