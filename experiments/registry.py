@@ -31,10 +31,10 @@ NAMES = tuple(name for names in SUBJECTS.values() for name in names)
 # Those that train one net and then tell of it, which several processes can share.
 IN_PROCESSES = ("adding", "copy_memory", "temporal_order", "digits", "language_model", "char_lm")
 COMMANDS = {
-    "generate": "text from a trained language model, with --prompt, --temperature, …",
-    "inspect": "a run's config and last metrics; draws its figures anew.",
-    "sweep": "an experiment for every combination of options, over several seeds.",
-    "report": "one HTML page of a run, or of several compared.",
+    "generate": "RUN: text from a trained language model, with --prompt, --temperature and more.",
+    "inspect": "RUN: its config and last metrics; draws its figures anew.",
+    "sweep": "NAME …: an experiment for every combination of options, over several seeds.",
+    "report": "RUN …: one HTML page of a run, or of several compared.",
 }
 ENDING = """python -m experiments NAME --help shows an experiment's options.
 
