@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def read_outcomes(jobs: Sequence[Job], metric: str | None) -> tuple[str, dict[Jo
         job: {k: float(v) for k, v in results.items() if isinstance(v, int | float)}
         for job, results in found.items()
     }
-    chosen = metric or next((default_metric(results) for results in numbers.values()), "")
+    chosen = metric or next((default_metric(results) for results in found.values()), "")
     for job, results in numbers.items():
         if chosen not in results:
             raise ValueError(
@@ -64,12 +65,14 @@ def read_outcomes(jobs: Sequence[Job], metric: str | None) -> tuple[str, dict[Jo
     return chosen, {job: results[chosen] for job, results in numbers.items()}
 
 
-def default_metric(results: Mapping[str, float]) -> str:
-    """Chooses what an experiment has a baseline for, else the perplexity of the last split, else its first
-    number."""
-    asked = [f"test.{key.removeprefix('baseline.')}" for key in results if key.startswith("baseline.")]
+def default_metric(results: Mapping[str, Any]) -> str:
+    """Chooses what a task reports (or, in runs made before there were tasks, has a baseline for), else the
+    perplexity of the last split, else the first number."""
+    asked = [f"test.{results.get('reported')}"]
+    asked += [f"test.{key.removeprefix('baseline.')}" for key in results if key.startswith("baseline.")]
     perplexities = [f"{split}.perplexity" for split in ("test", "valid")]
-    return next((key for key in [*asked, *perplexities, *results] if key in results), "")
+    numbers = [key for key, value in results.items() if isinstance(value, int | float)]
+    return next((key for key in [*asked, *perplexities, *numbers] if key in numbers), "")
 
 
 def medians(values: np.ndarray) -> list[float]:

@@ -303,7 +303,8 @@ def run_task(run: Run, task: Task, options: Options, *, label: str) -> str:
     report = format_report(task, label, test, examples)
     if task.score is not None:
         run.write_table(report)
-    run.finish({"test": test, "baselines": {name: dict(values) for name, values in task.baselines.items()}})
+    baselines = {name: dict(values) for name, values in task.baselines.items()}
+    run.finish({"test": test, "reported": task.reported, "baselines": baselines})
     return report
 
 

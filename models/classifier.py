@@ -45,7 +45,7 @@ class SequenceClassifier(nn.Module):
 
     def __call__(self, inputs: Array, *, mask: Array | None = None, train: bool = False) -> Array:
         """Logits `[*batch, classes]`."""
-        xs = inputs if self.vocabulary_size is None else self.embedded(inputs, mask)
+        xs = inputs if self.vocabulary_size is None else embedded_ids(self.embedding, inputs, mask)
         if self.pool == "last":
             return self.logits(
                 self.recurrent(xs, mask=mask, method=self.method, train=train, through=last_output)
@@ -53,30 +53,43 @@ class SequenceClassifier(nn.Module):
         _, ys = self.recurrent(xs, mask=mask, method=self.method, train=train)
         return self.logits(mean_valid(ys, mask))
 
-    def embedded(self, ids: Array, mask: Array | None) -> Array:
-        """The embeddings `[T, *batch, E]`; an id outside 0 … V−1 at a valid step is NaN, or refused: `embedded`."""
-        return embedded(self.embedding.embedding, ids if mask is None else jnp.where(mask, ids, 0))
-
     def logits(self, pooled: Array) -> Array:
         """Reads a pooled output `[*batch, H]` out as logits `[*batch, classes]`."""
         return self.readout(pooled)
 
 
 class SequenceTagger(nn.Module):
-    """Logits for every step: logits_t = y_t W + b with y = cell(x). Zero outputs (so only b) at masked steps.
+    """Logits for every step:
 
-    `method` is the way through time: see `unroll`."""
+        e_t = E[x_t] (or x_t itself)      y_1 … y_T = cell(e_1 … e_T)      logits_t = y_t W + b
+
+    Zero outputs (so only b) at masked steps. With a `vocabulary_size` the inputs are token ids `[T, *batch]` and
+    are embedded in `embedding_size` dimensions; without, they are `[T, *batch, D]`. `method` is the way through
+    time: see `unroll`.
+    """
 
     cell: Cell
     classes: int
+    vocabulary_size: int | None = None
+    embedding_size: int = 64
     method: Method = "auto"
 
     def setup(self) -> None:
-        at_least(1, classes=self.classes)
+        at_least(1, classes=self.classes, embedding_size=self.embedding_size)
+        if self.vocabulary_size is not None:
+            at_least(1, vocabulary_size=self.vocabulary_size)
+            self.embedding = nn.Embed(self.vocabulary_size, self.embedding_size)
         self.recurrent = Recurrent(self.cell)
         self.readout = nn.Dense(self.classes)
 
-    def __call__(self, xs: Array, *, mask: Array | None = None, train: bool = False) -> Array:
-        """`xs [T, *batch, D]` → `[T, *batch, classes]`."""
+    def __call__(self, inputs: Array, *, mask: Array | None = None, train: bool = False) -> Array:
+        """Logits `[T, *batch, classes]`."""
+        xs = inputs if self.vocabulary_size is None else embedded_ids(self.embedding, inputs, mask)
         _, ys = self.recurrent(xs, mask=mask, method=self.method, train=train)
         return self.readout(ys)
+
+
+def embedded_ids(embedding: nn.Embed, ids: Array, mask: Array | None) -> Array:
+    """The embeddings `[T, *batch, E]` of token ids; an id outside 0 … V−1 at a valid step is NaN, or refused:
+    `embedded`."""
+    return embedded(embedding.embedding, ids if mask is None else jnp.where(mask, ids, 0))

@@ -1,6 +1,12 @@
 """Commands and code in the documents run as shown."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +20,7 @@ from models import unroll
 from models.recurrence import unroll_with_info
 from models.ways import Fused
 from tests.contract import main as contract
+from tests.experiments.command import newest_checkpoint
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -48,3 +55,61 @@ def test_the_cell_shown_goes_the_fast_way(gated: str) -> None:
 @pytest.mark.slow
 def test_the_cell_shown_keeps_the_contract(gated: str) -> None:
     assert contract([gated]) == 0
+
+
+TASK = ("pos_tagger", "--hidden-size=8", "--sentences=100", "--steps=200", "--save-every=20", "--devices=1")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of `experiments` with the task of `adding_a_task.md` in it, as its reader would have it."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "adding_a_task.md").read_text(), re.DOTALL)
+    (text,) = [block for block in blocks if block.startswith("# experiments/pos_tagger.py\n")]
+    text = text.removeprefix("# experiments/pos_tagger.py\n")
+    assert len(text.splitlines()) <= 120
+    copy = shutil.copytree(DOCS.parent / "experiments", tmp_path / "experiments")
+    (copy / "pos_tagger.py").write_text(text)
+    registry = (copy / "registry.py").read_text()
+    (copy / "registry.py").write_text(
+        registry.replace('"speed": ("speed",)', '"mine": ("pos_tagger", "speed")')
+    )
+    return tmp_path
+
+
+def begin(tree: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A command in the tree, whose other packages are those of this checkout."""
+    environment = os.environ | {"PYTHONPATH": str(DOCS.parent)}
+    command = [sys.executable, "-m", "experiments", *arguments]
+    return subprocess.Popen(command, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    """Its words, once it has ended well."""
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return out
+
+
+@pytest.mark.slow
+def test_the_task_shown_trains_resumes_sweeps_and_reports(tree: Path) -> None:
+    text = said(begin(tree, *TASK, "--run-dir=whole"))
+    assert "accuracy on words never seen" in text
+    process = begin(tree, *TASK, "--run-dir=part")
+    while not list((tree / "part").glob("checkpoints/*/manifest.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert not (tree / "part" / "results.json").exists()
+    said(begin(tree, *TASK, "--resume=part"))
+    assert newest_checkpoint(tree / "part") == newest_checkpoint(tree / "whole")
+    results = [json.loads((tree / run / "results.json").read_text()) for run in ("whole", "part")]
+    assert results[0] == results[1]
+    assert (
+        results[0]["test"]["accuracy"]
+        > results[0]["baselines"]["the commonest class of each word"]["accuracy"]
+    )
+    said(begin(tree, "sweep", *TASK, "--grid", "cell=lstm,gru", "--seeds=1", "--run-dir=sweep"))
+    assert len(list((tree / "sweep").rglob("results.json"))) >= 2
+    said(begin(tree, "report", "whole", "part"))
+    assert list(tree.rglob("*.html"))

@@ -254,6 +254,7 @@ def test_what_is_compared() -> None:
     assert (
         default_metric({"test.loss": 1.0, "test.accuracy": 2.0, "baseline.accuracy": 3.0}) == "test.accuracy"
     )
+    assert default_metric({"test.loss": 1.0, "test.accuracy": 2.0, "reported": "accuracy"}) == "test.accuracy"
     assert default_metric({"valid.tokens": 1.0, "valid.perplexity": 2.0}) == "valid.perplexity"
     assert default_metric({"a": 1.0}) == "a"
     assert default_metric({}) == ""
