@@ -111,8 +111,8 @@ def format_table(config: Config, folder: Path) -> str:
                 f"{rows['driven|kaplan_yorke'][i]:>7.2f}{rows['driven|entropy_rate'][i]:>8.4f}"
                 f"{rows['driven|lost'][i]:>5}{rows['driven|sum_gap'][i]:>10.0e}  {rows['metric'][i]:.5f}"
             ]
-            lines += other_regimes(rows["driven|other"], step, width + 7)
-            lines += other_regimes(rows["silent|other"], step, width + 27)
+            lines += other_regimes(rows["driven|other"], float(step), width + 7)
+            lines += other_regimes(rows["silent|other"], float(step), width + 27)
     return "\n".join(
         [
             *lines,

@@ -158,7 +158,12 @@ def test_what_a_run_leaves(finished: Finished) -> None:
         records = read_metrics(home / name.replace(" ", "_"))
         held_out = [(r["step"], r["mean_square_error"]) for r in records if r["split"] == "validation"]
         steps, errors = zip(*held_out, strict=True)
-        assert outcome == {"solved": errors[-1] < 0.01, "steps": steps[-1], "best": min(errors)}
+        assert outcome == {
+            "solved": errors[-1] < 0.01,
+            "steps": steps[-1],
+            "best": min(errors),
+            "diverged": False,
+        }
         assert (str(steps[-1]) if outcome["solved"] else f"({min(errors):.5f})") in table
         assert any("flossing" in record for record in records) == (name == "flossing before and during")
         assert measured[f"{name}|after|exponents"].shape == (16, 6)

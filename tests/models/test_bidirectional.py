@@ -152,7 +152,7 @@ def test_errors() -> None:
     params = drawn.parameters(layer, D)
     with pytest.raises(ValueError, match=r"2 parts must be a tuple .*\(forward, backward\), but is"):
         unroll(layer, params, XS, jnp.zeros(2))
-    with pytest.raises(ValueError, match=r"mask must be \[T, \*batch\] = \[5\]"):
+    with pytest.raises(ValueError, match=r"mask must be an array \[T, \*batch\] = \[5\]"):
         unroll(layer, params, XS, mask=jnp.ones((4,), bool))
     with pytest.raises(ValueError, match="D is 1 in the inputs"):
         unroll(layer, params, XS[:, :1])
