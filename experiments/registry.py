@@ -63,8 +63,10 @@ def first_line(name: str) -> str:
 
 
 def module_of(name: str) -> ModuleType:
-    """Imports the module of an experiment. Raises ValueError where there is none of that name."""
-    if name not in NAMES:
+    """Imports the module of an experiment, or of a sweep, whose folder is a run's too.
+
+    Raises ValueError where there is none of that name."""
+    if name not in (*NAMES, "sweep"):
         raise ValueError(unknown(name, NAMES))
     return importlib.import_module(f"experiments.{name}")
 

@@ -264,7 +264,11 @@ def test_a_terminal_that_closes(
 
     monkeypatch.setattr(Tracker, "log", logged)
     folder = tmp_path / "run"
-    assert command("adding", *options["adding"], "--run-dir", folder) == 128 + signal.SIGHUP
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
+    try:
+        assert command("adding", *options["adding"], "--run-dir", folder) == 128 + signal.SIGHUP
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert f"stopped at step 50; go on with the same command and --resume {folder}" in capsys.readouterr().err
     assert Checkpoints(folder / "checkpoints").steps() == [50]
 
