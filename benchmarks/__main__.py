@@ -39,7 +39,7 @@ class Config:
     language_model: bool = True
     """The training step of a language model too."""
     start: bool = True
-    """How soon commands answer and runs begin, too."""
+    """Times until commands answer and runs begin, too."""
     keep: bool = False
     """Keep of the page in `out` what isn't measured now; it says which part was measured when."""
     out: Path = DOCS

@@ -47,7 +47,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, and whether it is being gone on with."""
+    """A run's folder, and whether it is resumed."""
 
     folder: Path
     resumed: bool = False

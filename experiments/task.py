@@ -194,7 +194,7 @@ def train_task(
     folder: Path | None = None,
     resume: bool | None = None,
 ) -> Trained:
-    """Trains a fresh model, or goes on with the one in the folder.
+    """Trains a fresh model, or resumes the one in the folder.
 
     Args:
         run: the run; Ctrl-C and SIGTERM save and end it.

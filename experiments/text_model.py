@@ -33,7 +33,7 @@ def initial(config: TextModelConfig, model: LanguageModel) -> Params:
 def train_text_model(
     run: Run, config: TextModelConfig, corpus: Corpus, folder: Path | None = None
 ) -> Trained:
-    """Trains a fresh model, or goes on with the one in the folder, by default the run's: its parameters before and
+    """Trains a fresh model, or resumes the one in the folder, by default the run's: its parameters before and
     after.
 
     Raises Stopped where a signal asked to stop, ValueError where the text isn't the one that a run was begun with.

@@ -54,7 +54,7 @@ class Reported:
     config: dict[str, str]
     """Every option as the command line spells it, with its value."""
     environments: list[dict[str, Any]]
-    """Where it was begun, and gone on with."""
+    """Environments in which it was started and resumed."""
     nets: list[Net]
     """Those of which anything was logged."""
     results: dict[str, Any] | None
