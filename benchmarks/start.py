@@ -1,4 +1,4 @@
-"""Times until a command answers: help, a refused option, and the first logged step of a run: new, repeated, resumed.
+"""Times until a command answers: help, a refused option, the first logged step of a run: new, repeated, resumed.
 
 python -m benchmarks.start      measures this alone, and writes its part of docs/benchmarks.md
 """
