@@ -13,10 +13,17 @@ from analysis.error_surface import (
     random_direction,
 )
 from analysis.exponents import LyapunovSpectrum
+from analysis.first_nonfinite import FirstNonfinite, first_nonfinite
 from analysis.fixed_points import FixedPoints, find_fixed_points, principal_axes
-from analysis.forensics import FirstNonfinite, first_nonfinite
 from analysis.gated_mean_field import PopulationTheory, gated_spectral_radius, population_theory
-from analysis.gradient_flow import gradient_by_lag, log_slope, state_gradients
+from analysis.gradients import (
+    gradient_by_lag,
+    half_life,
+    lag_quantiles,
+    log_slope,
+    parameter_gradient_by_lag,
+    state_gradients,
+)
 from analysis.jacobian import (
     jacobian_eigenvalues,
     jacobian_singular_values,
@@ -25,9 +32,8 @@ from analysis.jacobian import (
     spectral_radius,
     step_jacobians,
 )
+from analysis.leading_singular_values import leading_singular_values
 from analysis.lyapunov import lyapunov_spectrum
-from analysis.maps import CatMap, HenonMap, LogisticMap, Lorenz
-from analysis.matrix_free import leading_singular_values
 from analysis.mean_field import (
     MeanField,
     edge_of_chaos,
@@ -36,8 +42,6 @@ from analysis.mean_field import (
     tanh_mean_field,
     tanh_mean_field_path,
 )
-from analysis.one_unit import OneUnit, OneUnitLoss, bistable_range, fixed_point_curve, last_state
-from analysis.parameter_flow import half_life, lag_quantiles, parameter_gradient_by_lag
 from analysis.products import product_spectrum
 from analysis.rest_state import (
     critical_forget_bias,
@@ -46,20 +50,17 @@ from analysis.rest_state import (
     lstm_rest_factor,
     rest_exponent,
 )
+from analysis.scalar_rnn import OneUnit, OneUnitLoss, bistable_range, fixed_point_curve, last_state
 from analysis.standard_error import StartsSummary
 from analysis.starts import exponents_over_starts
-from analysis.ways_down import ways_down
+from analysis.unstable_manifold import ways_down
 
 __all__ = [
-    "CatMap",
     "DepthScales",
     "Descent",
     "ErrorSurface",
     "FirstNonfinite",
     "FixedPoints",
-    "HenonMap",
-    "LogisticMap",
-    "Lorenz",
     "LyapunovSpectrum",
     "MeanField",
     "OneUnit",

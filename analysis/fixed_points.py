@@ -26,7 +26,7 @@ from jaxtyping import Bool, Complex, Float, Int, PyTree
 from analysis.jacobian import jacobian_eigenvalues
 from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Params, State, at_least, check_hashable
-from models.door import check_params
+from models.checks import check_params
 from models.state import ravel_state, written_once
 
 START, LEAST, MOST = 1e-2, 1e-12, 1e12  # of the damping μ, relative to the mean square of J

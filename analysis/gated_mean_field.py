@@ -31,7 +31,7 @@ import scipy
 from jaxtyping import Float
 
 from models.cell import Array, Cell, Drive, Key, Params, ProductCell, State, Weights, at_least
-from models.fused import can_fuse
+from models.recurrence.fused import can_fuse
 
 FLOOR = 1e-10  # the least share of a variance that is new at a step, so that the factor can be solved with
 

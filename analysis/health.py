@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from analysis.gradient_flow import Loss, gradient_by_lag
+from analysis.gradients import Loss, gradient_by_lag
+from analysis.leading_singular_values import BESIDE, there_and_back
 from analysis.lyapunov import lyapunov_spectrum
-from analysis.matrix_free import BESIDE, there_and_back
 from analysis.products import product_spectrum
 from models.cell import Array, Cell, Params
-from models.scan import states_before
+from models.recurrence.scan import states_before
 from models.state import begins_empty, coordinates_size
 
 LOW, HIGH = 0.1, 0.9  # a gate beyond is saturated

@@ -12,9 +12,9 @@ from analysis.closed_form import closed_form, dense, has_closed_form
 from analysis.products import real_matrices
 from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Drive, Params, ProductCell, State
-from models.door import one_sequence
-from models.free_memory import check_memory
-from models.scan import states_before
+from models.checks import one_sequence
+from models.recurrence.free_memory import check_memory
+from models.recurrence.scan import states_before
 from models.state import coordinates_size, ravel_coordinates
 
 Way = Literal["auto", "forward"]

@@ -20,10 +20,10 @@ from jax.core import Tracer
 from jaxtyping import Bool, Float
 
 from analysis.exponents import LyapunovSpectrum, summarise
-from analysis.frames import advance, tangent_step
+from analysis.tangent_frames import advance, tangent_step
 from models.cell import Array, Cell, Key, Params, State, at_least
-from models.door import one_sequence
-from models.scan import states_before
+from models.checks import one_sequence
+from models.recurrence.scan import states_before
 from models.state import coordinates_size, ravel_coordinates, ravel_state
 
 ALL_CHECKED = 64  # up to this S the sum rule is checked at every step, beyond it in one stretch of ten

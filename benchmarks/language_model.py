@@ -55,8 +55,8 @@ def ours(devices: int) -> Turn:
     import jax.numpy as jnp
 
     from data import StreamBatches
-    from experiments.language_model import PRESETS
-    from experiments.text_loss import StreamLoss
+    from experiments.language.language_model import PRESETS
+    from experiments.language.objective import StreamLoss
     from models import LanguageModel
     from models.interop_stack import from_torch_stack
     from train import batch_mesh, create_state, train_chunk

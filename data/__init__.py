@@ -2,17 +2,12 @@
 
 from data.batch import Array, Batch, Batches
 from data.buckets import BucketBatches, bucket_batches
-from data.corpus import Corpus, Size, TextConfig
 from data.digits import DIGITS_CLASSES, DIGITS_PIXELS, digits, digits_indices, digits_permutation
-from data.embedded_text import embedded_text
-from data.examples import ArrayExamples, Example, Source, collate, nothing_like
-from data.lengths import Multiple
-from data.order import random_order
+from data.examples import ArrayExamples, Example, Multiple, Source, collate, nothing_like
 from data.pipeline import EvaluationBatches, GrainBatches, evaluation_batches, train_batches
-from data.prepared import load_corpus, load_tokenizer
-from data.streams import StreamBatch, StreamBatches, pairs, sentences, windows
-from data.task_batches import MakeBatch, TaskBatches, split_key
-from data.tasks import (
+from data.position import random_order
+from data.synthetic.batches import MakeBatch, TaskBatches, split_key
+from data.synthetic.memory_tasks import (
     COPY_BLANK,
     COPY_CATEGORIES,
     COPY_DELIMITER,
@@ -29,8 +24,12 @@ from data.tasks import (
     temporal_order,
     temporal_order_baseline,
 )
-from data.units import Tokenizer
-from data.vocabulary import Vocabulary
+from data.text.builtin_text import embedded_text
+from data.text.cache import load_corpus, load_tokenizer
+from data.text.corpus import Corpus, Size, TextConfig
+from data.text.streams import StreamBatch, StreamBatches, pairs, sentences, windows
+from data.text.tokenizers import Tokenizer
+from data.text.vocabulary import Vocabulary
 
 __all__ = [
     "COPY_BLANK",

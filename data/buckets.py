@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Int
 
 from data.examples import Example, collate, nothing_like
-from data.order import random_order
 from data.pipeline import Collate, read_options, share_of
-from data.position import SavedIterator
+from data.position import SavedIterator, random_order
 
 
 def bucket_batches(

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from data.examples import ArrayExamples
-from data.order import random_order
+from data.position import random_order
 
 DIGITS_PIXELS = 64
 DIGITS_CLASSES = 10

@@ -15,10 +15,18 @@ import jax
 import numpy as np
 
 from data.batch import Batch
-from data.examples import ArrayExamples, Example, Source, collate, nothing_like
-from data.lengths import Multiple, checked_steps, common_length, resolved_length
-from data.order import random_order
-from data.position import SavedIterator
+from data.examples import (
+    ArrayExamples,
+    Example,
+    Multiple,
+    Source,
+    checked_steps,
+    collate,
+    common_length,
+    nothing_like,
+    resolved_length,
+)
+from data.position import SavedIterator, random_order
 
 Dataset = (
     Any  # a `grain.MapDataset[Sequence[Example]]`; Grain is imported where it is used, for it takes long

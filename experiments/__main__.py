@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.harness.surroundings import check_file_limit, prepare_surroundings
 from experiments.registry import (
     COMMANDS,
     IN_PROCESSES,
@@ -20,7 +21,6 @@ from experiments.registry import (
     unknown,
     with_resume_value,
 )
-from experiments.surroundings import check_file_limit, prepare_surroundings
 
 # Before NumPy loads: its linear algebra on threads of its own beside XLA's is many times slower than on one.
 for pool in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     try:
         if name not in (*NAMES, *COMMANDS):
             raise ValueError(unknown(name, [*NAMES, *COMMANDS]))
-        from experiments.compiled import keep_compiled_programs
+        from experiments.harness.compilation_cache import keep_compiled_programs
 
         keep_compiled_programs()
         if name == "inspect":
@@ -48,9 +48,9 @@ def main(arguments: list[str]) -> int:
         if name == "report":
             return report(rest)
         if name == "generate":
-            from experiments import generation
+            from experiments import generate
 
-            return generation.main(rest)
+            return generate.main(rest)
         if name == "sweep":
             from experiments import sweep
 
@@ -61,8 +61,8 @@ def main(arguments: list[str]) -> int:
     except (ValueError, OSError) as error:
         return refused(error, arguments)
     finally:
-        if "experiments.holding" in sys.modules:  # else nothing is held
-            sys.modules["experiments.holding"].release()
+        if "experiments.harness.lock" in sys.modules:  # else nothing is held
+            sys.modules["experiments.harness.lock"].release()
 
 
 def refused(error: Exception, arguments: Sequence[str] = ()) -> int:
@@ -71,7 +71,7 @@ def refused(error: Exception, arguments: Sequence[str] = ()) -> int:
         isinstance(error, ValueError) and not raised_by_us(error)
     ):
         raise error
-    from experiments.holding import in_a_sentence
+    from experiments.harness.lock import in_a_sentence
 
     print(f"error: {in_a_sentence(error, arguments)}", file=sys.stderr, flush=True)
     return 2
@@ -79,7 +79,7 @@ def refused(error: Exception, arguments: Sequence[str] = ()) -> int:
 
 def run(name: str, arguments: list[str]) -> int:
     """One experiment in its folder."""
-    from experiments.joining import as_one
+    from experiments.harness.cluster import as_one
 
     given = read_options(name, arguments)
     if given.launch.processes.coordinator is not None and name not in IN_PROCESSES:
@@ -95,8 +95,8 @@ def run(name: str, arguments: list[str]) -> int:
 
 def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     """An experiment in its folder, its options being known."""
-    from experiments.processes import check_divides, first, from_first, several
-    from experiments.run import check_started_alike, open_run, take_devices
+    from experiments.harness.processes import check_divides, first, from_first, several
+    from experiments.harness.run import check_started_alike, open_run, take_devices
     from experiments.task import Stopped
     from train import NonFinite
 
@@ -152,7 +152,7 @@ def terminate(number: int, frame: Any) -> None:
 
 def inspect(arguments: list[str]) -> int:
     """Prints a run's config and last metrics, and redraws its figures from its arrays."""
-    from experiments.inspection import inspect_run
+    from experiments.report.inspect import inspect_run
 
     if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
         print("usage: python -m experiments inspect RUN\n\n" + str(inspect.__doc__))

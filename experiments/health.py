@@ -14,10 +14,10 @@ from flax import linen as nn
 from analysis import first_nonfinite, half_life
 from analysis.health import health_arrays, leading_values
 from data import Batch
-from experiments.inside import Inside, Measured, longest, on_first_device
+from experiments.gates import Inside, Measured, longest, on_first_device
 from models import Cell
 from models.cell import Array, Params
-from models.layer import is_causal
+from models.layers.layer import is_causal
 from train import HealthConfig, Probe, TrainState, read_metrics
 
 SPLIT = "health"
@@ -113,7 +113,7 @@ def column(records: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 
 def heat_map(records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """The pictures for TensorBoard: gradient and largest singular value by lag over training."""
-    from analysis.heat_image import heat_image
+    from analysis.figures.heat_image import heat_image
 
     steps, pictures = column(records, "step"), {}
     for name, title in (
@@ -163,8 +163,8 @@ def series(records: Sequence[Mapping[str, Any]]) -> Series:
 
 def draw_health(run: Path) -> list[Path]:
     """A figure for each net in the run's folder whose health was measured, from its metrics."""
-    from analysis import figures
-    from analysis.figures_health import health_figure
+    from analysis.figures.health import health_figure
+    from analysis.figures.style import save
 
     drawn: list[Path] = []
     for path in sorted(run.rglob("metrics.jsonl")):
@@ -172,7 +172,7 @@ def draw_health(run: Path) -> list[Path]:
         if records:
             inner = path.parent.relative_to(run).parts
             figure = health_figure(**vars(series(records)))
-            drawn += figures.save(figure, run / "figures", "_".join(("health", *inner)))
+            drawn += save(figure, run / "figures", "_".join(("health", *inner)))
     return drawn
 
 

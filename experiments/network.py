@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from experiments.cells import label, parse_cell
-from experiments.options import folder_name
+from experiments.cell_spec import label, parse_cell
+from experiments.harness.options import folder_name
 from models import (
     CELLS,
     Backward,
@@ -23,8 +23,8 @@ from models import (
     unroll,
 )
 from models.cell import at_least
-from models.stacked import Connection
-from models.ways import Method
+from models.layers.stacked import Connection
+from models.recurrence.methods import Method
 
 Direction = Literal["forward", "backward", "both"]
 WayName = Literal["scan", "fused", "associative", "newton"]

@@ -22,14 +22,17 @@ SUBJECTS = {
         "clipping",
         "flossing",
         "fixed_points",
-        "claims",
     ),
     "language": ("ngram", "language_model", "char_lm", "families"),
-    "speed": ("speed",),
 }
-NAMES = tuple(name for names in SUBJECTS.values() for name in names)
+SHARED = ("claims", "speed")  # of no one subject
+MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}
+MODULES |= {name: f"experiments.{name}" for name in SHARED}
+NAMES = tuple(MODULES)
 # Those that train one net and then tell of it, which several processes can share.
 IN_PROCESSES = ("adding", "copy_memory", "temporal_order", "digits", "language_model", "char_lm")
+# Those whose runs generate text, and the module that draws it.
+GENERATORS = {"language_model": "experiments.language.generate", "char_lm": "experiments.language.generate"}
 COMMANDS = {
     "generate": "RUN: text from a trained language model, with --prompt, --temperature and more.",
     "inspect": "RUN: its config and last metrics; draws its figures anew.",
@@ -45,9 +48,10 @@ later runs start at once; JAX_ENABLE_COMPILATION_CACHE=0 in the environment turn
 def overview() -> str:
     """All commands with their lines, the experiments by subject, as wide as the terminal."""
     width = min(max(shutil.get_terminal_size().columns, 60), 116)
-    groups = {subject: {name: first_line(name) for name in names} for subject, names in SUBJECTS.items()}
+    groups = SUBJECTS | {"across subjects": SHARED}
+    helped = {title: {name: first_line(name) for name in names} for title, names in groups.items()}
     lines = ["usage: python -m experiments NAME [--option value …]", ""]
-    for title, commands in (groups | {"with runs": COMMANDS}).items():
+    for title, commands in (helped | {"with runs": COMMANDS}).items():
         entries = (
             textwrap.fill(line, width, initial_indent=f"  {name:<18}", subsequent_indent=" " * 20)
             for name, line in commands.items()
@@ -58,7 +62,9 @@ def overview() -> str:
 
 def first_line(name: str) -> str:
     """The first line of an experiment's docstring, without importing it: a list must not wait for JAX."""
-    with (Path(__file__).parent / f"{name}.py").open(encoding="utf-8") as file:
+    module = Path(__file__).parent.parent / MODULES[name].replace(".", "/")
+    path = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+    with path.open(encoding="utf-8") as file:
         return file.readline().strip().strip('"')
 
 
@@ -68,7 +74,18 @@ def module_of(name: str) -> ModuleType:
     Raises ValueError where there is none of that name."""
     if name not in (*NAMES, "sweep"):
         raise ValueError(unknown(name, NAMES))
-    return importlib.import_module(f"experiments.{name}")
+    return importlib.import_module("experiments.sweep" if name == "sweep" else MODULES[name])
+
+
+def generator_of(name: str, folder: Path | None = None) -> ModuleType:
+    """Imports the module that generates text from runs of an experiment.
+
+    Raises ValueError, naming the run's folder, where they generate none."""
+    if name not in GENERATORS:
+        raise ValueError(
+            f"{folder} is a run of {name}, which makes no text: name one of {' or '.join(GENERATORS)}"
+        )
+    return importlib.import_module(GENERATORS[name])
 
 
 def unknown(name: str, names: Sequence[str]) -> str:
@@ -82,8 +99,8 @@ def read_options(name: str, arguments: list[str]) -> Any:
     """Reads an experiment's options off the command line: its `config` and its `launch`."""
     import tyro
 
-    from experiments.presets import default_config
-    from experiments.run import Launch
+    from experiments.harness.options import default_config
+    from experiments.harness.run import Launch
 
     module = module_of(name)
     flat = tyro.conf.arg(name="")

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.cells import label, parse_cell
+from experiments.cell_spec import label, parse_cell
+from experiments.harness.files import read_arrays, read_run
+from experiments.harness.options import check_seed
+from experiments.harness.run import Run
 from experiments.network import WayName, check_cells, ways
-from experiments.options import check_seed
-from experiments.run import Run
-from experiments.run_files import read_arrays, read_run
 from experiments.training import CELL_HELP
 from models import Cell, unroll_with_info
 from models.cell import Array, Params, at_least
@@ -228,7 +228,7 @@ def entry(method: str, curve: dict[str, np.ndarray], i: int) -> str:
 
 def draw(folder: Path) -> list[Path]:
     """The figure of a finished run, from its arrays."""
-    from analysis import figures
-    from analysis.length_figures import tokens_per_second
+    from analysis.figures.lengths import tokens_per_second
+    from analysis.figures.style import save
 
-    return figures.save(tokens_per_second(stored(folder)), folder / "figures", "tokens_per_second")
+    return save(tokens_per_second(stored(folder)), folder / "figures", "tokens_per_second")

@@ -10,13 +10,13 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from experiments.gates import Measured
+from experiments.harness.files import read_arrays, read_json, read_run
+from experiments.harness.processes import only_first_goes_on, several
+from experiments.harness.run import Run
 from experiments.health import draw_health, explainer, health_probe
-from experiments.inside import Measured
 from experiments.network import NetworkConfig
 from experiments.objective import Objective
-from experiments.processes import only_first_goes_on, several
-from experiments.run import Run
-from experiments.run_files import read_arrays, read_json, read_run
 from models import Cell
 from models.cell import Params
 from train import (
@@ -341,20 +341,21 @@ def format_metrics(task: Task, label: str, test: Mapping[str, float]) -> list[st
 
 def draw_task(folder: Path, metrics: Mapping[str, Metric], report: str) -> list[Path]:
     """The held-out metric of a finished run against the step, beside the baselines."""
-    from analysis import figures
+    from analysis.figures.curves import loss_curves, training_curves
+    from analysis.figures.style import save
 
     record, metric = read_arrays(folder, "curves"), metrics[report]
     curve = {"step": record[f"validation/{report}/step"], "value": record[f"validation/{report}"]}
     baselines = baselines_of(folder, record, report)
     name, value = next(iter(baselines.items()), ("", None))
-    draw = figures.training_curves if metric.scale == "linear" else figures.loss_curves
+    draw = training_curves if metric.scale == "linear" else loss_curves
     figure = draw(
         {label_of(folder, record): curve},
         y_label=f"{metric.label}, held out",
         baseline=value,
         baseline_label=name,
     )
-    return figures.save(figure, folder / "figures", "training")
+    return save(figure, folder / "figures", "training")
 
 
 def label_of(folder: Path, record: Mapping[str, np.ndarray]) -> str:

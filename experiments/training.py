@@ -5,9 +5,9 @@ from typing import Annotated
 
 import tyro
 
+from experiments.harness.options import check_seed
 from experiments.health import check_health
 from experiments.network import NetworkConfig
-from experiments.options import check_seed
 from models import CELLS, Cell
 from models.cell import at_least
 from train import LoopConfig, OptimizerConfig

@@ -1,6 +1,5 @@
 """Models: cells, their way through time, and models made of them."""
 
-from models.bidirectional import Backward, Bidirectional, Directions
 from models.cell import Cell, LinearCell, ProductCell
 from models.cells import (
     CELLS,
@@ -33,7 +32,8 @@ from models.cells import (
     irnn,
 )
 from models.classifier import SequenceClassifier, SequenceTagger
-from models.decoding import (
+from models.decoding.sampling import Sampling, generate, scheduled_inputs
+from models.decoding.scheduled import (
     exponential_schedule,
     free_running,
     greedy,
@@ -43,21 +43,21 @@ from models.decoding import (
     scheduled_sampling,
     teacher_forcing,
 )
-from models.dropout import Dropout, RecurrentDropout, VariationalDropout
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
 from models.interop import from_linen, from_torch, to_torch
 from models.interop_stack import from_torch_stack, state_from_torch, to_torch_stack
 from models.language_model import LanguageModel, initial_carry
-from models.layer import Layer
-from models.newton import Newton
-from models.recurrence import unroll, unroll_with_info
-from models.recurrent import Recurrent
-from models.sampling import Sampling, generate, scheduled_inputs
+from models.layers.bidirectional import Backward, Bidirectional, Directions
+from models.layers.dropout import Dropout, RecurrentDropout, VariationalDropout
+from models.layers.layer import Layer
+from models.layers.recurrent import Recurrent
+from models.layers.stacked import Stacked
+from models.recurrence.methods import Associative, Auto, Fused, Info, Scan
+from models.recurrence.newton import Newton
+from models.recurrence.streaming import stream
+from models.recurrence.truncated import carried, truncated_value_and_gradient
+from models.recurrence.unroll import unroll, unroll_with_info
 from models.softmax import cross_entropies, summed_cross_entropy
-from models.stacked import Stacked
-from models.streaming import stream
-from models.truncated import carried, truncated_value_and_gradient
-from models.ways import Associative, Auto, Fused, Info, Scan
 
 __all__ = [
     "CELLS",

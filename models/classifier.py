@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from models.cell import Array, Cell, at_least
-from models.pooling import mean_valid
-from models.recurrence import last_output
-from models.recurrent import Recurrent
+from models.layers.pooling import mean_valid
+from models.layers.recurrent import Recurrent
+from models.recurrence.methods import Method
+from models.recurrence.unroll import last_output
 from models.token_ids import embedded
-from models.ways import Method
 
 Pool = Literal["last", "mean"]
 

@@ -75,3 +75,12 @@ def gate_blocks(initializer: Initializer, key: Key, rows: int, size: int, gates:
     """One `[rows, size]` block a gate, each from its own key, packed side by side: `[rows, gates·size]`."""
     keys = jax.random.split(key, gates)
     return jnp.concatenate([initializer(k, (rows, size)) for k in keys], axis=-1)
+
+
+def chrono_bias(key: Key, size: int, max_lag: int) -> Array:
+    """b = log U(1, T − 1) with T = `max_lag`: `[size]`, the bias of a gate that keeps. Tallec & Ollivier 2018.
+
+    A gate of bias b and no other input keeps σ(b) = 1 − 1/(1 + eᵇ) of the memory a step, so that it lasts for
+    1 + eᵇ = 2 … T steps, uniformly.
+    """
+    return jnp.log(jax.random.uniform(key, (size,), minval=1.0, maxval=max_lag - 1.0))

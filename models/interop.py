@@ -8,7 +8,7 @@ import numpy as np
 
 from models.cell import Array, Cell, Params
 from models.cells import GRU, LSTM, Elman
-from models.door import check_params
+from models.checks import check_params
 
 # PyTorch packs the gates of an LSTM i, f, g, o and of a GRU r, z, n: the order of ours.
 TORCH_GATES: dict[type[Cell], int] = {Elman: 1, GRU: 3, LSTM: 4}

@@ -6,12 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from models.bidirectional import Bidirectional, Directions
 from models.cell import Array, Cell, Params, State
 from models.cells import LSTM, LSTMState
-from models.door import check_params
+from models.checks import check_params
 from models.interop import from_torch, suffix, to_torch, torch_entries, torch_gates
-from models.stacked import Stacked
+from models.layers.bidirectional import Bidirectional, Directions
+from models.layers.stacked import Stacked
 
 
 def from_torch_stack(stack: Cell, source: Any, *, prefix: str = "") -> Params:

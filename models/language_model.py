@@ -8,13 +8,13 @@ from flax import linen as nn
 from jaxtyping import Bool, Float, Int
 
 from models.cell import Array, BatchShape, Cell, Key, Params, State, at_least
-from models.dropout import Dropout, check_rate
-from models.layer import check_causal, check_output
-from models.recurrence import unroll
-from models.recurrent import Recurrent
+from models.layers.dropout import Dropout, check_rate
+from models.layers.layer import check_causal, check_output
+from models.layers.recurrent import Recurrent
+from models.recurrence.methods import Method
+from models.recurrence.unroll import unroll
 from models.softmax import cross_entropies, summed_cross_entropy
 from models.token_ids import embedded
-from models.ways import Method
 
 
 class LanguageModel(nn.Module):

@@ -20,7 +20,7 @@ from orbax.checkpoint import v1 as ocp
 from analysis import step_jacobians
 from models import Cell, unroll
 from models.cell import Array, Output, Params, State
-from models.door import first_difference
+from models.checks import first_difference
 from models.state import ravel_coordinates, ravel_state
 
 T, B, D = 5, 3, 2
@@ -273,7 +273,7 @@ def run(check: Callable[[Cell], None], cell: Cell) -> None:
 
 def main(expressions: list[str]) -> int:
     """Runs every check on every cell named; prints a line each; 0 where all pass, 1 where one fails."""
-    from experiments.cells import parse_cell  # here, for the other users of this file need no experiments
+    from experiments.cell_spec import parse_cell  # here, for the other users of this file need no experiments
 
     if not expressions:
         print("usage: python -m tests.contract CELL …   (lstm, or path/to/mine.py:MyCell)", file=sys.stderr)

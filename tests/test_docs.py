@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.cells import parse_cell
+from experiments.cell_spec import parse_cell
 from models import unroll
-from models.recurrence import unroll_with_info
-from models.ways import Fused
+from models.recurrence.methods import Fused
+from models.recurrence.unroll import unroll_with_info
 from tests.contract import main as contract
 from tests.experiments.command import newest_checkpoint
 

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_import_arrows(package: str) -> None:
 
 def test_arrows_are_seen_wherever_they_stand() -> None:
     """The reader of imports itself: in functions, with aliases, of submodules."""
-    inside = "def f():\n    from analysis.figures import y\n    from . import z\n"
+    inside = "def f():\n    from analysis.figures.gradients import y\n    from . import z\n"
     text = f"import train.loop as x\n{inside}import os, data"
     assert imported(ast.parse(text)) == {"train", "analysis", ".", "os", "data"}
 
@@ -65,12 +66,46 @@ def test_arrows_are_seen_wherever_they_stand() -> None:
 @pytest.mark.parametrize("package", [*sorted(PACKAGES), "benchmarks"])
 def test_no_imports_in_a_circle(package: str) -> None:
     """Modules that import none that is left are taken away, again and again: none may be left."""
-    left = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources(package)}
-    arrows = {name: names_in(syntax(path)) & left.keys() for name, path in left.items()}
+    left = {module_name(path): path for path in sources(package)}
+    arrows = {name: names_in(syntax(path)) & (left.keys() - {package}) for name, path in left.items()}
     while free := [name for name, found in arrows.items() if not found & arrows.keys()]:
         for name in free:
             del arrows[name]
     assert not arrows
+
+
+def module_name(path: Path) -> str:
+    """`models/recurrence/scan.py` → models.recurrence.scan, a package by its own name."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+SUBJECTS = ("memory", "gradients", "language")
+
+
+@pytest.mark.parametrize("room", [*SUBJECTS, "harness", "shared"])
+def test_rooms_of_experiments(room: str) -> None:
+    """Subjects import what is shared and never each other, the harness only itself, the shared no subject."""
+    home = ROOT / "experiments" / room
+    shared = [p for p in sources("experiments") if p.relative_to(ROOT).parts[1] not in (*SUBJECTS, "harness")]
+    paths = shared if room == "shared" else sorted(home.rglob("*.py"))
+    wrong: dict[str, set[str]] = {}
+    for path in paths:
+        ours = {n for n in names_in(syntax(path)) if n.startswith("experiments")}
+        rooms = {n: n.split(".")[1] for n in ours if "." in n}
+        found = {n for n, r in rooms.items() if r in SUBJECTS and r != room}
+        found |= {n for n, r in rooms.items() if room == "harness" and r != "harness"}
+        wrong |= {name_of(path): found} if found else {}
+    assert paths
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_are_one_level_deep_and_not_crowded(package: str) -> None:
+    """One level of folders inside a package; at most 20 files beside one another, but for the cells."""
+    paths = [p.relative_to(ROOT) for p in sources(package)]
+    assert max(len(p.parts) for p in paths) <= 3
+    counts = Counter(p.parent for p in paths)
+    assert not {room: n for room, n in counts.items() if n > 25}
 
 
 def names_in(tree: ast.Module) -> set[str]:
@@ -263,8 +298,11 @@ def test_readme_snippets_run() -> None:
 
 # Where files are written but by `train.files`: figures (opened exclusively), what is added to, and a folder that
 # takes its name when it is whole.
-WRITERS = {"train/files.py", "train/tracking.py", "analysis/figures.py", "data/prepared.py"}
-WRITERS |= {f"experiments/{name}.py" for name in ("holding", "surroundings", "sweep_engines", "joining")}
+WRITERS = {"train/files.py", "train/tracking.py", "analysis/figures/style.py", "data/text/cache.py"}
+WRITERS |= {
+    f"experiments/{name}.py"
+    for name in ("harness/lock", "harness/surroundings", "sweep/engines", "harness/cluster")
+}
 
 
 def test_files_are_written_in_one_place() -> None:

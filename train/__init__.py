@@ -1,15 +1,14 @@
 """Training: state, step, loop, optimizer, losses, metrics, checkpoints, tracking."""
 
 from train.checkpoint import Checkpoints, NotSaved, Restored
+from train.config import HealthConfig, LoopConfig, next_boundary
 from train.evaluate import EvalFn, evaluate
 from train.feed import Batches
-from train.incidents import INCIDENTS_FILE, Explain, nonfinite_counts
 from train.loop import Hook, Result, Until, fit
-from train.loop_config import HealthConfig, LoopConfig, next_boundary
 from train.losses import cross_entropy, square_error
 from train.manifest import DamagedCheckpoint
 from train.metrics import SumCount, accuracy, mean
-from train.nonfinite import NonFinite
+from train.nonfinite import INCIDENTS_FILE, Explain, NonFinite, nonfinite_counts
 from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, make_schedule
 from train.probe import Probe
 from train.progress import Progress

@@ -27,7 +27,7 @@ from train.manifest import (
     read_manifest,
     write_manifest,
 )
-from train.meeting import wait_for_all
+from train.processes import wait_for_all
 from train.state import TrainState, is_key, leaf_name
 
 

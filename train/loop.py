@@ -13,19 +13,26 @@ from typing import Any, SupportsFloat
 import jax
 from jax.sharding import Mesh
 
-from train.beginning import BEGUN, beginning, filling
 from train.checkpoint import Checkpoints
-from train.evaluate import EvalFn, evaluate
+from train.config import LoopConfig, next_boundary
+from train.evaluate import EvalFn, Judge, evaluate, judged, scores
 from train.feed import Batches, Feed, padded
-from train.incidents import REPORTED, SPLIT, Explain, Incidents, passed_over, slowed
-from train.judging import Judge, judged, scores
-from train.loop_config import LoopConfig, next_boundary
-from train.nonfinite import NonFinite, faulty_parameters
+from train.nonfinite import (
+    REPORTED,
+    SPLIT,
+    Explain,
+    Incidents,
+    NonFinite,
+    faulty_parameters,
+    passed_over,
+    slowed,
+)
 from train.optimizer import OptimizerConfig
 from train.plateau import Watch, slower
 from train.probe import Probe, Reports
 from train.processes import agree_to_stop, gathered, home_of_first, joined, leads, own_view, told_by_first
 from train.progress import Progress
+from train.resume import BEGUN, beginning, filling
 from train.sharding import batch_mesh
 from train.state import PyTree, TrainState, copied, evaluated_params
 from train.step import LossFn, Refresh, on_devices, train_chunk

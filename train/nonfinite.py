@@ -1,17 +1,23 @@
 """A loss or gradient that is NaN or infinite: which parameter, and how to say so."""
 
-from collections.abc import Mapping
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.sharding import Mesh
 
+from train.files import write_file
+from train.optimizer import OptimizerConfig
 from train.sharding import EVERYWHERE, axis_over, batch_specs, check_divides, filled_up, on_shares
 from train.state import PyTree, TrainState, leaf_name
 from train.step import LossFn, loss_and_gradient, state_specs
+from train.tracking import METRICS_FILE, read_metrics
 
 
 class NonFinite(FloatingPointError):
@@ -94,3 +100,101 @@ def _fault(gradient: jax.Array) -> str:
     if jnp.isinf(gradient).any():
         return "inf"
     return "" if jnp.isfinite(jnp.sum(jnp.square(gradient))) else "too large"
+
+
+INCIDENTS_FILE = "nonfinite.json"
+SPLIT = "nonfinite"  # of the records in metrics.jsonl
+REPORTED = 3  # a run that skips thousands of steps reports the first ones, and counts the others
+
+Explain = Callable[[TrainState, PyTree], Mapping[str, Any]]
+"""`(state, batch) -> what first wasn't finite`, in terms that JSON holds; `sentence`, if there, is shown."""
+
+
+class Incidents:
+    """`folder/nonfinite.json`: a list of reports, one for each loss or gradient that wasn't finite.
+
+    A report has `step`, `batch` (the data's position at it, in the data's own words), `loss`, `grad_norm`,
+    `parameters` (what is wrong with the gradient of each), `first` (what `explain` found), `done` (in words) and
+    `goes_on_from`, the step from which training went on, null where it stopped.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Touches nothing yet."""
+        self.path = folder / INCIDENTS_FILE
+        self.reports: list[dict[str, Any]] = []
+
+    def cut_back(self, step: int) -> None:
+        """Forgets what a run that stands at `step` hasn't met yet, and why it was stopped."""
+        known = read_incidents(self.path) if self.path.exists() else []
+        self.reports = [r for r in known if r["goes_on_from"] is not None and r["goes_on_from"] <= step]
+        self._write()
+
+    def add(self, met: NonFinite, batch: bytes, done: str, goes_on_from: int | None) -> None:
+        """Adds a report, but for one that a run killed right after it has written already."""
+        report = {
+            "step": met.step,
+            "batch": _readable(batch),
+            "loss": str(met.loss),
+            "grad_norm": str(met.grad_norm),
+            "parameters": met.parameters,
+            "first": dict(met.first),
+            "done": done,
+            "goes_on_from": goes_on_from,
+        }
+        if report not in self.reports:
+            self.reports.append(report)
+            self._write()
+
+    def _write(self) -> None:
+        if not self.reports:
+            self.path.unlink(missing_ok=True)
+            return
+        write_file(self.path, json.dumps(self.reports, indent=2) + "\n")
+
+
+def read_incidents(path: Path) -> list[dict[str, Any]]:
+    """Reads the reports that `Incidents` wrote. Raises ValueError where the file holds anything else."""
+    try:
+        reports = json.loads(path.read_text(encoding="utf-8"))
+        if all(isinstance(report["goes_on_from"], int | None) for report in reports):
+            return reports
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass
+    raise ValueError(f"{path} is damaged: it isn't the reports that a run writes; remove it")
+
+
+def nonfinite_counts(run: Path) -> dict[str, int]:
+    """Counts how many steps were `skipped` and how many `rollbacks` made in all trainings of a folder; none that is
+    0."""
+    counts = {"skipped": 0, "rollbacks": 0}
+    for path in run.rglob(METRICS_FILE):
+        met = [record for record in read_metrics(path) if record["split"] == SPLIT]
+        for kind in counts:
+            counts[kind] += sum(kind in record for record in met)
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def _readable(position: bytes) -> Any:
+    """The data's position: JSON, as all of ours is, or its characters."""
+    try:
+        return json.loads(position)
+    except ValueError:
+        return position.decode(errors="replace")
+
+
+def passed_over(state: TrainState) -> TrainState:
+    """The state after a step that was skipped: the step counted, for a schedule of the learning rate too (which is
+    a function of steps), and everything else as it was."""
+
+    def count(node: Any) -> Any:
+        scheduled = isinstance(node, optax.ScaleByScheduleState)
+        return optax.ScaleByScheduleState(jnp.asarray(node.count) + 1) if scheduled else node
+
+    is_schedule = lambda node: isinstance(node, optax.ScaleByScheduleState)  # noqa: E731
+    opt_state = jax.tree.map(count, state.opt_state, is_leaf=is_schedule)
+    return dataclasses.replace(state, step=state.step + 1, opt_state=opt_state)
+
+
+def slowed(optimizer: OptimizerConfig, rollbacks: int) -> OptimizerConfig:
+    """The optimizer after so many rollbacks, each of which halves the learning rate."""
+    return dataclasses.replace(optimizer, learning_rate=optimizer.learning_rate / 2**rollbacks)

@@ -4,6 +4,7 @@ Every process runs the same loop on a mesh of the devices of all (`batch_mesh(pr
 every device alike. On a mesh of one process each function gives back what it is given.
 """
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,17 @@ def agree_to_stop(stop: StopRequest, mesh: Mesh) -> bool:
         return False  # without a word to `stop`, which a signal may have set meanwhile
     stop.requested, stop.signal = True, int(asked[:, 1].max())
     return True
+
+
+LONGEST = 10 * 60 * 1000  # ms
+_met = itertools.count()
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every process has come here: as often, and in the same order. One process doesn't wait."""
+    if jax.process_count() > 1:
+        from jax._src import distributed  # Orbax asks there too: there is no other door
+
+        service = distributed.global_state.client
+        assert service is not None
+        service.wait_at_barrier(f"unroll {what} {next(_met)}", LONGEST)

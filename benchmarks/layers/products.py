@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from benchmarks.layers.jitted import JittedLayer
 from benchmarks.work import GATES, Work
-from models.fused import block_size, in_blocks
+from models.recurrence.fused import block_size, in_blocks
 
 
 def build(work: Work, sharded: bool) -> JittedLayer:

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
+from experiments.harness.files import RUNS
 from experiments.report.page import page
 from experiments.report.reading import read_reported
-from experiments.run_files import RUNS
 from train.files import write_file
 
 

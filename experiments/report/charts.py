@@ -25,7 +25,7 @@ class Style:
 
     def attributes(self) -> str:
         """Colour by the page's palette, which a dark page changes."""
-        from analysis.drawing import ON_OFF
+        from analysis.figures.style import ON_OFF
 
         pattern = "" if self.dashes == 0 else " ".join(f"{1.4 * d:g}" for d in ON_OFF[self.dashes - 1])
         return f'stroke="var(--c{self.colour})"' + (f' stroke-dasharray="{pattern}"' if pattern else "")
@@ -33,7 +33,7 @@ class Style:
 
 def style_of(run: int, net: int, single: bool) -> Style:
     """Colour by net and dashes by run; by run alone where each run trains one net. After eight, other dashes."""
-    from analysis.drawing import COLOURS, ON_OFF
+    from analysis.figures.style import COLOURS, ON_OFF
 
     colour, dashes = (run, 0) if single else (net, run)
     return Style(colour % len(COLOURS), (dashes + colour // len(COLOURS)) % (len(ON_OFF) + 1))

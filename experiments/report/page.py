@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from experiments.options import told
+from experiments.harness.options import told
 from experiments.report.curves import curves
 from experiments.report.reading import Line, Reported, net_title, png_size, run_name
 from train.progress import clock
@@ -18,7 +18,7 @@ LONG = 30  # rows of a table that is shown folded
 
 def page(runs: Sequence[Reported]) -> str:
     """The whole file."""
-    from analysis.drawing import COLOURS
+    from analysis.figures.style import COLOURS
 
     title = f"{runs[0].experiment}: {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs compared"
     drawn, data = curves(runs)

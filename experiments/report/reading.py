@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.cells import label
-from experiments.options import flat, folder_name, option_name, shown
-from experiments.run_files import environments, read_results, read_run
+from experiments.cell_spec import label
+from experiments.harness.files import environments, read_results, read_run
+from experiments.harness.options import flat, folder_name, option_name, shown
 from train import Checkpoints, read_metrics
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -25,9 +25,9 @@ from models.cell import (
 from models.cells.gates import squash
 from models.cells.layer_norm import scale
 from models.cells.lstm import GATES, LSTM
-from models.door import check_inputs, check_mask, check_params, check_state
+from models.checks import check_inputs, check_mask, check_params, check_state
 from models.initializers import Glorot, Initializer, Orthogonal
-from models.scan import keep_valid
+from models.recurrence.scan import keep_valid
 
 NORMED = ("input", "recurrent", "memory")  # what is normalised: x W, h R and c
 

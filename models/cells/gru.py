@@ -18,9 +18,8 @@ from models.cell import (
     affine,
     at_least,
 )
-from models.cells.chrono import chrono_bias
 from models.cells.gates import squash
-from models.initializers import Glorot, Initializer, Orthogonal, gate_blocks
+from models.initializers import Glorot, Initializer, Orthogonal, chrono_bias, gate_blocks
 
 
 @dataclass(frozen=True)

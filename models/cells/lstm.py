@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Key, Params, ProductCell, Weights, affine, at_least
-from models.cells.chrono import chrono_bias
 from models.cells.gates import squash
-from models.initializers import Glorot, Initializer, Orthogonal, gate_blocks
+from models.initializers import Glorot, Initializer, Orthogonal, chrono_bias, gate_blocks
 
 GATES = (True, True, False, True)  # i, f, g, o: which are σ; the others are tanh
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 
-from analysis import HenonMap, lyapunov_spectrum
+from analysis import lyapunov_spectrum
 from analysis.exponents import LyapunovSpectrum
 from analysis.standard_error import normal_score
 from analysis.starts import summary_of
 from models import GRU, LSTM, Cell, Elman
+from tests.analysis.maps import HenonMap
 from tests.analysis.test_lyapunov import Linear
 
 SEEDS, STARTS, COUNTED = 60, 8, 1000

@@ -27,10 +27,10 @@ from models import (
     LSTMState,
     OrthogonalRNN,
     PeepholeLSTM,
-    free_memory,
     unroll,
 )
 from models.cell import Array
+from models.recurrence import free_memory
 from models.state import ravel_state
 from tests import contract
 from tests.models import loops

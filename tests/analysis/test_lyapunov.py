@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 
-from analysis import CatMap, HenonMap, LogisticMap, Lorenz, lyapunov_spectrum, step_jacobians
+from analysis import lyapunov_spectrum, step_jacobians
 from models import CELLS, GRU, LSTM, BasicGRU, BatchNormLSTM, Cell, Elman, FixedWindow, Stacked
 from models.cell import Array
 from tests.analysis.benettin import textbook
+from tests.analysis.maps import CatMap, HenonMap, LogisticMap, Lorenz
 from tests.contract import example
 
 

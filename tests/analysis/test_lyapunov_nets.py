@@ -12,8 +12,8 @@ import pytest
 from analysis import lyapunov_spectrum, step_jacobians
 from models import LSTM, Cell, Elman
 from models.cell import Array
-from models.newton import Newton
-from models.recurrence import unroll_with_info
+from models.recurrence.newton import Newton
+from models.recurrence.unroll import unroll_with_info
 from tests.analysis.benettin import textbook
 from tests.contract import example
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.adding import Config
-from experiments.environment import environment
-from experiments.options import describe
-from experiments.run_files import write_json
+from experiments.harness.environment import environment
+from experiments.harness.files import write_json
+from experiments.harness.options import describe
+from experiments.memory.adding import Config
 from train import Tracker
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}

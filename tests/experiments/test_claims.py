@@ -12,8 +12,8 @@ import pytest
 
 from analysis import log_slope
 from data import digits
-from experiments.claims_judged import FAILED, HELD, OPEN, difference, judge, largest_rate, smaller
-from experiments.claims_measured import climbs, digit_rows, held_out_rows, parameters, slope, weights
+from experiments.claims.measure import climbs, digit_rows, held_out_rows, parameters, slope, weights
+from experiments.claims.verdicts import FAILED, HELD, OPEN, difference, judge, largest_rate, smaller
 from models import GRU, LSTM, Elman
 from tests.experiments.command import arrays_bytes, command
 

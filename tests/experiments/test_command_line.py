@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from data.text_files import longest_line
-from experiments import adding, char_lm
+from data.text.files import longest_line
 from experiments.__main__ import refused
-from experiments.options import describe, flat, option_name
-from experiments.presets import default_config
+from experiments.harness.files import read_run
+from experiments.harness.options import default_config, describe, flat, option_name
+from experiments.harness.run import Launch
+from experiments.language import char_lm
+from experiments.memory import adding
 from experiments.registry import COMMANDS, NAMES, read_options
-from experiments.run import Launch
-from experiments.run_files import read_run
 from tests.experiments.command import command, unboxed
 
 ROOT = Path(__file__).parents[2]

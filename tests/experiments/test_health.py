@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from data import Batch, TaskBatches
-from experiments.inside import Inside, longest
+from experiments.gates import Inside, longest
 from experiments.objective import classification, tagging
 from models import GRU, SequenceClassifier, SequenceTagger, unroll
 from tests.experiments.command import command, newest_checkpoint, saved_state, untimed
@@ -68,7 +68,7 @@ def test_the_gradient_of_the_net_as_it_is(watched: Path) -> None:
     from functools import partial
 
     from data import adding
-    from experiments.problem import from_task
+    from experiments.problems import from_task
 
     prefix, leaves = "params/params/", saved_state(watched, 100)
     params = {name.removeprefix(prefix): leaf for name, leaf in leaves.items() if name.startswith(prefix)}
@@ -192,7 +192,7 @@ class Broken(TaskBatches):
 def test_a_bad_number_in_a_batch_is_found(
     policy: str, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("experiments.problem.TaskBatches", Broken)
+    monkeypatch.setattr("experiments.problems.TaskBatches", Broken)
     folder = tmp_path / "run"
     code = command("adding", *options["adding"], "--nonfinite", policy, "--run-dir", folder)
     assert code == {"stop": 1, "skip": 0}[policy]

@@ -20,8 +20,8 @@ from models import (
     Scan,
     Stacked,
 )
-from models.recurrence import unroll_with_info
-from models.ways import NAMED
+from models.recurrence.methods import NAMED
+from models.recurrence.unroll import unroll_with_info
 from tests.experiments.command import SMALL, command, newest_checkpoint, saved_state
 
 T, B, D, H = 5, 3, 2, 4
@@ -68,7 +68,7 @@ def test_method_arrives(way: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(method)
         return unroll_with_info(*arguments, method=method, **options)
 
-    monkeypatch.setattr("models.recurrence.unroll_with_info", noted)
+    monkeypatch.setattr("models.recurrence.unroll.unroll_with_info", noted)
     layer = network.build("elman", H)
     for model in (network.classifier(layer, 1), network.tagger(layer, 1)):
         seen.clear()

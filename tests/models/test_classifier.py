@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models import GRU, LSTM, Bidirectional, Elman, Recurrent, SequenceClassifier, SequenceTagger, Stacked
 from models.cell import Array
-from models.pooling import last_valid, mean_valid
+from models.layers.pooling import last_valid, mean_valid
 from tests.models import loops
 
 T, B, D, H, C = 6, 4, 3, 5, 2

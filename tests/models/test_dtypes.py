@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models import Cell, unroll
 from models.cell import Array
 from tests.models import loops
-from tests.models.test_recurrence import CELLS, Example, example, ours
+from tests.models.recurrence.test_unroll import CELLS, Example, example, ours
 
 # What a value and a gradient of about 1 may be off after a few steps: some roundings to a mantissa of so many bits.
 TOLERANCES = {"bfloat16": 4e-2, "float32": 2e-6, "float64": 1e-13}

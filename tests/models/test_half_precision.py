@@ -22,8 +22,8 @@ from models import (
     unroll,
 )
 from models.cell import Array
-from models.pooling import mean_valid
-from models.truncated import truncated_value_and_gradient
+from models.layers.pooling import mean_valid
+from models.recurrence.truncated import truncated_value_and_gradient
 from tests.models import loops
 
 T, D = 2000, 2

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from models import GRU, LSTM, Cell, Elman, unroll
-from models.bidirectional import Bidirectional
 from models.cell import Array
 from models.interop_stack import from_torch_stack, state_from_torch, to_torch_stack
-from models.stacked import Stacked
+from models.layers.bidirectional import Bidirectional
+from models.layers.stacked import Stacked
 from tests.models import drawn
 
 torch: Any = pytest.importorskip("torch", reason="needs PyTorch: make test-peers")

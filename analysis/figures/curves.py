@@ -1,0 +1,81 @@
+"""Curves of training: a quantity against the training step. The rules of drawing are those of `style.py`."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib import style
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from analysis.figures.style import (
+    COLUMN,
+    GREY,
+    SETTINGS,
+    add_legend,
+    count_along,
+    demand_names,
+    draw_line,
+    entries,
+    logged_column,
+    styles_of,
+)
+
+
+def training_curves(
+    curves: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    y_label: str,
+    baseline: float | None = None,
+    baseline_label: str = "trivial baseline",
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
+    """A quantity against the training step, one line a name, on a linear axis (an accuracy, say).
+
+    Each value is `{"step": [n], "value": [n]}`; `y_label` names the quantity and its unit. What the trivial
+    answer reaches, `baseline`, is a thin dashed line across. `colours` are those that the names have in another
+    figure of the same run.
+    """
+    demand_names(curves, "training curves")
+    logged = {
+        name: (logged_column(name, curve, "step"), logged_column(name, curve, "value"))
+        for name, curve in curves.items()
+    }
+    for name, (steps, values) in logged.items():
+        if steps.size != values.size:
+            raise ValueError(f"curve {name!r} has {steps.size} steps and {values.size} values; give as many")
+    every = np.concatenate([steps for steps, _ in logged.values()])
+    styles = styles_of(curves)
+    for name, colour in (colours or {}).items():
+        styles[name]["color"] = colour
+    handles = entries(styles)
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(COLUMN, 2.2), layout="constrained")
+        ax = figure.subplots()
+        ax.set(xlabel="training step", ylabel=y_label)
+        for name, (steps, values) in logged.items():
+            draw_line(ax, steps, values, label=name, **styles[name])
+        if baseline is not None:
+            handles.append(ax.axhline(baseline, color=GREY, lw=0.9, ls="--", label=baseline_label))
+        count_along(ax, every.min(), every.max(), ticks=5)
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+        add_legend(figure, handles)
+    return figure
+
+
+def loss_curves(
+    curves: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    y_label: str,
+    baseline: float | None = None,
+    baseline_label: str = "trivial baseline",
+) -> Figure:
+    """`training_curves` on a logarithmic axis."""
+    values = {name: logged_column(name, curve, "value") for name, curve in curves.items()}
+    positive = {
+        name: {**curve, "value": np.where(values[name] > 0, values[name], np.nan)}
+        for name, curve in curves.items()
+    }
+    figure = training_curves(positive, y_label=y_label, baseline=baseline, baseline_label=baseline_label)
+    with style.context(SETTINGS, after_reset=True):
+        figure.axes[0].set_yscale("log")
+    return figure

@@ -1,0 +1,190 @@
+"""A search for the first number that isn't finite: when, and in which quantity, a sequence leaves floating
+point."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from analysis.gradients import Loss, state_gradients
+from models.cell import Array, Cell, Drive, Params, State, Weights, check_hashable
+from models.checks import checked
+from models.recurrence.scan import states_before
+from models.state import ravel_coordinates
+
+Direction = Literal["parameters", "forward", "loss", "backward"]
+ORDER = (
+    "initial",
+    "input",
+    "drive",
+    "gate",
+    "state",
+    "output",
+    "gradient",
+)  # first words of the names of quantities
+
+
+@dataclass(frozen=True)
+class FirstNonfinite:
+    """The first quantity that is NaN or infinite.
+
+    `direction`: met in the parameters themselves, on the way forward, in the loss, or on the way back. `step`
+    t counts from 1 (None outside time), `example` is the index into the batch axes, `quantity` a name such as
+    "drive", "gate forget", "state .c", "output" or "gradient in state .h". `fault` is "nan" or "inf".
+    `singular_value` is the largest of the step Jacobian ∂s_t/∂s_{t−1} there (NaN where it isn't finite
+    itself), and `singular_value_before` of the nearest step, earlier on the way taken, where it is finite:
+    what has grown shows in it.
+    """
+
+    direction: Direction
+    step: int | None
+    example: tuple[int, ...]
+    quantity: str
+    fault: Literal["nan", "inf"]
+    singular_value: float = float("nan")
+    singular_value_before: float = float("nan")
+
+    def __str__(self) -> str:
+        """All of it in one sentence."""
+        where = "" if self.step is None else f" at time step {self.step}"
+        of = f" of example {', '.join(map(str, self.example))}" if self.example else ""
+        way = {
+            "parameters": "in the parameters",
+            "forward": "on the way forward",
+            "loss": "in the loss, all before it being finite,",
+            "backward": "on the way back, all on the way forward being finite,",
+        }[self.direction]
+        sentence = f"the first value that is not finite {way} is {self.quantity}{where}{of}: {self.fault}"
+        if self.step is None:
+            return sentence
+        known = not np.isnan(self.singular_value)
+        value = self.singular_value if known else self.singular_value_before
+        which = "there" if known else "at the nearest step where it is finite"
+        return f"{sentence}; the largest singular value of the step Jacobian {which} is {value:.4g}"
+
+
+def first_nonfinite(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *batch D"],
+    loss: Loss | None = None,
+    state: State | None = None,
+) -> FirstNonfinite | None:
+    """Finds what first isn't finite when the cell runs over this batch; None where everything is.
+
+    Looked at in this order: the parameters, the state before the first step; then step by step the input, the
+    drive, what the cell's `observe` shows (gates), the state, the output; with a `loss` of the final state
+    and the outputs (as for `gradient_by_lag`) that, and the gradients ∂L/∂s_t from the last state to the
+    first.
+
+    Raises ValueError where parameters, inputs or state don't fit.
+    """
+    check_hashable(cell)
+    checked.eval_shape(cell, params, xs, state)
+    for path, leaf in jax.tree.leaves_with_path(params):
+        if not np.isfinite(leaf).all():
+            return FirstNonfinite(
+                "parameters", None, (), f"parameter {name_of(path)}", fault_of(np.asarray(leaf))
+            )
+    batch_shape = xs.shape[1:-1]
+    if state is None:
+        state = cell.initial_state(params, batch_shape)
+    weights = cell.prepare(params, batch_shape=batch_shape)
+    drive = cell.drive(weights, xs)
+    axes = len(batch_shape)
+
+    def step(state: State, inputs: tuple[Array, Drive]) -> tuple[State, dict[str, Array]]:
+        x, drive = inputs
+        stepped, output = cell.step(weights, state, drive)
+        seen = {"input": x, "drive": drive, "gate": cell.observe(weights, state, drive)}
+        return stepped, faults(seen | {"state": stepped, "output": output}, axes)
+
+    begin = faults({"initial state": state}, axes)
+    found = first_of({name: np.asarray(codes)[None] for name, codes in begin.items()}, range(1))
+    if found is not None:
+        _, example, quantity, fault = found
+        return FirstNonfinite("forward", None, example, quantity, fault)
+    final, codes = jax.lax.scan(step, state, (xs, drive))
+    found = first_of({name: np.asarray(of_all) for name, of_all in codes.items()}, range(len(xs)))
+    if found is not None:
+        return located(cell, weights, state, drive, "forward", *found)
+    if loss is None:
+        return None
+    value = np.asarray(loss(final, jax.lax.scan(lambda s, d: cell.step(weights, s, d), state, drive)[1]))
+    if not np.isfinite(value).all():
+        return FirstNonfinite("loss", None, (), "the loss", fault_of(value))
+    gradients = faults({"gradient in state": state_gradients(cell, params, xs, loss, state)}, axes + 1)
+    # Entry t is the gradient in s_t, which step t + 1 sends back.
+    found = first_of({k: np.asarray(v) for k, v in gradients.items()}, range(len(xs) - 1, -1, -1))
+    return None if found is None else located(cell, weights, state, drive, "backward", *found)
+
+
+def faults(quantities: dict[str, Any], axes: int) -> dict[str, Array]:
+    """Of every array, by name: 0 where an example is finite, 1 where it has an infinity, 2 a NaN; the first
+    `axes` axes are kept. Integers are always finite."""
+    named: dict[str, Array] = {}
+    for kind, tree in quantities.items():
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            rest = tuple(range(axes, jnp.ndim(leaf)))
+            nan, finite = jnp.isnan(leaf).any(rest), jnp.isfinite(leaf).all(rest)
+            named[f"{kind} {name_of(path)}".strip()] = jnp.where(nan, 2, jnp.where(finite, 0, 1))
+    return named
+
+
+def first_of(
+    codes: dict[str, np.ndarray], order: range
+) -> tuple[int, tuple[int, ...], str, Literal["nan", "inf"]] | None:
+    """Index in time, example, name and fault of the first code above zero, `codes[name]` being `[T, *batch]`,
+    in the order of time given and, in one step, of `ORDER`."""
+    # By kind, as a step goes; a scan gives a dictionary back in the order of the alphabet.
+    in_order = sorted(codes.items(), key=lambda item: ORDER.index(item[0].split()[0]))
+    for t in order:
+        for name, code in in_order:
+            if code[t].any():
+                example = tuple(int(i) for i in np.argwhere(code[t])[0])
+                return t, example, name, "nan" if code[t][example] == 2 else "inf"
+    return None
+
+
+def located(
+    cell: Cell,
+    weights: Weights,
+    state: State,
+    drive: Drive,
+    direction: Direction,
+    t: int,
+    example: tuple[int, ...],
+    quantity: str,
+    fault: Literal["nan", "inf"],
+) -> FirstNonfinite:
+    """The report, with the singular values: at step t + 1, and at the nearest before it on the way taken."""
+    alone = jax.tree.map(
+        lambda leaf: leaf[(slice(None), *example)], (states_before(cell, weights, state, drive), drive)
+    )
+    length = jax.tree.leaves(drive)[0].shape[0]
+
+    @jax.jit
+    def jacobian(state: State, drive: Drive) -> Array:
+        vector, restore = ravel_coordinates(cell, state)
+        return jax.jacfwd(lambda v: ravel_coordinates(cell, cell.step(weights, restore(v), drive)[0])[0])(
+            vector
+        )
+
+    def largest(t: int) -> float:
+        matrix = np.asarray(jacobian(*jax.tree.map(lambda leaf: leaf[t], alone)), np.float64)
+        return float(np.linalg.norm(matrix, 2)) if np.isfinite(matrix).all() and matrix.size else float("nan")
+
+    earlier = range(t - 1, -1, -1) if direction == "forward" else range(t + 1, length)
+    before = next((value for value in map(largest, earlier) if not np.isnan(value)), float("nan"))
+    return FirstNonfinite(direction, t + 1, example, quantity, fault, largest(t), before)
+
+
+def fault_of(values: np.ndarray) -> Literal["nan", "inf"]:
+    return "nan" if np.isnan(values).any() else "inf"
+
+
+def name_of(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")

@@ -1,0 +1,1 @@
+"""Tasks made from a key: their sequences and endless batches."""

@@ -1,0 +1,300 @@
+"""A text taken apart: the numbers of its tokens by split, the vocabulary, and what was found in it."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from data.text.builtin_text import embedded_text
+from data.text.files import SPLITS, cut, find_files, longest_line, read_file
+from data.text.spelling import Speller
+from data.text.tokenizers import Bytes, Characters, Pieces, Tokenizer, Unit, Words, lines_of
+from data.text.vocabulary import UNKNOWN
+
+MANY_UNKNOWN = 0.05  # of the tokens: beyond it the summary warns
+_MARKED = re.compile(r"^\s*<(?:s|bos|eos|/s)>|<(?:eos|/s|end)>\s*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The choice of a text, and of the units it is split into."""
+
+    dir: Path | None = None
+    """A text file, plain or gzipped, or a folder of them (train, valid, test by their names, else all are cut; the
+    end of train, where there is no valid); without it the English prose of Python's own language reference."""
+    tfds: str | None = None
+    """Instead of --data.dir: the name of a data set in the TFDS catalogue, fetched where a network allows."""
+    tfds_feature: str = "text"
+    """Which feature of --data.tfds is the text."""
+    encoding: str = "utf-8"
+    """Of the files of --data.dir, as Python names it: latin-1, cp1252, gb18030, utf-16 …"""
+    unit: Unit = "word"
+    """One token is a character, a byte, what stands between white space, or a piece of a word (sentencepiece)."""
+    min_count: int | None = None
+    """Types of the training text that stand there less often become <unk> (characters, words); by default 1, of
+    words 2 where the text holds no <unk> of its own."""
+    vocabulary_limit: int | None = None
+    """The most types beside <unk> and the end mark (characters, words); by default no limit."""
+    bpe_size: int = 4000
+    """Types of --data.unit bpe, the marks among them."""
+    valid_share: float = 0.1
+    """Share to validate, of files that are cut, or of a training file without one to validate."""
+    test_share: float = 0.1
+    """Share to test, the last of it, of files that are cut; 0 for none."""
+    longest_line: int = 100_000
+    """Refuse longer lines, in characters, where lines are what contexts end at (words, bpe)."""
+    cache: Path | None = None
+    """Where what was prepared of --data.dir is kept: this one folder, or by default one for each text and setting
+    in the user's cache."""
+
+    def check(self) -> None:
+        """Raises ValueError for what can't be, before any file is looked at."""
+        for name, number in (("min-count", self.min_count), ("vocabulary-limit", self.vocabulary_limit)):
+            if number is not None and number < 1:
+                raise ValueError(
+                    f"--data.{name} must be 1 or more, but is {number}: leave it out for its default"
+                )
+        unused = {"min-count": self.min_count, "vocabulary-limit": self.vocabulary_limit}
+        for name, number in unused.items():
+            if number is not None and self.unit in ("byte", "bpe"):
+                raise ValueError(
+                    f"--data.{name} is for characters and words, not for --data.unit {self.unit}"
+                )
+        if self.longest_line < 1:
+            raise ValueError(f"--data.longest-line must be 1 or more, but is {self.longest_line}")
+        shares = (self.valid_share, self.test_share)
+        if not (min(shares) >= 0 and sum(shares) < 1):
+            raise ValueError(
+                f"--data.valid-share {self.valid_share} and --data.test-share {self.test_share} must be 0 or more "
+                "and leave something to train on"
+            )
+        if self.dir is not None and self.tfds is not None:
+            raise ValueError("give --data.dir or --data.tfds, not both")
+        self._check_encoding()
+        if self.cache is not None and self.dir is None and self.tfds is None:
+            raise ValueError(
+                "--data.cache is for --data.dir or --data.tfds: the text without either needs none"
+            )
+
+    def _check_encoding(self) -> None:
+        if self.encoding == TextConfig.encoding:
+            return
+        if self.dir is None or self.unit == "byte":
+            raise ValueError("--data.encoding is for the files of --data.dir read as text: leave it out here")
+        try:
+            "a".encode(self.encoding)
+        except LookupError:
+            raise ValueError(
+                f"--data.encoding {self.encoding!r} is none that Python knows: try latin-1, cp1252 or utf-16"
+            ) from None
+
+
+def _refuse_shares(config: TextConfig, why: str, *, valid: bool = True) -> None:
+    given = config.test_share != TextConfig.test_share
+    if given or (valid and config.valid_share != TextConfig.valid_share):
+        raise ValueError(f"--data.valid-share and --data.test-share are for a text that is cut, but {why}")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The text that was read, not yet split into units: by split, with a checksum of each file and the split's name
+    for people."""
+
+    splits: Mapping[str, str | bytes]
+    origin: Mapping[str, str]
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Counts of a split. `unknown` counts tokens that aren't in the vocabulary, the text's own <unk>
+    not; `characters` are those of the text, whatever its unit; `spelling` are the bits in which a model of
+    characters spells what is unknown (`Speller`); `marked` lines bear an end mark of their own."""
+
+    tokens: int
+    unknown: int
+    characters: int
+    words: int
+    lines: int
+    spelling: float
+    marked: int
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Token numbers `splits[name] [T]` int32, for train and as many of valid and test as there are."""
+
+    splits: Mapping[str, Int32[np.ndarray, "_"]]
+    tokenizer: Tokenizer
+    sizes: Mapping[str, Size]
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    def split(self, name: str) -> Int32[np.ndarray, "T"]:
+        """Raises ValueError where the text has no such split."""
+        if name not in self.splits:
+            raise ValueError(
+                f"the text has no {name} split, only {' and '.join(self.splits)}: give a file for it, or a share"
+            )
+        return self.splits[name]
+
+    def tokenizer_files(self) -> dict[str, bytes]:
+        """Returns `vocabulary.json`, and for bpe `bpe.model`: what a run needs to read its own numbers."""
+        files = {"vocabulary.json": self.tokenizer.vocabulary.to_json()}
+        return files | ({"bpe.model": self.tokenizer.model} if isinstance(self.tokenizer, Pieces) else {})
+
+    def summary(self) -> str:
+        """A line of what was found in all, one a split, and a sentence for each thing by which figures mislead."""
+        types = len(self.tokenizer.vocabulary)
+        first, *others = self.origin
+        files = ", ".join(self.origin) if len(others) < 3 else f"{first} and {len(others)} other files"
+        lines = [f"text: {files}; {types:,} types"]
+        for name, size in self.sizes.items():
+            share = size.unknown / max(size.tokens, 1)
+            lines.append(f"  {name:<6}{size.tokens:>12,} tokens, {size.unknown:,} unknown ({share:.2%})")
+        return "\n".join([*lines, *self._warnings()])
+
+    def _warnings(self) -> list[str]:
+        said = []
+        name, size = max(self.sizes.items(), key=lambda item: item[1].unknown / max(item[1].tokens, 1))
+        if size.unknown > MANY_UNKNOWN * size.tokens:
+            others = "character or bpe" if isinstance(self.tokenizer, Words) else "byte"
+            said.append(
+                f"warning: {size.unknown / size.tokens:.1%} of the {name} tokens are unknown to the vocabulary, so "
+                f"that perplexities tell little: take --data.unit {others}, or keep more types"
+            )
+        train = self.sizes["train"]
+        if isinstance(self.tokenizer, Words | Pieces) and train.marked > train.lines / 2:
+            said.append(
+                f"warning: {train.marked:,} of {train.lines:,} lines of the training text bear an end mark of "
+                "their own, beside the one that each line gets here, which halves perplexities: take the marks away"
+            )
+        return said
+
+
+def read_texts(config: TextConfig) -> Texts:
+    """The files of `--data.dir`, or the embedded text.
+
+    Raises ValueError as `find_files` and `read_file` do, for lines beyond `longest_line`, and for shares where
+    nothing is cut.
+    """
+    if config.dir is None:
+        _refuse_shares(config, "the embedded text has its parts")
+        splits = embedded_text(words=config.unit in ("word", "bpe"))
+        digest = hashlib.sha256("".join(splits.values()).encode()).hexdigest()
+        name = "Python's language reference"
+        return Texts(_as_units(splits, config.unit), {name: digest}, dict.fromkeys(splits, name))
+    files = {split: [read_file(path) for path in paths] for split, paths in find_files(config.dir).items()}
+    origin = {file.path.name: file.checksum for found in files.values() for file in found}
+    texts = {
+        split: [f.content if config.unit == "byte" else f.text(config.encoding) for f in found]
+        for split, found in files.items()
+    }
+    at_lines = config.unit in ("word", "bpe")
+    if at_lines:
+        for split, paths in files.items():
+            for file, text in zip(paths, texts[split], strict=True):
+                check_lines(_text(text), str(file.path), config.longest_line)
+    if "" not in texts:
+        _refuse_shares(config, f"{config.dir} has files for its parts", valid="valid" in texts)
+        names = {split: str(found[0].path) for split, found in files.items()}
+        whole = {split: found[0] for split, found in texts.items()}
+        if "valid" not in texts and config.valid_share:
+            of = names["train"]
+            names |= {"train": f"{of} (train part)", "valid": f"{of} (valid part)"}
+            whole |= cut(whole["train"], config.valid_share, 0.0, at_lines=at_lines)
+        return Texts(whole, origin, names)
+    parts: dict[str, Any] = {}
+    for text in texts[""]:
+        for split, part in cut(text, config.valid_share, config.test_share, at_lines=at_lines).items():
+            before = parts.get(split, "" if isinstance(part, str) else b"")
+            ended = not at_lines or not before or before.endswith("\n")
+            parts[split] = before + part if ended else before + "\n" + part
+    return Texts(parts, origin, {split: f"{config.dir} ({split} part)" for split in parts})
+
+
+def tokenised(texts: Texts, config: TextConfig) -> Corpus:
+    """Learns the units of the training text and takes all splits apart.
+
+    Raises ValueError for a line beyond `longest_line`, settings that leave no type, and a held-out text of which
+    nothing is known.
+    """
+    config.check()
+    if config.unit in ("word", "bpe"):
+        for split, text in texts.splits.items():
+            check_lines(_text(text), texts.names[split], config.longest_line)
+    tokenizer = _learn(texts.splits["train"], config)
+    rare = tokenizer.left_out(_text(texts.splits["train"])) if config.unit != "byte" else []
+    speller = Speller.of(dict.fromkeys(rare or _text(texts.splits["train"]).split()))
+    splits, sizes = {}, {}
+    for split in (name for name in SPLITS if name in texts.splits):
+        text = texts.splits[split]
+        ids = tokenizer.encode_bytes(text) if isinstance(tokenizer, Bytes) else tokenizer.encode(_text(text))  # type: ignore[arg-type]
+        splits[split], sizes[split] = ids, _size(ids, text, tokenizer, speller)
+        marks = (tokenizer.vocabulary.unknown_id, tokenizer.vocabulary.end_id)
+        if np.isin(ids, [mark for mark in marks if mark is not None]).all():
+            raise ValueError(
+                f"{texts.names[split]} holds only unknown {config.unit}s: nothing in it stands in the "
+                "training text; is it of the same language and form?"
+            )
+    return Corpus(splits, tokenizer, sizes, texts.origin)
+
+
+def check_lines(text: str, name: str, longest: int) -> None:
+    """Raises ValueError where a line has more characters than that."""
+    number, length = longest_line(lines_of(text))
+    if length > longest:
+        raise ValueError(
+            f"line {number} of {name} has {length:,} characters, more than {longest:,}: break it into lines, raise "
+            "--data.longest-line, or choose --data.unit character"
+        )
+
+
+def _learn(text: str | bytes, config: TextConfig) -> Any:
+    match config.unit:
+        case "byte":
+            return Bytes.learn(text if isinstance(text, bytes) else text.encode())
+        case "character":
+            return Characters.learn(_text(text), config.min_count or 1, config.vocabulary_limit)
+        case "word":
+            words = _text(text)
+            least = config.min_count or (1 if f" {UNKNOWN} " in words else 2)
+            return Words.learn(words, least, config.vocabulary_limit)
+        case "bpe":
+            return Pieces.learn(_text(text), config.bpe_size)
+
+
+def _size(ids: Int32[np.ndarray, "T"], text: str | bytes, tokenizer: Tokenizer, speller: Speller) -> Size:
+    vocabulary = tokenizer.vocabulary
+    unknown = 0 if vocabulary.unknown_id is None else int(np.count_nonzero(ids == vocabulary.unknown_id))
+    if isinstance(tokenizer, Words):
+        unknown -= sum(word == UNKNOWN for word in _text(text).split())
+    newline = "\n" if isinstance(text, str) else b"\n"
+    characters = len(text) if isinstance(text, str) else characters_in(text)
+    marked = 0 if isinstance(text, bytes) else sum(bool(_MARKED.search(line)) for line in lines_of(text))
+    return Size(
+        tokens=len(ids),
+        unknown=unknown,
+        characters=characters,
+        words=len(text.split()),
+        lines=text.count(newline),  # type: ignore[arg-type]
+        spelling=speller.total_bits(tokenizer.left_out(text)) if isinstance(text, str) and unknown else 0.0,
+        marked=marked,
+    )
+
+
+def characters_in(content: bytes) -> int:
+    """Characters of a text in UTF-8: all its bytes but those that go on with one."""
+    return int(np.count_nonzero((np.frombuffer(content, np.uint8) & 0xC0) != 0x80))
+
+
+def _text(text: str | bytes) -> str:
+    return text if isinstance(text, str) else text.decode("utf-8", errors="replace")
+
+
+def _as_units(splits: dict[str, str], unit: Unit) -> Mapping[str, str | bytes]:
+    return {split: text.encode() for split, text in splits.items()} if unit == "byte" else splits

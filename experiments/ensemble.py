@@ -1,0 +1,150 @@
+"""Many nets trained side by side: one kind of net on one task, each with a seed and a learning rate of its own.
+
+`train.fit` is for one net that is to be kept: it logs, saves and goes on. Here a net is a point of a curve:
+hundreds are trained in one dispatch, only what is measured of them leaves it, and one that leaves floating point
+stands still and is counted while the others go on.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Bool, Float, Int
+
+from data import split_key
+from data.synthetic.batches import MakeBatch
+from experiments.objective import Evaluation, Loss, Measure
+from models.cell import Array, Params
+from train import OptimizerConfig, make_clipping, make_optimizer, mean
+
+NETS = "nets"  # the axis over whose devices they are shared
+
+
+@dataclass(frozen=True)
+class Course:
+    """The options that the nets have in common; equal courses are compiled once.
+
+    The batches of step i are `task(fold_in(key, i), batch_size)` with a key made from the net's seed: nets of
+    one seed begin with the same parameters and see the same data. The rate of `optimizer` is a factor on each
+    net's own.
+    """
+
+    model: nn.Module
+    measure: Measure
+    task: MakeBatch
+    optimizer: OptimizerConfig
+    steps: int
+    batch_size: int
+    test: MakeBatch | None = (
+        None  # where held-out sequences come from: by default `task`, with a key of its own
+    )
+
+    def __post_init__(self) -> None:
+        if self.optimizer.schedule != "constant":
+            raise ValueError(
+                f"optimizer.schedule is {self.optimizer.schedule}; nets side by side have constant rates: take that"
+            )
+
+
+class Trained(NamedTuple):
+    """Of N nets: `params` at the end, leaves `[N, ...]`, and at each step the `loss [N, steps]`, the gradient's
+    `norm [N, steps]` before clipping and whether it was `clipped [N, steps]`.
+
+    A net whose loss, gradient or update isn't finite keeps its parameters from there on: `steps [N]` counts its
+    updates, and what it has not measured is NaN, and False.
+    """
+
+    params: Params
+    loss: Float[Array, "N steps"]
+    norm: Float[Array, "N steps"]
+    clipped: Bool[Array, "N steps"]
+    steps: Int[Array, " N"]
+
+
+def train_side_by_side(
+    course: Course, seeds: Int[np.ndarray, " N"], rates: Float[np.ndarray, " N"], devices: int = 1
+) -> Trained:
+    """Trains a net for every seed and rate; the devices share them, and have nothing to tell one another."""
+    count = len(seeds)
+    filled = -count % devices  # the last once more, to divide
+    padded = (
+        jnp.asarray(np.append(a, np.repeat(a[-1:], filled)), d) for a, d in ((seeds, int), (rates, float))
+    )
+    mesh = Mesh(np.array(jax.local_devices()[:devices]), (NETS,))
+    trained = train_all(course, mesh, *padded)
+    # On one device: what is measured of them next would else be computed on each.
+    return jax.tree.map(lambda leaf: leaf[:count], jax.device_put(trained, jax.local_devices()[0]))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def train_all(course: Course, mesh: Mesh, seeds: Array, rates: Array) -> Trained:
+    """`train_one` of each, on each device one after another: a net's bits don't depend on its neighbours."""
+
+    def own(seeds: Array, rates: Array) -> Trained:
+        return jax.lax.map(lambda pair: train_one(course, *pair), (seeds, rates))
+
+    spec = PartitionSpec(NETS)
+    return jax.shard_map(own, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(seeds, rates)
+
+
+def train_one(course: Course, seed: Array, rate: Array) -> Trained:
+    """All steps of one net: θ ← θ + rate · update."""
+    loss_of, key = Loss(course.model, course.measure), jax.random.key(seed)
+    data = split_key(jax.random.key(seed, impl="threefry2x32"), "train")
+    clipping, optimizer = make_clipping(course.optimizer), make_optimizer(course.optimizer)
+    first = course.task(data, course.batch_size)
+    params = course.model.init(jax.random.fold_in(key, 1), first.inputs, mask=first.mask)
+
+    def step(net: Any, index: Array) -> tuple[Any, tuple[Array, Array, Array]]:
+        params, memory, alive = net
+        batch = course.task(jax.random.fold_in(data, index), course.batch_size)
+
+        def loss(params: Params) -> Array:
+            return mean(loss_of(params, (), batch, jax.random.fold_in(key, index))[0])
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        bounded, _ = clipping.update(gradient, clipping.init(params), params)
+        updates, later = optimizer.update(bounded, memory, params)
+        updates = jax.tree.map(lambda update: rate * update, updates)
+        norm, cut = optax.tree.norm(gradient), optax.tree.norm(optax.tree.sub(gradient, bounded))
+        alive &= jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(updates))
+        moved = (optax.apply_updates(params, updates), later)
+        params, memory = jax.tree.map(partial(jnp.where, alive), moved, (params, memory))
+        clipped = alive & (cut > 1e-5 * norm)  # beyond rounding
+        return (params, memory, alive), (
+            jnp.where(alive, value, jnp.nan),
+            jnp.where(alive, norm, jnp.nan),
+            clipped,
+        )
+
+    begin = (params, optimizer.init(params), jnp.array(True))
+    (params, _, _), (losses, norms, clipped) = jax.lax.scan(step, begin, jnp.arange(course.steps))
+    return Trained(params, losses, norms, clipped, jnp.sum(jnp.isfinite(losses)))
+
+
+def held_out(course: Course, params: Params, count: int = 1000) -> dict[str, Float[np.ndarray, " N"]]:
+    """The measures of each net (leaves of `params` `[N, ...]`) on so many sequences that no net was trained on;
+    the one that training makes small is there as `loss` too."""
+    found = evaluate_all(dataclasses.replace(course, batch_size=count), params)
+    return {name: np.asarray(values, np.float64) for name, values in found.items()}
+
+
+@partial(jax.jit, static_argnums=0)
+def evaluate_all(course: Course, params: Params) -> dict[str, Array]:
+    """The means over one batch of the test split, the same for every seed."""
+    key = split_key(jax.random.key(0, impl="threefry2x32"), "test")
+    batch = (course.test or course.task)(key, course.batch_size)
+    evaluation = Evaluation(course.model, course.measure)
+
+    def measures(params: Params) -> dict[str, Array]:
+        found = {name: mean(pair) for name, pair in evaluation(params, batch).items()}
+        return {"loss": next(iter(found.values())), **found}  # named here: a dict comes back sorted by name
+
+    return jax.lax.map(measures, params)

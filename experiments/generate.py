@@ -1,0 +1,16 @@
+"""`python -m experiments generate RUN …`: text from a trained model, by the generator of the run's subject."""
+
+from pathlib import Path
+
+from experiments.harness.files import CONFIG, read_run
+from experiments.registry import generator_of
+
+
+def main(arguments: list[str]) -> int:
+    """Hands the options to the generator of the run that they name; to that of language models where none is named.
+
+    Raises ValueError where runs of that experiment generate nothing."""
+    folders = [Path(argument) for argument in arguments if not argument.startswith("-")]
+    found = [folder for folder in folders if (folder / CONFIG).is_file()]
+    name = read_run(found[0])["experiment"] if found else "language_model"
+    return generator_of(name, *found[:1]).main(arguments)

@@ -1,0 +1,168 @@
+"""Clipping: the same training with no bound on the gradient and with five kinds of it, over learning rates.
+
+Two nets whose gradients explode, each where it does so in its own way: tanh units with a recurrent matrix a little
+larger than orthogonal, told which of two symbols came first (the loss stays bounded, and learning fails), and ReLU
+units that begin as the identity, adding two numbers (nothing stays bounded). Every way of clipping meets the same
+nets and the same data, at each learning rate with several seeds. By norm: Pascanu, Mikolov & Bengio 2013; by value:
+Mikolov 2012; adaptive: Brock, De, Smith & Simonyan 2021.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from data import adding, temporal_order
+from data.synthetic.batches import MakeBatch
+from experiments.cell_spec import parse_cell
+from experiments.ensemble import Course, held_out, train_side_by_side
+from experiments.gradients.clipping_report import (
+    QUESTIONS,
+    WAYS,
+    ProblemName,
+    draw,
+    format_table,
+    results,
+    told,
+)
+from experiments.harness.options import check_seed
+from experiments.harness.run import Run
+from experiments.network import NetworkConfig
+from experiments.training import CELL_HELP
+from models import SequenceClassifier
+from models.cell import at_least
+from train import OptimizerConfig
+from train.optimizer import Clip
+
+ORDER_CELL = Annotated[str, tyro.conf.arg(help=f"The cell that tells the temporal order: {CELL_HELP}.")]
+ADDING_CELL = Annotated[str, tyro.conf.arg(help=f"The cell that adds: {CELL_HELP}.")]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Clipping."""
+
+    problems: tuple[ProblemName, ...] = ("temporal_order", "adding")
+    """temporal_order: which of two symbols came first; adding: the sum of two marked numbers."""
+    clips: tuple[Clip, ...] = ("none", "value", "block_norm", "global_norm", "adaptive")
+    """Ways of clipping: none, value, block_rms, block_norm, global_norm, adaptive."""
+    rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    """Learning rates."""
+    seeds: int = 5
+    """Nets at each learning rate, with as many seeds, one after another."""
+    order_cell: ORDER_CELL = "elman(recurrent_init=orthogonal(gain=1.1))"
+    order_length: int = 20
+    """Length of its sequences, T."""
+    adding_cell: ADDING_CELL = "elman(activation=relu, recurrent_init=identity)"
+    adding_length: int = 30
+    """Length of its sequences, T."""
+    hidden_size: int = 32
+    """Units of each cell, H."""
+    batch_size: int = 32
+    """Sequences a step, B."""
+    steps: int = 500
+    """Updates of each net."""
+    optimizer: Literal["sgd", "momentum", "adam", "rmsprop"] = "momentum"
+    """What makes an update of the clipped gradient."""
+    value_at: float = 0.1
+    """The bound of value, on each entry."""
+    norm_at: float = 1.0
+    """The bound of block_rms, block_norm and global_norm."""
+    adaptive_at: float = 0.03
+    """The bound of adaptive: a unit's gradient over its weights."""
+    seed: int = 0
+    """The first seed, of parameters and training data; held-out data don't depend on it."""
+
+    def __post_init__(self) -> None:
+        at_least(
+            1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps, seeds=self.seeds
+        )
+        check_seed(self.seed)
+        at_least(4, order_length=self.order_length)
+        at_least(2, adding_length=self.adding_length)
+        for option, given in (
+            ("--problems", self.problems),
+            ("--clips", self.clips),
+            ("--rates", self.rates),
+        ):
+            if not given:
+                raise ValueError(f"{option} is empty: give at least one")
+            if len(set(given)) < len(given):
+                raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
+        if tuple(sorted(self.rates)) != self.rates:
+            raise ValueError(f"--rates must rise, but are {' '.join(f'{rate:g}' for rate in self.rates)}")
+        for option in ("value_at", "norm_at", "adaptive_at", "rates"):
+            for value in np.atleast_1d(getattr(self, option)):
+                if not 0 < value < math.inf:
+                    raise ValueError(
+                        f"--{option.replace('_', '-')} must be above 0 and finite, but is {value:g}"
+                    )
+
+    def check(self) -> None:
+        """Raises ValueError for a cell that can't be had, before a folder is made for the run."""
+        for problem in self.problems:
+            parse_cell(self.cell(problem), self.hidden_size)
+
+    def cell(self, problem: ProblemName) -> str:
+        """The expression of the cell that meets a problem."""
+        return self.order_cell if problem == "temporal_order" else self.adding_cell
+
+    def task(self, problem: ProblemName) -> MakeBatch:
+        """The task that its sequences come from."""
+        if problem == "temporal_order":
+            return partial(temporal_order, length=self.order_length)
+        return partial(adding, length=self.adding_length)
+
+    def bound(self, clip: Clip) -> float:
+        """The bound of a way of clipping; 1 where there is none."""
+        return {"value": self.value_at, "adaptive": self.adaptive_at, "none": 1.0}.get(clip, self.norm_at)
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains all nets of a problem and a way of clipping at a time, tabulates and draws; returns the table."""
+    for problem in config.problems:
+        task = config.task(problem)
+        for clip in config.clips:
+            name = f"{problem}_{clip}"
+            if run.resumed and (run.folder / "arrays" / f"{name}.npz").exists():
+                print(f"{QUESTIONS[problem].title}, {WAYS[clip]}: trained before", flush=True)
+                continue
+            arrays = train(config, problem, clip, task, run.devices)
+            run.write_arrays(name, arrays)
+            print(
+                f"{QUESTIONS[problem].title}, clipping: {WAYS[clip]}: {told(problem, arrays)}",
+                flush=True,
+            )
+    table = format_table(run.folder)
+    run.write_table(table)
+    draw(run.folder)
+    run.finish(results(run.folder))
+    return table
+
+
+def train(
+    config: Config, problem: ProblemName, clip: Clip, task: MakeBatch, devices: int
+) -> dict[str, np.ndarray]:
+    """One way of clipping at all R rates with all N seeds: `held_out [R, N]` (infinite for a net that wasn't finite
+    to the end), `clipped [R, N]` the share of its steps, `steps [R, N]`, and `loss`, `norm [R, N, steps]`."""
+    question = QUESTIONS[problem]
+    cell = parse_cell(config.cell(problem), config.hidden_size)
+    model = SequenceClassifier(cell, question.classes, method=NetworkConfig().way)
+    optimizer = OptimizerConfig(config.optimizer, 1.0, clip=clip, clip_at=config.bound(clip))
+    course = Course(model, question.measure, task, optimizer, config.steps, config.batch_size)
+    shape = (len(config.rates), config.seeds)
+    seeds = np.tile(config.seed + np.arange(config.seeds), shape[0])
+    trained = train_side_by_side(course, seeds, np.repeat(config.rates, config.seeds), devices)
+    loss = held_out(course, trained.params)["loss"]
+    steps = np.asarray(trained.steps)
+    finite = np.isfinite(loss) & (steps == config.steps)
+    return {
+        "held_out": np.where(finite, loss, np.inf).reshape(shape),
+        "clipped": (np.asarray(trained.clipped).sum(1) / np.maximum(steps, 1)).reshape(shape),
+        "steps": steps.reshape(shape),
+        "loss": np.asarray(trained.loss).reshape(*shape, -1),
+        "norm": np.asarray(trained.norm).reshape(*shape, -1),
+    }

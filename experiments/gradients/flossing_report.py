@@ -1,0 +1,48 @@
+"""The figures of `flossing`, from the arrays of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from experiments.harness.files import read_arrays, read_run
+
+VARIANTS = ("no flossing", "flossing before", "flossing before and during")
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figures of a finished run, from its arrays."""
+    from analysis.figures.flossing import curves_of_variants, spectra_of_variants
+    from analysis.figures.gradients import gradient_against_lag
+    from analysis.figures.style import save
+
+    config: dict[str, Any] = read_run(folder)["config"]
+    curves, measured = read_arrays(folder, "curves"), read_arrays(folder, "measured")
+    titles = {"copy_memory": "copy", "delayed_recall": "delayed recall", "adding": "adding"}
+    metrics = {"copy_memory": "recalled"}
+    quantities = {"recalled": "share of symbols recalled", "mean_square_error": "mean square error"}
+    panels, y_labels, marks, spectra, flossed, drawn = {}, {}, {}, {}, {}, {}
+    counts = config["exponents"] * (1 if len(config["exponents"]) > 1 else len(config["tasks"]))
+    for task, k in zip(config["tasks"], counts, strict=True):
+        metric = metrics.get(task, "mean_square_error")
+        column = f"validation/{metric}"
+        panels[titles[task]] = {
+            name: [
+                {"step": curves[f"{key}/step"], "value": curves[key]}
+                for key in (f"{task}|{name}|{repeat}|{column}" for repeat in range(config["repeats"]))
+            ]
+            for name in VARIANTS
+        }
+        y_labels[titles[task]] = f"{quantities[metric]}, held out"
+        marks[titles[task]] = 0.9 if metric == "recalled" else 0.01
+        norms = {}
+        for moment in ("before", "after"):
+            found = {n: measured[f"{task}|{n}|{moment}|exponents"] for n in VARIANTS}
+            norms[moment] = {n: measured[f"{task}|{n}|{moment}|gradient_norms"] for n in VARIANTS}
+            if moment == "before":
+                for mapping in (found, norms[moment]):
+                    mapping.pop(VARIANTS[2])  # begins where the second does
+            spectra[f"{titles[task]}, {moment} training"] = found
+            flossed[f"{titles[task]}, {moment} training"] = k
+        drawn[f"gradient_against_lag_{task}"] = gradient_against_lag(norms["before"], norms["after"])
+    drawn["training"] = curves_of_variants(panels, y_labels=y_labels, solved_at=marks)
+    drawn["exponents"] = spectra_of_variants(spectra, flossed=flossed)
+    return [path for name, figure in drawn.items() for path in save(figure, folder / "figures", name)]

@@ -1,0 +1,258 @@
+"""Jacobian spectra: singular values of products of step Jacobians against lag, by cell and initialisation.
+
+Every net is measured as it is initialised and once more when it has been trained on a task: the singular values of
+J_T … J_{T−k+1} along held-out sequences, over every lag k, their growth per step (which tends to the Lyapunov
+exponents), the condition number, the eigenvalues of each step. How much of a signal a net keeps is in the singular
+values, not in the eigenvalues, and best where all are near one: Saxe et al. 2014; Pennington et al. 2017,
+"Resurrecting the sigmoid", for depth. Tanh nets stand beside the mean-field theory of their mean square, an LSTM
+and a GRU beside that of their state at rest.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from analysis import log_condition_numbers
+from experiments.cell_spec import label
+from experiments.gradients.comparison import CELLS_HELP, NetsConfig, held_out_inputs
+from experiments.gradients.gradients import MOMENTS
+from experiments.gradients.gradients_report import power_of_ten
+from experiments.gradients.jacobian_spectra_measure import (
+    log_rms,
+    measure,
+    measured_lags,
+    rest_theory,
+    tanh_theory,
+)
+from experiments.harness.files import read_arrays, stored_config
+from experiments.harness.options import folder_name
+from experiments.harness.run import Run
+from experiments.network import check_cells
+from experiments.objective import Evaluation
+from experiments.task import METRICS, train_task
+from models.cell import at_least
+from train import evaluate
+
+GAIN_HELP = f"{CELLS_HELP} G is each of the gains in turn: elman(recurrent_init=gaussian(gain=G))."
+GAINS = (0.5, 1.0, 1.5, 2.0)
+SHOWN_LAGS = (1, 5, 20, 50)
+
+
+@dataclass(frozen=True)
+class Config(NetsConfig):
+    """Jacobian spectra."""
+
+    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=GAIN_HELP)] = (
+        "elman(recurrent_init=gaussian(gain=G))",
+        "elman(recurrent_init=orthogonal)",
+        "elman(activation=relu, recurrent_init=identity)",
+        "gru",
+        "lstm(forget_bias=0)",
+        "lstm",
+        "lstm(max_lag=T)",
+    )
+    gains: tuple[float, ...] | None = None
+    """Values of G in a cell's options; 0.5, 1, 1.5 and 2 by default."""
+    trajectories: int = 4
+    """Held-out sequences along which Jacobians are multiplied."""
+    shown_lags: tuple[int, ...] | None = None
+    """Lags at which whole spectra are drawn; by default those of 1, 5, 20 and 50 that the sequences reach."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, trajectories=self.trajectories)
+        for option, given in (("--gains", self.gains), ("--shown-lags", self.shown_lags)):
+            if given is not None and not given:
+                raise ValueError(f"{option} is empty: give at least one")
+        if self.gains is not None:
+            if not all(np.isfinite(gain) and gain >= 0 for gain in self.gains):
+                raise ValueError(
+                    f"--gains must be at least 0 and finite, but are {' '.join(map(str, self.gains))}"
+                )
+            if self.cells and not any(GAIN.search(cell) for cell in self.cells):
+                raise ValueError(
+                    "--gains changes nothing, for no cell of --cells has a gain G: write "
+                    '"elman(recurrent_init=gaussian(gain=G))", or leave --gains out'
+                )
+        for lag in self.shown_lags or ():
+            at_least(1, shown_lags=lag)
+        check_cells(self.expressions())
+
+    def check(self) -> None:
+        """Raises ValueError for a cell that can't be had, or a lag beyond the sequences."""
+        super().check()
+        steps = len(held_out_inputs(self.problem(), self.trajectories))
+        if (longest := max(self.shown_lags or (1,))) > steps:
+            raise ValueError(
+                f"--shown-lags {longest} is longer than the sequences of {self.task}, which have "
+                f"{steps} steps: give shorter lags or a greater --length"
+            )
+
+    def lags_within(self, steps: int) -> list[int]:
+        """The lags that are shown of sequences of so many steps."""
+        return [lag for lag in self.shown_lags or SHOWN_LAGS if lag <= steps]
+
+    def expressions(self) -> tuple[str, ...]:
+        """The cells, each that names G once for every gain."""
+        return tuple(
+            at_gain(cell, gain)
+            for cell in self.cells
+            for gain in ((self.gains or GAINS) if GAIN.search(cell) else (0.0,))
+        )
+
+
+GAIN = re.compile(r"=\s*G\b")
+
+
+def at_gain(cell: str, gain: float) -> str:
+    """A cell's expression with the gain in place of G: `gaussian(gain=G)` → `gaussian(gain=1.5)`."""
+    return GAIN.sub(f"={gain:g}", cell)
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains and measures net by net, draws, returns the table. A resumed run keeps the nets that it has."""
+    for expression in config.expressions():
+        found = run.cached(array_name(expression), partial(train_and_measure, config, run, expression))
+        row = summary(config, found, "after")
+        print(
+            f"{label(expression)}: largest σ over {row['lag']} steps {row['largest']} after training",
+            flush=True,
+        )
+    table = format_table(config, run.folder)
+    run.write_table(table)
+    draw(run.folder)
+    run.finish(results(config, run.folder))
+    return table
+
+
+def array_name(expression: str) -> str:
+    return f"nets/{folder_name(label(expression))}"
+
+
+def train_and_measure(config: Config, run: Run, expression: str) -> dict[str, Any]:
+    """Trains one net; returns what is measured before and after, `MOMENT|NAME`."""
+    problem, cell = config.problem(), config.cell(expression)
+    model, validation = config.model(expression, problem), problem.data.validation()
+    along = jnp.asarray(held_out_inputs(problem, config.trajectories))
+    name = label(expression)
+    fresh, trained = train_task(
+        run, problem.task(model), config, label=name, folder=run.folder / "cells" / folder_name(name)
+    )
+    arrays: dict[str, Any] = {"lags": measured_lags(len(along))}
+    for moment, params in zip(MOMENTS, (fresh, trained), strict=True):
+        own = params["params"]["recurrent"]["cell"]
+        metric = evaluate(Evaluation(model, problem.measure), params, validation)[problem.metric]
+        arrays |= {f"{moment}|{k}": v for k, v in measure(cell, own, along).items()}
+        arrays[f"{moment}|metric"] = metric
+    own = fresh["params"]["recurrent"]["cell"]
+    theory = {"theory": tanh_theory(cell, own, along), "rest": rest_theory(cell, own)}
+    return arrays | {key: value for key, value in theory.items() if value is not None}
+
+
+def summary(config: Config, found: Mapping[str, np.ndarray], moment: str) -> dict[str, Any]:
+    """A row of the table: medians over the sequences, singular values in powers of ten."""
+    spectra, last = found[f"{moment}|spectra"], int(found["lags"][-1])
+    middle = np.median(spectra, axis=0)
+    condition = np.median(log_condition_numbers(spectra), axis=0)
+    largest = spectra[0, -1, 0]
+    gap = found[f"{moment}|matrix_free"] - largest if np.isfinite(largest) else np.nan
+    return {
+        "lag": last,
+        "rate": float(np.median(log_rms(spectra), axis=0)[-1] / last),
+        "theory": float(found["theory"][-1] / last) if "theory" in found and moment == MOMENTS[0] else None,
+        "largest": power_of_ten(middle[-1, 0]),
+        "median": power_of_ten(middle[-1, (middle.shape[1] - 1) // 2]),
+        "condition_of_a_step": power_of_ten(condition[0]),
+        "condition": power_of_ten(condition[-1]),
+        "matrix_free_gap": float(gap),
+        "metric": float(found[f"{moment}|metric"]),
+    }
+
+
+def rows_of(config: Config, folder: Path) -> list[tuple[str, str, dict[str, Any]]]:
+    """Name, moment and summary of every net."""
+    found = {label(e): read_arrays(folder, array_name(e)) for e in config.expressions()}
+    return [(name, moment, summary(config, f, moment)) for name, f in found.items() for moment in MOMENTS]
+
+
+def format_table(config: Config, folder: Path) -> str:
+    """A row for each net before and after training."""
+    rows = rows_of(config, folder)
+    width, lag = max(len(name) for name, _, _ in rows), rows[0][2]["lag"]
+    quantity = METRICS[config.problem().metric].label
+    lines = [
+        f"{'cell':<{width}}  {'training':<9}{'rms rate':>9}{'theory':>9}{'largest σ':>12}{'median σ':>12}"
+        f"{'cond. 1':>11}{f'cond. {lag}':>11}{'mat.-free':>11}  {quantity}"
+    ]
+    for name, moment, row in rows:
+        theory = "" if row["theory"] is None else f"{row['theory']:+.4f}"
+        lines += [
+            f"{name:<{width}}  {moment:<9}{row['rate']:>+9.4f}{theory:>9}{row['largest']:>12}{row['median']:>12}"
+            f"{row['condition_of_a_step']:>11}{row['condition']:>11}{row['matrix_free_gap']:>+11.0e}"
+            f"  {row['metric']:.5f}"
+        ]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"σ: singular values of the product of the last {lag} step Jacobians, median over sequences;",
+            "rms rate: ln of their root mean square, per step; theory: ½ ln χ of mean-field theory;",
+            f"cond.: condition number of one step and of {lag};",
+            "mat.-free: ln of the largest σ found without a Jacobian, less that of the product.",
+        ]
+    )
+
+
+def results(config: Config, folder: Path) -> dict[str, Any]:
+    """The table's rows by name."""
+    return {f"{name}, {moment} training": row for name, moment, row in rows_of(config, folder)}
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figures of a finished run, from its arrays."""
+    from analysis.figures.gradients import eigenvalues_in_plane
+    from analysis.figures.lyapunov import spectra_by_value
+    from analysis.figures.spectra import condition_numbers, mean_square, spectra_before_after
+    from analysis.figures.style import save
+
+    config = stored_config(Config, folder)
+    found = {label(e): read_arrays(folder, array_name(e)) for e in config.expressions()}
+    lags = next(iter(found.values()))["lags"]
+    spectra = {m: {name: f[f"{m}|spectra"] for name, f in found.items()} for m in MOMENTS}
+    conditions = {
+        f"{m} training": {n: np.median(log_condition_numbers(s), axis=0) for n, s in spectra[m].items()}
+        for m in MOMENTS
+    }
+    drawn = {
+        "singular_values": spectra_before_after(
+            lags,
+            spectra["before"],
+            spectra["after"],
+            {name: float(f["rest"]) for name, f in found.items() if "rest" in f},
+        ),
+        "condition_numbers": condition_numbers(lags, conditions),
+    }
+    theory = {name: f["theory"] for name, f in found.items() if "theory" in f}
+    if theory:
+        measured = {name: np.median(log_rms(spectra["before"][name]), axis=0) for name in theory}
+        drawn["mean_square"] = mean_square(lags, measured, theory)
+    places = [int(np.argmin(np.abs(lags - lag))) for lag in config.lags_within(int(lags[-1]))]
+    for m in MOMENTS:
+        rates = {
+            name: (lags[places], (np.median(s, axis=0) / lags[:, None])[places])
+            for name, s in spectra[m].items()
+        }
+        drawn[f"growth_rates_{m}"] = spectra_by_value(
+            rates, "lag $k$", rf"$\ln\sigma_i\,/\,k$ (nats per step), {m} training"
+        )
+        drawn[f"eigenvalues_{m}"] = eigenvalues_in_plane(
+            {name: f[f"{m}|eigenvalues"] for name, f in found.items()}
+        )
+    return [path for name, figure in drawn.items() for path in save(figure, folder / "figures", name)]

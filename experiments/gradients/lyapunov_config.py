@@ -1,0 +1,112 @@
+"""The options of `lyapunov`, and what is refused of them."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import jax
+import numpy as np
+import tyro
+
+from analysis.starts import STARTS
+from experiments.gradients.comparison import CELLS_HELP, NetsConfig, held_out_inputs
+from models import Cell
+from models.cell import Array, at_least
+from models.state import ravel_coordinates
+
+QR_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Config(NetsConfig):
+    """Lyapunov."""
+
+    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=CELLS_HELP)] = (
+        "elman(recurrent_init=gaussian(gain=1.5))",
+        "gru",
+        "lstm",
+    )
+    gains: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
+    """Gains g of the random nets."""
+    noises: tuple[float, ...] = (0.0, 1.0)
+    """Deviations σ of their input; 0: they move by themselves."""
+    units: int = 200
+    """Units of the random nets, N."""
+    trajectory: int = 2000
+    """Steps of a trajectory along which exponents are measured."""
+    warmup: int | None = None
+    """Steps of it that don't count, while the state settles; a quarter by default."""
+    starts: int = STARTS
+    """Independent starts between which the error of λ₁ is taken, each with inputs of its own; 8 or more."""
+    leading: int | None = None
+    """Only so many of the largest exponents; all by default."""
+    measure_every: int = 100
+    """Training steps between two spectra of a cell."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, units=self.units, trajectory=self.trajectory, measure_every=self.measure_every)
+        at_least(0, warmup=self.settling)
+        at_least(STARTS, starts=self.starts)
+        for option, given in (("--gains", self.gains), ("--noises", self.noises)):
+            if not given:
+                raise ValueError(f"{option} is empty: give at least one")
+            if len(set(given)) < len(given):
+                raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
+            if not all(np.isfinite(value) and value >= 0 for value in given):
+                raise ValueError(
+                    f"{option} must be at least 0 and finite, but are {' '.join(map(str, given))}"
+                )
+        if self.trajectory < self.settling + QR_EVERY:
+            raise ValueError(
+                f"--trajectory {self.trajectory} is too short for --warmup {self.settling} and {QR_EVERY} steps "
+                "to count: give a longer one, or a smaller warm-up"
+            )
+        if self.leading is not None:
+            at_least(1, leading=self.leading)
+
+    @property
+    def settling(self) -> int:
+        """Steps of the warm-up."""
+        return self.trajectory // 4 if self.warmup is None else self.warmup
+
+    def check(self) -> None:
+        """Raises ValueError for a cell that can't be had or has fewer exponents than asked for."""
+        sizes = {f"a random net of --units {self.units}": self.units}
+        sizes |= {expression: state_size(self.cell(expression)) for expression in self.cells}
+        for name, size in sizes.items():
+            if self.leading is not None and self.leading > size:
+                raise ValueError(
+                    f"--leading {self.leading} is more than the {size} exponents of {name}, one for each number "
+                    f"in its state: give {min(sizes.values())} or less"
+                )
+        self.along()
+
+    def along(self) -> np.ndarray:
+        """The input along which cells are measured, `[trajectory, starts, D]`: for each start other held-out
+        sequences, one after the other.
+
+        Raises ValueError where there aren't enough of them."""
+        problem = self.problem()
+        steps = len(problem.data.validation()[0].inputs)
+        each = -(-self.trajectory // steps)
+        try:
+            inputs = held_out_inputs(problem, each * self.starts)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}: give a --trajectory shorter than {self.trajectory}, or fewer --starts than {self.starts}"
+            ) from error
+        parts = np.moveaxis(inputs, 1, 0).reshape(self.starts, each * steps, inputs.shape[-1])
+        return np.moveaxis(parts, 0, 1)[: self.trajectory]
+
+    def moments(self) -> list[int]:
+        """The training steps after which spectra are measured, the first and the last among them."""
+        return sorted({*range(0, self.loop.steps, self.measure_every), self.loop.steps})
+
+
+def state_size(cell: Cell) -> int:
+    """S, how many coordinates a cell's state has."""
+
+    def state() -> Array:
+        return ravel_coordinates(cell, cell.initial_state(cell.init(jax.random.key(0), 2)))[0]
+
+    return jax.eval_shape(state).size

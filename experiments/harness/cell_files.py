@@ -1,0 +1,49 @@
+"""The Python files that a config names: which they are, and whether they may be executed."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.harness.files import environments
+from experiments.harness.options import flat
+
+_FILE = re.compile(r"(.+\.py):")
+
+
+def cell_file(name: str) -> Path:
+    """Returns the file that a cell's expression names; a `~` for whom no home is known stands for itself."""
+    return Path(os.path.expanduser(name))
+
+
+def cell_files(described: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of each existing file that a cell of the config names, by the name it is given there."""
+    values: list[Any] = []
+    for value in flat(described["config"]).values():
+        values += value if isinstance(value, list) else [value]
+    named = [match[1] for value in values if isinstance(value, str) and (match := _FILE.match(value))]
+    files = {name: cell_file(name) for name in named}
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()
+    }
+
+
+def check_trusted(folder: Path, described: Mapping[str, Any]) -> None:
+    """Raises ValueError where the config names a Python file, and the run is not under the current folder or the
+    file is not the one that the run recorded."""
+    files = cell_files(described)
+    if not files:
+        return
+    recorded = environments(folder)[-1].get("cell_files", {})
+    for name, digest in files.items():
+        if not folder.resolve().is_relative_to(Path.cwd().resolve()):
+            why = f"{folder} is not under the current folder"
+        elif recorded.get(name) != digest:
+            why = "it is not the file that the run was trained with"
+        else:
+            continue
+        raise ValueError(
+            f"the config of {folder} executes the Python file {name}, and {why}: read it, then add --trust"
+        )

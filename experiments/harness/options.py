@@ -1,0 +1,106 @@
+"""The config of a run as options: by name, in words, one beside another."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
+from types import ModuleType
+from typing import Any
+
+FLAT = ("loop", "network")  # nested configs whose options stand without their name in front
+# Of the loop's options (how long, and what is logged when) those that change parameters and so can't on resuming.
+POLICY = ("loop.nonfinite", "loop.rollbacks")
+
+
+def describe(name: str, config: Any) -> dict[str, Any]:
+    """Returns what config.json holds: the experiment's name and its config, every default resolved."""
+    return {"experiment": name, "config": json.loads(json.dumps(dataclasses.asdict(config), default=str))}
+
+
+def digest(described: dict[str, Any]) -> str:
+    """Six hexadecimal digits of a config: runs with equal options end in the same ones."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} → {"a.b": 1}."""
+    pairs: dict[str, Any] = {}
+    for key, value in tree.items():
+        pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return pairs
+
+
+def option_name(path: str) -> str:
+    """`loop.log_every` → `--log-every`: a field of the config as the command line spells it."""
+    for nested in FLAT:
+        path = path.removeprefix(f"{nested}.")
+    return "--" + path.replace("_", "-")
+
+
+def fixed(described: Mapping[str, Any], pinned: Collection[str]) -> dict[str, Any]:
+    """The options of a config that change what is computed: all but how long, and what is logged when."""
+    return {
+        option: value
+        for option, value in flat(described["config"]).items()
+        if not option.startswith("loop.") or option in (*POLICY, *pinned)
+    }
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The option in which two configs differ first, with both values; empty where none does."""
+    if one.get("experiment") != other.get("experiment"):
+        return f"{other.get('experiment')}, not {one.get('experiment')}"
+    old, new = flat(one["config"]), flat(other["config"])
+    for option in old | new:
+        if old.get(option) != new.get(option):
+            return f"{option_name(option)} {shown(new.get(option))}, not {shown(old.get(option))}"
+    return ""
+
+
+def shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def readable(name: str) -> str:
+    """Replaces by � the bytes of a file's name that aren't UTF-8, for what draws or writes text."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def told(value: Any) -> str:
+    """A number in six digits, anything else as it is."""
+    return f"{value:.6g}" if isinstance(value, float) else shown(value)
+
+
+def check_seed(seed: int) -> None:
+    """Raises ValueError, naming the field, for what no key is made of."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}, but is {seed}")
+
+
+def folder_name(name: str) -> str:
+    """A label as a folder: `elman recurrent_init=glorot` → elman_recurrent_init_glorot."""
+    return "_".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
+
+
+def default_config(module: ModuleType, arguments: Sequence[str]) -> Any:
+    """The config whose values an experiment's other options replace: that of its `--preset`, or its own default.
+
+    Raises ValueError for a preset that it hasn't got.
+    """
+    presets: Mapping[str, Any] = getattr(module, "PRESETS", {})
+    named = None
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        if argument == "--preset":
+            named = following
+        elif argument.startswith("--preset="):
+            named = argument.removeprefix("--preset=")
+    if named is None or not presets:
+        return module.Config()
+    if named not in presets:
+        near = difflib.get_close_matches(named, presets, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(presets)}."
+        raise ValueError(f"unknown preset {named!r}: {hint}")
+    return presets[named]

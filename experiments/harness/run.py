@@ -1,0 +1,279 @@
+"""A run's folder: what a run leaves, and how a later command finds it."""
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.harness.cell_files import cell_files
+from experiments.harness.environment import cores, environment
+from experiments.harness.files import RUNS, TABLE, environments, read_run, write_json
+from experiments.harness.lock import LOCK, hold, release
+from experiments.harness.options import describe, differing, digest, fixed, option_name, shown
+from experiments.harness.processes import Processes, check_alike, first, from_first, scratch_folder, several
+from models.cell import at_least
+from train import INCIDENTS_FILE, Checkpoints, nonfinite_counts, read_metrics
+from train.files import check_name, is_leftover, whole_file, write_file
+from train.nonfinite import read_incidents
+from train.tracking import METRICS_FILE
+
+NEWEST = "newest"  # what --resume without a value stands for
+# All that there is, beside leftovers of unfinished writing, where a run was killed before it was one: another may
+# begin there.
+BEGINNINGS = {LOCK, "environment.json"}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The folder and the devices of a run, apart from what it computes."""
+
+    run_dir: Path | None = None
+    """Folder of this run; runs/NAME/TIME-HASH by default."""
+    resume: str | None = None
+    """Go on with a run that was stopped: the newest unfinished one, or the one named."""
+    devices: int | None = None
+    """Devices of this process that share each batch; by default all there are, on the CPU one for each core."""
+    processes: Processes = field(default_factory=Processes)
+
+    def __post_init__(self) -> None:
+        if self.devices is not None:
+            at_least(1, devices=self.devices)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, and whether it is resumed."""
+
+    folder: Path
+    resumed: bool = False
+    devices: int = 1
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """The options that made it, for its checkpoints."""
+
+    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Writes `arrays/name.npz` in one move: a kill leaves the old file or the new one."""
+        path = self.folder / "arrays" / f"{name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
+
+    def has_arrays(self, name: str) -> bool:
+        """Tells whether `arrays/name.npz` is there."""
+        return (self.folder / "arrays" / f"{name}.npz").is_file()
+
+    def cached(self, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        """Returns the arrays of `arrays/name.npz`, computed and written unless a resumed run has them."""
+        if not (self.resumed and self.has_arrays(name)):
+            self.write_arrays(name, compute())
+        return read_arrays(self.folder, name)
+
+    def write_table(self, table: str) -> None:
+        """Writes `table.txt`: the numbers as they are printed, in UTF-8 whatever the user's locale."""
+        write_file(self.folder / TABLE, table + "\n")
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        """`results.json`: its presence says that the run is complete. What wasn't finite on the way is added."""
+        met = nonfinite_counts(self.folder)
+        write_json(self.folder / "results.json", {**results, **({"nonfinite": met} if met else {})})
+
+
+def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Collection[str] = ()) -> Run:
+    """The folder for this command: a new one, or the one to go on with. `devices` is what `take_devices` gave.
+
+    `pinned` are options of the loop that this experiment, unlike others, can't change on resuming; what else it
+    compares before anything is written, its config does by `check_resumed(folder)`. Of several processes the first
+    opens it, and the others get one that is thrown away.
+    Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
+    """
+    described = describe(name, config)
+    about = about_of(described, pinned)
+    check_resumed = getattr(config, "check_resumed", lambda folder: None)
+    folder = from_first(lambda: str(open_folder(name, described, launch, devices, pinned, check_resumed)))
+    return Run(Path(folder) if first() else scratch_folder(), launch.resume is not None, devices, about)
+
+
+def about_of(described: Mapping[str, Any], pinned: Collection[str] = ()) -> dict[str, Any]:
+    """The options that change what is computed, as a run's checkpoints record them."""
+    return {option_name(option): value for option, value in fixed(described, pinned).items()}
+
+
+def check_restorable(folder: Path, about: Mapping[str, Any]) -> None:
+    """Raises ValueError where training can't go on from what a run has saved: each of its trainings needs one whole
+    checkpoint of the same options, and readable metrics."""
+    for path in sorted(folder.rglob("checkpoints")):
+        Checkpoints(path, config=about).check()
+    for path in sorted(folder.rglob(METRICS_FILE)):
+        read_metrics(path)
+    for path in sorted(folder.rglob(INCIDENTS_FILE)):
+        read_incidents(path)
+
+
+def open_folder(
+    name: str,
+    described: dict[str, Any],
+    launch: Launch,
+    devices: int,
+    pinned: Collection[str],
+    check_resumed: Callable[[Path], None],
+) -> Path:
+    """The folder, with what says of itself what it is."""
+    here = environment(devices) | {"cell_files": cell_files(described)}
+    if launch.resume is None:
+        folder = launch.run_dir or RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described)}"
+        check_name(folder)
+        begin_folder(folder, described, here)
+        return folder
+    folder = resumed_folder(name, launch)
+    check_name(folder)
+    before = read_run(folder)
+    hold(folder)
+    check_same(before, described, folder, pinned)
+    check_resumed(folder)
+    check_restorable(folder, about_of(described, pinned))
+    for path in filter(lambda path: is_leftover(path.name), folder.rglob(".*")):
+        path.unlink()
+    write_json(folder / "config.json", described)
+    write_json(folder / "environment.json", [*environments(folder), here])
+    (folder / "results.json").unlink(missing_ok=True)
+    return folder
+
+
+def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) -> None:
+    """Makes a run's folder, whole or not at all."""
+    there = folder.exists()
+    if there and (not folder.is_dir() or not all(map(is_beginning, folder.iterdir()))):
+        raise ValueError(
+            f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    hold(folder)
+    try:
+        # What says that it is a run comes last.
+        write_json(folder / "environment.json", [here])
+        write_json(folder / "config.json", described)
+    except OSError:
+        release()
+        for name in ("environment.json", "config.json"):
+            (folder / name).unlink(missing_ok=True)
+        if not there:
+            folder.rmdir()
+        raise
+
+
+def is_beginning(path: Path) -> bool:
+    """Tells whether a file may lie where a run begins."""
+    return path.name in BEGINNINGS or is_leftover(path.name)
+
+
+def resumed_folder(name: str, launch: Launch) -> Path:
+    """The run to go on with."""
+    if launch.run_dir is not None:
+        if launch.resume not in (NEWEST, str(launch.run_dir)):
+            raise ValueError("give --resume RUN or --run-dir, not both")
+        return launch.run_dir
+    return newest_unfinished(name) if launch.resume in (None, NEWEST) else Path(launch.resume)
+
+
+def check_started_alike(name: str, config: Any, launch: Launch) -> None:
+    """Raises ValueError, in all processes, naming the option in which one of them was started otherwise. Must come
+    before they do anything together: with other options they would wait for different things."""
+    check_alike(described_for_all(name, config, launch), differing)
+
+
+def described_for_all(name: str, config: Any, launch: Launch) -> dict[str, Any]:
+    """The experiment, its config, and of the launch what all processes must be given alike."""
+    options = {
+        "devices": "left out" if launch.devices is None else launch.devices,
+        "resume": "left out" if launch.resume is None else "given",
+        "processes.count": several(),
+    }
+    described = describe(name, config)
+    return {**described, "config": options | described["config"]}
+
+
+def take_devices(name: str, launch: Launch) -> int:
+    """Sets how many devices JAX makes of this machine's processor, and says how many share each batch:
+
+    - as many as `--devices` says, of an accelerator the first so many;
+    - of a run that is gone on with as many as it was begun with, for sums in another order are other bits;
+    - else all there are, on the CPU one for each core that this process may use.
+
+    This is the one place that sets anything of the whole process, and must come before JAX first computes; where it
+    has computed already (in a test, a notebook) there are the devices that there are.
+
+    Raises ValueError where so many can't be had, or a run was begun on another number.
+    """
+    wanted = launch.devices
+    if launch.resume is not None:
+        wanted = from_first(lambda: begun_devices(resumed_folder(name, launch), wanted))
+    with contextlib.suppress(RuntimeError):  # it has computed already
+        jax.config.update("jax_num_cpu_devices", cores() if wanted is None else wanted)
+    there = jax.local_device_count()
+    if wanted is not None and wanted > there:
+        raise ValueError(f"--devices {wanted} are more than the {there} that JAX has here")
+    taken = there if wanted is None else wanted
+    check_alike({"config": {"devices": taken}}, differing)  # without the option hosts may have more and fewer
+    return taken
+
+
+def begun_devices(folder: Path, wanted: int | None) -> int:
+    """With how many devices a process a run was begun. Raises ValueError where another number is wanted, or where
+    there are more or fewer processes."""
+    read_run(folder)
+    begun = environments(folder)[0]
+    count, processes = (
+        len(begun["devices"]),
+        begun.get("processes", 1),
+    )  # runs before there were several don't say
+    for what, before, now in (("--devices", count, wanted), ("--processes.count", processes, several())):
+        if now not in (None, before):
+            raise ValueError(
+                f"{folder} was begun with {what} {before}, not {now}, and would end with other bits: "
+                "resume with the same, or begin a new run"
+            )
+    return count
+
+
+def newest_unfinished(name: str) -> Path:
+    """The run of this experiment begun last that has no results yet."""
+    runs = [path.parent for path in (RUNS / name).glob("*/config.json")]
+    unfinished = [run for run in runs if not (run / "results.json").exists()]
+    if not unfinished:
+        raise ValueError(
+            f"there is no unfinished run of {name} in {RUNS / name}: leave --resume out to begin one"
+        )
+    return max(unfinished, key=started)
+
+
+def started(folder: Path) -> tuple[datetime, str]:
+    """Returns when a run was started first or, where it doesn't say, the beginning of time; and its name."""
+    try:
+        return datetime.fromisoformat(environments(folder)[0]["started"]), folder.name
+    except (ValueError, KeyError, IndexError, TypeError):
+        return datetime.min.replace(tzinfo=UTC), folder.name
+
+
+def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned: Collection[str]) -> None:
+    """Raises ValueError, naming the option, where a resumed run would compute something else."""
+    if before["experiment"] != now["experiment"]:
+        raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
+    old, new = fixed(before, pinned), fixed(now, pinned)
+    for option in old | new:
+        if old.get(option) != new.get(option):
+            raise ValueError(
+                f"{folder} was begun with {option_name(option)} {shown(old.get(option))}, not "
+                f"{shown(new.get(option))}: resume with the same, or begin a new run"
+            )
+    if "loop" not in now["config"]:
+        return
+    saved = [step for path in folder.rglob("checkpoints") for step in Checkpoints(path).recorded_steps()]
+    done = max(saved, default=0)
+    if done > now["config"]["loop"]["steps"]:
+        raise ValueError(
+            f"{folder} has been trained for {done} steps already: resume with --steps {done} or more"
+        )

@@ -1,0 +1,149 @@
+"""A text as batches: rows of running text whose state is carried on, or its lines, each by itself."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from data import BucketBatches, Corpus, StreamBatch, StreamBatches, bucket_batches, collate, sentences
+from data.examples import Example
+from experiments.language.evaluate import WholeText, token_losses, whole_text
+from models import LanguageModel
+from models.cell import Params
+
+Reading = Literal["stream", "lines"]
+LEAST = 8  # steps of the first bucket; each of the others is twice as long as the one before
+
+
+def stream(
+    corpus: Corpus, split: str, rows: int, length: int, *, process_index: int = 0, process_count: int = 1
+) -> StreamBatches:
+    """A split as rows, or those that one of several processes reads. Where lines have end marks every token is
+    predicted, the first after such a mark; else all but the first."""
+    before = corpus.tokenizer.vocabulary.end_id
+    return StreamBatches(
+        corpus.split(split),
+        batch_size=rows,
+        length=length,
+        before=before,
+        process_index=process_index,
+        process_count=process_count,
+    )
+
+
+def lines(corpus: Corpus, split: str) -> list[Example]:
+    """A split's lines, each seen after the end of another. Raises ValueError where lines have no end."""
+    vocabulary = corpus.tokenizer.vocabulary
+    end = vocabulary.end_id
+    if end is None and "\n" in vocabulary:
+        end = int(vocabulary.encode(["\n"])[0])
+    if end is None:
+        raise ValueError(
+            "--reading lines wants a text in which lines end, and this one has neither end marks nor line breaks: "
+            "take --reading stream"
+        )
+    return sentences(corpus.split(split), end)
+
+
+def bounds_of(found: Sequence[Example]) -> list[int]:
+    """Lengths of buckets that hold all lines: 8, 16, 32, … and that of the longest."""
+    longest = max(len(line.inputs) for line in found)
+    bounds = [LEAST]
+    while bounds[-1] < longest:
+        bounds.append(min(2 * bounds[-1], longest))
+    return bounds
+
+
+def check_lines(corpus: Corpus, limit: int) -> None:
+    """Raises ValueError for a line of more than `limit` tokens, which would be one step of as many states."""
+    for split in corpus.splits:
+        sizes = [len(line.inputs) for line in lines(corpus, split)]
+        if max(sizes) > limit:
+            raise ValueError(
+                f"line {int(np.argmax(sizes)) + 1} of the {split} text has {max(sizes)} tokens, more than "
+                f"--line-limit {limit}: raise it, or take --reading stream"
+            )
+
+
+def fresh_rows(examples: Sequence[Example], length: int) -> StreamBatch:
+    """Lines as rows that all begin anew."""
+    batch = collate(examples, length)
+    return StreamBatch(batch.inputs, batch.targets, batch.mask, np.ones(len(examples), bool))
+
+
+def line_batches(
+    corpus: Corpus, split: str, rows: int, seed: int, *, process_index: int = 0, process_count: int = 1
+) -> BucketBatches:
+    """A split's lines, shuffled, so many of about one length a batch, padded; or those of one of several
+    processes."""
+    found = lines(corpus, split)
+    return bucket_batches(
+        found,
+        batch_size=rows,
+        seed=seed,
+        bounds=bounds_of(found),
+        collate=fresh_rows,
+        process_index=process_index,
+        process_count=process_count,
+    )
+
+
+def training_batches(
+    corpus: Corpus,
+    reading: Reading,
+    rows: int,
+    length: int,
+    seed: int,
+    *,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> StreamBatches | BucketBatches:
+    """Returns what is trained on; `length` is for streams, `seed` for the order of lines."""
+    share = {"process_index": process_index, "process_count": process_count}
+    if reading == "stream":
+        return stream(corpus, "train", rows, length, **share)
+    return line_batches(corpus, "train", rows, seed, **share)
+
+
+class Piece(NamedTuple):
+    """Lines of about one length as one text, and where in the split each begins `[B]`."""
+
+    text: WholeText
+    starts: Int[np.ndarray, " B"]
+
+
+def line_pieces(corpus: Corpus, split: str, rows: int) -> list[Piece]:
+    """All lines of a split, the shortest first, `rows` at a time (the last ones maybe fewer)."""
+    found = lines(corpus, split)
+    sizes = np.array([len(line.inputs) for line in found])
+    begin, bounds = np.cumsum(sizes) - sizes, np.array(bounds_of(found))
+    order, pieces = np.argsort(sizes, kind="stable"), []
+    for chosen in np.split(order, range(rows, len(order), rows)):
+        length = int(bounds[np.searchsorted(bounds, sizes[chosen].max())])
+        batch = collate([found[i] for i in chosen.tolist()], length)
+        text = WholeText(batch.inputs[None], batch.targets[None], batch.mask[None]).filled_up(rows)
+        pieces.append(Piece(text, begin[chosen]))
+    return pieces
+
+
+def held_out(corpus: Corpus, split: str, reading: Reading, rows: int, length: int) -> list[WholeText]:
+    """Returns what to evaluate on: the whole split as rows of running text, or its lines from states of zero."""
+    if reading == "stream":
+        return [whole_text(stream(corpus, split, rows, length))]
+    return [piece.text for piece in line_pieces(corpus, split, rows)]
+
+
+def split_losses(
+    model: LanguageModel, params: Params, corpus: Corpus, split: str, reading: Reading, rows: int, length: int
+) -> Float[np.ndarray, " N"]:
+    """−ln p of every token of a split in its order, each once, in nats."""
+    if reading == "stream":
+        return token_losses(model, params, whole_text(stream(corpus, split, rows, length)))
+    losses = np.full(len(corpus.split(split)), np.nan)
+    for text, starts in line_pieces(corpus, split, rows):
+        own = token_losses(model, params, text)
+        sizes = text.mask[0].sum(axis=0)[: len(starts)]
+        places = np.concatenate([start + np.arange(size) for start, size in zip(starts, sizes, strict=True)])
+        losses[places] = own
+    return losses

@@ -1,0 +1,220 @@
+"""The options of the experiments that train language models, and what is refused of them."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from data import Corpus, TextConfig
+from experiments.harness.options import check_seed
+from experiments.health import check_health
+from experiments.language.batches import Reading, check_lines, training_batches
+from experiments.language.corpus import check_same_text, checked_corpus
+from experiments.network import NetworkConfig
+from experiments.training import CELL_HELP, Flat
+from models import LanguageModel, exponential_schedule, inverse_sigmoid_schedule, linear_schedule
+from models.cell import Array, at_least
+from models.layers.dropout import check_rate
+from train import LoopConfig, OptimizerConfig
+
+ENDLESS = 1_000_000_000  # steps, where epochs say how long
+
+
+@dataclass(frozen=True)
+class SampledInputs:
+    """Scheduled sampling (Bengio, Vinyals, Jaitly & Shazeer 2015): the share p of the inputs that the model draws
+    itself in training, as a function of the steps done. Each draws the model's own way through a batch first, which
+    about doubles the time of a step.
+
+    Raises ValueError for a number outside its range.
+    """
+
+    schedule: Literal["none", "linear", "exponential", "inverse_sigmoid"] = "none"
+    """none: the right inputs always (teacher forcing); linear: p = min(most, slope · step); exponential:
+    p = 1 − base^step; inverse_sigmoid: p = 1 − k / (k + exp(step / k)) with k = pace."""
+    slope: float = 1e-4
+    """linear: what each step adds to the share."""
+    most: float = 0.25
+    """linear: the largest share."""
+    base: float = 0.9999
+    """exponential: what each step leaves of the right inputs' share."""
+    pace: float = 300.0
+    """inverse_sigmoid: k; the share is a half at step k ln k."""
+
+    def __post_init__(self) -> None:
+        if not (self.slope > 0 and math.isfinite(self.slope)):
+            raise ValueError(f"--sampled-inputs.slope must be above 0 and finite, but is {self.slope}")
+        for name, low, number in (("most", 0, self.most), ("base", 0, self.base)):
+            if not low < number <= 1 or (name == "base" and number == 1):
+                raise ValueError(f"--sampled-inputs.{name} must lie between 0 and 1, but is {number}")
+        if not (self.pace >= 1 and math.isfinite(self.pace)):
+            raise ValueError(f"--sampled-inputs.pace must be 1 or more and finite, but is {self.pace}")
+
+    @property
+    def used(self) -> bool:
+        """True where there is any."""
+        return self.schedule != "none"
+
+    def share(self, step: Array) -> Array:
+        """p after so many steps."""
+        match self.schedule:
+            case "none":
+                return jnp.zeros(jnp.shape(step))
+            case "linear":
+                return jnp.asarray(linear_schedule(step, slope=self.slope, most=self.most))
+            case "exponential":
+                return exponential_schedule(step, base=self.base)
+            case "inverse_sigmoid":
+                return inverse_sigmoid_schedule(step, pace=self.pace)
+
+
+@dataclass(frozen=True)
+class TextTraining:
+    """The options of an experiment that trains language models, whatever their cell."""
+
+    data: TextConfig = field(default_factory=TextConfig)
+    hidden_size: int = 128
+    """Units of the cell, H."""
+    network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
+    embedding_size: int | None = None
+    """Numbers that a token is embedded in; by default as many as units."""
+    tied: bool = False
+    """One matrix for the embedding and the output layer."""
+    edge_dropout: float = 0.0
+    """Share of the units dropped of what the first layer reads and the last one gives, while training."""
+    init_scale: float | None = None
+    """Begin with every parameter drawn from ± this; by default as cells and layers begin by themselves."""
+    reading: Reading = "stream"
+    """stream: running text in rows, the state carried from one batch to the next, the gradient cut off there;
+    lines: each line by itself and in whole, from a state of zero, those of about one length together."""
+    line_limit: int = 1000
+    """Refuse longer lines, in tokens, where lines are read."""
+    sampled_inputs: SampledInputs = field(default_factory=SampledInputs)
+    length: int = 64
+    """Steps of truncated backpropagation, T; the state is carried on from one batch to the next."""
+    batch_size: int = 32
+    """Rows that the text is read in at once, B."""
+    loss_per: Literal["token", "row"] = "token"
+    """What the loss is a mean over: of rows it is summed over the steps, T times as large."""
+    epochs: float | None = None
+    """Passes through the training text after which to end; --steps ends it before."""
+    halve_from_epoch: int | None = None
+    """Halve the learning rate at the beginning of this epoch, the first being 1, and of every one after it."""
+    eval_rows: int = 20
+    """Rows that held-out text is read in while training."""
+    test_rows: int = 1
+    """Rows that held-out text is read in at the end; 1 carries the state through all of it."""
+    positions: int = 64
+    """Tokens since a state of zero for which the perplexity is told."""
+    lags: int = 64
+    """Steps back for which the gradient is measured."""
+    examples: int = 64
+    """Pieces of held-out text whose gradients are measured."""
+    sample_tokens: int = 400
+    """Tokens drawn at the end."""
+    seed: int = 0
+    """Of parameters, dropout and samples; the text and its order don't depend on it."""
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=200))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden_size=self.hidden_size, length=self.length, batch_size=self.batch_size)
+        at_least(1, eval_rows=self.eval_rows, test_rows=self.test_rows, line_limit=self.line_limit)
+        at_least(2, positions=self.positions, lags=self.lags)
+        at_least(1, examples=self.examples, sample_tokens=self.sample_tokens)
+        check_seed(self.seed)
+        if self.embedding_size is not None:
+            at_least(1, embedding_size=self.embedding_size)
+        if self.halve_from_epoch is not None:
+            at_least(2, halve_from_epoch=self.halve_from_epoch)
+        check_rate(self.edge_dropout)
+        for name, number in (("init-scale", self.init_scale), ("epochs", self.epochs)):
+            if number is not None and not 0 < number < float("inf"):
+                raise ValueError(f"--{name} must be above 0 and finite, but is {number}")
+        if self.network.direction != "forward":
+            raise ValueError(
+                f"--direction {self.network.direction} would see the word that it is to predict: take forward"
+            )
+        if self.loop.steps == ENDLESS and self.epochs is None:
+            raise ValueError("there is no end: give --epochs or --steps")
+
+    def check_resumed(self, folder: Path) -> None:
+        """Raises ValueError where the run in a folder was begun on another text."""
+        check_same_text(folder, self.data)
+
+    def resolved(self, batches_per_epoch: int) -> tuple[LoopConfig, OptimizerConfig]:
+        """Resolves how long to train and at which rate, the length of an epoch being known."""
+        loop, optimizer = self.loop, self.optimizer
+        if self.reading == "lines":
+            # Batches of one dispatch are padded to one length: one each, or there would be no use in buckets.
+            loop = dataclasses.replace(loop, chunk=1)
+        if self.epochs is not None:
+            steps = min(loop.steps, max(1, round(self.epochs * batches_per_epoch)))
+            loop = dataclasses.replace(loop, steps=steps)
+        if self.halve_from_epoch is not None:
+            if optimizer.schedule != "constant":
+                raise ValueError(
+                    f"--halve-from-epoch is a schedule, --optimizer.schedule {optimizer.schedule} another: give one"
+                )
+            begin = (self.halve_from_epoch - 1) * batches_per_epoch
+            if begin >= loop.steps:
+                raise ValueError(
+                    f"--halve-from-epoch {self.halve_from_epoch} begins at step {begin}, but the run ends at step "
+                    f"{loop.steps}: train longer, or give --halve-from-epoch None"
+                )
+            optimizer = dataclasses.replace(
+                optimizer,
+                schedule="exponential",
+                decay_rate=0.5,
+                staircase=True,
+                decay_steps=batches_per_epoch,
+                decay_begin=(self.halve_from_epoch - 2) * batches_per_epoch,
+            )
+        return loop, optimizer
+
+
+@dataclass(frozen=True)
+class TextModelConfig(TextTraining):
+    """The options of an experiment that trains one language model."""
+
+    preset: str | None = None
+    """Options of a published or timed setting, which those given beside it replace."""
+    cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "lstm"
+
+    def check(self) -> None:
+        """Reads the text and builds the model's shapes: what is wrong is to be said before a run is begun."""
+        corpus = checked_corpus(self.data)
+        model = self.model(corpus)
+        if model.cell.couples_batch:
+            raise ValueError(
+                f"--cell {self.cell} couples the rows of a batch, and these have no end: take another"
+            )
+        check_health(model.cell, self.loop.health)
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
+        if self.reading == "lines":
+            check_lines(corpus, self.line_limit)
+        batches = training_batches(corpus, self.reading, self.batch_size, self.length, self.seed)
+        loop, optimizer = self.resolved(batches.batches_per_epoch)
+        optimizer.lasting(loop.steps, loop.eval_every)
+        for option, rows in (("eval-rows", self.eval_rows), ("test-rows", self.test_rows)):
+            tokens = min(len(corpus.splits[split]) for split in corpus.splits if split != "train")
+            if rows >= tokens:
+                raise ValueError(
+                    f"--{option} {rows} are more than the {tokens} tokens of held-out text: take fewer"
+                )
+
+    def model(self, corpus: Corpus) -> LanguageModel:
+        """The model for a text's vocabulary."""
+        return LanguageModel(
+            self.network.build(self.cell, self.hidden_size),
+            vocabulary_size=len(corpus.tokenizer.vocabulary),
+            embedding_size=self.embedding_size or self.hidden_size,
+            tied=self.tied,
+            dropout=self.edge_dropout,
+            method=self.network.way,
+        )

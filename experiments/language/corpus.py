@@ -1,0 +1,75 @@
+"""Shared by the experiments on text: the corpus that a config names, whether it is still the same, and prompts."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from data import Corpus, Size, TextConfig, Tokenizer, load_corpus
+from experiments.harness.files import read_json, write_json
+from train.files import write_file
+
+VOCABULARY = "the vocabulary"  # its digest in checkpoints, beside the options
+SOURCES = "text.json"  # in the run's folder: what it was trained on
+
+
+def checked_corpus(config: TextConfig) -> Corpus:
+    """The corpus, which has something to validate on. Raises ValueError as a sentence for the user."""
+    corpus = load_corpus(config)
+    corpus.split("valid")
+    return corpus
+
+
+def remember_text(folder: Path, corpus: Corpus) -> None:
+    """Writes which files the text came from, for `check_same_text`."""
+    write_json(folder / SOURCES, dict(corpus.origin))
+
+
+def save_tokenizer(folder: Path, corpus: Corpus) -> None:
+    """Writes what a run needs to read its own numbers, for `load_tokenizer`."""
+    for name, content in corpus.tokenizer_files().items():
+        write_file(folder / name, content)
+
+
+def check_same_text(folder: Path, config: TextConfig) -> None:
+    """Raises ValueError where a run was begun on other files than a config names now."""
+    if not (folder / SOURCES).is_file():
+        return
+    before: dict[str, Any] = read_json(folder / SOURCES)
+    now = load_corpus(config).origin
+    for name in before | dict(now):
+        if before.get(name) != now.get(name):
+            raise ValueError(
+                f"{folder} was begun on another text ({name} differs): give the same one, or begin a new run"
+            )
+
+
+def vocabulary_digest(tokenizer: Tokenizer) -> str:
+    """Sixteen hexadecimal digits of what each number stands for: the types in order, the marks, and the pieces."""
+    vocabulary = tokenizer.vocabulary
+    content = json.dumps([type(tokenizer).__name__, vocabulary.types, vocabulary.unknown, vocabulary.end])
+    pieces = getattr(tokenizer, "model", b"")
+    return hashlib.sha256(content.encode() + pieces).hexdigest()[:16]
+
+
+def encoded_prompt(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, "T"]:
+    """A prompt's tokens. Raises ValueError, naming them, for words or characters the training text doesn't hold."""
+    unknown = tokenizer.unknown(prompt)
+    if unknown:
+        named = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if unknown[5:] else "")
+        raise ValueError(
+            f"--prompt {prompt!r} holds what the vocabulary of the training text doesn't: {named}; "
+            "choose other words"
+        )
+    return tokenizer.encode_prompt(prompt)
+
+
+def bits_per_character(perplexity: float, tokens: int, size: Size) -> float:
+    """log₂ of the perplexity, a token, and the bits that spell what is unknown, for each character of the text.
+
+    By it units can be compared: without the spelling a vocabulary that knows nothing would cost nothing.
+    """
+    return (float(np.log2(perplexity)) * tokens + size.spelling) / size.characters

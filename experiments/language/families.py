@@ -1,0 +1,155 @@
+"""Families: language models by counting, through a fixed window, and with a state, side by side on one text.
+
+n-grams with modified Kneser–Ney smoothing for n = 1 to --order; nets that see a fixed window (Bengio et al. 2003)
+and nets that see all before (Mikolov et al. 2010), alike in everything but the cell. All are scored on the same
+tokens of the same held-out text; the best net is also mixed half and half with the longest n-gram, for they err on
+different tokens. A resumed run trains no net again that is finished.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+
+from data import Corpus, load_corpus
+from experiments.cell_spec import label, parse_cell
+from experiments.harness.files import read_arrays
+from experiments.harness.options import folder_name
+from experiments.harness.run import Run
+from experiments.language import language_model
+from experiments.language.batches import split_losses
+from experiments.language.corpus import remember_text, save_tokenizer
+from experiments.language.families_report import (
+    Model,
+    draw,
+    format_table,
+    perplexity,
+    samples,
+    scores,
+    summary_arrays,
+)
+from experiments.language.report import BATCH, measures, sampled_text
+from experiments.language.train import train_text_model
+from experiments.network import check_cells
+from experiments.task import training_record
+from experiments.training import CELL_HELP, Flat
+from models import FixedWindow
+from models.cell import at_least
+from models.ngram import smoothed
+from models.ngram.counts import NgramCounts
+from train import LoopConfig, OptimizerConfig
+
+
+@dataclass(frozen=True)
+class Config(language_model.WordTraining):
+    """Families."""
+
+    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=f"The nets: {CELL_HELP}.")] = (
+        "window(order=3)",
+        "window(order=5)",
+        "window(order=8)",
+        "elman",
+        "lstm",
+    )
+    order: int = 5
+    """The longest n-grams."""
+    sample_tokens: int = 60
+    """Tokens drawn from each model at the end."""
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=1500, eval_every=100))
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, order=self.order)
+        check_cells(self.cells)
+
+    def check(self) -> None:
+        """Reads the text and builds every net's shapes."""
+        for cell in self.cells:
+            self.with_cell(cell).check()
+
+    def with_cell(self, cell: str) -> language_model.Config:
+        """The options of one net's training."""
+        shared: dict[str, Any] = {
+            option.name: getattr(self, option.name) for option in fields(language_model.WordTraining)
+        }
+        return language_model.Config(**shared, cell=cell)
+
+
+def main(config: Config, run: Run) -> str:
+    """Counts, trains net by net, mixes, tabulates and draws; returns the table."""
+    corpus = load_corpus(config.data)
+    remember_text(run.folder, corpus)
+    save_tokenizer(run.folder, corpus)
+    print(corpus.summary(), flush=True)
+    last = [split for split in corpus.splits if split != "train"][-1]
+    models = [scored_by_counts(corpus, n, config) for n in range(1, config.order + 1)]
+    models += [scored_net(config, run, corpus, cell) for cell in config.cells]
+    nets, counted = models[config.order :], models[config.order - 1]
+    best = min(nets, key=lambda model: model["losses|valid"].mean())
+    models.append(mixed(best, counted, f"{best['name']} + {config.order}-gram"))
+    run.write_arrays("families", summary_arrays(models, corpus, last))
+    text = "\n\n".join([format_table(models, corpus, last), samples(models)])
+    run.write_table(text)
+    draw(run.folder)
+    run.finish({"sources": dict(corpus.origin)} | {str(m["name"]): scores(m, corpus) for m in models})
+    return text
+
+
+def scored_by_counts(corpus: Corpus, n: int, config: Config) -> Model:
+    """An n-gram model: `name`, `size`, `order`, `sample`, and `losses|SPLIT`, in nats, of what nets predict too."""
+    vocabulary = corpus.tokenizer.vocabulary
+    counts = NgramCounts.of(corpus.splits["train"], len(vocabulary), n, vocabulary.end_id)
+    model = smoothed(counts, "kneser_ney")
+    never = [] if vocabulary.unknown_id is None else [vocabulary.unknown_id]
+    drawn = model.sample(np.random.default_rng(config.seed), config.sample_tokens, [], never=never)
+    found = {"name": np.array(f"{n}-gram, Kneser–Ney"), "order": np.array(n), "size": counts.sizes().sum()}
+    found["sample"] = np.array(corpus.tokenizer.decode(drawn))
+    # Without end marks a net has nothing to predict the first token from.
+    first = 0 if vocabulary.end_id is not None or config.reading == "lines" else 1
+    for split in corpus.splits:
+        if split != "train":
+            found[f"losses|{split}"] = -np.log(model.probabilities(corpus.splits[split]))[first:]
+    return found
+
+
+def scored_net(config: Config, run: Run, corpus: Corpus, cell: str) -> Model:
+    """The same of a net, trained in a folder of its own (`order` is 0 where it sees all before), what
+    `text_report.measures` gives, and `curve|…` of its evaluations. What is finished is read."""
+    kept = f"net_{folder_name(label(cell))}"
+    if run.resumed and (run.folder / "arrays" / f"{kept}.npz").is_file():
+        return read_arrays(run.folder, kept)
+    own, folder = config.with_cell(cell), run.folder / "nets" / folder_name(label(cell))
+    folder.mkdir(parents=True, exist_ok=True)
+    before, after = train_text_model(run, own, corpus, folder)
+    model, parsed = own.model(corpus), parse_cell(cell, config.hidden_size)
+    found = {
+        "name": np.array(config.network.describe(cell)),
+        "order": np.array(parsed.order if isinstance(parsed, FixedWindow) else 0),
+        "size": np.array(sum(leaf.size for leaf in jax.tree.leaves(after))),
+        "sample": np.array(sampled_text(model, after, corpus.tokenizer, config.seed, config.sample_tokens)),
+    }
+    held_out = [split for split in corpus.splits if split != "train"]
+    for split in held_out:
+        rows = config.test_rows
+        found[f"losses|{split}"] = split_losses(model, after, corpus, split, config.reading, rows, BATCH)
+    found |= measures(own, corpus, model, held_out[-1], found[f"losses|{held_out[-1]}"], before, after)
+    record = training_record(folder)
+    found["curve|step"] = record["validation/cross_entropy/step"]
+    found["curve|cross_entropy"] = record["validation/cross_entropy"]
+    run.write_arrays(kept, found)
+    print(f"{found['name']}: perplexity {perplexity(found, held_out[-1]):.2f} on {held_out[-1]}", flush=True)
+    return found
+
+
+def mixed(one: Model, other: Model, name: str) -> Model:
+    """The mean of two models' probabilities."""
+    found = {"name": np.array(name), "size": one["size"] + other["size"]}
+    for key in one:
+        if key.startswith("losses|"):
+            found[key] = np.log(2) - np.logaddexp(-one[key], -other[key])
+    return found

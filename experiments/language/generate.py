@@ -1,0 +1,125 @@
+"""Text from a trained language model, token by token: `python -m experiments generate RUN --prompt "…"`."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+
+from data import Tokenizer, load_tokenizer
+from experiments.harness.cell_files import check_trusted
+from experiments.harness.files import from_json, read_run
+from experiments.harness.options import check_seed
+from experiments.harness.run import about_of
+from experiments.language.config import TextModelConfig
+from experiments.language.corpus import VOCABULARY, encoded_prompt, vocabulary_digest
+from experiments.language.report import line_start
+from experiments.language.train import first_state, initial
+from experiments.registry import generator_of, module_of
+from models import LanguageModel, Sampling, generate
+from models.cell import Params, at_least
+from train import Checkpoints, evaluated_params
+
+
+@dataclass(frozen=True)
+class Config:
+    """Generate."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The folder of a run of language_model or char_lm, finished or not. Where its cell is in a Python file, that
+    file is executed."""
+    prompt: str = ""
+    """What is to be gone on with; by default the beginning of a line."""
+    tokens: int = 500
+    """How many are drawn."""
+    temperature: float = 0.8
+    """Below 1 the likelier tokens are likelier still; 0 takes the likeliest."""
+    top_k: int | None = None
+    """Draw from the k likeliest only."""
+    top_p: float | None = None
+    """Draw from the fewest, likeliest first, whose probabilities sum to p."""
+    best: bool = False
+    """Take the checkpoint that did best in validation, of those saved right after one, and not the newest."""
+    seed: int = 0
+    """Of the draws."""
+    trust: bool = False
+    """Execute the cell's Python file, too, of a run that is not under the current folder, or where the file is not
+    the one that the run was trained with."""
+
+    def __post_init__(self) -> None:
+        at_least(1, tokens=self.tokens)
+        check_seed(self.seed)
+        self.sampling()
+
+    def sampling(self, never: tuple[int, ...] = ()) -> Sampling:
+        """Builds the rule by which tokens are drawn. Raises ValueError for numbers outside their ranges."""
+        return Sampling(self.temperature, self.top_k, self.top_p, never)
+
+
+def generated_text(config: Config) -> Iterator[str]:
+    """The prompt and what the model goes on with, piece by piece as it is drawn.
+
+    Raises ValueError where the folder isn't a run of a language model that has been trained at all, or the prompt
+    holds what the vocabulary doesn't.
+    """
+    model, params, tokenizer = trained_model(config.run, best=config.best, trust=config.trust)
+    prompt = encoded_prompt(tokenizer, config.prompt) if config.prompt else np.array([], np.int32)
+    beginning = [line_start(tokenizer), *map(int, prompt)]
+    unknown = tokenizer.vocabulary.unknown_id
+    sampling = config.sampling(() if unknown is None else (unknown,))
+    drawn = generate(model, params, beginning, sampling, jax.random.key(config.seed))
+    yield config.prompt
+    tokens = itertools.chain(beginning[1:], itertools.islice(drawn, config.tokens))
+    yield from itertools.islice(tokenizer.spelt(tokens), len(prompt), None)
+
+
+def trained_model(
+    folder: Path, *, best: bool = False, trust: bool = False
+) -> tuple[LanguageModel, Params, Tokenizer]:
+    """The model of a run with its parameters at the newest or best checkpoint, and what its numbers stand for.
+
+    Raises ValueError where config or vocabulary are not those of the checkpoint, or a Python file is not to be
+    executed without `trust`.
+    """
+    described = read_run(folder)
+    name = described["experiment"]
+    generator_of(name, folder)
+    kind: Any = module_of(name).Config
+    config: TextModelConfig = from_json(kind, described["config"])
+    if not trust:
+        check_trusted(folder, described)
+    tokenizer = load_tokenizer(folder, config.data.unit)
+    model = LanguageModel(
+        config.network.build(config.cell, config.hidden_size),
+        vocabulary_size=len(tokenizer.vocabulary),
+        embedding_size=config.embedding_size or config.hidden_size,
+        tied=config.tied,
+        method=config.network.way,
+    )
+    params = initial(config, model)
+    template = first_state(config, model, params, config.resolved(1)[1])
+    about = about_of(described) | {VOCABULARY: vocabulary_digest(tokenizer)}
+    checkpoints = Checkpoints(folder / "checkpoints", config=about)
+    if best:
+        step = checkpoints.best()
+        if step is None:
+            raise ValueError(f"{folder} has no checkpoint saved right after an evaluation: leave --best out")
+        restored = checkpoints.restore(step, template)
+    else:
+        restored = checkpoints.restore_latest(template)
+    if restored is None:
+        raise ValueError(f"{folder} has no checkpoint yet: let it train until it has saved once")
+    return model, evaluated_params(restored.state), tokenizer
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m experiments generate RUN …`."""
+    config = tyro.cli(Config, args=arguments, prog="python -m experiments generate", description=str(__doc__))
+    for piece in generated_text(config):
+        print(piece, end="", flush=True)
+    print()
+    return 0

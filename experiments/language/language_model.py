@@ -1,0 +1,95 @@
+"""Language model: the next word from the words before it, by a recurrent net; perplexity, gradients, samples.
+
+Trained on the training split of a text (--data.dir, or the prose of Python's language reference) by truncated
+backpropagation with a carried state, or with --reading lines on each line by itself. --preset zaremba_small is the
+small, unregularised LSTM of Zaremba, Sutskever & Vinyals 2014 on PTB; --preset bengio is the fixed-window model of
+Bengio et al. 2003, on any text. Perplexities count every token, line ends among them, as the literature does on
+PTB.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from data import load_corpus
+from experiments.harness.run import Run
+from experiments.language import report as text_report
+from experiments.language.config import ENDLESS, TextModelConfig, TextTraining
+from experiments.language.corpus import remember_text
+from experiments.language.train import train_text_model
+from experiments.network import NetworkConfig
+from experiments.training import Flat
+from train import LoopConfig, OptimizerConfig
+
+
+@dataclass(frozen=True)
+class WordTraining(TextTraining):
+    """The training of models of words."""
+
+    hidden_size: int = 128
+    """Units of the cell, H."""
+    edge_dropout: float = 0.5
+    """Share of the units dropped of what the first layer reads and the last one gives, while training."""
+    tied: bool = True
+    """One matrix for the embedding and the output layer."""
+    length: int = 20
+    """Steps of truncated backpropagation, T; the state is carried on from one batch to the next."""
+    batch_size: int = 20
+    """Rows that the text is read in at once, B."""
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=100))
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine")
+    )
+
+
+@dataclass(frozen=True)
+class Config(WordTraining, TextModelConfig):
+    """Language model."""
+
+
+PRESETS: Mapping[str, Config] = {
+    # Bengio, Ducharme, Vincent & Jauvin 2003, table 1, MLP1: n = 5, 50 hidden units, 60 features a word, direct
+    # connections. Their training, word by word at a falling rate with weight decay, is Adam and dropout here.
+    "bengio": Config(
+        preset="bengio",
+        cell="window(order=5, direct=True)",
+        hidden_size=50,
+        embedding_size=60,
+        tied=False,
+        loop=LoopConfig(steps=1000, eval_every=100),
+        optimizer=OptimizerConfig(learning_rate=5e-3, schedule="cosine"),
+    ),
+    # Zaremba, Sutskever & Vinyals 2014, section 4.1, "non-regularized LSTM": 115.91 on PTB's test text.
+    "zaremba_small": Config(
+        preset="zaremba_small",
+        cell="lstm(forget_bias=0)",
+        hidden_size=200,
+        network=NetworkConfig(depth=2),
+        edge_dropout=0.0,
+        tied=False,
+        init_scale=0.1,
+        length=20,
+        batch_size=20,
+        loss_per="row",
+        epochs=13.0,
+        halve_from_epoch=5,
+        # Saved and evaluated once an epoch of PTB, which has 2,324 batches.
+        loop=LoopConfig(steps=ENDLESS, eval_every=2324, save_every=2324, log_every=100, chunk=100),
+        optimizer=OptimizerConfig(name="sgd", learning_rate=1.0, clip_at=5.0),
+    ),
+}
+
+
+def main(config: TextModelConfig, run: Run) -> str:
+    """Trains, evaluates, samples and draws; what there is to say."""
+    corpus = load_corpus(config.data)
+    remember_text(run.folder, corpus)
+    print(corpus.summary(), flush=True)
+    before, after = train_text_model(run, config, corpus)
+    return text_report.report(run, config, corpus, before, after)
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figures of a finished run, from its arrays."""
+    return text_report.draw(folder)

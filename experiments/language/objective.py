@@ -1,0 +1,81 @@
+"""The training loss of a language model, and what it is evaluated by."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from data import Batch, StreamBatch
+from experiments.language.config import SampledInputs
+from experiments.language.evaluate import WholeText
+from models import LanguageModel, carried, initial_carry, scheduled_inputs
+from models.cell import Array, Params, State
+from train import SumCount, cross_entropy
+
+
+class Counted(NamedTuple):
+    """The carry of scheduled sampling from batch to batch: the state, and how many batches a row has behind it,
+    `[B]`."""
+
+    state: State
+    batches: Array
+
+
+@dataclass(frozen=True)
+class StreamLoss:
+    """The cross entropy of a batch, the state being carried from the one before: summed over steps for each row, or
+    a mean over tokens. Equal for equal models, so compiled once."""
+
+    model: LanguageModel
+    per: Literal["token", "row"]
+    sampled: SampledInputs = field(default_factory=SampledInputs)
+
+    def first_carry(self, params: Params, rows: int) -> State | Counted:
+        """Returns what is carried into the first batch."""
+        state = initial_carry(self.model, params, (rows,))
+        return Counted(state, jnp.zeros(rows, jnp.int32)) if self.sampled.used else state
+
+    def __call__(
+        self, params: Params, carry: State | Counted, batch: StreamBatch, key: Array
+    ) -> tuple[SumCount, tuple[State | Counted, dict[str, SumCount]]]:
+        inputs, targets, mask, fresh = map(jnp.asarray, batch)
+        before = carry.state if isinstance(carry, Counted) else carry
+        state = carried(before, fresh, initial_carry(self.model, params, fresh.shape))
+        metrics: dict[str, SumCount] = {}
+        if isinstance(carry, Counted):
+            share = self.sampled.share(carry.batches)
+            metrics["sampled_share"] = (jnp.sum(share), jnp.float32(len(share)))
+            inputs = scheduled_inputs(self.model, params, inputs, state, jax.random.fold_in(key, 2), share)
+        rngs = {"recurrent": key, "dropout": jax.random.fold_in(key, 1)}
+        result = self.model.apply(
+            params, inputs, targets, state, mask=mask, train=True, rngs=rngs, method="loss"
+        )
+        total, state = result  # type: ignore
+        tokens = jnp.sum(mask, dtype=jnp.float32)
+        count = tokens if self.per == "token" else jnp.sum(jnp.any(mask, axis=0), dtype=jnp.float32)
+        metrics["cross_entropy"] = (jax.lax.stop_gradient(total), tokens)
+        after = Counted(state, carry.batches + 1) if isinstance(carry, Counted) else state
+        return (total, count), (after, metrics)
+
+
+@dataclass(frozen=True)
+class TextLoss:
+    """The cross entropy of a whole text, nats a token."""
+
+    model: LanguageModel
+
+    def __call__(self, params: Params, text: WholeText) -> dict[str, SumCount]:
+        sums = text.scan(self.model, params, lambda losses: jnp.sum(losses))
+        return {"cross_entropy": (jnp.sum(sums), jnp.sum(jnp.asarray(text.mask), dtype=jnp.float32))}
+
+
+def every_token(logits: Array, batch: Any) -> dict[str, SumCount]:
+    """The loss of every token of a batch, by `logits [T, B, V]`."""
+    mask = jnp.asarray(batch.mask)
+    return {"cross_entropy": cross_entropy(logits, jnp.asarray(batch.targets), mask)}
+
+
+def last_token(logits: Array, batch: Batch) -> dict[str, SumCount]:
+    """The loss of the token after the last step alone, whose gradient k steps back tells how far the net looks."""
+    return every_token(logits[-1:], Batch(*(leaf[-1:] for leaf in batch)))

@@ -1,0 +1,193 @@
+"""The report of experiments that train language models: perplexities, what they depend on, a sample."""
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from data import Corpus, Tokenizer, pairs
+from experiments.harness.files import read_arrays, read_run
+from experiments.harness.run import Run
+from experiments.language.batches import split_losses
+from experiments.language.config import TextModelConfig
+from experiments.language.corpus import bits_per_character
+from experiments.language.evaluate import (
+    by_frequency,
+    by_position,
+    losses_from_zero,
+    text_gradients,
+)
+from experiments.network import NetworkConfig
+from experiments.task import training_record
+from models import LanguageModel, Sampling, generate
+from models.cell import Params
+from models.ngram import perplexity, smoothed
+from models.ngram.counts import NgramCounts
+
+ORDER = 3  # of the n-gram model to compare with
+BATCH = 64  # steps of a batch in the last evaluation
+
+
+def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, after: Params) -> str:
+    """Evaluates, measures, samples, writes and draws; what there is to say."""
+    model = config.model(corpus)
+    held_out = [split for split in corpus.splits if split != "train"]
+    rivals = ngram_perplexities(corpus, held_out)
+    losses: dict[str, np.ndarray] = {}
+    results: dict[str, Any] = {"sources": dict(corpus.origin)}
+    for split in held_out:
+        losses[split] = split_losses(model, after, corpus, split, config.reading, config.test_rows, BATCH)
+        results[split] = scores(losses[split], corpus, split) | {f"{ORDER}_gram_perplexity": rivals[split]}
+    last = held_out[-1]
+    run.write_arrays("curves", training_record(run.folder))
+    measured = measures(config, corpus, model, last, losses[last], before, after)
+    run.write_arrays("measures", measured | {"rival": np.array(rivals["valid"])})
+    sample = sampled_text(model, after, corpus.tokenizer, config.seed, config.sample_tokens)
+    text = f"{format_table(results, held_out)}\n\nsample:\n{sample}"
+    run.write_table(text)
+    run.finish(results)
+    draw(run.folder)
+    return text
+
+
+def scores(losses: np.ndarray, corpus: Corpus, split: str) -> dict[str, float | int]:
+    """Of the losses of a split's tokens, in nats: their number and mean, and what is made of it."""
+    mean = math.fsum(losses) / len(losses)
+    found = {
+        "tokens": len(losses),
+        "cross_entropy": mean,
+        "perplexity": math.exp(mean),
+        "bits_per_character": bits_per_character(math.exp(mean), len(losses), corpus.sizes[split]),
+    }
+    known = corpus.splits[split][-len(losses) :] != corpus.tokenizer.vocabulary.unknown_id
+    if corpus.sizes[split].unknown and known.any():
+        found["known_perplexity"] = math.exp(math.fsum(losses[known]) / np.count_nonzero(known))
+    return found
+
+
+def ngram_perplexities(corpus: Corpus, splits: list[str]) -> dict[str, float]:
+    """Measures a 3-gram model with modified Kneser–Ney smoothing on each split."""
+    vocabulary = corpus.tokenizer.vocabulary
+    counts = NgramCounts.of(corpus.splits["train"], len(vocabulary), ORDER, vocabulary.end_id)
+    model = smoothed(counts, "kneser_ney")
+    return {split: perplexity(model.probabilities(corpus.splits[split])) for split in splits}
+
+
+def measures(
+    config: TextModelConfig,
+    corpus: Corpus,
+    model: LanguageModel,
+    split: str,
+    losses: np.ndarray,
+    before: Params,
+    after: Params,
+) -> dict[str, np.ndarray]:
+    """Measures what the figures are drawn from: by position, by frequency, gradients by lag before and after
+    training."""
+    vocabulary = corpus.tokenizer.vocabulary
+    seen, following = pairs(corpus.split(split), vocabulary.end_id)
+    found = {
+        f"frequency|{k}": v
+        for k, v in by_frequency(losses, corpus.split(split)[-len(losses) :], vocabulary.counts).items()
+    }
+    length = min(config.positions, len(seen))
+    from_zero = by_position(losses_from_zero(model, after, seen, following, length))
+    found |= {f"position|{k}": v for k, v in from_zero.items()}
+    if config.reading == "stream":
+        found["carried"] = np.array(losses.mean())
+    lags = min(config.lags, len(seen))
+    pieces = min(config.examples, len(seen) // lags)
+    starts = np.linspace(0, len(seen) - lags, pieces).round().astype(int)
+    windows = seen[starts[None] + np.arange(lags)[:, None]]
+    targets = following[starts + lags - 1]
+    for moment, params in (("before", before), ("after", after)):
+        found[f"gradients|{moment}"] = np.asarray(text_gradients(model, params, windows, targets))
+    return found
+
+
+def sampled_text(
+    model: LanguageModel,
+    params: Params,
+    tokenizer: Tokenizer,
+    seed: int,
+    tokens: int,
+    temperature: float = 0.8,
+) -> str:
+    """Text drawn from the model, beginning a line."""
+    vocabulary = tokenizer.vocabulary
+    never = () if vocabulary.unknown_id is None else (vocabulary.unknown_id,)
+    drawn = generate(
+        model, params, [line_start(tokenizer)], Sampling(temperature, never=never), jax.random.key(seed)
+    )
+    return tokenizer.decode(itertools.islice(drawn, tokens))
+
+
+def line_start(tokenizer: Tokenizer) -> int:
+    """The token after which a line begins: the end mark, a line break, or where there is neither the commonest."""
+    vocabulary = tokenizer.vocabulary
+    if vocabulary.end_id is not None:
+        return vocabulary.end_id
+    if "\n" in vocabulary:
+        return int(vocabulary.encode(["\n"])[0])
+    return int(np.argmax(vocabulary.counts))
+
+
+def format_table(results: dict[str, Any], splits: list[str]) -> str:
+    """A row a score, a column a split."""
+    rows = {
+        "tokens": ("tokens", ",.0f"),
+        "cross_entropy": ("cross entropy (nats a token)", ".4f"),
+        "perplexity": ("perplexity", ".2f"),
+        "known_perplexity": ("perplexity of known tokens alone", ".2f"),
+        "bits_per_character": ("bits per character", ".4f"),
+        f"{ORDER}_gram_perplexity": (f"perplexity of a {ORDER}-gram, Kneser–Ney", ".2f"),
+    }
+    lines = ["".join([f"{'':<36}", *(f"{split:>12}" for split in splits)])]
+    for key, (name, digits) in rows.items():
+        entries = [shown(results[s][key], digits) if key in results[s] else "" for s in splits]
+        if any(entries):
+            lines.append("".join([f"{name:<36}", *(f"{entry:>12}" for entry in entries)]))
+    return "\n".join(lines)
+
+
+def shown(value: float | int, digits: str) -> str:
+    """A number as a table holds it, one that training has driven beyond all bounds too."""
+    return f"{value:{digits}}" if value < 1e7 else f"{value:.3g}"
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figures of a finished run, from its arrays."""
+    from analysis.figures.gradients import gradient_against_lag
+    from analysis.figures.language import perplexity_by_frequency, perplexity_by_position, perplexity_curves
+    from analysis.figures.style import save
+
+    config: dict[str, Any] = read_run(folder)["config"]
+    record, found = read_arrays(folder, "curves"), read_arrays(folder, "measures")
+    name = NetworkConfig(**config["network"]).describe(config["cell"])
+    drawn = {
+        "training": perplexity_curves(
+            {
+                split: {
+                    "step": record[f"{split}/cross_entropy/step"],
+                    "cross_entropy": record[f"{split}/cross_entropy"],
+                }
+                for split in ("train", "validation")
+            },
+            baseline=float(found["rival"]),
+            baseline_label=f"{ORDER}-gram, Kneser–Ney",
+        ),
+        "perplexity_by_position": perplexity_by_position(
+            **{key: found[f"position|{key}"] for key in ("position", "cross_entropy", "error")},
+            carried=float(found["carried"]) if "carried" in found else None,
+        ),
+        "perplexity_by_frequency": perplexity_by_frequency(
+            **{key: found[f"frequency|{key}"] for key in ("least", "cross_entropy", "share")}
+        ),
+        "gradient_against_lag": gradient_against_lag(
+            {name: found["gradients|before"]}, {name: found["gradients|after"]}
+        ),
+    }
+    return [path for title, figure in drawn.items() for path in save(figure, folder / "figures", title)]

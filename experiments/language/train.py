@@ -1,0 +1,104 @@
+"""Training a language model: its parameters, the run of `fit`, the text that a run remembers."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data import Batch, BucketBatches, Corpus, StreamBatches, pairs
+from experiments.harness.processes import mine
+from experiments.harness.run import Run
+from experiments.language.batches import held_out, training_batches
+from experiments.language.config import TextModelConfig
+from experiments.language.corpus import VOCABULARY, save_tokenizer, vocabulary_digest
+from experiments.language.objective import StreamLoss, TextLoss, every_token, last_token
+from experiments.objective import Objective
+from experiments.task import Data, Metric, Recurrence, Task, Trained, TrainingOptions, train_task
+from models import LanguageModel
+from models.cell import Params
+from models.language_model import uniform_like
+from train import OptimizerConfig, TrainState, create_state
+
+
+def initial(config: TextModelConfig, model: LanguageModel) -> Params:
+    """Fresh parameters; the same seed gives the same ones on every machine."""
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    params = jax.jit(model.init)(key, jnp.zeros((1, 1), jnp.int32))
+    return params if config.init_scale is None else uniform_like(params, key, config.init_scale)
+
+
+def train_text_model(
+    run: Run, config: TextModelConfig, corpus: Corpus, folder: Path | None = None
+) -> Trained:
+    """Trains a fresh model, or resumes the one in the folder, by default the run's: its parameters before and
+    after.
+
+    Raises Stopped where a signal asked to stop, ValueError where the text isn't the one that a run was begun with.
+    """
+    save_tokenizer(run.folder, corpus)
+    task = text_task(config, corpus)
+    loop, optimizer = config.resolved(training_text(config, corpus).batches_per_epoch)
+    options = TrainingOptions(config.seed, config.batch_size, loop, optimizer)
+    return train_task(run, task, options, label=config.network.describe(config.cell), folder=folder)
+
+
+def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
+    """The task of predicting each token of a text from those before it, the state being carried along."""
+    model = config.model(corpus)
+    loss = StreamLoss(model, config.loss_per, config.sampled_inputs)
+
+    def held(split: str) -> list[Any]:
+        return list(held_out(corpus, split, config.reading, config.eval_rows, config.length))
+
+    return Task(
+        title="language model",
+        model=model,
+        data=Data(
+            train=lambda seed, rows: training_text(config, corpus, rows, seed),
+            validation=partial(held, "valid"),
+            test=partial(held, [split for split in corpus.splits if split != "train"][-1]),
+        ),
+        objective=Objective(
+            loss, TextLoss(model), first_carry=lambda params: loss.first_carry(params, config.batch_size)
+        ),
+        metrics={"cross_entropy": Metric("cross entropy (nats a token)")},
+        select="cross_entropy",
+        initial=lambda seed: initial(config, model),
+        recurrent=Recurrence(
+            model.cell,
+            every_token,
+            "predictions",
+            probed=last_token,
+            batch=partial(probed_text, config, corpus),
+        ),
+        about={VOCABULARY: vocabulary_digest(corpus.tokenizer)},
+    )
+
+
+def training_text(
+    config: TextModelConfig, corpus: Corpus, rows: int | None = None, seed: int | None = None
+) -> StreamBatches | BucketBatches:
+    """The training text as batches, or those of this process; rows and seed by default those of the config."""
+    rows, seed = rows or config.batch_size, config.seed if seed is None else seed
+    return training_batches(corpus, config.reading, rows, config.length, seed, **mine())
+
+
+def first_state(
+    config: TextModelConfig, model: LanguageModel, params: Params, optimizer: OptimizerConfig
+) -> TrainState:
+    """Makes the state that training begins with; of a checkpoint, the form."""
+    carry = StreamLoss(model, config.loss_per, config.sampled_inputs).first_carry(params, config.batch_size)
+    return create_state(params, optimizer, jax.random.key(config.seed), carry)
+
+
+def probed_text(config: TextModelConfig, corpus: Corpus) -> Batch:
+    """The text on which health is measured: `length` tokens from so many places of the validation text, always the
+    same, from states of zero."""
+    seen, following = pairs(corpus.split("valid"), corpus.tokenizer.vocabulary.end_id)
+    length = min(config.length, len(seen))
+    starts = np.linspace(0, len(seen) - length, config.loop.health.examples).round().astype(int)
+    places = starts[None] + np.arange(length)[:, None]
+    return Batch(seen[places], following[places], np.ones(places.shape, bool))

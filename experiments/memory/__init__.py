@@ -1,0 +1,1 @@
+"""Experiments on long memory: tasks that need it, and which cells learn them."""

@@ -1,0 +1,34 @@
+"""Copy: ten symbols recalled after a stretch of blanks. Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.harness.files import read_run
+from experiments.harness.run import Run
+from experiments.problems import check_direction, copy_problem, run_problem
+from experiments.task import METRICS, draw_task
+from experiments.training import TrainingConfig
+from models.cell import at_least
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Copy."""
+
+    length: int = 30
+    """Blanks between the symbols and their recall, T; sequences are T + 20 long."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, length=self.length)
+        check_direction(self.network)
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains, tests and draws; returns the report."""
+    return run_problem(run, config, copy_problem(config.length))
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draws the figure of a finished run, from its arrays."""
+    return draw_task(folder, METRICS, copy_problem(read_run(folder)["config"]["length"]).metric)

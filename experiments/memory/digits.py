@@ -1,0 +1,31 @@
+"""Digits: real 8×8 images read pixel by pixel, 64 steps, in order or permuted. Le, Jaitly & Hinton 2015."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from experiments.harness.files import read_run
+from experiments.harness.run import Run
+from experiments.problems import digits_problem, run_problem
+from experiments.task import METRICS, draw_task
+from experiments.training import Flat, TrainingConfig
+from train import LoopConfig
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Digits."""
+
+    permuted: bool = False
+    """Read the pixels in one fixed random order."""
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=100))
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains, tests and draws; returns the report."""
+    return run_problem(run, config, digits_problem(config.permuted))
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draws the figure of a finished run, from its arrays."""
+    return draw_task(folder, METRICS, digits_problem(read_run(folder)["config"]["permuted"]).metric)

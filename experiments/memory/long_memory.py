@@ -1,0 +1,190 @@
+"""Long memory: which cell solves adding and copy at which length, and in how many training steps.
+
+Trains every cell on every task at every length until the task is solved on held-out sequences, or for --steps; a
+net whose loss or gradient isn't finite has diverged, and the others go on.
+Adding is solved at a mean square error below 0.01, the mark of Hochreiter & Schmidhuber (1997); always answering 1
+gives 0.167. Copy is solved when more than 99 of 100 symbols are recalled; a guess recalls 12.5. Arjovsky, Shah &
+Bengio (2016) and Le, Jaitly & Hinton (2015) show whole curves instead; ours are in each net's folder.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from experiments.cell_spec import at_length, label
+from experiments.goals import GOALS, GoalName, Outcome, format_outcome, outcome_of
+from experiments.harness.files import read_arrays, read_json, read_run, write_json
+from experiments.harness.options import check_seed, folder_name
+from experiments.harness.run import Run
+from experiments.network import NetworkConfig, check_cells
+from experiments.problems import check_direction
+from experiments.task import METRICS, train_task
+from experiments.training import CELL_HELP, Flat
+from models.cell import at_least
+from train import LoopConfig, NonFinite, OptimizerConfig
+
+# What a resumed run must keep of what other experiments may change: a net is solved where it is evaluated.
+PINNED = ("loop.eval_every",)
+
+
+CELLS_HELP = f"The cells side by side: {CELL_HELP}. T in a cell's options is the length: lstm(max_lag=T)."
+DEFAULT_CELLS = ("elman", "elman(activation=relu, recurrent_init=identity)", "orthogonal", "gru", "lstm")
+DEFAULT_CELLS += ("lstm(max_lag=T)", "lru")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Long memory."""
+
+    tasks: tuple[GoalName, ...] = ("adding", "copy_memory")
+    """adding: the sum of two marked numbers; copy_memory: ten symbols after so many blanks."""
+    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=CELLS_HELP)] = DEFAULT_CELLS
+    lengths: tuple[int, ...] = (50, 100, 200)
+    """Lengths of the sequences, T; for copy_memory the blanks between the symbols and their recall."""
+    all_lengths: bool = False
+    """Try a cell at lengths beyond one that it didn't solve."""
+    hidden_size: int = 64
+    """Units of each cell, H."""
+    network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
+    batch_size: int = 50
+    """Sequences a step, B."""
+    seed: int = 0
+    """Of parameters and training data; held-out data don't depend on it."""
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=50))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        check_seed(self.seed)
+        check_cells(self.cells)
+        for option, given in (("--tasks", self.tasks), ("--lengths", self.lengths)):
+            if not given:
+                raise ValueError(f"{option} is empty: give at least one")
+            if len(set(given)) < len(given):
+                raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
+        for length in self.lengths:
+            at_least(2, lengths=length)
+        if self.loop.steps % self.loop.eval_every:
+            raise ValueError(
+                f"--steps {self.loop.steps} is no multiple of --eval-every {self.loop.eval_every}: a task is "
+                "solved at an evaluation, so the last step must be one"
+            )
+
+    def check(self) -> None:
+        """Raises ValueError for a network that can't be had, before a folder is made for the run."""
+        self.optimizer.lasting(self.loop.steps, self.loop.eval_every)
+        if "copy_memory" in self.tasks:
+            check_direction(self.network)
+        for cell in self.cells:
+            self.network.build(at_length(cell, max(self.lengths)), self.hidden_size)
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains net by net, tabulates and draws; returns the table."""
+    outcomes: dict[GoalName, dict[str, dict[int, Outcome]]] = {}
+    for task in config.tasks:
+        for cell in config.cells:
+            found = outcomes.setdefault(task, {}).setdefault(label(cell), {})
+            for length in sorted(config.lengths):
+                found[length] = outcome = train_one(config, run, task, cell, length)
+                print(
+                    f"{task}, {label(cell)}, T = {length}: {format_outcome(GOALS[task], outcome)}", flush=True
+                )
+                if not (outcome.solved or config.all_lengths):
+                    break
+    run.write_arrays("outcomes", as_arrays(outcomes))
+    table = format_table(config, outcomes)
+    run.write_table(table)
+    draw(run.folder)
+    run.finish(
+        {
+            task: {cell: {str(t): vars(o) for t, o in found.items()} for cell, found in cells.items()}
+            for task, cells in outcomes.items()
+        }
+    )
+    return table
+
+
+def train_one(config: Config, run: Run, task: GoalName, cell: str, length: int) -> Outcome:
+    """One net on one task at one length, in a folder of its own; what is done there already is not done again."""
+    goal, folder = GOALS[task], run.folder / "nets" / task / folder_name(label(cell)) / str(length)
+    finished = folder / "outcome.json"
+    if run.resumed and finished.exists():
+        outcome = Outcome(**read_json(finished))
+        if outcome.done(config.loop.steps):
+            return outcome
+    problem = goal.problem(length)
+    layer = config.network.build(at_length(cell, length), config.hidden_size)
+    met: NonFinite | None = None
+    try:
+        asked = problem.task(problem.model(config.network, layer), until=goal.reached)
+        train_task(run, asked, config, label=f"{task}, {label(cell)}, T = {length}", folder=folder)
+    except NonFinite as error:  # one net's end is not that of the comparison
+        met = error
+        print(met.met, flush=True)
+    outcome = outcome_of(folder, goal, met)
+    write_json(finished, vars(outcome))
+    return outcome
+
+
+def as_arrays(outcomes: Mapping[GoalName, Mapping[str, Mapping[int, Outcome]]]) -> dict[str, np.ndarray]:
+    """`task|cell|length`, `…|steps` (NaN where not solved) and `…|best`, each `[n]`."""
+    arrays: dict[str, np.ndarray] = {}
+    for task, cells in outcomes.items():
+        for cell, found in cells.items():
+            tried = list(found.values())
+            arrays[f"{task}|{cell}|length"] = np.array(list(found))
+            arrays[f"{task}|{cell}|steps"] = np.array([o.steps if o.solved else math.nan for o in tried])
+            arrays[f"{task}|{cell}|best"] = np.array([o.best for o in tried])
+    return arrays
+
+
+def format_table(config: Config, outcomes: Mapping[GoalName, Mapping[str, Mapping[int, Outcome]]]) -> str:
+    """A block a task, a row a cell, a column a length."""
+    lengths = sorted(config.lengths)
+    width = max(len(label(cell)) for cell in config.cells)
+    lines: list[str] = []
+    for task, cells in outcomes.items():
+        goal = GOALS[task]
+        metric = METRICS[goal.metric]
+        shown = "above" if goal.high else "below"
+        lines += [
+            f"{task}: steps until {metric.label} {shown} {goal.bound:g}; in brackets the best of "
+            f"{config.loop.steps}"
+        ]
+        lines += ["".join([f"{'cell':<{width}}", *(f"{f'T = {length}':>12}" for length in lengths)])]
+        for cell, found in cells.items():
+            entries = [
+                "not tried" if outcome is None
+                else str(outcome.steps) if outcome.solved
+                else "diverged" if outcome.diverged
+                else f"({outcome.best:{metric.format}})"
+                for outcome in map(found.get, lengths)
+            ]  # fmt: skip
+            lines += ["".join([f"{cell:<{width}}", *(f"{entry:>12}" for entry in entries)])]
+        lines += [""]
+    return "\n".join(lines).rstrip()
+
+
+def draw(folder: Path) -> list[Path]:
+    """The figure of a finished run, from its arrays."""
+    from analysis.figures.lengths import steps_to_solve
+    from analysis.figures.style import save
+
+    config: dict[str, Any] = read_run(folder)["config"]
+    arrays = read_arrays(folder, "outcomes")
+    panels = {
+        task: {
+            label(cell): {key: arrays[f"{task}|{label(cell)}|{key}"] for key in ("length", "steps")}
+            for cell in config["cells"]
+        }
+        for task in config["tasks"]
+    }
+    titles = {"adding": "adding", "copy_memory": "copy"}
+    figure = steps_to_solve({titles[task]: p for task, p in panels.items()}, limit=config["loop"]["steps"])
+    return save(figure, folder / "figures", "steps_to_solve")

@@ -1,0 +1,33 @@
+"""Temporal order: which of two symbols came first, long ago. Hochreiter & Schmidhuber 1997."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.harness.files import read_run
+from experiments.harness.run import Run
+from experiments.problems import order_problem, run_problem
+from experiments.task import METRICS, draw_task
+from experiments.training import TrainingConfig
+from models.cell import at_least
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Temporal order."""
+
+    length: int = 100
+    """Length of the sequences, T."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(4, length=self.length)
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains, tests and draws; returns the report."""
+    return run_problem(run, config, order_problem(config.length))
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draws the figure of a finished run, from its arrays."""
+    return draw_task(folder, METRICS, order_problem(read_run(folder)["config"]["length"]).metric)

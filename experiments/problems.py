@@ -1,0 +1,196 @@
+"""Problems: tasks that any cell can be trained on, and that several experiments share.
+
+Adding and copy: Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016. Temporal order: Hochreiter & Schmidhuber 1997.
+Delayed recall: Engelken 2023. Digits pixel by pixel: Le, Jaitly & Hinton 2015.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+import data
+from data import Batch, TaskBatches, split_key
+from data.batch import Batches
+from data.synthetic.batches import MakeBatch
+from experiments.harness.processes import mine
+from experiments.harness.run import Run
+from experiments.network import NetworkConfig
+from experiments.objective import Measure, cell_of, classification, measured_by, regression, tagging
+from experiments.task import METRICS, Data, Recurrence, Task, run_task
+from experiments.training import TrainingConfig
+from models import Cell
+from models.cell import Array
+from train import SumCount, Until, accuracy, square_error
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question that can be put to any cell.
+
+    `classes` counts the numbers in an answer, one answer a sequence or, with `each_step`, one a step. `metric`, one
+    of what `measure` gives, is drawn and reported beside `baseline`, what the `trivial` answer reaches.
+    """
+
+    title: str
+    data: Data
+    measure: Measure
+    classes: int
+    metric: str
+    baseline: float
+    trivial: str
+    each_step: bool = False
+
+    def model(self, network: NetworkConfig, layer: Cell) -> nn.Module:
+        """A model that answers it."""
+        build = network.tagger if self.each_step else network.classifier
+        return build(layer, self.classes)
+
+    def task(self, model: nn.Module, until: Until | None = None) -> Task:
+        """The task of training a model of a cell on it; `until` may end it early."""
+        cell, objective = cell_of(model), measured_by(model, self.measure)
+        return Task(
+            title=self.title,
+            model=model,
+            data=self.data,
+            objective=objective,
+            metrics=METRICS,
+            select="mean_square_error" if self.metric == "mean_square_error" else "cross_entropy",
+            report=self.metric,
+            baselines={self.trivial: {self.metric: self.baseline}},
+            until=until,
+            on_devices=partial(measured_by, model, self.measure) if cell.couples_batch else None,
+            recurrent=Recurrence(cell, self.measure),
+        )
+
+
+def run_problem(run: Run, config: TrainingConfig, problem: Problem) -> str:
+    """Trains a config's cell on a problem, tests it and draws; returns the report."""
+    task = problem.task(problem.model(config.network, config.layer()))
+    return run_task(run, task, config, label=config.label())
+
+
+def from_task(task: MakeBatch) -> Data:
+    """Batches of a task made from a key: endless ones to train on, and 300 and 1,000 sequences held out.
+
+    Those held out are the same for every seed, and never among those of training.
+    """
+
+    def train(seed: int, batch_size: int) -> Batches:
+        return TaskBatches(task, split_key(threefry(seed), "train"), batch_size, **mine())
+
+    def held_out(split: Any, count: int) -> list[Batch]:
+        batches = TaskBatches(task, split_key(threefry(0), split), 100)
+        # One by one: a number of them taken at once is a program of its own, and that takes seconds to compile.
+        return [jax.tree.map(itemgetter(0), batches.take(1)) for _ in range(count)]
+
+    return Data(train, lambda: held_out("validation", 3), lambda: held_out("test", 10))
+
+
+def threefry(seed: int) -> jax.Array:
+    """The key whose bits are the same on every machine."""
+    return jax.random.key(seed, impl="threefry2x32")
+
+
+def adding_problem(length: int) -> Problem:
+    """Adding over so many steps."""
+    return Problem(
+        title=f"adding, length {length}",
+        data=from_task(partial(data.adding, length=length)),
+        measure=regression,
+        classes=1,
+        metric="mean_square_error",
+        baseline=data.adding_baseline(),
+        trivial="always answering 1",
+    )
+
+
+def copy_problem(length: int) -> Problem:
+    """Copy after so many blanks."""
+    return Problem(
+        title=f"copy after {length} blanks",
+        data=from_task(partial(data.copy_memory, blanks=length)),
+        measure=recall,
+        classes=data.COPY_CATEGORIES,
+        metric="cross_entropy",
+        baseline=data.copy_baseline(length),
+        trivial="recall by chance",
+        each_step=True,
+    )
+
+
+def recall(logits: Array, batch: Batch) -> dict[str, SumCount]:
+    """As `tagging`, and `recalled`: the accuracy where a symbol is to be recalled, the blanks apart."""
+    targets = jnp.asarray(batch.targets)
+    asked = jnp.asarray(batch.mask) & (targets != data.COPY_BLANK)
+    return tagging(logits, batch) | {"recalled": accuracy(logits, targets, asked)}
+
+
+def check_direction(network: NetworkConfig) -> None:
+    """Raises ValueError for a net that is asked before it has read."""
+    if network.direction == "backward":
+        raise ValueError(
+            "a net that reads backward is asked for the symbols of copy_memory before it has seen them: take "
+            "--direction forward or both"
+        )
+
+
+def order_problem(length: int) -> Problem:
+    """Temporal order over so many steps."""
+    return Problem(
+        title=f"temporal order, length {length}",
+        data=from_task(partial(data.temporal_order, length=length)),
+        measure=classification,
+        classes=4,
+        metric="accuracy",
+        baseline=data.temporal_order_baseline(),
+        trivial="guessing",
+    )
+
+
+def recall_error(outputs: Array, batch: Batch) -> dict[str, SumCount]:
+    """One number a step: `outputs` and targets `[T, B, 1]`."""
+    return {"mean_square_error": square_error(outputs, jnp.asarray(batch.targets), jnp.asarray(batch.mask))}
+
+
+def recall_problem(delay: int, length: int) -> Problem:
+    """Delayed recall of a number shown so many steps ago."""
+    return Problem(
+        title=f"delayed recall after {delay} steps",
+        data=from_task(partial(data.delayed_recall, length=length, delay=delay)),
+        measure=recall_error,
+        classes=1,
+        metric="mean_square_error",
+        baseline=data.delayed_recall_baseline(length, delay),
+        trivial="always answering 0",
+        each_step=True,
+    )
+
+
+def digits_problem(permuted: bool, gain: float = 1.0) -> Problem:
+    """Digits, the pixels in order or permuted, times a gain."""
+
+    def images(split: str) -> data.ArrayExamples:
+        examples = data.digits(split, permuted=permuted)
+        return data.ArrayExamples(np.float32(gain) * examples.inputs, examples.targets)
+
+    def train(seed: int, batch_size: int) -> Batches:
+        return data.train_batches(images("train"), batch_size=batch_size, seed=seed, **mine())
+
+    def held_out(split: str) -> list[Batch]:
+        return list(data.evaluation_batches(images(split), batch_size=270))
+
+    return Problem(
+        title=f"digits, pixels {'permuted' if permuted else 'in order'}",
+        data=Data(train, lambda: held_out("validation"), lambda: held_out("test"), "270 test images"),
+        measure=classification,
+        classes=data.DIGITS_CLASSES,
+        metric="accuracy",
+        baseline=1 / data.DIGITS_CLASSES,
+        trivial="guessing",
+    )

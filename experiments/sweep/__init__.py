@@ -1,0 +1,215 @@
+"""A sweep: an experiment for every combination of some options' values, over several seeds; a table, a figure.
+
+    python -m experiments sweep adding --grid cell=elman,gru,lstm length=100,200 --seeds 3 --steps 1000
+
+What isn't an option of the sweep goes to every run. Each is a run like any other, in a folder of its own.
+"""
+
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import tyro
+
+from experiments.harness.environment import cores, environment
+from experiments.harness.files import RUNS, read_json, read_run, write_json
+from experiments.harness.lock import hold
+from experiments.harness.options import digest
+from experiments.harness.run import Launch, resumed_folder
+from experiments.registry import NAMES, module_of, unknown
+from experiments.sweep.engines import ENGINES, Engine, Interrupted
+from experiments.sweep.outcomes import compare, draw, read_outcomes
+from experiments.sweep.plan import Job, check_begun, plan, read_grid, why
+from models.cell import at_least
+from train.files import check_name
+from train.progress import clock
+
+__all__ = ["draw", "main"]  # `inspect` draws by the module that has the run's name
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The options of a sweep; all others are those of the experiment."""
+
+    experiment: tyro.conf.Positional[str]
+    """Which experiment is run."""
+    grid: tuple[str, ...] = ()
+    """OPTION=VALUE,VALUE,… as in cell=elman,gru length=100,200: every combination is run."""
+    seeds: int = 1
+    """Runs of each combination, with the seeds 0, 1, …"""
+    jobs: int | None = None
+    """Runs at a time; by default as many as this process may use cores, with an accelerator 1."""
+    engine: Engine = "local"
+    """Processes of this machine, or Ray Tune (an extra) on a cluster of its own."""
+    metric: str | None = None
+    """What of the runs' results.json is compared, as in test.accuracy; by default what the experiment is about."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only say what would be run."""
+    run_dir: Path | None = None
+    """Folder of the sweep; runs/sweep/TIME-HASH by default."""
+    resume: str | None = None
+    """Go on with a sweep: the newest unfinished one, or the one named. More values and seeds may be given."""
+
+    def __post_init__(self) -> None:
+        at_least(1, seeds=self.seeds)
+        if self.jobs is not None:
+            at_least(1, jobs=self.jobs)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Plans, checks, runs, compares; 0 when all is finished, 1 where a run failed, 128 + signal when stopped."""
+    given, options = read(arguments)
+    with contextlib.suppress(RuntimeError):  # what is only planned here mustn't take a run's accelerator
+        jax.config.update("jax_platforms", "cpu")
+    folder = folder_of(given, options)
+    jobs = plan(given.experiment, read_grid(given.grid), given.seeds, options, folder)
+    pinned = getattr(module_of(given.experiment), "PINNED", ())
+    check_begun(jobs, pinned)
+    left = [job for job in jobs if not job.finished]
+    if given.dry_run:
+        print("\n".join(dry(job) for job in jobs))
+        print(f"{len(jobs)} runs, {len(jobs) - len(left)} of them finished, in {folder}")
+        return 0
+    if given.metric is not None and len(left) < len(jobs):
+        read_outcomes(jobs, given.metric)  # an unknown one is better known now than in hours
+    open_sweep(folder, given, options)
+    print(f"sweep folder: {folder}", flush=True)
+    at_once = min(given.jobs or default_jobs(), max(1, len(left)))
+    show = Show(len(jobs), len(left), at_once)
+    failures: dict[str, str] = {}
+
+    def ended(job: Job, code: int, seconds: float) -> None:
+        if code or not job.finished:
+            failures[job.name] = why(job.log)
+        show.ended(job, seconds, failures.get(job.name))
+
+    try:
+        if left:
+            ENGINES[given.engine](left, at_once, ended, show.running)
+    except Interrupted as stopped:
+        show.close()
+        done = sum(job.finished for job in jobs)
+        print(
+            f"stopped with {done} of {len(jobs)} runs finished; go on with the same command and --resume {folder}",
+            file=sys.stderr,
+        )
+        return 128 + stopped.signal
+    show.close()
+    print(compare(folder, jobs, given.metric, given.seeds, failures))
+    for path in sorted((folder / "figures").glob("*.png")):
+        print(f"look at: {path}")
+    if failures:
+        again = f"try again with the same command and --resume {folder}"
+        print(f"{len(failures)} of {len(jobs)} runs failed; {again}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def read(arguments: Sequence[str]) -> tuple[Sweep, list[str]]:
+    """The sweep's own options, and those of its runs."""
+    given, rest = tyro.cli(
+        Sweep,
+        args=list(arguments),
+        prog="python -m experiments sweep",
+        description=str(__doc__),
+        return_unknown_args=True,
+    )
+    if given.experiment not in NAMES:
+        raise ValueError(unknown(given.experiment, NAMES))
+    return given, rest
+
+
+def folder_of(given: Sweep, options: Sequence[str]) -> Path:
+    """A new folder, or that of the sweep to go on with. Raises ValueError where there is none to be had."""
+    if given.resume is None:
+        name = f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described(given, options))}"
+        folder = given.run_dir or RUNS / "sweep" / name
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ValueError(
+                f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
+            )
+        return folder
+    folder = resumed_folder("sweep", Launch(run_dir=given.run_dir, resume=given.resume))
+    before = read_run(folder)
+    if before["experiment"] != "sweep" or before["config"]["experiment"] != given.experiment:
+        raise ValueError(f"{folder} isn't a sweep of {given.experiment}: name another, or begin a new one")
+    return folder
+
+
+def described(given: Sweep, options: Sequence[str]) -> dict[str, Any]:
+    """Returns what config.json says of a sweep."""
+    grid = {key: list(values) for key, values in read_grid(given.grid).items()}
+    config = {"experiment": given.experiment, "grid": grid, "seeds": given.seeds, "options": list(options)}
+    return {"experiment": "sweep", "config": config}
+
+
+def open_sweep(folder: Path, given: Sweep, options: Sequence[str]) -> None:
+    """Writes what the sweep is, and where it is run."""
+    check_name(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    hold(folder)
+    write_json(folder / "config.json", described(given, options))
+    path = folder / "environment.json"
+    write_json(path, [*(read_json(path) if path.is_file() else []), environment(1)])
+    (folder / "results.json").unlink(missing_ok=True)
+
+
+def default_jobs() -> int:
+    """As many as cores; one where runs would meet on an accelerator."""
+    return 1 if entry_points(group="jax_plugins") or find_spec("libtpu") else cores()
+
+
+def dry(job: Job) -> str:
+    """A run's command, and whether it is new, goes on or is finished."""
+    state = "finished" if job.finished else "goes on" if job.begun else "new"
+    return f"{state:<10}python -m experiments {' '.join(map(quoted, job.command()))}"
+
+
+def quoted(word: str) -> str:
+    return f'"{word}"' if any(letter in word for letter in " ()'*") else word
+
+
+class Show:
+    """A line as each run ends, and on a terminal one below that tells what is running."""
+
+    def __init__(self, total: int, left: int, at_once: int) -> None:
+        self.total, self.done, self.left, self.at_once = total, total - left, left, at_once
+        self.began, self.ended_now, self.drawn = time.monotonic(), 0, 0.0
+        self.terminal = sys.stdout.isatty()
+        if self.done:
+            print(f"{self.done} of {total} runs are finished already")
+
+    def ended(self, job: Job, seconds: float, failure: str | None) -> None:
+        """Says what became of a run."""
+        self.done, self.ended_now = self.done + 1, self.ended_now + 1
+        said = f"failed: {failure}" if failure else f"took {clock(seconds)}"
+        self.wipe()
+        print(f"[{self.done}/{self.total}] {job.name}  {said}", flush=True)
+
+    def running(self, jobs: Sequence[Job]) -> None:
+        """Redraws the line of what is running, on a terminal."""
+        now = time.monotonic()
+        if not self.terminal or now - self.drawn < 0.5 or not jobs:
+            return
+        self.drawn = now
+        line = f"{self.done} of {self.total} done, {clock(now - self.began)}"
+        if self.ended_now:
+            rest = (now - self.began) / self.ended_now * (self.left - self.ended_now)
+            line += f", about {clock(rest)} left"
+        line += f"; running: {', '.join(job.name for job in jobs)}"
+        width = shutil.get_terminal_size().columns
+        print("\r" + (line if len(line) < width else line[: width - 2] + "…") + "\x1b[K", end="", flush=True)
+
+    def wipe(self) -> None:
+        if self.terminal:
+            print("\r\x1b[K", end="")
+
+    close = wipe

@@ -1,0 +1,160 @@
+"""The plan of a sweep: a run for every combination of the grid's values and every seed."""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.harness.files import read_run
+from experiments.harness.options import describe, folder_name
+from experiments.harness.run import check_same
+from experiments.registry import module_of, read_options
+
+RESERVED = ("seed", "run_dir", "resume")  # what the sweep itself gives its runs
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run of a sweep: its setting (option → value), its seed, its command and where it stands."""
+
+    setting: tuple[tuple[str, str], ...]
+    seed: int
+    arguments: tuple[str, ...]
+    folder: Path
+    described: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """`cell=gru length=100 seed=0`."""
+        return " ".join([*(f"{key}={value}" for key, value in self.setting), f"seed={self.seed}"])
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "results.json").is_file()
+
+    @property
+    def begun(self) -> bool:
+        return (self.folder / "config.json").is_file()
+
+    @property
+    def log(self) -> Path:
+        """The file of what it says, every time it is run."""
+        return self.folder.parent.parent / "logs" / f"{self.folder.name}.txt"
+
+    def command(self) -> list[str]:
+        """The words behind `python -m experiments`: it goes on where it has begun."""
+        given = [*self.arguments, "--run-dir", str(self.folder)]
+        return [*given, "--resume", str(self.folder)] if self.begun else given
+
+
+def read_grid(words: Sequence[str]) -> dict[str, list[str]]:
+    """`["cell=elman,gru(reset=before)", "length=100,200"]` → {"cell": [...], "length": [...]}.
+
+    A comma within brackets or quotes belongs to a value. Raises ValueError for anything else than OPTION=VALUE,….
+    """
+    grid: dict[str, list[str]] = {}
+    for word in words:
+        option, equals, values = word.partition("=")
+        option = option.removeprefix("--").replace("-", "_")
+        found = [value.strip() for value in split_outside_brackets(values)]
+        if not equals or not option or not all(found):
+            raise ValueError(
+                f"--grid {word!r} must be OPTION=VALUE,VALUE,… as in cell=elman,gru length=100,200"
+            )
+        if option in RESERVED:
+            how = "--seeds says how many" if option == "seed" else "the sweep gives it to each run"
+            raise ValueError(f"--grid can't vary {option.replace('_', '-')}: {how}")
+        if option in grid:
+            raise ValueError(f"--grid names {option} twice: give all its values in one list")
+        if len({folder_name(value) for value in found}) < len(found):
+            raise ValueError(f"--grid {word!r} names a value twice, or two that would share a name")
+        grid[option] = found
+    return grid
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """At the commas that stand in no bracket and no quotes."""
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        else:
+            depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def plan(
+    experiment: str, grid: Mapping[str, list[str]], seeds: int, options: Sequence[str], folder: Path
+) -> list[Job]:
+    """Every run, its options read and checked. Raises ValueError, or leaves as the run itself would, for one that
+    can't be had."""
+    module = module_of(experiment)
+    if "seed" not in {field.name for field in dataclasses.fields(module.Config)} and seeds > 1:
+        raise ValueError(f"{experiment} has no --seed to vary: leave --seeds out")
+    check_options(options, grid)
+    jobs = []
+    for values in itertools.product(*grid.values()):
+        setting = tuple(zip(grid, values, strict=True))
+        arguments = [experiment, *(f"--{key.replace('_', '-')}={value}" for key, value in setting), *options]
+        # Small nets are quicker on one device, and so many runs have the others.
+        if not any(word.partition("=")[0] == "--devices" for word in options) and "devices" not in grid:
+            arguments.append("--devices=1")
+        config = read_options(experiment, arguments[1:]).config
+        try:
+            config.check()
+        except ValueError as error:
+            raise ValueError(f"{' '.join(f'{k}={v}' for k, v in setting)}: {error}") from None
+        for seed in range(seeds):
+            seeded = [*arguments, f"--seed={seed}"] if seeds > 1 else arguments
+            own = dataclasses.replace(config, seed=seed) if seeds > 1 else config
+            name = " ".join([*(f"{key} {value}" for key, value in setting), f"seed {seed}"])
+            jobs.append(
+                Job(
+                    setting,
+                    seed,
+                    tuple(seeded),
+                    folder / "runs" / folder_name(name),
+                    describe(experiment, own),
+                )
+            )
+    return jobs
+
+
+def check_options(options: Sequence[str], grid: Mapping[str, list[str]]) -> None:
+    """Raises ValueError for an option that the sweep gives its runs itself."""
+    for word in options:
+        option = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        if not word.startswith("--"):
+            continue
+        if option in RESERVED:
+            how = "--seeds says how many" if option == "seed" else "the sweep gives it to each run"
+            raise ValueError(f"--{option.replace('_', '-')} can't be given to the runs of a sweep: {how}")
+        if option in grid:
+            raise ValueError(f"--{option.replace('_', '-')} is given both by --grid and by itself: give one")
+
+
+def check_begun(jobs: Iterable[Job], pinned: Sequence[str]) -> None:
+    """Raises ValueError where a run that was begun would compute something else now."""
+    for job in jobs:
+        if job.begun:
+            check_same(read_run(job.folder), dict(job.described), job.folder, pinned)
+
+
+def why(log: Path) -> str:
+    """The sentence in which a run said why it failed; else its last words."""
+    if not log.is_file():
+        return "it wasn't started"
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    said = [line for line in lines if line.startswith("error: ")]
+    words = [line for line in lines if line]
+    last = said[-1].removeprefix("error: ") if said else words[-1] if words else "it said nothing"
+    return re.sub(r"\s+", " ", last)

@@ -1,0 +1,1 @@
+"""Outputs token by token: sampling and scheduled sampling."""

@@ -1,0 +1,219 @@
+"""Time read backward, and both directions at once."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+
+from models.cell import Array, BatchShape, Cell, Key, Output, Params, State
+from models.layers.layer import Layer, check_output, check_parts, split_or_none
+from models.layers.pooling import last_valid
+from models.recurrence.unroll import last_output, unroll
+
+Merge = Literal["concatenate", "sum", "mean"]
+
+
+class Directions(NamedTuple):
+    """Something of the forward direction, and the same of the backward one."""
+
+    forward: Any
+    backward: Any
+
+
+@dataclass(frozen=True)
+class Backward(Layer):
+    """A cell that reads from the last step to the first; its outputs stand where their inputs do.
+
+    Parameters and state are the cell's own. The final state is the one after the first valid step, the last that is
+    read. Knowing the future, it has no step.
+    """
+
+    cell: Cell
+
+    @property
+    def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """True where the cell couples a batch."""
+        return self.cell.couples_batch
+
+    def init(self, key: Key, input_size: int) -> Params:
+        return self.cell.init(key, input_size)
+
+    def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> State:
+        return self.cell.initial_state(params, batch_shape)
+
+    def unroll(
+        self,
+        params: Params,
+        xs: Array,
+        state: State | None = None,
+        *,
+        mask: Array | None = None,
+        reverse: bool = False,
+        method: Any = "auto",
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[State, Output]:
+        """The cell's own, turned round; `reverse` turns it back."""
+        turned = not reverse
+        return unroll(
+            self.cell, params, xs, state, mask=mask, reverse=turned, method=method, key=key, train=train
+        )
+
+    def last_output(
+        self,
+        params: Params,
+        xs: Array,
+        *,
+        mask: Array | None = None,
+        reverse: bool = False,
+        method: Any = "auto",
+        key: Key | None = None,
+        train: bool = False,
+    ) -> Output:
+        """The cell's output at the first valid step, where it has read all."""
+        turned = not reverse
+        return last_output(
+            self.cell, params, xs, mask=mask, reverse=turned, method=method, key=key, train=train
+        )
+
+
+@dataclass(frozen=True)
+class Bidirectional(Layer):
+    """Two cells, one reading from the first step to the last, the other from the last to the first:
+
+        y_t = [f_t, b_t]           merge="concatenate"
+        y_t = f_t + b_t            merge="sum"
+        y_t = (f_t + b_t) / 2      merge="mean"
+
+    with f the outputs of `forward` and b those of `backward` (the same kind of cell by default, with parameters of
+    its own). Schuster & Paliwal 1997. Either may be a layer, a stack for instance.
+
+    Under a mask the backward cell starts at the last valid step, not in the padding behind it. State: the pair
+    (forward, backward); the final one is the forward cell's after the last valid step, and the backward cell's
+    after the first. Parameters: `forward`, `backward`. Being no function of the past alone, it has no step.
+    """
+
+    forward: Cell
+    backward: Cell | None = None
+    merge: Merge = "concatenate"
+
+    def __post_init__(self) -> None:
+        if self.merge not in get_args(Merge):
+            raise ValueError(
+                f"unknown merge {self.merge!r} of two directions: there are {', '.join(get_args(Merge))}"
+            )
+
+    def cells(self) -> Directions:
+        """The two cells."""
+        return Directions(self.forward, self.forward if self.backward is None else self.backward)
+
+    @property
+    def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """True where one of the cells couples a batch."""
+        return any(cell.couples_batch for cell in self.cells())
+
+    def init(self, key: Key, input_size: int) -> Params:
+        cells, keys = self.cells(), jax.random.split(key)
+        params = [cell.init(key, input_size) for cell, key in zip(cells, keys, strict=True)]
+        sizes = []
+        for name, cell, own in zip(Directions._fields, cells, params, strict=True):
+            _, y = jax.eval_shape(lambda p, cell=cell: unroll(cell, p, jnp.zeros((1, input_size))), own)
+            sizes.append(check_output(cell, y, f"the {name} cell of a Bidirectional"))
+        if self.merge != "concatenate" and sizes[0] != sizes[1]:
+            raise ValueError(
+                f"the {self.merge} of two directions wants outputs of one size, but the forward cell gives "
+                f"{sizes[0]} numbers and the backward cell {sizes[1]}: give both one size, or merge='concatenate'"
+            )
+        return Directions(*params)._asdict()
+
+    def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> Directions:
+        forward, backward = self.cells()
+        return Directions(
+            forward.initial_state(params["forward"], batch_shape),
+            backward.initial_state(params["backward"], batch_shape),
+        )
+
+    def unroll(
+        self,
+        params: Params,
+        xs: Array,
+        state: State | None = None,
+        *,
+        mask: Array | None = None,
+        reverse: bool = False,
+        method: Any = "auto",
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[Directions, Output]:
+        """Both directions, merged; `reverse` turns both round."""
+        states = (None, None) if state is None else state
+        check_parts(self, states, Directions._fields)
+        cells, keys = self.cells(), split_or_none(key, 2)
+        ends = [
+            unroll(
+                cell,
+                params[name],
+                xs,
+                own,
+                mask=mask,
+                reverse=reverse != (name == "backward"),
+                method=method,
+                key=key,
+                train=train,
+            )
+            for name, cell, own, key in zip(Directions._fields, cells, states, keys, strict=True)
+        ]
+        (final_forward, f), (final_backward, b) = ends
+        return Directions(final_forward, final_backward), self.merged(f, b)
+
+    def last_output(
+        self,
+        params: Params,
+        xs: Array,
+        *,
+        mask: Array | None = None,
+        reverse: bool = False,
+        method: Any = "auto",
+        key: Key | None = None,
+        train: bool = False,
+    ) -> Output:
+        """The forward cell's output at the last valid step and the backward cell's at the first, merged. There
+        each has read all there is; at one and the same step one of the two has read a single input."""
+        cells, keys = self.cells(), split_or_none(key, 2)
+        ends = [
+            last_output(
+                cell,
+                params[name],
+                xs,
+                mask=mask,
+                reverse=reverse != (name == "backward"),
+                method=method,
+                key=key,
+                train=train,
+            )
+            for name, cell, key in zip(Directions._fields, cells, keys, strict=True)
+        ]
+        return self.merged(*ends)
+
+    def ends(self, ys: Array, mask: Array | None = None, *, reverse: bool = False) -> Array:
+        """Each direction's half of outputs that stand side by side, `[T, *batch, 2N]`, where it has read all there
+        is: `[*batch, 2N]`. Raises ValueError where the two don't stand side by side, or differ in size."""
+        if self.merge != "concatenate" or self.backward not in (None, self.forward):
+            raise ValueError(
+                "what is added to two directions can be read at the end of each only where one cell serves for "
+                "both and their outputs are concatenated: pool the mean, or choose 'plain' or 'dense' connections"
+            )
+        f, b = jnp.split(ys, 2, axis=-1)
+        halves = last_valid(f, mask, reverse=reverse), last_valid(b, mask, reverse=not reverse)
+        return jnp.concatenate(halves, axis=-1)
+
+    def merged(self, f: Array, b: Array) -> Array:
+        """The outputs of both directions, `[..., N]` and `[..., M]`, as one."""
+        match self.merge:
+            case "concatenate":
+                return jnp.concatenate([f, b], axis=-1)
+            case "sum":
+                return f + b
+            case "mean":
+                return (f + b) / 2

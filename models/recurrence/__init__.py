@@ -1,0 +1,1 @@
+"""A cell through time: one door, `unroll`, and the methods behind it."""

@@ -1,0 +1,77 @@
+"""A cell one step at a time, as its inputs come in."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+
+from models.cell import (
+    Array,
+    BatchShape,
+    Cell,
+    Output,
+    Params,
+    State,
+    Weights,
+    at_least,
+    check_hashable,
+)
+from models.checks import check_params, first_difference
+from models.layers.layer import check_causal
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """The stream that `stream` makes: the state to begin with, and `step`.
+
+        state = online.initial_state
+        for x in inputs:
+            state, y = online.step(state, x)
+
+    The states are the caller's to keep: a state kept is a place to go back to.
+    """
+
+    cell: Cell
+    weights: Weights
+    initial_state: State
+    batch_shape: BatchShape
+
+    def step(self, state: State, x: Array) -> tuple[State, Output]:
+        """s_t, y_t from s_{t−1} and `x [*batch, D]`. Compiled once for all streams of equal cells and shapes.
+
+        Raises ValueError where the input's batch isn't the stream's, or the state not one of its states.
+        """
+        if x.ndim == 0 or x.shape[:-1] != self.batch_shape:
+            raise ValueError(
+                f"a step's input must be [*batch, D] with a batch of {list(self.batch_shape)}, but is "
+                f"{list(x.shape)}"
+            )
+        if difference := first_difference(self.initial_state, state, dtypes=False):
+            raise ValueError(
+                f"the state given to a stream of {type(self.cell).__name__} doesn't fit: {difference}"
+            )
+        return advance(self.cell, self.weights, state, x)
+
+
+def stream(cell: Cell, params: Params, batch_shape: BatchShape = ()) -> Stream:
+    """The cell one step at a time with the numbers of `unroll`, what a sequence needs once being prepared once.
+
+    Raises ValueError for a layer that reads the future, parameters that don't fit the cell, and a `batch_shape`
+    that is no tuple of whole numbers.
+    """
+    check_hashable(cell)
+    check_causal(cell)
+    check_params(cell, params)
+    if not isinstance(batch_shape, tuple):
+        raise ValueError(
+            f"batch_shape must be a tuple, () for one example and (B,) for B, but is {batch_shape!r}"
+        )
+    at_least(0, **{f"axis {axis} of batch_shape": size for axis, size in enumerate(batch_shape)})
+    weights = cell.prepare(params, batch_shape=batch_shape)
+    return Stream(cell, weights, cell.initial_state(params, batch_shape), batch_shape)
+
+
+@partial(jax.jit, static_argnums=0)
+def advance(cell: Cell, weights: Weights, state: State, x: Array) -> tuple[State, Output]:
+    """One step from prepared weights."""
+    return cell.step(weights, state, cell.drive(weights, x))

@@ -1,0 +1,193 @@
+"""A cell through time: one door, `unroll`, and several ways behind it."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool
+
+from models.cell import (
+    Array,
+    Cell,
+    Drive,
+    Key,
+    Output,
+    Params,
+    ProductCell,
+    State,
+    Weights,
+    check_hashable,
+)
+from models.checks import check_inputs, check_mask, check_params, check_state, check_step
+from models.layers.layer import Layer
+from models.layers.pooling import last_valid
+from models.recurrence.associative import associative, can_associate
+from models.recurrence.fused import can_fuse, fused
+from models.recurrence.methods import Associative, Fused, Info, Method, Newton, Scan, decide
+from models.recurrence.newton import newton
+from models.recurrence.scan import checkpointed_scan, scan, varying_alike
+
+
+def unroll(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None = None,
+    *,
+    mask: Bool[Array, "T *batch"] | None = None,
+    reverse: bool = False,
+    method: Method = "auto",
+    key: Key | None = None,
+    train: bool = False,
+) -> tuple[State, Output]:
+    """Runs a cell over a sequence: `xs [T, *batch, D]` → final state `[*batch, ...]`, outputs `[T, *batch, ...]`.
+
+        w = prepare(params);   s_t, y_t = step(w, s_{t−1}, drive(w, x_t))   for t = 1 … T
+
+    `state` is s_0 (the cell's initial state by default). `reverse` reads from the last step to the first and
+    leaves the outputs where their inputs stand. Where `mask [T, *batch]` is False the state stays as it was, the
+    output is zero, and nothing of the input, NaN included, reaches a value or a gradient. `key` and `train` are
+    handed to the cell's `prepare`.
+
+    Raises ValueError where the shapes or types of parameters, inputs, mask or state don't fit, and TypeError where
+    the cell's step doesn't return a state of the form that it was given.
+    """
+    options: Any = {"mask": mask, "reverse": reverse, "method": method, "key": key, "train": train}
+    if isinstance(cell, Layer):
+        check_layer(cell, params, xs)
+        return cell.unroll(params, xs, state, **options)
+    state, ys, _ = unroll_with_info(cell, params, xs, state, **options)
+    return state, ys
+
+
+def last_output(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    *,
+    mask: Bool[Array, "T *batch"] | None = None,
+    reverse: bool = False,
+    method: Method = "auto",
+    key: Key | None = None,
+    train: bool = False,
+) -> Output:
+    """Returns what a cell gives of a whole sequence, `[*batch, ...]`: its output at the last valid step that it
+    reads, in reverse the first in time. Of two directions each gives that of its own end
+    (`Bidirectional.last_output`). Zero for a sequence without a valid step. Arguments as for `unroll`."""
+    if isinstance(cell, Layer):
+        check_layer(cell, params, xs)
+        return cell.last_output(params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
+    _, ys = unroll(cell, params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
+    return last_valid(ys, mask, reverse=reverse)
+
+
+def check_layer(layer: Layer, params: Params, xs: Array) -> None:
+    """Raises ValueError where inputs or parameters don't fit a layer; its parts check the rest."""
+    check_hashable(layer)
+    check_inputs(xs)
+    check_params(layer, params, xs)
+
+
+def unroll_with_info(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None = None,
+    *,
+    mask: Bool[Array, "T *batch"] | None = None,
+    reverse: bool = False,
+    method: Method = "auto",
+    key: Key | None = None,
+    train: bool = False,
+) -> tuple[State, Output, Info]:
+    """`unroll`, and what the way taken has to tell; for a single cell, not for a stack of them.
+
+    Compiled once for equal cells, options and shapes, called from a compiled function or not.
+    """
+    if isinstance(cell, Layer):
+        raise ValueError(f"a {type(cell).__name__} goes a way in each of its parts: ask them one by one")
+    check_hashable(cell)
+    return compiled(cell, params, xs, state, mask, key, reverse=reverse, method=method, train=train)
+
+
+@partial(jax.jit, static_argnames=("cell", "reverse", "method", "train"))
+def compiled(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None,
+    mask: Array | None,
+    key: Key | None,
+    *,
+    reverse: bool,
+    method: Method,
+    train: bool,
+) -> tuple[State, Output, Info]:
+    """`unroll_with_info` of a single cell."""
+    check_inputs(xs)
+    check_params(cell, params, xs)
+    batch_shape, given = xs.shape[1:-1], state
+    if state is None:
+        state = cell.initial_state(params, batch_shape)
+    else:
+        check_state(cell, params, state, batch_shape)
+    if mask is not None:
+        check_mask(mask, xs)
+        # Zeros in place of what is masked: a NaN times a zero cotangent would still be NaN.
+        xs = jnp.where(mask[..., None], xs, 0)
+    weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
+    weights, state, xs, mask = varying_alike((weights, state, xs, mask))
+    check_step(cell, params, weights, given, xs)
+    way, why = decide(method, cell, weights, state, xs, mask)
+    if isinstance(way, Fused):
+        return *run_fused(cell, weights, state, xs, mask, reverse), Info(way, why)
+    drive = cell.drive(weights, xs)
+    drive = drive if mask is None else cell.masked(drive, mask)
+    if isinstance(way, Newton):
+        if train and cell.couples_batch:
+            raise ValueError(
+                f"method 'newton' can't train {cell}: in training its examples see one another, and Newton's "
+                "method takes each by itself; use 'scan'"
+            )
+        final, ys, told = newton(
+            cell, weights, state, drive, batch_shape=batch_shape, options=way, mask=mask, reverse=reverse
+        )
+        return final, ys, Info(way, why, **told)
+    return *run(way, cell, weights, state, drive, mask, reverse), Info(way, why)
+
+
+def run(
+    way: Scan | Associative,
+    cell: Cell,
+    weights: Weights,
+    state: State,
+    drive: Drive,
+    mask: Array | None,
+    reverse: bool,
+) -> tuple[State, Output]:
+    """The recurrence by the way given. Raises ValueError where the cell can't go it, naming those that can."""
+    match way:
+        case Scan(checkpoint_every=every):
+            if every is None:
+                return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
+            return checkpointed_scan(cell, weights, state, drive, every=every, mask=mask, reverse=reverse)
+        case Associative():
+            if not can_associate(cell, mask):
+                raise ValueError(
+                    f"method 'associative' can't run {cell}: it is for a LinearCell, or an Elman cell with "
+                    "activation 'identity' and no mask; use 'scan'"
+                )
+            return associative(cell, weights, state, drive, mask=mask, reverse=reverse)
+
+
+def run_fused(
+    cell: Cell, weights: Weights, state: State, xs: Array, mask: Array | None, reverse: bool
+) -> tuple[State, Output]:
+    """The recurrence by the fused scan. Raises ValueError where the cell can't go it, naming those that can."""
+    if not isinstance(cell, ProductCell) or not can_fuse(cell, weights, state, xs):
+        raise ValueError(
+            f"method 'fused' can't run {cell}: it is for a ProductCell in the product form with no integer "
+            "in its state or drive; use 'scan'"
+        )
+    return fused(cell, weights, state, xs, mask=mask, reverse=reverse)

@@ -1,0 +1,227 @@
+"""A cell from an expression: what can be said, and the one sentence for whatever can't."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import pytest
+
+from experiments.cell_spec import label, parse_cell
+from models import GRU, LSTM, BasicGRU, Elman, Gaussian, Glorot, Identity, Orthogonal
+from tests.experiments.command import LEAKY
+
+
+@pytest.mark.parametrize(
+    ("expression", "cell"),
+    [
+        ("lstm", LSTM(5)),
+        ("lstm()", LSTM(5)),
+        ("basic_gru", BasicGRU(5)),
+        ("lstm(forget_bias=0)", LSTM(5, forget_bias=0.0)),
+        ("lstm(forget_bias=-1.5)", LSTM(5, forget_bias=-1.5)),
+        ("gru(reset=before)", GRU(5, reset="before")),
+        ("gru(reset='before')", GRU(5, reset="before")),
+        ("gru( reset = after )", GRU(5)),
+        ("elman(activation=relu)", Elman(5, activation="relu")),
+        ("elman(8)", Elman(8)),
+        ("elman(8, relu)", Elman(8, activation="relu")),
+        ("elman(hidden_size=8)", Elman(8)),
+        ("elman(recurrent_init=glorot)", Elman(5, recurrent_init=Glorot())),
+        ("elman(recurrent_init=Identity)", Elman(5, recurrent_init=Identity())),
+        ("elman(recurrent_init=gaussian(gain=1.5))", Elman(5, recurrent_init=Gaussian(1.5))),
+        (
+            "lstm(kernel_init=gaussian(2), recurrent_init=orthogonal(gain=0.9))",
+            LSTM(5, kernel_init=Gaussian(2.0), recurrent_init=Orthogonal(0.9)),
+        ),
+    ],
+)
+def test_built_in(expression: str, cell: object) -> None:
+    assert parse_cell(expression, hidden_size=5) == cell
+
+
+def write(folder: Path, text: str, name: str = "mine.py") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaded twice it is one cell, to `jit` too; named relatively it is the same."""
+    path = write(tmp_path, LEAKY)
+    cell, again = (parse_cell(f"{path}:Leaky(alpha=0.25)", 4) for _ in range(2))
+    assert cell == again
+    assert hash(cell) == hash(again)
+    assert type(cell).__name__ == "Leaky"
+    assert vars(cell) == {"hidden_size": 4, "alpha": 0.25}
+    assert vars(parse_cell(f"{path}:Leaky(7, 0.1)", 4)) == {"hidden_size": 7, "alpha": 0.1}
+    assert parse_cell(f"{path}:Leaky", 4) != cell
+    monkeypatch.chdir(tmp_path)
+    assert parse_cell("mine.py:Leaky(alpha=0.25)", 4) == cell
+    # Another file of the same name is another cell.
+    (tmp_path / "other").mkdir()
+    other = write(tmp_path / "other", LEAKY)
+    assert parse_cell(f"{other}:Leaky(alpha=0.25)", 4) != cell
+
+
+def test_size_of_its_own(tmp_path: Path) -> None:
+    """A cell without a field hidden_size needs none."""
+    path = write(
+        tmp_path, LEAKY.replace("    hidden_size: int\n", "").replace("self.hidden_size", "3"), "three.py"
+    )
+    cell = parse_cell(f"{path}:Leaky", 64)
+    assert cell.initial_state(cell.init(jax.random.key(0), 2)).shape == (3,)
+
+
+def sentence(expression: str) -> str:
+    """Returns what is said of an expression that is wrong."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers match)
+        parse_cell(expression, hidden_size=4)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("lsmt", "unknown cell 'lsmt': did you mean lstm?"),
+        ("zzz", "unknown cell 'zzz': there are elman, "),
+        ("lstm(forget_bais=0)", "LSTM has no option 'forget_bais': did you mean forget_bias?"),
+        ("gru(zzz=0)", "GRU has no option 'zzz': it has hidden_size, "),
+        ("lstm(forget_bias=big)", "LSTM's forget_bias must be of type float, but is big"),
+        ("lstm(forget_bias=True)", "LSTM's forget_bias must be of type float, but is True"),
+        ("lstm(forget_bias=None)", "LSTM's forget_bias must be of type float, but is None"),
+        ("elman(hidden_size=2.5)", "Elman's hidden_size must be of type int, but is 2.5"),
+        ("gru(reset=never)", "GRU's reset must be 'before' or 'after', but is never"),
+        ("elman(0)", "hidden_size must be a whole number of at least 1, but is 0"),
+        ("elman(activation=softmax)", "unknown activation 'softmax': choose one of tanh"),
+        ("elman(recurrent_init=glorott)", "unknown initialiser 'glorott': there are glorot, "),
+        ("elman(recurrent_init=gaussian(gian=1))", "Gaussian has no option 'gian': did you mean gain?"),
+        ("elman(recurrent_init=gaussian(gain=big))", "Gaussian's gain must be of type float, but is big"),
+        ("elman(recurrent_init=glorot(2))", "glorot(2) has 1 values, but Glorot takes 0"),
+        ("elman(1, tanh, glorot, glorot, 5)", "has 5 values, but Elman takes 4"),
+        ("elman(8, hidden_size=9)", "gives hidden_size twice"),
+        ("lstm(forget_bias=1+x)", "can't read the value '1 + x'"),
+        ("lstm(forget_bias={[]: 1})", "can't read the value"),
+        ("lstm(", "can't read the cell 'lstm('"),
+        ("lstm(**x)", "can't read the cell"),
+        ("", "can't read the cell ''"),
+        ("a.b", "can't read the cell 'a.b'"),
+        ("nowhere.py:Mine", "there is no cell file nowhere.py"),
+        ("nowhere.py", "names a file without a class: write nowhere.py:ClassName"),
+    ],
+)
+def test_wrong_expression(expression: str, said: str) -> None:
+    assert said in sentence(expression)
+    assert "\n" not in sentence(expression)
+
+
+ZEROS = '        return jnp.zeros((*batch_shape, self.hidden_size), params["kernel"].dtype)'
+FIELDS = "    alpha: float = 0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("class Leaky(", "class Leeky(", "has no class Leaky: it defines Leeky"),
+        ("class Leaky(Cell)", "class Leaky", ":Leaky is not a cell: derive it from models.Cell"),
+        ("@dataclass(frozen=True)", "", ":Leaky is not a dataclass: put @dataclass(frozen=True) above it"),
+        ("def step", "def stride", ":Leaky has no method step: a cell writes init, initial_state, step"),
+        ("alpha: float", "alpha: 'flaot'", "the annotations of Leaky's fields can't be read: name 'flaot'"),
+        (
+            FIELDS,
+            FIELDS + "    def __post_init__(self):\n        assert 0 > 1, 'alpha is odd'\n",
+            "alpha is odd",
+        ),
+        (FIELDS, FIELDS + "    def __post_init__(self):\n        {}[3]\n", ":Leaky can't be made: 3"),
+        (
+            FIELDS,
+            "    alpha: list = dataclasses.field(default_factory=list)\n",
+            "whose fields are numbers, strings, functions or tuples",
+        ),
+        (
+            "w, r = jax.random.split(key)",
+            "w, r = 1 / 0, 2",
+            "init fails: ZeroDivisionError: division by zero",
+        ),
+        (
+            "(*batch_shape, self.hidden_size)",
+            "(self.hidden_size,)",
+            "initial_state must make leaves that begin",
+        ),
+        (ZEROS, "        return params['cernel']", "initial_state fails: KeyError: 'cernel'"),
+        (
+            "return h, h",
+            "return h[..., :2], h",
+            "step must return a state of the form it was given: leaf h is",
+        ),
+        ("return h, h", "return h.astype(int), h", "is int32[4], but float32[4] is wanted"),
+        ("return h, h", "return (h, h), h", "step must return a state of the form it was given: it is"),
+        ("return h, h", "return h", "step must return two things, the new state and the output"),
+        ("return h, h", "return h, {'y': h}", "step's output must be one array [*batch, H]"),
+        ("return h, h", "return h, h.sum()", "step's output must be one array [*batch, H]"),
+        (
+            "def step",
+            "def drive(self, weights, x):\n        return x.y\n\n    def step",
+            "drive fails: AttributeError",
+        ),
+        ('drive @ weights["kernel"]', "drive @ weights.kernel", "step fails: AttributeError: 'dict' object"),
+        ("import jax\n", "import jaxx\n", "can't be loaded: ModuleNotFoundError: No module named 'jaxx'"),
+        ("import jax\n", "import sys; sys.exit()\n", "can't be loaded: SystemExit"),
+    ],
+)
+def test_wrong_file(tmp_path: Path, old: str, new: str, said: str) -> None:
+    """A cell with one fault: the sentence names the file or cell, the method and the fault."""
+    assert old in LEAKY
+    path = write(tmp_path, "import dataclasses\n" + LEAKY.replace(old, new))
+    assert said in sentence(f"{path}:Leaky")
+    assert "mine.py" in sentence(f"{path}:Leaky") or "Leaky" in said
+    assert "\n" not in sentence(f"{path}:Leaky")
+
+
+def test_syntax_error_names_its_line(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, LEAKY.replace("def init(self, key, input_size):", "def init(self, key, input_size)")
+    )
+    line = 1 + LEAKY[: LEAKY.index("def init")].count("\n")
+    assert f"{path}, line {line} can't be loaded: SyntaxError: expected ':'" in sentence(f"{path}:Leaky")
+
+
+def test_mended_file_is_read_again(tmp_path: Path) -> None:
+    """A file that couldn't be loaded leaves nothing behind."""
+    path = write(tmp_path, "x = ")
+    sentence(f"{path}:Leaky")
+    path.write_text(LEAKY + "\n# longer, so that no cache of the bytes is taken for it")
+    assert vars(parse_cell(f"{path}:Leaky", 4))["alpha"] == 0.5
+
+
+def test_option_of_another_kind(tmp_path: Path) -> None:
+    """An inherited cell keeps its parent's options, and takes strings and booleans."""
+
+    @dataclass(frozen=True)
+    class Wanted(Elman):
+        name: str = ""
+        on: bool = False
+
+    path = write(
+        tmp_path,
+        "from dataclasses import dataclass\nfrom models import Elman\n\n@dataclass(frozen=True)\n"
+        "class Wanted(Elman):\n    name: str = ''\n    on: bool = False\n",
+    )
+    cell = parse_cell(f"{path}:Wanted(name='a b', on=True, recurrent_init=identity)", 4)
+    assert vars(cell) == vars(Wanted(4, name="a b", on=True, recurrent_init=Identity()))
+    assert "on must be of type bool, but is 1" in sentence(f"{path}:Wanted(on=1)")
+    assert "name must be of type str, but is 1" in sentence(f"{path}:Wanted(name=1)")
+
+
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [
+        ("lstm", "lstm"),
+        ("lstm()", "lstm"),
+        ("gru(reset=before)", "gru reset=before"),
+        ("elman(8, activation=relu)", "elman 8, activation=relu"),
+        ("elman(recurrent_init=gaussian(gain=1.5))", "elman recurrent=gaussian(gain=1.5)"),
+        ("a/b/mine.py:Leaky(alpha=0.3)", "mine.py:Leaky alpha=0.3"),
+    ],
+)
+def test_label(expression: str, shown: str) -> None:
+    assert label(expression) == shown
