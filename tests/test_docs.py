@@ -64,14 +64,14 @@ TASK = ("pos_tagger", "--hidden-size=8", "--sentences=100", "--steps=200", "--sa
 def tree(tmp_path: Path) -> Path:
     """A copy of `experiments` with the task of `adding_a_task.md` in it, as its reader would have it."""
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "adding_a_task.md").read_text(), re.DOTALL)
-    (text,) = [block for block in blocks if block.startswith("# experiments/pos_tagger.py\n")]
-    text = text.removeprefix("# experiments/pos_tagger.py\n")
+    (text,) = [block for block in blocks if block.startswith("# experiments/language/pos_tagger.py\n")]
+    text = text.removeprefix("# experiments/language/pos_tagger.py\n")
     assert len(text.splitlines()) <= 120
     copy = shutil.copytree(DOCS.parent / "experiments", tmp_path / "experiments")
-    (copy / "pos_tagger.py").write_text(text)
+    (copy / "language" / "pos_tagger.py").write_text(text)
     registry = (copy / "registry.py").read_text()
     (copy / "registry.py").write_text(
-        registry.replace('"speed": ("speed",)', '"mine": ("pos_tagger", "speed")')
+        registry.replace('"language": (', '"language": ("pos_tagger", ')
     )
     return tmp_path
 
