@@ -50,10 +50,10 @@ from analysis.rest_state import (
     lstm_rest_factor,
     rest_exponent,
 )
-from analysis.scalar_rnn import OneUnit, OneUnitLoss, bistable_range, fixed_point_curve, last_state
+from analysis.scalar_rnn import ScalarRNN, ScalarRNNLoss, bistable_range, fixed_point_curve, last_state
 from analysis.standard_error import StartsSummary
 from analysis.starts import exponents_over_starts
-from analysis.unstable_manifold import ways_down
+from analysis.unstable_manifold import unstable_manifold
 
 __all__ = [
     "DepthScales",
@@ -63,9 +63,9 @@ __all__ = [
     "FixedPoints",
     "LyapunovSpectrum",
     "MeanField",
-    "OneUnit",
-    "OneUnitLoss",
     "PopulationTheory",
+    "ScalarRNN",
+    "ScalarRNNLoss",
     "StartsSummary",
     "bistable_range",
     "clipped_sgd",
@@ -109,5 +109,5 @@ __all__ = [
     "tanh_mean_exponent",
     "tanh_mean_field",
     "tanh_mean_field_path",
-    "ways_down",
+    "unstable_manifold",
 ]

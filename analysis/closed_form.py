@@ -104,15 +104,15 @@ def closed_form(
         stepped, _ = cell.pointwise(weights, restore(vector), drive, r)
         return ravel_coordinates(cell, stepped)[0].reshape(parts, size)
 
-    def exposed(vector: Array) -> Array:
-        return cell.exposed(weights, restore(vector))
+    def recurrent_input(vector: Array) -> Array:
+        return cell.recurrent_input(weights, restore(vector))
 
     # One direction for each leaf of the state and each gate: ones in all its units, zeros elsewhere.
     of_leaf = jnp.repeat(jnp.eye(parts, dtype=vector.dtype), size, axis=1)
     of_gate = jnp.tile(jnp.repeat(jnp.eye(gate_count, dtype=r.dtype), size // heads, axis=1), (1, heads))
     p_s = jax.vmap(lambda v: jax.jvp(lambda s: local(s, r), (vector,), (v,))[1], out_axes=1)(of_leaf)
     p_r = jax.vmap(lambda v: jax.jvp(lambda r: local(vector, r), (r,), (v,))[1], out_axes=1)(of_gate)
-    e_s = jax.vmap(lambda v: jax.jvp(exposed, (vector,), (v,))[1])(of_leaf)
+    e_s = jax.vmap(lambda v: jax.jvp(recurrent_input, (vector,), (v,))[1])(of_leaf)
 
     # Without the barrier the activations would be computed again for every entry of the matrix.
     p_s, p_r, e_s = jax.lax.optimization_barrier((p_s, p_r, e_s))

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Complex, Float, Int, PyTree
 
 from analysis.jacobian import jacobian_eigenvalues
 from analysis.threads import one_blas_thread
-from models.cell import Array, Cell, Params, State, at_least, check_hashable
+from models.cell import Array, Cell, Params, State, check_at_least, check_hashable
 from models.checks import check_params
 from models.state import ravel_state, written_once
 
@@ -90,7 +90,7 @@ def find_fixed_points(
     starts, and for a cell whose states can be written in more than one way (`Cell.coordinates`; xLSTM): where it
     stays the numbers may move, and the zeros among its eigenvalues count the ways to write it.
     """
-    at_least(1, steps=steps)
+    check_at_least(1, steps=steps)
     check_hashable(cell)
     if not hasattr(x, "shape") or len(x.shape) != 1:
         found = list(x.shape) if hasattr(x, "shape") else f"a {type(x).__name__}"

@@ -30,7 +30,7 @@ import optax
 import scipy
 from jaxtyping import Float
 
-from models.cell import Array, Cell, Drive, Key, Params, ProductCell, State, Weights, at_least
+from models.cell import Array, Cell, Drive, Key, Params, ProductCell, State, Weights, check_at_least
 from models.recurrence.fused import can_fuse
 
 FLOOR = 1e-10  # the least share of a variance that is new at a step, so that the factor can be solved with
@@ -66,7 +66,7 @@ def population_theory(
     Raises ValueError for a cell that isn't of the product form with an elementwise local part and a matrix
     `[H, G·H]`.
     """
-    at_least(1, population=population)
+    check_at_least(1, population=population)
     size = cell.recurrent_matrix(cell.prepare(params)).shape[0] if isinstance(cell, ProductCell) else 1
     xs = jnp.tile(xs, (1, math.ceil(population / (xs.shape[1] * size)), 1))
     length, batch, _ = xs.shape
@@ -83,10 +83,10 @@ def population_theory(
 
     process, variance, steps = Process(draws, (batch, gates, size), tied), [], []
     for t in range(length):
-        r = gains * process.draw(np.asarray(cell.exposed(weights, state)))
+        r = gains * process.draw(np.asarray(cell.recurrent_input(weights, state)))
         given = (state, jax.tree.map(lambda leaf, t=t: leaf[t], drive), as_like(r, xs).reshape(batch, -1))
-        state, exposed = forward(cell, weights, *given)
-        variance.append(np.mean(np.square(np.asarray(exposed, np.float64))))
+        state, recurrent_input = forward(cell, weights, *given)
+        variance.append(np.mean(np.square(np.asarray(recurrent_input, np.float64))))
         steps.append(given)
 
     process, log_gradients, log_scale = Process(draws, (batch, size), tied), [], 0.0
@@ -138,7 +138,7 @@ class Process:
 def forward(cell: ProductCell, weights: Weights, state: State, drive: Drive, r: Array) -> tuple[State, Array]:
     """s_t from s_{t−1} and r, and what of it is exposed."""
     state, _ = cell.pointwise(weights, state, drive, r)
-    return state, cell.exposed(weights, state)
+    return state, cell.recurrent_input(weights, state)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -153,7 +153,7 @@ def backward(
 @partial(jax.jit, static_argnums=0)
 def into_state(cell: ProductCell, weights: Weights, state: State, gradient: Array) -> State:
     """The gradient in the state, from that in what is exposed of it."""
-    return jax.vjp(lambda state: cell.exposed(weights, state), state)[1](gradient)[0]
+    return jax.vjp(lambda state: cell.recurrent_input(weights, state), state)[1](gradient)[0]
 
 
 def gate_deviations(matrix: np.ndarray) -> np.ndarray:

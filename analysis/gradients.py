@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, PyTree
 
-from models.cell import Array, Cell, Drive, Output, Params, State, Weights, at_least
+from models.cell import Array, Cell, Drive, Output, Params, State, Weights, check_at_least
 from models.checks import check_call
 from models.recurrence.scan import keep_valid, scan, states_before
 from models.state import ravel_coordinates, ravel_state
@@ -175,7 +175,7 @@ def parameter_gradient_by_lag(
 
     Raises ValueError where parameters, inputs or state don't fit.
     """
-    at_least(1, chunk=chunk)
+    check_at_least(1, chunk=chunk)
     check_call(cell, params, xs, state)
     length, *batch_shape = xs.shape[:-1]
     if state is None:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from analysis.products import product_spectrum
 from analysis.tangent_frames import tangent_step
-from models.cell import Array, Cell, Drive, Key, Params, State, Weights, at_least
+from models.cell import Array, Cell, Drive, Key, Params, State, Weights, check_at_least
 from models.checks import one_sequence
 from models.recurrence.scan import states_before
 from models.state import coordinates_size, ravel_coordinates
@@ -50,7 +50,7 @@ def leading_singular_values(
     """
     xs, state = one_sequence(cell, params, xs, state, mask)
     size = coordinates_size(cell, state)
-    at_least(1, k=k, rounds=rounds)
+    check_at_least(1, k=k, rounds=rounds)
     if k > size:
         raise ValueError(f"there are {size} singular values, one for each number in the state, but k is {k}")
     weights = cell.prepare(params)

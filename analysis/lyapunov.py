@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 
 from analysis.exponents import LyapunovSpectrum, summarise
 from analysis.tangent_frames import advance, tangent_step
-from models.cell import Array, Cell, Key, Params, State, at_least
+from models.cell import Array, Cell, Key, Params, State, check_at_least
 from models.checks import one_sequence
 from models.recurrence.scan import states_before
 from models.state import coordinates_size, ravel_coordinates, ravel_state
@@ -67,14 +67,14 @@ def lyapunov_spectrum(
     the exponents are NaN there).
     """
     xs, state = one_sequence(cell, params, xs, state, mask)
-    at_least(1, qr_every=qr_every)
+    check_at_least(1, qr_every=qr_every)
     length, size = xs.shape[0], coordinates_size(cell, state)
     k = size if k is None else k
-    at_least(1, k=k)
+    check_at_least(1, k=k)
     if k > size:
         raise ValueError(f"there are {size} exponents, one for each number in the state, but k is {k}")
     warmup = length // 10 if warmup is None else warmup
-    at_least(0, warmup=warmup)
+    check_at_least(0, warmup=warmup)
     counted = (length - warmup) // qr_every
     if counted < 1:
         raise ValueError(

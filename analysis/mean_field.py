@@ -26,7 +26,7 @@ import scipy
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 
-from models.cell import Array, Cell, Params, ProductCell, at_least
+from models.cell import Array, Cell, Params, ProductCell, check_at_least
 
 Numbers = NDArray[np.float64]
 Values = ArrayLike | float  # beartype reads `complex` in ArrayLike as complex alone
@@ -111,7 +111,7 @@ def tanh_mean_exponent(sigma_w: Values, sigma: Values, size: int | None = None) 
     field, gain = tanh_mean_field(sigma_w, sigma), np.asarray(sigma_w, np.float64)
     correction = -0.5
     if size is not None:
-        at_least(1, size=size)
+        check_at_least(1, size=size)
         correction = float(np.mean(np.log(2 / size) + scipy.special.digamma(np.arange(1, size + 1) / 2))) / 2
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(gain) + correction + gaussian_mean(log_slope_squared, field.q))

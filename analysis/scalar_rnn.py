@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from models.cell import Array, BatchShape, Cell, Key, Params, at_least
+from models.cell import Array, BatchShape, Cell, Key, Params, check_at_least
 from models.recurrence.unroll import unroll
 
 
 @dataclass(frozen=True)
-class OneUnit(Cell):
+class ScalarRNN(Cell):
     """x_t = w σ(x_{t−1}) + b, without input; the output is x_t, and x_0 = `start`.
 
     For w = 5 there are two stable points where −2.65561 < b < −2.34439 and one elsewhere: where b leaves that
@@ -26,7 +26,7 @@ class OneUnit(Cell):
 
     def init(self, key: Key, input_size: int = 0) -> Params:
         """w, b ~ N(0, 1)."""
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         w, b = jax.random.normal(key, (2,))
         return {"w": w, "b": b}
 
@@ -39,10 +39,10 @@ class OneUnit(Cell):
 
 
 @dataclass(frozen=True)
-class OneUnitLoss:
+class ScalarRNNLoss:
     """(σ(x_T) − target)² after T = `steps`: the paper's loss, of 50 steps and target 0.7."""
 
-    cell: OneUnit = OneUnit()
+    cell: ScalarRNN = ScalarRNN()
     steps: int = 50
     target: float = 0.7
 

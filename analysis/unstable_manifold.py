@@ -9,11 +9,11 @@ from jaxtyping import Float
 
 from analysis.fixed_points import held, jacobians
 from analysis.threads import one_blas_thread
-from models.cell import Array, Cell, Params, at_least
+from models.cell import Array, Cell, Params, check_at_least
 
 
 @one_blas_thread
-def ways_down(
+def unstable_manifold(
     cell: Cell,
     params: Params,
     x: Float[Array, " D"],
@@ -29,7 +29,7 @@ def ways_down(
     basins it parts. `points` are states of real leaves in the order of `ravel_state`, as `FixedPoints.states`.
     Sussillo & Barak 2013, who follow them by the same means.
     """
-    at_least(1, steps=steps)
+    check_at_least(1, steps=steps)
     states = jnp.asarray(points)
     if not len(points):
         return np.zeros((0, 2, steps + 1, points.shape[1]))

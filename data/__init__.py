@@ -3,7 +3,7 @@
 from data.batch import Array, Batch, Batches
 from data.buckets import BucketBatches, bucket_batches
 from data.digits import DIGITS_CLASSES, DIGITS_PIXELS, digits, digits_indices, digits_permutation
-from data.examples import ArrayExamples, Example, Multiple, Source, collate, nothing_like
+from data.examples import ArrayExamples, Example, PadToMultiple, Source, collate, empty_example
 from data.pipeline import EvaluationBatches, GrainBatches, evaluation_batches, train_batches
 from data.position import random_order
 from data.synthetic.batches import MakeBatch, TaskBatches, split_key
@@ -50,7 +50,7 @@ __all__ = [
     "Example",
     "GrainBatches",
     "MakeBatch",
-    "Multiple",
+    "PadToMultiple",
     "Size",
     "Source",
     "StreamBatch",
@@ -71,11 +71,11 @@ __all__ = [
     "digits_indices",
     "digits_permutation",
     "embedded_text",
+    "empty_example",
     "evaluation_batches",
     "flip_flop",
     "load_corpus",
     "load_tokenizer",
-    "nothing_like",
     "pairs",
     "random_order",
     "sentences",

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
         axes: Any = {"inputs": 1, "targets": min(self.targets.ndim - 1, 1), "mask": 1}
         return Batch(**axes)
 
-    def filled_up(self, size: int) -> "Batch":
+    def pad_to(self, size: int) -> "Batch":
         """The batch with `size` examples, those added being none: zeros, and masked throughout."""
 
         def fill(leaf: Array, axis: int) -> Array:

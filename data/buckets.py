@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from data.examples import Example, collate, nothing_like
+from data.examples import Example, collate, empty_example
 from data.pipeline import Collate, read_options, share_of
-from data.position import SavedIterator, random_order
+from data.position import ResumableIterator, random_order
 
 
 def bucket_batches(
@@ -75,7 +75,7 @@ def bucket_batches(
         indices = epoch(batch // per_epoch)[batch % per_epoch]
         found = [source[index] for index in indices[share[share < len(indices)]].tolist()]
         # Of the bucket, not of the examples at hand: a process whose share is empty pads to the same T.
-        return int(bounds[int(buckets[indices[0]])]), found + [nothing_like(source[0])] * (
+        return int(bounds[int(buckets[indices[0]])]), found + [empty_example(source[0])] * (
             len(share) - len(found)
         )
 
@@ -83,14 +83,14 @@ def bucket_batches(
 
     rows = grain.MapDataset.range(sys.maxsize).map(read)
     identity = {"examples": len(source), "batch_size": batch_size, "seed": seed, "bounds": list(bounds)}
-    return BucketBatches(SavedIterator(rows, identity, read_options(threads)), collate, per_epoch)
+    return BucketBatches(ResumableIterator(rows, identity, read_options(threads)), collate, per_epoch)
 
 
 class BucketBatches:
-    """Batches from `(bound, examples)`; the state is that of `SavedIterator`."""
+    """Batches from `(bound, examples)`; the state is that of `ResumableIterator`."""
 
     def __init__(
-        self, rows: SavedIterator[tuple[int, list[Example]]], collate: Collate, batches_per_epoch: int
+        self, rows: ResumableIterator[tuple[int, list[Example]]], collate: Collate, batches_per_epoch: int
     ) -> None:
         self._rows = rows
         self._collate = collate

@@ -65,7 +65,7 @@ class ArrayExamples(Sequence[Example]):
         return Example(self.inputs[index], self.targets[index])
 
 
-def nothing_like(example: Example) -> Example:
+def empty_example(example: Example) -> Example:
     """An example of no steps and the shapes of `example`: collated, it is all zeros with a mask all False."""
     target = np.asarray(example.target)
     return Example(np.asarray(example.inputs)[:0], target[:0] if target.ndim else np.zeros_like(target))
@@ -158,7 +158,7 @@ def _check(
 
 
 @dataclass(frozen=True)
-class Multiple:
+class PadToMultiple:
     """Pad to the longest example at hand, rounded up to a multiple of `of`.
 
     Each T met is compiled for anew, so a coarse multiple trades padded steps for compilations.
@@ -172,7 +172,7 @@ class Multiple:
             raise ValueError(f"Multiple({self.of}): a length is rounded to a multiple of 1 or more.")
 
 
-def checked_steps(index: int, example: object, padding: int | Multiple | None) -> int:
+def checked_steps(index: int, example: object, padding: int | PadToMultiple | None) -> int:
     """The number of steps of an example, once it is known to be one that fits."""
     if not isinstance(example, Example):
         raise ValueError(
@@ -194,10 +194,12 @@ def checked_steps(index: int, example: object, padding: int | Multiple | None) -
     return steps
 
 
-def resolved_length(source: Source, length: int | Multiple | None, process_count: int) -> int | Multiple:
+def resolved_length(
+    source: Source, length: int | PadToMultiple | None, process_count: int
+) -> int | PadToMultiple:
     """Returns the length to pad to, with None resolved. Examples in memory are all looked at, so that none fails
     later."""
-    if isinstance(length, Multiple) and process_count > 1:
+    if isinstance(length, PadToMultiple) and process_count > 1:
         raise ValueError(
             f"{length} gives each of {process_count} processes another length: name one number of steps."
         )
@@ -212,7 +214,7 @@ def resolved_length(source: Source, length: int | Multiple | None, process_count
     return longest if length is None else length
 
 
-def common_length(rows: Sequence[Sequence[Example]], padding: int | Multiple) -> int:
+def common_length(rows: Sequence[Sequence[Example]], padding: int | PadToMultiple) -> int:
     """The T that several batches of examples are padded to, so that they can be stacked."""
     if isinstance(padding, int):
         return padding

@@ -18,15 +18,15 @@ from data.batch import Batch
 from data.examples import (
     ArrayExamples,
     Example,
-    Multiple,
+    PadToMultiple,
     Source,
     checked_steps,
     collate,
     common_length,
-    nothing_like,
+    empty_example,
     resolved_length,
 )
-from data.position import SavedIterator, random_order
+from data.position import ResumableIterator, random_order
 
 Dataset = (
     Any  # a `grain.MapDataset[Sequence[Example]]`; Grain is imported where it is used, for it takes long
@@ -39,7 +39,7 @@ def train_batches(
     *,
     batch_size: int,
     seed: int,
-    length: int | Multiple | None = None,
+    length: int | PadToMultiple | None = None,
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 0,
@@ -54,12 +54,12 @@ def train_batches(
     examples whatever P is.
 
     `batch_size` counts the whole batch; this process makes batch_size / process_count of it. `length` is what
-    sequences are padded to: a number of steps, a `Multiple`, or None for the longest of the source (which is
+    sequences are padded to: a number of steps, a `PadToMultiple`, or None for the longest of the source (which is
     read through once to find it; name a number where reading is slow). `threads` > 0 reads that many batches at
     once and ahead of time, for a source in files; one in memory needs none.
 
     Raises ValueError where the source is empty or smaller than a batch (which would hold an example twice),
-    batch_size doesn't divide by process_count, a `Multiple` meets several processes (they would differ in T),
+    batch_size doesn't divide by process_count, a `PadToMultiple` meets several processes (they would differ in T),
     or an example is longer than `length` (at once for examples in memory, else when it is read).
     """
     share = share_of(batch_size, process_index, process_count)
@@ -90,7 +90,7 @@ def evaluation_batches(
     source: Source,
     *,
     batch_size: int,
-    length: int | Multiple | None = None,
+    length: int | PadToMultiple | None = None,
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 0,
@@ -114,7 +114,7 @@ def evaluation_batches(
         examples = _read(source, real, padding)
         if len(real) == len(places):
             return examples
-        return [*examples, *[nothing_like(source[0])] * (len(places) - len(real))]
+        return [*examples, *[empty_example(source[0])] * (len(places) - len(real))]
 
     import grain
 
@@ -125,19 +125,19 @@ def evaluation_batches(
 class GrainBatches:
     """Batches from a Grain dataset whose elements are the examples of one batch each; it must have no end.
 
-    `take` pads the batches it stacks to one T: with a `Multiple`, that of the longest example of them all.
-    The state is that of `SavedIterator`. Which process it was doesn't matter, nor how many there were.
+    `take` pads the batches it stacks to one T: with a `PadToMultiple`, that of the longest example of them all.
+    The state is that of `ResumableIterator`. Which process it was doesn't matter, nor how many there were.
     """
 
     def __init__(
         self,
         rows: Dataset,
-        padding: int | Multiple,
+        padding: int | PadToMultiple,
         collate: Collate,
         identity: dict[str, int],
         threads: int = 0,
     ) -> None:
-        self._rows = SavedIterator(rows, identity, read_options(threads))
+        self._rows = ResumableIterator(rows, identity, read_options(threads))
         self._padding = padding
         self._collate = collate
 
@@ -161,7 +161,7 @@ class EvaluationBatches:
     def __init__(
         self,
         rows: Dataset,
-        padding: int | Multiple,
+        padding: int | PadToMultiple,
         collate: Collate,
         threads: int = 0,
     ) -> None:
@@ -184,7 +184,7 @@ def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return random_order(count, seed, stream=epoch)
 
 
-def _read(source: Source, indices: np.ndarray, padding: int | Multiple) -> Sequence[Example]:
+def _read(source: Source, indices: np.ndarray, padding: int | PadToMultiple) -> Sequence[Example]:
     if isinstance(source, ArrayExamples):
         return source[indices]
     examples = [source[index] for index in indices.tolist()]

@@ -8,7 +8,7 @@ import numpy as np
 Element = TypeVar("Element")
 
 
-class SavedIterator(Generic[Element]):
+class ResumableIterator(Generic[Element]):
     """Goes through a Grain dataset that has no end; its position can be saved.
 
     The state is the position of Grain's iterator beside `identity`, which must be the same when it is restored,

@@ -95,7 +95,7 @@ def run(name: str, arguments: list[str]) -> int:
 
 def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     """An experiment in its folder, its options being known."""
-    from experiments.harness.processes import check_divides, first, from_first, several
+    from experiments.harness.processes import broadcast_from_main, check_divides, is_main, process_count
     from experiments.harness.run import check_started_alike, open_run, take_devices
     from experiments.task import Stopped
     from train import NonFinite
@@ -103,10 +103,10 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     check_file_limit()
     check_started_alike(name, config, launch)
     devices = take_devices(name, launch)  # before anything is computed
-    if several() > 1:
+    if process_count() > 1:
         check_divides(config.batch_size)
-    from_first(config.check)  # what it prepares on disk is prepared once
-    if not first():
+    broadcast_from_main(config.check)  # what it prepares on disk is prepared once
+    if not is_main():
         config.check()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -117,7 +117,7 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     print(f"run folder: {here.folder}", flush=True)
 
     def tell(said: Any) -> None:
-        if first():
+        if is_main():
             print(said, file=sys.stderr, flush=True)
 
     try:

@@ -28,7 +28,7 @@ NETS = "nets"  # the axis over whose devices they are shared
 
 
 @dataclass(frozen=True)
-class Course:
+class EnsembleConfig:
     """The options that the nets have in common; equal courses are compiled once.
 
     The batches of step i are `task(fold_in(key, i), batch_size)` with a key made from the net's seed: nets of
@@ -53,7 +53,7 @@ class Course:
             )
 
 
-class Trained(NamedTuple):
+class EnsembleResult(NamedTuple):
     """Of N nets: `params` at the end, leaves `[N, ...]`, and at each step the `loss [N, steps]`, the gradient's
     `norm [N, steps]` before clipping and whether it was `clipped [N, steps]`.
 
@@ -69,8 +69,8 @@ class Trained(NamedTuple):
 
 
 def train_side_by_side(
-    course: Course, seeds: Int[np.ndarray, " N"], rates: Float[np.ndarray, " N"], devices: int = 1
-) -> Trained:
+    course: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Float[np.ndarray, " N"], devices: int = 1
+) -> EnsembleResult:
     """Trains a net for every seed and rate; the devices share them, and have nothing to tell one another."""
     count = len(seeds)
     filled = -count % devices  # the last once more, to divide
@@ -84,17 +84,17 @@ def train_side_by_side(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def train_all(course: Course, mesh: Mesh, seeds: Array, rates: Array) -> Trained:
+def train_all(course: EnsembleConfig, mesh: Mesh, seeds: Array, rates: Array) -> EnsembleResult:
     """`train_one` of each, on each device one after another: a net's bits don't depend on its neighbours."""
 
-    def own(seeds: Array, rates: Array) -> Trained:
+    def own(seeds: Array, rates: Array) -> EnsembleResult:
         return jax.lax.map(lambda pair: train_one(course, *pair), (seeds, rates))
 
     spec = PartitionSpec(NETS)
     return jax.shard_map(own, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(seeds, rates)
 
 
-def train_one(course: Course, seed: Array, rate: Array) -> Trained:
+def train_one(course: EnsembleConfig, seed: Array, rate: Array) -> EnsembleResult:
     """All steps of one net: θ ← θ + rate · update."""
     loss_of, key = Loss(course.model, course.measure), jax.random.key(seed)
     data = split_key(jax.random.key(seed, impl="threefry2x32"), "train")
@@ -126,10 +126,10 @@ def train_one(course: Course, seed: Array, rate: Array) -> Trained:
 
     begin = (params, optimizer.init(params), jnp.array(True))
     (params, _, _), (losses, norms, clipped) = jax.lax.scan(step, begin, jnp.arange(course.steps))
-    return Trained(params, losses, norms, clipped, jnp.sum(jnp.isfinite(losses)))
+    return EnsembleResult(params, losses, norms, clipped, jnp.sum(jnp.isfinite(losses)))
 
 
-def held_out(course: Course, params: Params, count: int = 1000) -> dict[str, Float[np.ndarray, " N"]]:
+def held_out(course: EnsembleConfig, params: Params, count: int = 1000) -> dict[str, Float[np.ndarray, " N"]]:
     """The measures of each net (leaves of `params` `[N, ...]`) on so many sequences that no net was trained on;
     the one that training makes small is there as `loss` too."""
     found = evaluate_all(dataclasses.replace(course, batch_size=count), params)
@@ -137,7 +137,7 @@ def held_out(course: Course, params: Params, count: int = 1000) -> dict[str, Flo
 
 
 @partial(jax.jit, static_argnums=0)
-def evaluate_all(course: Course, params: Params) -> dict[str, Array]:
+def evaluate_all(course: EnsembleConfig, params: Params) -> dict[str, Array]:
     """The means over one batch of the test split, the same for every seed."""
     key = split_key(jax.random.key(0, impl="threefry2x32"), "test")
     batch = (course.test or course.task)(key, course.batch_size)

@@ -22,12 +22,12 @@ from models import (
     Stacked,
     unroll,
 )
-from models.cell import at_least
+from models.cell import check_at_least
 from models.layers.stacked import Connection
 from models.recurrence.methods import Method
 
 Direction = Literal["forward", "backward", "both"]
-WayName = Literal["scan", "fused", "associative", "newton"]
+MethodName = Literal["scan", "fused", "associative", "newton"]
 MethodName = Literal["auto", "scan", "fused", "associative", "newton"]
 CONNECTIONS_HELP = (
     "What joins the layers. plain: each reads the output below; residual: and adds its own to it; dense: each "
@@ -56,9 +56,9 @@ class NetworkConfig:
     """With --method scan: keep every so many-th state and compute the others again; less memory, more time."""
 
     def __post_init__(self) -> None:
-        at_least(1, depth=self.depth)
+        check_at_least(1, depth=self.depth)
         if self.checkpoint_every is not None:
-            at_least(1, checkpoint_every=self.checkpoint_every)
+            check_at_least(1, checkpoint_every=self.checkpoint_every)
             if self.method != "scan":
                 raise ValueError("--checkpoint-every belongs to --method scan: give both, or neither")
         if not 0 <= self.dropout < 1:
@@ -79,7 +79,7 @@ class NetworkConfig:
         connections.
         """
         cell = parse_cell(expression, hidden_size)
-        if self.method != "auto" and not goes(cell, self.method):
+        if self.method != "auto" and not supports(cell, self.method):
             raise ValueError(refusal(self.method, expression, cell, hidden_size))
         layer = Bidirectional(cell) if self.direction == "both" else cell
         if self.depth > 1:
@@ -123,12 +123,12 @@ def check_cells(expressions: Sequence[str]) -> None:
         )
 
 
-def ways(cell: Cell, *, masked: bool = True) -> list[WayName]:
+def supported_methods(cell: Cell, *, masked: bool = True) -> list[MethodName]:
     """The methods that a cell can go."""
-    return [name for name in get_args(WayName) if goes(cell, name, masked=masked)]
+    return [name for name in get_args(MethodName) if supports(cell, name, masked=masked)]
 
 
-def goes(cell: Cell, method: WayName, *, masked: bool = True) -> bool:
+def supports(cell: Cell, method: MethodName, *, masked: bool = True) -> bool:
     """Tells whether a cell can go that way: it is asked to, without computing anything."""
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 2))
     xs, mask = jnp.zeros((3, 2, 2)), jnp.ones((3, 2), bool) if masked else None
@@ -139,9 +139,9 @@ def goes(cell: Cell, method: WayName, *, masked: bool = True) -> bool:
     return True
 
 
-def refusal(method: WayName, expression: str, cell: Cell, hidden_size: int) -> str:
+def refusal(method: MethodName, expression: str, cell: Cell, hidden_size: int) -> str:
     """Says why a cell can't go by a method: the cells that can, and the methods that this one can."""
-    others = [name for name in CELLS if goes(parse_cell(name, hidden_size), method)]
+    others = [name for name in CELLS if supports(parse_cell(name, hidden_size), method)]
     return (
         f"--method {method} can't run the cell {expression}: of the cells here it runs {', '.join(others)}; "
         f"{expression} goes by auto, {', '.join(ways(cell))}"

@@ -12,7 +12,7 @@ from data import Batch
 from models import BatchNormLSTM, Cell
 from models.cell import Array, Params
 from models.cells.batch_norm import observe_sequence, update_averages
-from train import BATCH_AXIS, EvalFn, LossFn, Refresh, SumCount, accuracy, cross_entropy, square_error
+from train import BATCH_AXIS, EvalFn, LossFn, Refresh, SumCount, accuracy, cross_entropy, squared_error
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ Measure = Callable[[Array, Batch], dict[str, SumCount]]
 def regression(outputs: Array, batch: Batch) -> dict[str, SumCount]:
     """One number a sequence: `outputs [B, 1]`, targets `[B]`."""
     real = jnp.any(batch.mask, axis=0)
-    return {"mean_square_error": square_error(outputs[..., 0], jnp.asarray(batch.targets), real)}
+    return {"mean_square_error": squared_error(outputs[..., 0], jnp.asarray(batch.targets), real)}
 
 
 def classification(logits: Array, batch: Batch) -> dict[str, SumCount]:

@@ -18,7 +18,7 @@ import data
 from data import Batch, TaskBatches, split_key
 from data.batch import Batches
 from data.synthetic.batches import MakeBatch
-from experiments.harness.processes import mine
+from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.objective import Measure, cell_of, classification, measured_by, regression, tagging
@@ -26,7 +26,7 @@ from experiments.task import METRICS, Data, Recurrence, Task, run_task
 from experiments.training import TrainingConfig
 from models import Cell
 from models.cell import Array
-from train import SumCount, Until, accuracy, square_error
+from train import SumCount, Until, accuracy, squared_error
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def from_task(task: MakeBatch) -> Data:
     """
 
     def train(seed: int, batch_size: int) -> Batches:
-        return TaskBatches(task, split_key(threefry(seed), "train"), batch_size, **mine())
+        return TaskBatches(task, split_key(threefry(seed), "train"), batch_size, **process_shard())
 
     def held_out(split: Any, count: int) -> list[Batch]:
         batches = TaskBatches(task, split_key(threefry(0), split), 100)
@@ -155,7 +155,7 @@ def order_problem(length: int) -> Problem:
 
 def recall_error(outputs: Array, batch: Batch) -> dict[str, SumCount]:
     """One number a step: `outputs` and targets `[T, B, 1]`."""
-    return {"mean_square_error": square_error(outputs, jnp.asarray(batch.targets), jnp.asarray(batch.mask))}
+    return {"mean_square_error": squared_error(outputs, jnp.asarray(batch.targets), jnp.asarray(batch.mask))}
 
 
 def recall_problem(delay: int, length: int) -> Problem:
@@ -180,7 +180,7 @@ def digits_problem(permuted: bool, gain: float = 1.0) -> Problem:
         return data.ArrayExamples(np.float32(gain) * examples.inputs, examples.targets)
 
     def train(seed: int, batch_size: int) -> Batches:
-        return data.train_batches(images("train"), batch_size=batch_size, seed=seed, **mine())
+        return data.train_batches(images("train"), batch_size=batch_size, seed=seed, **process_shard())
 
     def held_out(split: str) -> list[Batch]:
         return list(data.evaluation_batches(images(split), batch_size=270))

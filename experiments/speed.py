@@ -21,10 +21,10 @@ from experiments.cell_spec import label, parse_cell
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.options import check_seed
 from experiments.harness.run import Run
-from experiments.network import WayName, check_cells, ways
+from experiments.network import MethodName, check_cells, supported_methods
 from experiments.training import CELL_HELP
 from models import Cell, unroll_with_info
-from models.cell import Array, Params, at_least
+from models.cell import Array, Params, check_at_least
 from models.state import ravel_state
 
 KEYS = ("length", "seconds", "rate", "rounds", "fallen")
@@ -40,7 +40,7 @@ class Config:
         "lru",
         "min_gru",
     )
-    methods: tuple[WayName, ...] = ("scan", "fused", "associative", "newton")
+    methods: tuple[MethodName, ...] = ("scan", "fused", "associative", "newton")
     """The ways through time."""
     lengths: tuple[int, ...] = (64, 256, 1024, 4096)
     """Lengths of the sequences, T."""
@@ -58,8 +58,10 @@ class Config:
     """Of parameters and inputs."""
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, input_size=self.input_size, batch_size=self.batch_size)
-        at_least(1, repeats=self.repeats)
+        check_at_least(
+            1, hidden_size=self.hidden_size, input_size=self.input_size, batch_size=self.batch_size
+        )
+        check_at_least(1, repeats=self.repeats)
         check_seed(self.seed)
         check_cells(self.cells)
         for option, given in (("--methods", self.methods), ("--lengths", self.lengths)):
@@ -68,14 +70,14 @@ class Config:
             if len(set(given)) < len(given):
                 raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
         for length in self.lengths:
-            at_least(1, lengths=length)
+            check_at_least(1, lengths=length)
         if not self.newton_memory > 0:
             raise ValueError(f"--newton-memory must be above 0, but is {self.newton_memory}")
 
     def check(self) -> None:
         """Raises ValueError for a cell that can't be had or goes none of the ways, before anything is timed."""
         for expression in self.cells:
-            able = ways(parse_cell(expression, self.hidden_size), masked=False)
+            able = supported_methods(parse_cell(expression, self.hidden_size), masked=False)
             if not set(able) & set(self.methods):
                 raise ValueError(
                     f"--methods {' '.join(self.methods)}: {expression} goes none of them, but {', '.join(able)}"
@@ -90,11 +92,11 @@ def main(config: Config, run: Run) -> str:
             print(f"{name}: timed before", flush=True)
             continue
         cell = parse_cell(expression, config.hidden_size)
-        able = ways(cell, masked=False)
+        able = supported_methods(cell, masked=False)
         left_out = [method for method in config.methods if method not in able]
         if left_out:
             print(f"{name}: can't go by {', '.join(left_out)}", flush=True)
-        methods: list[WayName] = [method for method in config.methods if method in able]
+        methods: list[MethodName] = [method for method in config.methods if method in able]
         rows = [row for length in config.lengths for row in time_at(config, name, cell, methods, length)]
         run.write_arrays(
             array_name(name),
@@ -120,14 +122,14 @@ def main(config: Config, run: Run) -> str:
 
 
 def time_at(
-    config: Config, name: str, cell: Cell, methods: Sequence[WayName], length: int
+    config: Config, name: str, cell: Cell, methods: Sequence[MethodName], length: int
 ) -> list[dict[str, Any]]:
     """A row for each way at one length: median seconds, tokens per second, Newton's rounds (else 0)."""
     key_params, key_inputs = jax.random.split(jax.random.key(config.seed))
     params = jax.jit(cell.init, static_argnums=1)(key_params, config.input_size)
     xs = jax.random.normal(key_inputs, (length, config.batch_size, config.input_size))
-    calls: dict[WayName, Callable[[], Any]] = {}
-    told: dict[WayName, tuple[int, bool]] = {}
+    calls: dict[MethodName, Callable[[], Any]] = {}
+    told: dict[MethodName, tuple[int, bool]] = {}
     for method in methods:
         gib = newton_gib(cell, params, length, config.batch_size)
         if method == "newton" and gib > config.newton_memory:
@@ -140,7 +142,7 @@ def time_at(
         calls[method] = partial(compiled, params, xs)
         (_, info), _ = jax.block_until_ready(calls[method]())
         told[method] = (int(info[0].max()), not bool(info[1].all())) if method == "newton" else (0, False)
-    seconds: dict[WayName, list[float]] = {method: [] for method in calls}
+    seconds: dict[MethodName, list[float]] = {method: [] for method in calls}
     for _ in range(config.repeats):
         for method, call in calls.items():  # in turns: a busy moment of the machine meets all
             began = time.perf_counter()
@@ -168,7 +170,7 @@ def time_at(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def value_and_gradient(cell: Cell, method: WayName, params: Params, xs: Array) -> Any:
+def value_and_gradient(cell: Cell, method: MethodName, params: Params, xs: Array) -> Any:
     """The mean square of the outputs, with Newton's rounds and convergence, and its gradient in the parameters."""
 
     def loss(params: Params) -> tuple[Array, tuple[Array | None, Array | None]]:

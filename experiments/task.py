@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from experiments.gates import Measured
 from experiments.harness.files import read_arrays, read_json, read_run
-from experiments.harness.processes import only_first_goes_on, several
+from experiments.harness.processes import only_first_goes_on, process_count
 from experiments.harness.run import Run
 from experiments.health import draw_health, explainer, health_probe
 from experiments.network import NetworkConfig
@@ -213,7 +213,7 @@ def train_task(
     carry = () if objective.first_carry is None else objective.first_carry(before)
     devices = run.devices
     if objective.first_carry is not None:  # a carried state can't be padded
-        devices = dividing(options.batch_size // several(), devices)
+        devices = dividing(options.batch_size // process_count(), devices)
     mesh = batch_mesh(devices, processes="all")
     if task.on_devices is not None:
         objective = task.on_devices(mesh.size)

@@ -9,7 +9,7 @@ from experiments.harness.options import check_seed
 from experiments.health import check_health
 from experiments.network import NetworkConfig
 from models import CELLS, Cell
-from models.cell import at_least
+from models.cell import check_at_least
 from train import LoopConfig, OptimizerConfig
 
 CELL_HELP = (
@@ -35,7 +35,7 @@ class TrainingConfig:
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
         check_seed(self.seed)
 
     def check(self) -> None:

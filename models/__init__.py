@@ -52,7 +52,7 @@ from models.layers.dropout import Dropout, RecurrentDropout, VariationalDropout
 from models.layers.layer import Layer
 from models.layers.recurrent import Recurrent
 from models.layers.stacked import Stacked
-from models.recurrence.methods import Associative, Auto, Fused, Info, Scan
+from models.recurrence.methods import Associative, Auto, Fused, Scan, UnrollInfo
 from models.recurrence.newton import Newton
 from models.recurrence.streaming import stream
 from models.recurrence.truncated import carried, truncated_value_and_gradient
@@ -85,7 +85,6 @@ __all__ = [
     "Glorot",
     "Identity",
     "IndRNN",
-    "Info",
     "Jordan",
     "LSTMState",
     "LanguageModel",
@@ -110,6 +109,7 @@ __all__ = [
     "SequenceTagger",
     "Stacked",
     "UnitaryRNN",
+    "UnrollInfo",
     "VariationalDropout",
     "carried",
     "chrono_gru",

@@ -113,11 +113,11 @@ class Cell:
 class ProductCell(Cell):
     """A cell whose step is one matrix product and then something local:
 
-        r = exposed(s_{t−1}) R        s_t, y_t = pointwise(s_{t−1}, drive_t, r)
+        r = recurrent_input(s_{t−1}) R        s_t, y_t = pointwise(s_{t−1}, drive_t, r)
 
-    Such a cell writes `recurrent_matrix`, `exposed` and `pointwise` in place of `step`. The drive and r stay
-    apart because some cells (a GRU that resets after the product) treat them differently; a cell that only ever
-    takes their sum says so by `additive = True`, and half as much needs to be kept for the way back. One that takes
+    Such a cell writes `recurrent_matrix`, `recurrent_input` and `pointwise` in place of `step`. The drive and r
+    are kept apart because some cells (a GRU that resets after the product) treat them differently; a cell that only
+    takes their sum says so by `additive = True`, and half as much needs to be kept for the backward pass. One that takes
     the sum in some columns only writes `added_columns`.
     `elementwise = True` says that the local part mixes no units (layer norm does).
     """
@@ -139,12 +139,12 @@ class ProductCell(Cell):
         """R: `[H, G·H]`, or block-diagonal in N blocks `[N, H/N, G·H/N]`."""
         raise NotImplementedError(f"{type(self).__name__} has no recurrent_matrix(weights)")
 
-    def exposed(self, weights: Weights, state: State) -> Array:
+    def recurrent_input(self, weights: Weights, state: State) -> Array:
         """Returns what of the state meets R: `[*batch, H]`. The default: the state itself."""
         return state
 
     def pointwise(self, weights: Weights, state: State, drive: Drive, r: Array) -> tuple[State, Output]:
-        """s_t, y_t from s_{t−1}, the drive and r = exposed(s_{t−1}) R `[*batch, G·H]`."""
+        """s_t, y_t from s_{t−1}, the drive and r = recurrent_input(s_{t−1}) R `[*batch, G·H]`."""
         raise NotImplementedError(f"{type(self).__name__} has no pointwise(weights, state, drive, r)")
 
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
@@ -152,8 +152,8 @@ class ProductCell(Cell):
         return self.pointwise(weights, state, drive, self.product(weights, state))
 
     def product(self, weights: Weights, state: State) -> Array:
-        """r = exposed(s_{t−1}) R `[*batch, G·H]`."""
-        return times(self.exposed(weights, state), self.recurrent_matrix(weights))
+        """r = recurrent_input(s_{t−1}) R `[*batch, G·H]`."""
+        return matmul(self.recurrent_input(weights, state), self.recurrent_matrix(weights))
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class LinearCell(Cell):
         return state, self.readout(weights, state, drive)
 
 
-def times(x: Array, matrix: Array) -> Array:
+def matmul(x: Array, matrix: Array) -> Array:
     """x R for `x [..., H]` and R `[H, M]`, or block-diagonal `[N, H/N, M/N]`, whose blocks take and give one
     stretch of H/N and M/N numbers each."""
     if matrix.ndim == 2:
@@ -215,7 +215,7 @@ def add_bias(x: Array, bias: Array) -> Array:
     return x + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
 
 
-def at_least(least: int, **sizes: Any) -> None:
+def check_at_least(least: int, **sizes: Any) -> None:
     """Raises ValueError, naming the field, where a size is no integer (NumPy's included) of at least `least`."""
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 from flax import linen as nn
 
-from models.cell import Array, Cell, at_least
+from models.cell import Array, Cell, check_at_least
 from models.layers.pooling import mean_valid
 from models.layers.recurrent import Recurrent
 from models.recurrence.methods import Method
@@ -34,11 +34,11 @@ class SequenceClassifier(nn.Module):
     method: Method = "auto"
 
     def setup(self) -> None:
-        at_least(1, classes=self.classes, embedding_size=self.embedding_size)
+        check_at_least(1, classes=self.classes, embedding_size=self.embedding_size)
         if self.pool not in get_args(Pool):
             raise ValueError(f"unknown pool {self.pool!r}: there are {', '.join(get_args(Pool))}")
         if self.vocabulary_size is not None:
-            at_least(1, vocabulary_size=self.vocabulary_size)
+            check_at_least(1, vocabulary_size=self.vocabulary_size)
             self.embedding = nn.Embed(self.vocabulary_size, self.embedding_size)
         self.recurrent = Recurrent(self.cell)
         self.readout = nn.Dense(self.classes)
@@ -75,9 +75,9 @@ class SequenceTagger(nn.Module):
     method: Method = "auto"
 
     def setup(self) -> None:
-        at_least(1, classes=self.classes, embedding_size=self.embedding_size)
+        check_at_least(1, classes=self.classes, embedding_size=self.embedding_size)
         if self.vocabulary_size is not None:
-            at_least(1, vocabulary_size=self.vocabulary_size)
+            check_at_least(1, vocabulary_size=self.vocabulary_size)
             self.embedding = nn.Embed(self.vocabulary_size, self.embedding_size)
         self.recurrent = Recurrent(self.cell)
         self.readout = nn.Dense(self.classes)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Bool, Float, Int
 
-from models.cell import Array, BatchShape, Cell, Key, Params, State, at_least
+from models.cell import Array, BatchShape, Cell, Key, Params, State, check_at_least
 from models.layers.dropout import Dropout, check_rate
 from models.layers.layer import check_causal, check_output
 from models.layers.recurrent import Recurrent
@@ -42,7 +42,7 @@ class LanguageModel(nn.Module):
     method: Method = "auto"
 
     def setup(self) -> None:
-        at_least(1, vocabulary_size=self.vocabulary_size, embedding_size=self.embedding_size)
+        check_at_least(1, vocabulary_size=self.vocabulary_size, embedding_size=self.embedding_size)
         check_rate(self.dropout)
         check_causal(self.cell)
         size = output_size(self.cell, self.embedding_size)

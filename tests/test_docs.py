@@ -70,9 +70,7 @@ def tree(tmp_path: Path) -> Path:
     copy = shutil.copytree(DOCS.parent / "experiments", tmp_path / "experiments")
     (copy / "language" / "pos_tagger.py").write_text(text)
     registry = (copy / "registry.py").read_text()
-    (copy / "registry.py").write_text(
-        registry.replace('"language": (', '"language": ("pos_tagger", ')
-    )
+    (copy / "registry.py").write_text(registry.replace('"language": (', '"language": ("pos_tagger", '))
     return tmp_path
 
 

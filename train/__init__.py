@@ -5,7 +5,7 @@ from train.config import HealthConfig, LoopConfig, next_boundary
 from train.evaluate import EvalFn, evaluate
 from train.feed import Batches
 from train.loop import Hook, Result, Until, fit
-from train.losses import cross_entropy, square_error
+from train.losses import cross_entropy, squared_error
 from train.manifest import DamagedCheckpoint
 from train.metrics import SumCount, accuracy, mean
 from train.nonfinite import INCIDENTS_FILE, Explain, NonFinite, nonfinite_counts
@@ -57,7 +57,7 @@ __all__ = [
     "next_boundary",
     "nonfinite_counts",
     "read_metrics",
-    "square_error",
+    "squared_error",
     "stop_on_signals",
     "stopping_signals",
     "train_chunk",

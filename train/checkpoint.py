@@ -27,7 +27,7 @@ from train.manifest import (
     read_manifest,
     write_manifest,
 )
-from train.processes import wait_for_all
+from train.processes import barrier
 from train.state import TrainState, is_key, leaf_name
 
 
@@ -176,7 +176,7 @@ class Checkpoints:
             writing.result()
             if jax.process_index() == 0:
                 write_manifest(self.folder / str(step), content)
-            wait_for_all(f"manifest {step}")
+            barrier(f"manifest {step}")
             # Only now may another go: a kill at any moment leaves one that is whole.
             saved = [saved for saved in self.steps() if saved <= step]
             self._keep([*saved[-self.keep :], self.best(saved)])

@@ -11,16 +11,16 @@ from jax.sharding import Mesh
 from train.metrics import SumCount
 from train.sharding import (
     BATCH_AXIS,
-    EVERYWHERE,
-    CanBeFilledUp,
+    REPLICATED,
+    Paddable,
     batch_mesh,
     batch_size,
     batch_specs,
     divisible_size,
-    filled_up,
     on_every_device,
-    on_shares,
-    total,
+    pad_to,
+    psum_over,
+    shard_map_batch,
 )
 from train.state import PyTree
 
@@ -75,21 +75,21 @@ def _evaluate_batch(params: PyTree, batch: PyTree, *, eval_fn: EvalFn, mesh: Mes
     if mesh.size == 1:
         return eval_fn(params, batch)
     full = divisible_size(batch_size(batch), mesh)
-    if full != batch_size(batch) and not isinstance(batch, CanBeFilledUp):
+    if full != batch_size(batch) and not isinstance(batch, Paddable):
         return eval_fn(params, batch)
-    batch = filled_up(batch, full)
+    batch = pad_to(batch, full)
 
     def share(params: PyTree, batch: PyTree) -> dict[str, SumCount]:
-        return total(eval_fn(params, batch), BATCH_AXIS)
+        return psum_over(eval_fn(params, batch), BATCH_AXIS)
 
-    return on_shares(share, mesh, (EVERYWHERE, batch_specs(batch)), EVERYWHERE)(params, batch)
+    return shard_map_batch(share, mesh, (REPLICATED, batch_specs(batch)), REPLICATED)(params, batch)
 
 
 Judge = Callable[[Mapping[str, float]], float]
 """`means of an evaluation -> a score`, lower for a better state."""
 
 
-def judged(evaluation: Mapping[str, float], judge: Judge | None) -> float | None:
+def selection_score(evaluation: Mapping[str, float], judge: Judge | None) -> float | None:
     """The score of an evaluation; None where nobody says which of its figures counts, or that isn't finite."""
     if judge is None and len(evaluation) != 1:
         return None
@@ -105,5 +105,7 @@ def scores(records: Iterable[Mapping[str, Any]], names: Iterable[str], judge: Ju
     names = list(names)
     if judge is None and len(names) != 1:
         raise ValueError(f"validation_plateau can't tell which of {', '.join(names)} to watch: give a judge")
-    found = [judged({name: record[name] for name in names if name in record}, judge) for record in records]
+    found = [
+        selection_score({name: record[name] for name in names if name in record}, judge) for record in records
+    ]
     return [math.inf if score is None else score for score in found]

@@ -56,19 +56,19 @@ class Feed:
         """Prepares the chunk that `next` will hand out, while the device is at work."""
         self._ahead = self._batches.take(count)
 
-    def take_back_all_but(self, used: int) -> None:
+    def rewind_to(self, used: int) -> None:
         """Sets the position as if only the first `used` batches of the last chunk had been handed out."""
         self._batches.set_state(self._before)
         if used:
             self._batches.take(used)
         self._ahead, self.position = None, self._batches.get_state()
 
-    def pass_over(self) -> None:
+    def skip(self) -> None:
         """Leaves the next batch out."""
         self._batches.take(1)
         self.position = self._batches.get_state()
 
-    def settle(self) -> None:
+    def drop_prefetch(self) -> None:
         """Leaves the batches at `position`, giving back what was fetched ahead."""
         if self._ahead is not None:
             self._ahead = None

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from train.checkpoint import Checkpoints
 from train.config import LoopConfig, next_boundary
-from train.evaluate import EvalFn, Judge, evaluate, judged, scores
+from train.evaluate import EvalFn, Judge, evaluate, scores, selection_score
 from train.feed import Batches, Feed, padded
 from train.nonfinite import (
     REPORTED,
@@ -24,15 +24,15 @@ from train.nonfinite import (
     Incidents,
     NonFinite,
     faulty_parameters,
-    passed_over,
-    slowed,
+    halve_rate,
+    skip_step,
 )
 from train.optimizer import OptimizerConfig
-from train.plateau import Watch, slower
+from train.plateau import Watch, scale_rate
 from train.probe import Probe, Reports
-from train.processes import agree_to_stop, gathered, home_of_first, joined, leads, own_view, told_by_first
+from train.processes import agree_to_stop, broadcast, gather, global_batch, is_main, local_view, shared_dir
 from train.progress import Progress
-from train.resume import BEGUN, beginning, filling
+from train.resume import BEGUN, padding_notice, restore_or_start
 from train.sharding import batch_mesh
 from train.state import PyTree, TrainState, copied, evaluated_params
 from train.step import LossFn, Refresh, on_devices, train_chunk
@@ -155,9 +155,9 @@ def fit(
     optimizer = optimizer.lasting(config.steps, config.eval_every)
     folder, stop = Path(folder), stop or StopRequest()
     mesh = batch_mesh(processes="all") if mesh is None else mesh
-    checkpoints = Checkpoints(home_of_first(folder, mesh) / "checkpoints", config.keep, about)
+    checkpoints = Checkpoints(shared_dir(folder, mesh) / "checkpoints", config.keep, about)
     first = on_devices(state, mesh)
-    begin = beginning(first, checkpoints, config, resume)
+    begin = restore_or_start(first, checkpoints, config, resume)
     if begin is None:
         state, step, saved, extras = copied(first), int(first.step), -1, BEGUN
     else:
@@ -169,7 +169,7 @@ def fit(
     evaluated, cost = -1, None  # where the last evaluation was made here, and how good it was
     feed = Feed(batches)
     began = time.monotonic() - extras["seconds"]
-    if not leads(mesh):  # its folder is its own affair, and progress is shown once
+    if not is_main(mesh):  # its folder is its own affair, and progress is shown once
         stream = io.StringIO()
     tracker, progress = Tracker(folder), Progress(config.steps, start=step, label=label, stream=stream)
     reports, incidents = Reports(probe, tracker), Incidents(folder)
@@ -192,8 +192,8 @@ def fit(
         nonlocal evaluation, evaluated, cost, best
         evaluation = evaluate(eval_fn, evaluated_params(state), validation, mesh=mesh)
         if score is not None and (step % (config.eval_every * score_every) == 0 or step == config.steps):
-            evaluation |= score(evaluated_params(own_view(state, mesh)))
-        evaluated, cost = step, judged(evaluation, judge)
+            evaluation |= score(evaluated_params(local_view(state, mesh)))
+        evaluated, cost = step, selection_score(evaluation, judge)
         if cost is not None and (not best or cost < best[1]):
             best = [step, cost]
         tracker.log(step, "validation", evaluation | {"seconds": seconds()})
@@ -209,26 +209,26 @@ def fit(
         reports.go_back(extras["tally"])
         odd = tracker.records(SPLIT)
         counts = [sum(kind in record for record in odd) for kind in ("skipped", "rollbacks")]
-        skipped, rollbacks = told_by_first(counts, mesh)
+        skipped, rollbacks = broadcast(counts, mesh)
         if begin is None:
             if eval_fn is not None:
                 evaluate_now(eval_fn)
-            reports.report(step, own_view(state, mesh))
+            reports.report(step, local_view(state, mesh))
             if config.nonfinite == "rollback":
                 saved = save()
 
         while not agree_to_stop(stop, mesh) and not finished():
             start, end = step, end_of_chunk()
             chunk = feed.next(end - start)
-            whole = joined(padded(chunk, config.chunk), mesh, stacked=True)
+            whole = global_batch(padded(chunk, config.chunk), mesh, stacked=True)
             if not progress.begun:
-                progress.say(filling(jax.tree.map(itemgetter(0), whole), state, mesh))
+                progress.say(padding_notice(jax.tree.map(itemgetter(0), whole), state, mesh))
             state, results = train_chunk(
                 state,
                 whole,
                 end - start,
                 loss_fn=loss_fn,
-                optimizer=slowed(optimizer, rollbacks),
+                optimizer=halve_rate(optimizer, rollbacks),
                 refresh=refresh,
                 mesh=mesh,
             )
@@ -247,38 +247,38 @@ def fit(
                         name: float(values[done - start - 1]) for name, values in figures.items()
                     }
                     if on_log is not None and done == step:
-                        record.update(on_log(step, own_view(state, mesh)))
+                        record.update(on_log(step, local_view(state, mesh)))
                     tracker.log(done, "train", record | {"seconds": seconds()})
 
             if step < end:
                 bad = step - start
                 culprit = jax.tree.map(itemgetter(bad), chunk)
-                feed.take_back_all_but(bad)
+                feed.rewind_to(bad)
                 asked = skipped < REPORTED
                 met = NonFinite(
                     step + 1,
                     float(figures["loss"][bad]),
                     float(figures["grad_norm"][bad]),
-                    faulty_parameters(state, joined(culprit, mesh), loss_fn=loss_fn, mesh=mesh)
+                    faulty_parameters(state, global_batch(culprit, mesh), loss_fn=loss_fn, mesh=mesh)
                     if asked
                     else {},
                     checkpoints.folder / str(step),
-                    explain(own_view(state, mesh), culprit) if explain is not None and asked else {},
+                    explain(local_view(state, mesh), culprit) if explain is not None and asked else {},
                     rollbacks,
                 )
                 if config.nonfinite == "skip":
                     if asked:
                         incidents.add(met, feed.position, "skipped this batch", step + 1)
                         progress.say(f"{met.met}; skipped this batch")
-                    feed.pass_over()
-                    state, step, skipped = passed_over(state), step + 1, skipped + 1
+                    feed.skip()
+                    state, step, skipped = skip_step(state), step + 1, skipped + 1
                     tracker.log(step, SPLIT, {"skipped": skipped})
                 elif config.nonfinite == "rollback" and rollbacks < config.rollbacks:
                     # From the state at fault itself no learning rate leads away.
                     back = checkpoints.restore_latest(state, before=step) or checkpoints.restore_latest(state)
                     assert back is not None  # the beginning was saved
                     rollbacks += 1
-                    rate = slowed(optimizer, rollbacks).learning_rate
+                    rate = halve_rate(optimizer, rollbacks).learning_rate
                     done = f"went back to step {back.step}, learning rate {rate:.4g}"
                     incidents.add(met, feed.position, done, back.step)
                     progress.say(f"{met.met}; {done} (rollback {rollbacks} of {config.rollbacks})")
@@ -308,18 +308,18 @@ def fit(
                 if optimizer.schedule == "validation_plateau":
                     unseen = tracker.records("validation") if watch is None else [evaluation]
                     watch = (watch or Watch(optimizer.patience)).see(scores(unseen, evaluation, judge))
-                    (falls,) = told_by_first([watch.falls], mesh)
-                    opt_state = slower(state.opt_state, int(falls), optimizer.decay_rate)
+                    (falls,) = broadcast([watch.falls], mesh)
+                    opt_state = scale_rate(state.opt_state, int(falls), optimizer.decay_rate)
                     state = dataclasses.replace(state, opt_state=opt_state)
                 progress.update(step, {f"validation {name}": value for name, value in evaluation.items()})
-            reports.report(step, own_view(state, mesh))
+            reports.report(step, local_view(state, mesh))
             if step % config.save_every == 0 or step == config.steps:
                 saved = save()
 
-        feed.settle()
+        feed.drop_prefetch()
         # Before the last save, so that a resumed run, which starts from that, has spent more.
         spent = seconds()
         if step != saved:
             save()
     found = (best[0], best[1]) if best else None
-    return Result(gathered(state, mesh), step, finished(), evaluation, spent, skipped, rollbacks, found)
+    return Result(gather(state, mesh), step, finished(), evaluation, spent, skipped, rollbacks, found)

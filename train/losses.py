@@ -10,7 +10,7 @@ import optax
 from train.metrics import Array, SumCount, check_targets, full_mask, masked_sum, valid_targets
 
 
-def square_error(predictions: Array, targets: Array, mask: Array | None = None) -> SumCount:
+def squared_error(predictions: Array, targets: Array, mask: Array | None = None) -> SumCount:
     """Σ (y − t)² over the entries of the valid places, and the number of those entries.
 
     Args:

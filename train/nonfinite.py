@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from train.files import write_file
 from train.optimizer import OptimizerConfig
-from train.sharding import EVERYWHERE, axis_over, batch_specs, check_divides, filled_up, on_shares
+from train.sharding import REPLICATED, axis_over, batch_specs, check_divides, pad_to, shard_map_batch
 from train.state import PyTree, TrainState, leaf_name
 from train.step import LossFn, loss_and_gradient, state_specs
 from train.tracking import METRICS_FILE, read_metrics
@@ -85,13 +85,13 @@ def faulty_parameters(
 def gradient_at(state: TrainState, batch: PyTree, *, loss_fn: LossFn, mesh: Mesh | None) -> PyTree:
     """The gradient that a train step of the same arguments would take, under the name `params`."""
     axis_name = axis_over(mesh)
-    batch = filled_up(batch, check_divides(batch, state.carry, mesh))
+    batch = pad_to(batch, check_divides(batch, state.carry, mesh))
 
     def share(state: TrainState, batch: PyTree) -> PyTree:
         return {"params": loss_and_gradient(state, batch, loss_fn=loss_fn, axis_name=axis_name)[1]}
 
     cut = batch_specs(batch) if axis_name else None
-    return on_shares(share, mesh, (state_specs(), cut), EVERYWHERE)(state, batch)
+    return shard_map_batch(share, mesh, (state_specs(), cut), REPLICATED)(state, batch)
 
 
 def _fault(gradient: jax.Array) -> str:
@@ -182,7 +182,7 @@ def _readable(position: bytes) -> Any:
         return position.decode(errors="replace")
 
 
-def passed_over(state: TrainState) -> TrainState:
+def skip_step(state: TrainState) -> TrainState:
     """The state after a step that was skipped: the step counted, for a schedule of the learning rate too (which is
     a function of steps), and everything else as it was."""
 
@@ -195,6 +195,6 @@ def passed_over(state: TrainState) -> TrainState:
     return dataclasses.replace(state, step=state.step + 1, opt_state=opt_state)
 
 
-def slowed(optimizer: OptimizerConfig, rollbacks: int) -> OptimizerConfig:
+def halve_rate(optimizer: OptimizerConfig, rollbacks: int) -> OptimizerConfig:
     """The optimizer after so many rollbacks, each of which halves the learning rate."""
     return dataclasses.replace(optimizer, learning_rate=optimizer.learning_rate / 2**rollbacks)

@@ -30,7 +30,7 @@ def scaled_from_outside() -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def slower(opt_state: Any, falls: int, factor: float) -> Any:
+def scale_rate(opt_state: Any, falls: int, factor: float) -> Any:
     """The optimizer's memory with the scale that so many falls leave; else as it was."""
     before = optax.tree.get(opt_state, "scale")
     scale = jnp.asarray(factor**falls, before.dtype)

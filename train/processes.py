@@ -14,17 +14,17 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 
-from train.sharding import batch_size, batch_specs, filled_up
+from train.sharding import batch_size, batch_specs, pad_to
 from train.state import PyTree, TrainState
 from train.stop import StopRequest
 
 
-def leads(mesh: Mesh) -> bool:
+def is_main(mesh: Mesh) -> bool:
     """Tells whether this process is the one that writes."""
     return not mesh.is_multi_process or jax.process_index() == 0
 
 
-def joined(shares: PyTree, mesh: Mesh, *, stacked: bool = False) -> PyTree:
+def global_batch(shares: PyTree, mesh: Mesh, *, stacked: bool = False) -> PyTree:
     """A batch, or stacked ones, of which each process has given its share; one that doesn't divide over the
     process's devices is filled up first."""
     if not mesh.is_multi_process:
@@ -35,10 +35,10 @@ def joined(shares: PyTree, mesh: Mesh, *, stacked: bool = False) -> PyTree:
     size = -(-batch_size(one) // own) * own
     if stacked:
         count = len(jax.tree.leaves(shares)[0])
-        each = [filled_up(jax.tree.map(lambda leaf, i=i: leaf[i], shares), size) for i in range(count)]
+        each = [pad_to(jax.tree.map(lambda leaf, i=i: leaf[i], shares), size) for i in range(count)]
         shares = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     else:
-        shares = filled_up(shares, size)
+        shares = pad_to(shares, size)
     return jax.tree.map(
         lambda leaf, spec: jax.make_array_from_process_local_data(NamedSharding(mesh, spec), leaf),
         shares,
@@ -46,42 +46,42 @@ def joined(shares: PyTree, mesh: Mesh, *, stacked: bool = False) -> PyTree:
     )
 
 
-def own_view(state: TrainState, mesh: Mesh) -> TrainState:
+def local_view(state: TrainState, mesh: Mesh) -> TrainState:
     """The state as this process can look at it by itself; of the carry its first device's share."""
     if not mesh.is_multi_process:
         return state
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), state)
 
 
-def gathered(state: TrainState, mesh: Mesh) -> TrainState:
+def gather(state: TrainState, mesh: Mesh) -> TrainState:
     """The state in whole, in this process alone."""
     if not mesh.is_multi_process:
         return state
     carry = multihost_utils.process_allgather(state.carry, tiled=True)
     return TrainState(
-        *(own_view(state, mesh).__dict__[name] for name in ("step", "params", "opt_state")),
+        *(local_view(state, mesh).__dict__[name] for name in ("step", "params", "opt_state")),
         carry=jax.tree.map(jax.numpy.asarray, carry),
         key=state.key.addressable_data(0),
     )
 
 
-def told_by_first(known: Any, mesh: Mesh) -> Any:
+def broadcast(known: Any, mesh: Mesh) -> Any:
     """Returns what the first process knows, in terms of JSON, in all of them."""
     if not mesh.is_multi_process:
         return known
-    text = json.dumps(known).encode() if leads(mesh) else b""
+    text = json.dumps(known).encode() if is_main(mesh) else b""
     size = int(multihost_utils.broadcast_one_to_all(np.array(len(text), np.int32)))
     sent = np.frombuffer(text.ljust(size), np.uint8)[:size]
     return json.loads(multihost_utils.broadcast_one_to_all(sent).tobytes())
 
 
-def home_of_first(folder: Path, mesh: Mesh) -> Path:
+def shared_dir(folder: Path, mesh: Mesh) -> Path:
     """The first process's folder. Raises ValueError, in all of them, where one doesn't see it."""
     if not mesh.is_multi_process:
         return folder
-    if leads(mesh):
+    if is_main(mesh):
         folder.mkdir(parents=True, exist_ok=True)
-    home = Path(told_by_first(str(folder.absolute()), mesh))
+    home = Path(broadcast(str(folder.absolute()), mesh))
     seen = multihost_utils.process_allgather(np.array(home.is_dir()))
     if not seen.all():
         raise ValueError(
@@ -107,7 +107,7 @@ LONGEST = 10 * 60 * 1000  # ms
 _met = itertools.count()
 
 
-def wait_for_all(what: str) -> None:
+def barrier(what: str) -> None:
     """Returns when every process has come here: as often, and in the same order. One process doesn't wait."""
     if jax.process_count() > 1:
         from jax._src import distributed  # Orbax asks there too: there is no other door

@@ -17,7 +17,7 @@ BEGUN: dict[str, Any] = {
 }  # of a checkpoint, what a new run has
 
 
-def beginning(
+def restore_or_start(
     first: TrainState, checkpoints: Checkpoints, config: LoopConfig, resume: bool
 ) -> Restored | None:
     """Returns what was saved last; None for a run that begins."""
@@ -35,7 +35,7 @@ def beginning(
     return restored
 
 
-def filling(batch: PyTree, state: TrainState, mesh: Mesh) -> str:
+def padding_notice(batch: PyTree, state: TrainState, mesh: Mesh) -> str:
     """Says what becomes of batches that don't divide over the devices; nothing of those that do."""
     full = check_divides(batch, state.carry, mesh)
     if not full or full == batch_size(batch):

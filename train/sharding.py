@@ -16,8 +16,8 @@ from train.state import PyTree, is_key, leaf_name
 BATCH_AXIS = "batch"
 """The name of the axis over which devices share a batch, for `jax.lax.psum` and its like."""
 
-EVERYWHERE = PartitionSpec()
-SHARED = PartitionSpec(BATCH_AXIS)
+REPLICATED = PartitionSpec()
+SHARDED = PartitionSpec(BATCH_AXIS)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,10 +32,10 @@ class HasBatchAxes(Protocol):
 
 
 @runtime_checkable
-class CanBeFilledUp(Protocol):
+class Paddable(Protocol):
     """A batch that can hold examples that are none."""
 
-    def filled_up(self, size: int) -> Any:
+    def pad_to(self, size: int) -> Any:
         """The batch and behind it examples that count in no sum, `size` in all."""
         ...
 
@@ -78,35 +78,35 @@ def axis_over(mesh: Mesh | None) -> str | None:
     return BATCH_AXIS if mesh.size > 1 else None
 
 
-def total(tree: PyTree, axis_name: str | None) -> PyTree:
+def psum_over(tree: PyTree, axis_name: str | None) -> PyTree:
     """The sum over all devices; of one device what it has."""
     return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
 
 def on_every_device(tree: PyTree, mesh: Mesh) -> PyTree:
     """The tree on every device of the mesh, in whole."""
-    return placed(tree, NamedSharding(mesh, EVERYWHERE))
+    return device_put_global(tree, NamedSharding(mesh, REPLICATED))
 
 
-def placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
+def device_put_global(tree: PyTree, sharding: NamedSharding) -> PyTree:
     """Arrays on devices, those of other processes included where all of them have the arrays and call this."""
 
-    def everywhere(leaf: Any) -> jax.Array:
+    def replicated(leaf: Any) -> jax.Array:
         if not leaf.is_fully_addressable:  # it is there already
             return jax.device_put(leaf, sharding)
         if is_key(leaf):
-            bits = everywhere(jax.random.key_data(leaf))
+            bits = replicated(jax.random.key_data(leaf))
             return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
         whole = np.asarray(leaf)
         return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
-    return jax.tree.map(lambda leaf: everywhere(jax.numpy.asarray(leaf)), tree)
+    return jax.tree.map(lambda leaf: replicated(jax.numpy.asarray(leaf)), tree)
 
 
-def on_shares(function: F, mesh: Mesh | None, in_specs: Any, out_specs: Any) -> F:
-    """The function on every device with its share of what is `SHARED`; itself where there is one device.
+def shard_map_batch(function: F, mesh: Mesh | None, in_specs: Any, out_specs: Any) -> F:
+    """The function on every device with its share of what is `SHARDED`; itself where there is one device.
 
     Unchecked (`check_vma=False`): gradients taken inside are those of a device's own share, to be added by
     `total`, and a cell's own scans need not declare what varies over the devices.
@@ -176,7 +176,7 @@ def check_divides(batch: PyTree, carry: PyTree, mesh: Mesh | None) -> int:
                 f"the carry's leaf {leaf_name(path) or 'itself'} of shape {np.shape(leaf)} must begin with the "
                 f"batch axis, {size}, to be shared out over {devices} devices"
             )
-    if full != size and (carried or not isinstance(batch, CanBeFilledUp)):
+    if full != size and (carried or not isinstance(batch, Paddable)):
         why = "and a carry can't be filled up" if carried else "and has no method filled_up(size)"
         raise ValueError(
             f"a batch of {size} doesn't divide over {devices} devices, {why}: "
@@ -185,6 +185,6 @@ def check_divides(batch: PyTree, carry: PyTree, mesh: Mesh | None) -> int:
     return full
 
 
-def filled_up(batch: Any, size: int) -> Any:
+def pad_to(batch: Any, size: int) -> Any:
     """The batch with `size` examples, those added being none."""
-    return batch if not size or batch_size(batch) == size else batch.filled_up(size)
+    return batch if not size or batch_size(batch) == size else batch.pad_to(size)

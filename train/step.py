@@ -14,15 +14,15 @@ from train.metrics import SumCount, mean
 from train.norms import norm_after_clipping, norm_of_update
 from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, rate_of
 from train.sharding import (
-    EVERYWHERE,
-    SHARED,
+    REPLICATED,
+    SHARDED,
     axis_over,
     batch_specs,
     check_divides,
-    filled_up,
-    on_shares,
-    placed,
-    total,
+    device_put_global,
+    pad_to,
+    psum_over,
+    shard_map_batch,
 )
 from train.state import PyTree, TrainState, is_average, leaf_name
 
@@ -67,7 +67,7 @@ def loss_and_gradient(
     # Summed and divided in single precision at least: float16 has no count above 65,504.
     wide = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
     # All in one, for each sum over the devices makes them wait for one another.
-    loss, wide, extra = total(((own, count), wide, extra), axis_name)
+    loss, wide, extra = psum_over(((own, count), wide, extra), axis_name)
     gradient = jax.tree.map(
         lambda leaf, g: mean((leaf, loss[1].astype(leaf.dtype))).astype(g.dtype), wide, gradient
     )
@@ -185,7 +185,7 @@ def train_chunk(
     one = jax.eval_shape(lambda: jax.tree.map(itemgetter(0), batches))
     size = check_divides(one, state.carry, mesh)
     if size:
-        batches = jax.vmap(partial(filled_up, size=size))(batches)
+        batches = jax.vmap(partial(pad_to, size=size))(batches)
 
     def loop(state: TrainState, batches: PyTree, count: jax.Array) -> tuple[TrainState, Metrics]:
         def batch_at(index: jax.Array | int) -> PyTree:
@@ -211,7 +211,7 @@ def train_chunk(
 
     where = state_specs()
     cut = batch_specs(one, stacked=True) if axis_name else None
-    return on_shares(loop, mesh, (where, cut, EVERYWHERE), (where, EVERYWHERE))(
+    return shard_map_batch(loop, mesh, (where, cut, REPLICATED), (where, REPLICATED))(
         state, batches, jnp.asarray(count)
     )
 
@@ -229,7 +229,7 @@ def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
                 f"batch axis that divides over {mesh.size} devices; make the batch such, or take fewer devices"
             )
     return jax.tree.map(
-        lambda spec, part: placed(part, NamedSharding(mesh, spec)),
+        lambda spec, part: device_put_global(part, NamedSharding(mesh, spec)),
         state_specs(),
         state,
         is_leaf=lambda node: isinstance(node, PartitionSpec),
@@ -238,4 +238,4 @@ def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
 
 def state_specs() -> TrainState:
     """Returns where a state lies: everywhere the same, but for the carry, which goes with the batch."""
-    return TrainState(EVERYWHERE, EVERYWHERE, EVERYWHERE, SHARED, EVERYWHERE)
+    return TrainState(REPLICATED, REPLICATED, REPLICATED, SHARDED, REPLICATED)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.text.corpus import Corpus, Size, TextConfig, Texts, read_texts, tokenised
-from data.text.tokenizers import Bytes, Characters, Pieces, Tokenizer, Words
+from data.text.tokenizers import Bytes, Characters, SentencePiece, Tokenizer, Words
 from data.text.vocabulary import Vocabulary
 
 MANIFEST = "prepared.json"
@@ -161,7 +161,7 @@ def load_tokenizer(folder: Path, unit: str) -> Tokenizer:
     """Reads `Corpus.tokenizer_files`, in the cache or in a run's folder."""
     vocabulary = Vocabulary.load(folder / "vocabulary.json")
     if unit == "bpe":
-        return Pieces(vocabulary, (folder / "bpe.model").read_bytes())
+        return SentencePiece(vocabulary, (folder / "bpe.model").read_bytes())
     return {"character": Characters, "byte": Bytes, "word": Words}[unit](vocabulary)
 
 

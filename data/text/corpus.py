@@ -13,7 +13,7 @@ from jaxtyping import Int32
 from data.text.builtin_text import embedded_text
 from data.text.files import SPLITS, cut, find_files, longest_line, read_file
 from data.text.spelling import Speller
-from data.text.tokenizers import Bytes, Characters, Pieces, Tokenizer, Unit, Words, lines_of
+from data.text.tokenizers import Bytes, Characters, SentencePiece, Tokenizer, Unit, Words, lines_of
 from data.text.vocabulary import UNKNOWN
 
 MANY_UNKNOWN = 0.05  # of the tokens: beyond it the summary warns
@@ -145,7 +145,9 @@ class Corpus:
     def tokenizer_files(self) -> dict[str, bytes]:
         """Returns `vocabulary.json`, and for bpe `bpe.model`: what a run needs to read its own numbers."""
         files = {"vocabulary.json": self.tokenizer.vocabulary.to_json()}
-        return files | ({"bpe.model": self.tokenizer.model} if isinstance(self.tokenizer, Pieces) else {})
+        return files | (
+            {"bpe.model": self.tokenizer.model} if isinstance(self.tokenizer, SentencePiece) else {}
+        )
 
     def summary(self) -> str:
         """A line of what was found in all, one a split, and a sentence for each thing by which figures mislead."""
@@ -168,7 +170,7 @@ class Corpus:
                 f"that perplexities tell little: take --data.unit {others}, or keep more types"
             )
         train = self.sizes["train"]
-        if isinstance(self.tokenizer, Words | Pieces) and train.marked > train.lines / 2:
+        if isinstance(self.tokenizer, Words | SentencePiece) and train.marked > train.lines / 2:
             said.append(
                 f"warning: {train.marked:,} of {train.lines:,} lines of the training text bear an end mark of "
                 "their own, beside the one that each line gets here, which halves perplexities: take the marks away"
@@ -265,7 +267,7 @@ def _learn(text: str | bytes, config: TextConfig) -> Any:
             least = config.min_count or (1 if f" {UNKNOWN} " in words else 2)
             return Words.learn(words, least, config.vocabulary_limit)
         case "bpe":
-            return Pieces.learn(_text(text), config.bpe_size)
+            return SentencePiece.learn(_text(text), config.bpe_size)
 
 
 def _size(ids: Int32[np.ndarray, "T"], text: str | bytes, tokenizer: Tokenizer, speller: Speller) -> Size:

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from data.batch import Array
 from data.examples import ArrayExamples, Example
 from data.pipeline import read_options, share_of
-from data.position import SavedIterator
+from data.position import ResumableIterator
 
 Ids = Int[np.ndarray, "N"]
 
@@ -32,7 +32,7 @@ class StreamBatch(NamedTuple):
         axes: Any = {"inputs": 1, "targets": 1, "mask": 1, "fresh": 0}
         return StreamBatch(**axes)
 
-    def filled_up(self, size: int) -> "StreamBatch":
+    def pad_to(self, size: int) -> "StreamBatch":
         """The batch with `size` rows, those added being none: zeros, and masked throughout."""
 
         def fill(leaf: Array, axis: int) -> Array:
@@ -97,7 +97,9 @@ class StreamBatches:
         import grain
 
         dataset = grain.MapDataset.range(sys.maxsize).map(read)
-        self._batches: SavedIterator[StreamBatch] = SavedIterator(dataset, identity, read_options(threads))
+        self._batches: ResumableIterator[StreamBatch] = ResumableIterator(
+            dataset, identity, read_options(threads)
+        )
 
     def take(self, count: int) -> StreamBatch:
         """The next `count` batches, leaves [count, ...]. Raises ValueError for count < 1."""

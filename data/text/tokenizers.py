@@ -159,7 +159,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Pieces:
+class SentencePiece:
     """Pieces of words joined from the most frequent pairs, and a mark at the end of each line.
 
     Byte-pair encoding, Sennrich, Haddow & Birch 2016, as sentencepiece learns and applies it (Kudo & Richardson

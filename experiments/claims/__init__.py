@@ -19,7 +19,7 @@ from experiments.claims.verdicts import FAILED, HELD, OPEN, Claim, judge
 from experiments.harness.files import read_arrays
 from experiments.harness.options import check_seed
 from experiments.harness.run import Run
-from models.cell import at_least
+from models.cell import check_at_least
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Config:
     """The first seed."""
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps)
+        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps)
         check_seed(self.seed)
-        at_least(4, length=self.length)
-        at_least(2, lags=self.lags)
+        check_at_least(4, length=self.length)
+        check_at_least(2, lags=self.lags)
         if self.seeds < 2:
             raise ValueError(f"--seeds must be 2 or more, for one net has no spread, but is {self.seeds}")
 

@@ -12,7 +12,7 @@ from analysis import gradient_by_lag, log_slope
 from data import DIGITS_CLASSES, Batch, adding, digits, temporal_order
 from data.synthetic.batches import MakeBatch
 from experiments.cell_spec import parse_cell
-from experiments.ensemble import Course, Trained, held_out, train_side_by_side
+from experiments.ensemble import EnsembleConfig, EnsembleResult, held_out, train_side_by_side
 from experiments.objective import Measure, classification, regression
 from models import Cell, SequenceClassifier, Stacked
 from models.cell import Array, Output, Params, State
@@ -105,7 +105,7 @@ def rates(sizes: Sizes, devices: int) -> dict[str, np.ndarray]:
         for words, clip in ways.items():
             model = SequenceClassifier(parse_cell(expression, sizes.hidden_size), 4)
             optimizer = OptimizerConfig("momentum", 1.0, clip=clip)
-            course = Course(model, classification, task, optimizer, sizes.steps, sizes.batch_size)
+            course = EnsembleConfig(model, classification, task, optimizer, sizes.steps, sizes.batch_size)
             trained, loss = train_at(course, sizes, RATES, devices)
             norms = np.nanmax(np.asarray(trained.norm), axis=1, initial=0.0)
             rises = np.array([climbs(one) for one in np.asarray(trained.loss)])
@@ -116,8 +116,8 @@ def rates(sizes: Sizes, devices: int) -> dict[str, np.ndarray]:
 
 
 def train_at(
-    course: Course, sizes: Sizes, rates: tuple[float, ...], devices: int
-) -> tuple[Trained, np.ndarray]:
+    course: EnsembleConfig, sizes: Sizes, rates: tuple[float, ...], devices: int
+) -> tuple[EnsembleResult, np.ndarray]:
     """The nets of all seeds at all rates, and their held-out loss `[R, N]`, infinite if not finite to the end."""
     trained = train_side_by_side(
         course, np.tile(sizes.nets, len(rates)), np.repeat(rates, sizes.seeds), devices
@@ -170,7 +170,7 @@ def best_of_rates(
 ) -> np.ndarray:
     """Held-out losses `[N]` at the rate of `ADAM_RATES` whose median over the seeds is least."""
     optimizer = OptimizerConfig("adam", 1.0, clip="global_norm")
-    course = Course(
+    course = EnsembleConfig(
         SequenceClassifier(layer, classes), measure, task, optimizer, sizes.steps, sizes.batch_size, test
     )
     _, loss = train_at(course, sizes, ADAM_RATES, devices)

@@ -18,8 +18,8 @@ import tyro
 
 from analysis import (
     Descent,
-    OneUnit,
-    OneUnitLoss,
+    ScalarRNN,
+    ScalarRNNLoss,
     bistable_range,
     clipped_sgd,
     descent,
@@ -47,7 +47,7 @@ from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.training import CELL_HELP
 from models import SequenceClassifier
-from models.cell import Array, Params, at_least
+from models.cell import Array, Params, check_at_least
 
 EDGE_ZOOM = 1e-3  # as far from the edge b is sampled more finely, 4e-6 apart
 REFINED = 1e-3  # sampling is refined until the peaks change by less than this share of their height
@@ -92,10 +92,10 @@ class Config:
     """Of parameters, sequences and random directions."""
 
     def __post_init__(self) -> None:
-        at_least(1, path_steps=self.path_steps, net_path_steps=self.net_path_steps)
-        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps)
-        at_least(2, points=self.points)
-        at_least(4, length=self.length)
+        check_at_least(1, path_steps=self.path_steps, net_path_steps=self.net_path_steps)
+        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps)
+        check_at_least(2, points=self.points)
+        check_at_least(4, length=self.length)
         check_seed(self.seed)
         for option in ("rate", "clip_at", "net_rate", "net_clip_at"):
             if not 0 < getattr(self, option) < math.inf:
@@ -132,7 +132,7 @@ def main(config: Config, run: Run) -> str:
 def one_unit(config: Config) -> dict[str, np.ndarray]:
     """The paper's surface over (w, b), and the three paths on it, in double precision."""
     with jax.enable_x64(True):
-        loss = OneUnitLoss()
+        loss = ScalarRNNLoss()
         zero = {"w": jnp.zeros(()), "b": jnp.zeros(())}
         plane = (one_parameter(zero, "w"), one_parameter(zero, "b"))
         start = {"w": jnp.asarray(config.weight), "b": jnp.asarray(config.bias)}
@@ -162,7 +162,7 @@ def sensitivity(config: Config) -> dict[str, np.ndarray]:
         np.linspace(edge - 0.03, edge + 0.03, 601), np.linspace(edge - EDGE_ZOOM, edge + EDGE_ZOOM, 501)
     )
     with jax.enable_x64(True):
-        cell, params = OneUnit(start=BIFURCATION_START), {"w": jnp.asarray(W), "b": jnp.zeros(())}
+        cell, params = ScalarRNN(start=BIFURCATION_START), {"w": jnp.asarray(W), "b": jnp.zeros(())}
         plane = (one_parameter(params, "w"), one_parameter(params, "b"))
         finals = [partial(last_state, cell, steps=steps) for steps in SENSITIVITY_STEPS]
 

@@ -18,7 +18,7 @@ import tyro
 from data import adding, temporal_order
 from data.synthetic.batches import MakeBatch
 from experiments.cell_spec import parse_cell
-from experiments.ensemble import Course, held_out, train_side_by_side
+from experiments.ensemble import EnsembleConfig, held_out, train_side_by_side
 from experiments.gradients.clipping_report import (
     QUESTIONS,
     WAYS,
@@ -26,14 +26,13 @@ from experiments.gradients.clipping_report import (
     draw,
     format_table,
     results,
-    told,
 )
 from experiments.harness.options import check_seed
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.training import CELL_HELP
 from models import SequenceClassifier
-from models.cell import at_least
+from models.cell import check_at_least
 from train import OptimizerConfig
 from train.optimizer import Clip
 
@@ -77,12 +76,12 @@ class Config:
     """The first seed, of parameters and training data; held-out data don't depend on it."""
 
     def __post_init__(self) -> None:
-        at_least(
+        check_at_least(
             1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps, seeds=self.seeds
         )
         check_seed(self.seed)
-        at_least(4, order_length=self.order_length)
-        at_least(2, adding_length=self.adding_length)
+        check_at_least(4, order_length=self.order_length)
+        check_at_least(2, adding_length=self.adding_length)
         for option, given in (
             ("--problems", self.problems),
             ("--clips", self.clips),
@@ -152,7 +151,7 @@ def train(
     cell = parse_cell(config.cell(problem), config.hidden_size)
     model = SequenceClassifier(cell, question.classes, method=NetworkConfig().way)
     optimizer = OptimizerConfig(config.optimizer, 1.0, clip=clip, clip_at=config.bound(clip))
-    course = Course(model, question.measure, task, optimizer, config.steps, config.batch_size)
+    course = EnsembleConfig(model, question.measure, task, optimizer, config.steps, config.batch_size)
     shape = (len(config.rates), config.seeds)
     seeds = np.tile(config.seed + np.arange(config.seeds), shape[0])
     trained = train_side_by_side(course, seeds, np.repeat(config.rates, config.seeds), devices)

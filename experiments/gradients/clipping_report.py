@@ -84,7 +84,7 @@ def summary(
     return rows
 
 
-def told(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> str:
+def format_outcome(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> str:
     """`23 of 35 nets learnt it, 5 diverged (2 beyond floating point)`."""
     count = arrays["held_out"].size
     beyond = int(stopped(arrays).sum())

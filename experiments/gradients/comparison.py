@@ -14,7 +14,7 @@ from experiments.network import NetworkConfig, check_cells
 from experiments.problems import Problem, adding_problem, copy_problem, order_problem
 from experiments.training import CELL_HELP
 from models import Cell
-from models.cell import at_least
+from models.cell import check_at_least
 from train import LoopConfig, OptimizerConfig
 
 TaskName = Literal["adding", "copy_memory", "temporal_order"]
@@ -46,8 +46,8 @@ class NetsConfig:
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
-        at_least(4, length=self.length)
+        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        check_at_least(4, length=self.length)
         check_seed(self.seed)
         check_cells(self.cells)
 

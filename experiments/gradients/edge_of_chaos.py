@@ -25,7 +25,7 @@ from experiments.harness.files import read_arrays, stored_config
 from experiments.harness.options import check_seed
 from experiments.harness.run import Run
 from models import Elman
-from models.cell import Array, Key, at_least
+from models.cell import Array, Key, check_at_least
 from train import OptimizerConfig, accuracy, batch_mesh, mean
 
 FINE = 81  # gains and deviations at which theory is drawn
@@ -62,8 +62,10 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-3))
 
     def __post_init__(self) -> None:
-        at_least(1, units=self.units, draws=self.draws, hidden_size=self.hidden_size, updates=self.updates)
-        at_least(1, batch_size=self.batch_size)
+        check_at_least(
+            1, units=self.units, draws=self.draws, hidden_size=self.hidden_size, updates=self.updates
+        )
+        check_at_least(1, batch_size=self.batch_size)
         check_seed(self.seed)
         for option, given in (
             ("--gains", self.gains),
@@ -78,8 +80,8 @@ class Config:
                 raise ValueError(
                     f"{option} must be at least 0 and finite, but are {' '.join(map(str, given))}"
                 )
-        at_least(1, lengths=self.lengths[0])
-        at_least(0, warmup=self.settling)
+        check_at_least(1, lengths=self.lengths[0])
+        check_at_least(0, warmup=self.settling)
         if self.trajectory < self.settling + 10:
             raise ValueError(
                 f"--trajectory {self.trajectory} is too short for a --warmup of {self.settling} steps and 10 to "

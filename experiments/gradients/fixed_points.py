@@ -25,9 +25,9 @@ from experiments.problems import Problem, from_task
 from experiments.task import train_task, training_record
 from experiments.training import Flat, TrainingConfig
 from models import Cell, SequenceTagger
-from models.cell import Array, at_least
+from models.cell import Array, check_at_least
 from models.state import ravel_coordinates, ravel_state
-from train import LoopConfig, SumCount, evaluate, square_error
+from train import LoopConfig, SumCount, evaluate, squared_error
 from train.metrics import masked_sum
 
 
@@ -53,7 +53,7 @@ class Config(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, bits=self.bits, length=self.length, starts=self.starts)
+        check_at_least(1, bits=self.bits, length=self.length, starts=self.starts)
         if not 0 < self.probability <= 1:
             raise ValueError(f"--probability must be above 0 and at most 1, but is {self.probability}")
         if not 0 <= self.noise < float("inf"):
@@ -100,7 +100,7 @@ def tracking(outputs: Array, batch: Batch) -> dict[str, SumCount]:
     targets, mask = jnp.asarray(batch.targets), jnp.asarray(batch.mask)
     every = jnp.broadcast_to(mask[..., None], targets.shape)
     return {
-        "mean_square_error": square_error(outputs, targets, mask),
+        "mean_square_error": squared_error(outputs, targets, mask),
         "accuracy": masked_sum(jnp.sign(outputs) == targets, every),
     }
 

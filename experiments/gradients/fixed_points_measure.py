@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis import FixedPoints, find_fixed_points, principal_axes, ways_down
+from analysis import FixedPoints, find_fixed_points, principal_axes, unstable_manifold
 from data import Batch
 from models import Cell, SequenceTagger
 from models.cell import Array, Params, State
@@ -41,7 +41,7 @@ def measure(
         key = jax.random.fold_in(jax.random.key(seed), 2)
         silence = jnp.zeros(bits)
         found = in_order(find_fixed_points(layer, own, silence, choose_starts(key, visited, starts, noise)))
-        ways = ways_down(layer, own, silence, found.states[found.fixed & (found.unstable == 1)])
+        ways = unstable_manifold(layer, own, silence, found.states[found.fixed & (found.unstable == 1)])
         outputs = jax.jit(partial(outputs_at, layer))(own, jnp.asarray(found.states), silence)
         readout = np.asarray(model.apply(precise, outputs, method=lambda module, ys: module.readout(ys)))
     drawn = vectors[:, :DRAWN].swapaxes(0, 1)

@@ -36,7 +36,7 @@ from experiments.problems import Problem, adding_problem, copy_problem, recall_p
 from experiments.task import METRICS, Task, TrainingOptions, initial_params, train_task, training_record
 from experiments.training import CELL_HELP, Flat
 from models import Cell
-from models.cell import Params, at_least
+from models.cell import Params, check_at_least
 from train import LoopConfig, LossFn, OptimizerConfig
 
 TaskName = Literal["copy_memory", "delayed_recall", "adding"]
@@ -75,9 +75,9 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, repeats=self.repeats)
-        at_least(1, blanks=self.blanks, delay=self.delay)
-        at_least(2, adding_length=self.adding_length)
+        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, repeats=self.repeats)
+        check_at_least(1, blanks=self.blanks, delay=self.delay)
+        check_at_least(2, adding_length=self.adding_length)
         check_seed(self.seed)
         if self.recall_length is not None and self.recall_length <= self.delay:
             raise ValueError(

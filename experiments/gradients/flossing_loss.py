@@ -89,7 +89,7 @@ class Flossing:
 def measure(layer: Cell, problem: Problem, params: Params) -> dict[str, np.ndarray]:
     """Measures what flossing is after, of one net on held-out sequences: `exponents [N, S]`, all of them, in double
     precision, and `gradient_norms [T, N]` of the last step's loss at lags 1 … T."""
-    batch = few(problem.data.test()[0], MEASURED)
+    batch = take_examples(problem.data.test()[0], MEASURED)
     own = params["params"]["recurrent"]["cell"]
     with jax.enable_x64(True):
         precise = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), own)
@@ -101,7 +101,7 @@ def measure(layer: Cell, problem: Problem, params: Params) -> dict[str, np.ndarr
     return {"exponents": exponents, "gradient_norms": np.asarray(norms)}
 
 
-def few(batch: Batch, count: int) -> Batch:
+def take_examples(batch: Batch, count: int) -> Batch:
     """The first so many sequences."""
     taken = [np.take(leaf, range(count), axis) for leaf, axis in zip(batch, batch.batch_axes(), strict=True)]
     return Batch(*taken)

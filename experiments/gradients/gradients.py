@@ -36,7 +36,7 @@ from experiments.problems import digits_problem
 from experiments.task import train_task, training_record
 from experiments.training import CELL_HELP, Flat
 from models import Cell, SequenceClassifier
-from models.cell import Array, Output, Params, State, at_least
+from models.cell import Array, Output, Params, State, check_at_least
 from train import LoopConfig, OptimizerConfig, cross_entropy, evaluate
 
 MOMENTS = ("before", "after")
@@ -72,8 +72,8 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, images=self.images)
-        at_least(1, trajectories=self.trajectories)
+        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, images=self.images)
+        check_at_least(1, trajectories=self.trajectories)
         check_seed(self.seed)
         if not 0 < self.input_gain < float("inf"):
             raise ValueError(f"--input-gain must be above 0 and finite, but is {self.input_gain}")

@@ -37,7 +37,7 @@ from experiments.harness.run import Run
 from experiments.network import check_cells
 from experiments.objective import Evaluation
 from experiments.task import METRICS, train_task
-from models.cell import at_least
+from models.cell import check_at_least
 from train import evaluate
 
 GAIN_HELP = f"{CELLS_HELP} G is each of the gains in turn: elman(recurrent_init=gaussian(gain=G))."
@@ -67,7 +67,7 @@ class Config(NetsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, trajectories=self.trajectories)
+        check_at_least(1, trajectories=self.trajectories)
         for option, given in (("--gains", self.gains), ("--shown-lags", self.shown_lags)):
             if given is not None and not given:
                 raise ValueError(f"{option} is empty: give at least one")
@@ -82,7 +82,7 @@ class Config(NetsConfig):
                     '"elman(recurrent_init=gaussian(gain=G))", or leave --gains out'
                 )
         for lag in self.shown_lags or ():
-            at_least(1, shown_lags=lag)
+            check_at_least(1, shown_lags=lag)
         check_cells(self.expressions())
 
     def check(self) -> None:

@@ -28,7 +28,6 @@ from experiments.gradients.lyapunov_report import (
     random_name,
     results,
     trained_name,
-    under,
 )
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
@@ -140,7 +139,7 @@ def spectrum(config: Config, cell: Cell, params: Params, xs: Array, states: Stat
     return kept | {"running": kept["running"][:, :leading]} | summary
 
 
-def told(found: Mapping[str, np.ndarray]) -> str:
+def format_exponents(found: Mapping[str, np.ndarray]) -> str:
     """The first exponent with its 95 % interval, in each regime."""
     rows = zip(*largest(found), strict=True)
     return "λ₁ = " + ", ".join(f"{value:+.4f} ± {width:.4f} ({count} starts)" for value, width, count in rows)

@@ -10,7 +10,7 @@ import tyro
 from analysis.starts import STARTS
 from experiments.gradients.comparison import CELLS_HELP, NetsConfig, held_out_inputs
 from models import Cell
-from models.cell import Array, at_least
+from models.cell import Array, check_at_least
 from models.state import ravel_coordinates
 
 QR_EVERY = 10
@@ -44,9 +44,9 @@ class Config(NetsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, units=self.units, trajectory=self.trajectory, measure_every=self.measure_every)
-        at_least(0, warmup=self.settling)
-        at_least(STARTS, starts=self.starts)
+        check_at_least(1, units=self.units, trajectory=self.trajectory, measure_every=self.measure_every)
+        check_at_least(0, warmup=self.settling)
+        check_at_least(STARTS, starts=self.starts)
         for option, given in (("--gains", self.gains), ("--noises", self.noises)):
             if not given:
                 raise ValueError(f"{option} is empty: give at least one")
@@ -62,7 +62,7 @@ class Config(NetsConfig):
                 "to count: give a longer one, or a smaller warm-up"
             )
         if self.leading is not None:
-            at_least(1, leading=self.leading)
+            check_at_least(1, leading=self.leading)
 
     @property
     def settling(self) -> int:

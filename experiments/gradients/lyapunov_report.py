@@ -24,7 +24,7 @@ def trained_name(expression: str, moment: int) -> str:
     return f"trained/{folder_name(label(expression))}/{moment}"
 
 
-def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def arrays_with_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays whose names begin with `prefix|`."""
     return {k.removeprefix(f"{prefix}|"): v for k, v in arrays.items() if k.startswith(f"{prefix}|")}
 
@@ -71,7 +71,7 @@ def trained_columns(config: Config, folder: Path, expression: str) -> dict[str, 
     names = [name for name in found[0] if "|running" not in name and "|starts|" not in name]
     columns = {name: np.array([one[name] for one in found]) for name in names}
     for way in ("driven", "silent"):
-        over = over_starts([under(way, one) for one in found], np.array(moments))
+        over = over_starts([arrays_with_prefix(way, one) for one in found], np.array(moments))
         columns |= {f"{way}|{name}": values for name, values in over.items()}
     size = state_size(config.cell(expression))
     return columns | {"step": np.array(moments), "dimension": columns["driven|kaplan_yorke"] / size}
@@ -193,6 +193,8 @@ def draw(folder: Path) -> list[Path]:
         "during_training": during_training(
             trained, METRICS[metric].label + ", held out", log=metric not in ("accuracy", "recalled")
         ),
-        "running_estimates": running_estimates({name: ending(under("driven", one)) for name, one in last.items()}),
+        "running_estimates": running_estimates(
+            {name: ending(arrays_with_prefix("driven", one)) for name, one in last.items()}
+        ),
     }  # fmt: skip
     return [path for name, figure in drawn.items() for path in save(figure, folder / "figures", name)]

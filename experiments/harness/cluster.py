@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import jax
 
-from experiments.harness.processes import AUTO, Helped, Processes, clear_scratch, client, first
+from experiments.harness.processes import AUTO, Processes, WorkerDone, clear_scratch, client, is_main
 
 END = "unroll/end"
 LOST = (
@@ -40,9 +40,9 @@ def as_one(processes: Processes, compute: Callable[[], int], refused: Callable[[
     try:
         with quiet_unless_first():
             code = compute()
-            if first():
+            if is_main():
                 client().key_value_set(END, str(code))
-    except Helped:
+    except WorkerDone:
         code = 0
     except Exception as error:
         if GONE.search(str(error)) and not isinstance(error, OSError) and known_to_jax(error):
@@ -52,7 +52,7 @@ def as_one(processes: Processes, compute: Callable[[], int], refused: Callable[[
         except Exception:
             traceback.print_exc()
             code = 1
-        if first():
+        if is_main():
             time.sleep(2)  # the others may have the same to say, and end where their coordinator does
         leave("", code)
     except BaseException:  # a signal before training
@@ -115,7 +115,7 @@ def check_free(coordinator: str) -> None:
 @contextmanager
 def quiet_unless_first() -> Iterator[None]:
     """Keeps all processes but the first from printing."""
-    if first():
+    if is_main():
         yield
         return
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
@@ -124,7 +124,7 @@ def quiet_unless_first() -> Iterator[None]:
 
 def leave_together(code: int) -> int:
     """Waits until the first process is done, however long, and lets go of the others in order; its exit code."""
-    while not first():
+    while not is_main():
         try:
             code = int(client().blocking_key_value_get(END, 1000))  # in pieces, so that Ctrl-C is heard
             break

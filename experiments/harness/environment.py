@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from experiments.harness.processes import several
+from experiments.harness.processes import process_count
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "scikit-learn")
 
@@ -33,7 +33,7 @@ def environment(devices: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
-        "processes": several(),
+        "processes": process_count(),
         "devices": [f"{device.platform}: {device.device_kind}" for device in jax.local_devices()[:devices]],
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "commit": git_commit(),

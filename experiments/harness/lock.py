@@ -32,7 +32,7 @@ _MENDS = {
 }
 
 
-def hold(folder: Path) -> None:
+def acquire(folder: Path) -> None:
     """Holds a folder until `release`, or the end of this process however it comes.
 
     Raises ValueError, with the process's number, where another one holds it.

@@ -60,7 +60,7 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
     return ""
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -69,9 +69,9 @@ def readable(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-def told(value: Any) -> str:
+def format_number(value: Any) -> str:
     """A number in six digits, anything else as it is."""
-    return f"{value:.6g}" if isinstance(value, float) else shown(value)
+    return f"{value:.6g}" if isinstance(value, float) else format_value(value)
 
 
 def check_seed(seed: int) -> None:

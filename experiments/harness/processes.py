@@ -13,7 +13,7 @@ from typing import Any, TypedDict, TypeVar
 
 import jax
 
-from models.cell import at_least
+from models.cell import check_at_least
 
 T = TypeVar("T")
 AUTO = "auto"
@@ -37,7 +37,7 @@ class Processes:
     """Seconds without a sign of life after which a process counts as lost."""
 
     def __post_init__(self) -> None:
-        at_least(1, wait=self.wait, patience=self.patience)
+        check_at_least(1, wait=self.wait, patience=self.patience)
         given = (self.count, self.index)
         if self.coordinator is None or self.coordinator == AUTO:
             if given != (None, None):
@@ -49,7 +49,7 @@ class Processes:
             raise ValueError(
                 f"--processes.coordinator {self.coordinator} needs --processes.count and --processes.index too"
             )
-        at_least(1, **{"processes.count": self.count})
+        check_at_least(1, **{"processes.count": self.count})
         if not 0 <= self.index < self.count:
             raise ValueError(f"--processes.index {self.index} must lie in 0 … {self.count - 1}")
         host, _, port = self.coordinator.rpartition(":")
@@ -57,17 +57,17 @@ class Processes:
             raise ValueError(f"--processes.coordinator {self.coordinator} must be HOST:PORT, or auto")
 
 
-class Helped(Exception):
+class WorkerDone(Exception):
     """This process has done its share of the training, and the first does the rest."""
 
 
-def several() -> int:
+def process_count() -> int:
     """Returns the number of processes that share the run; asked of JAX's service, for its devices must not be
     looked at too early."""
     return service().num_processes if jax.distributed.is_initialized() else 1
 
 
-def first() -> bool:
+def is_main() -> bool:
     """Tells whether this process is the one that writes."""
     return not jax.distributed.is_initialized() or service().process_id == 0
 
@@ -79,25 +79,27 @@ class Share(TypedDict):
     process_count: int
 
 
-def mine() -> Share:
+def process_shard() -> Share:
     """Returns this process's share of the data."""
-    return Share(process_index=service().process_id if several() > 1 else 0, process_count=several())
+    return Share(
+        process_index=service().process_id if process_count() > 1 else 0, process_count=process_count()
+    )
 
 
 def only_first_goes_on() -> None:
     """Raises Helped in all processes but the first."""
-    if not first():
-        raise Helped
+    if not is_main():
+        raise WorkerDone
 
 
-def from_first(compute: Callable[[], T]) -> T:
+def broadcast_from_main(compute: Callable[[], T]) -> T:
     """Returns what `compute` gives in the first process, in terms of JSON, in all of them; its ValueError
     likewise."""
-    if several() == 1:
+    if process_count() == 1:
         return compute()
     key = next_key()
     known: dict[str, Any]
-    if not first():
+    if not is_main():
         known = json.loads(client().blocking_key_value_get(key, TOO_LONG))
     else:
         try:
@@ -116,15 +118,15 @@ def check_alike(described: Any, tell: Callable[[Any, Any], str | None]) -> None:
     Each compares itself with the first before it waits for others: by a --processes.count of its own it may wait
     for some that don't exist.
     """
-    if several() == 1:
+    if process_count() == 1:
         return
-    key, own = next_key(), mine()["process_index"]
+    key, own = next_key(), process_shard()["process_index"]
     client().key_value_set(f"{key}/{own}", json.dumps(described))
 
     def given(index: int) -> Any:
         return json.loads(client().blocking_key_value_get(f"{key}/{index}", TOO_LONG))
 
-    for index in (own, *range(1, several())):
+    for index in (own, *range(1, process_count())):
         if (other := given(index)) != given(0):
             raise ValueError(
                 f"process {index} was started with other options than process 0 ({tell(given(0), other)}): "
@@ -134,7 +136,7 @@ def check_alike(described: Any, tell: Callable[[Any, Any], str | None]) -> None:
 
 def check_divides(batch_size: int) -> None:
     """Raises ValueError for a batch of which the processes can't have equal shares."""
-    if batch_size % several():
+    if batch_size % process_count():
         raise ValueError(
             f"--batch-size {batch_size} doesn't divide over {several()} processes: make it a multiple of that"
         )

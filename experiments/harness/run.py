@@ -13,10 +13,17 @@ import numpy as np
 from experiments.harness.cell_files import cell_files
 from experiments.harness.environment import cores, environment
 from experiments.harness.files import RUNS, TABLE, environments, read_run, write_json
-from experiments.harness.lock import LOCK, hold, release
-from experiments.harness.options import describe, differing, digest, fixed, option_name, shown
-from experiments.harness.processes import Processes, check_alike, first, from_first, scratch_folder, several
-from models.cell import at_least
+from experiments.harness.lock import LOCK, acquire, release
+from experiments.harness.options import describe, differing, digest, fixed, option_name
+from experiments.harness.processes import (
+    Processes,
+    broadcast_from_main,
+    check_alike,
+    is_main,
+    process_count,
+    scratch_folder,
+)
+from models.cell import check_at_least
 from train import INCIDENTS_FILE, Checkpoints, nonfinite_counts, read_metrics
 from train.files import check_name, is_leftover, whole_file, write_file
 from train.nonfinite import read_incidents
@@ -42,7 +49,7 @@ class Launch:
 
     def __post_init__(self) -> None:
         if self.devices is not None:
-            at_least(1, devices=self.devices)
+            check_at_least(1, devices=self.devices)
 
 
 @dataclass(frozen=True)
@@ -93,8 +100,10 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
     described = describe(name, config)
     about = about_of(described, pinned)
     check_resumed = getattr(config, "check_resumed", lambda folder: None)
-    folder = from_first(lambda: str(open_folder(name, described, launch, devices, pinned, check_resumed)))
-    return Run(Path(folder) if first() else scratch_folder(), launch.resume is not None, devices, about)
+    folder = broadcast_from_main(
+        lambda: str(open_folder(name, described, launch, devices, pinned, check_resumed))
+    )
+    return Run(Path(folder) if is_main() else scratch_folder(), launch.resume is not None, devices, about)
 
 
 def about_of(described: Mapping[str, Any], pinned: Collection[str] = ()) -> dict[str, Any]:
@@ -131,7 +140,7 @@ def open_folder(
     folder = resumed_folder(name, launch)
     check_name(folder)
     before = read_run(folder)
-    hold(folder)
+    acquire(folder)
     check_same(before, described, folder, pinned)
     check_resumed(folder)
     check_restorable(folder, about_of(described, pinned))
@@ -151,7 +160,7 @@ def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) 
             f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    hold(folder)
+    acquire(folder)
     try:
         # What says that it is a run comes last.
         write_json(folder / "environment.json", [here])
@@ -190,7 +199,7 @@ def described_for_all(name: str, config: Any, launch: Launch) -> dict[str, Any]:
     options = {
         "devices": "left out" if launch.devices is None else launch.devices,
         "resume": "left out" if launch.resume is None else "given",
-        "processes.count": several(),
+        "processes.count": process_count(),
     }
     described = describe(name, config)
     return {**described, "config": options | described["config"]}
@@ -210,7 +219,7 @@ def take_devices(name: str, launch: Launch) -> int:
     """
     wanted = launch.devices
     if launch.resume is not None:
-        wanted = from_first(lambda: begun_devices(resumed_folder(name, launch), wanted))
+        wanted = broadcast_from_main(lambda: begun_devices(resumed_folder(name, launch), wanted))
     with contextlib.suppress(RuntimeError):  # it has computed already
         jax.config.update("jax_num_cpu_devices", cores() if wanted is None else wanted)
     there = jax.local_device_count()
@@ -230,7 +239,10 @@ def begun_devices(folder: Path, wanted: int | None) -> int:
         len(begun["devices"]),
         begun.get("processes", 1),
     )  # runs before there were several don't say
-    for what, before, now in (("--devices", count, wanted), ("--processes.count", processes, several())):
+    for what, before, now in (
+        ("--devices", count, wanted),
+        ("--processes.count", processes, process_count()),
+    ):
         if now not in (None, before):
             raise ValueError(
                 f"{folder} was begun with {what} {before}, not {now}, and would end with other bits: "

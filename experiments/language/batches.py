@@ -122,7 +122,7 @@ def line_pieces(corpus: Corpus, split: str, rows: int) -> list[Piece]:
     for chosen in np.split(order, range(rows, len(order), rows)):
         length = int(bounds[np.searchsorted(bounds, sizes[chosen].max())])
         batch = collate([found[i] for i in chosen.tolist()], length)
-        text = WholeText(batch.inputs[None], batch.targets[None], batch.mask[None]).filled_up(rows)
+        text = WholeText(batch.inputs[None], batch.targets[None], batch.mask[None]).pad_to(rows)
         pieces.append(Piece(text, begin[chosen]))
     return pieces
 

@@ -18,7 +18,7 @@ from experiments.language.corpus import check_same_text, checked_corpus
 from experiments.network import NetworkConfig
 from experiments.training import CELL_HELP, Flat
 from models import LanguageModel, exponential_schedule, inverse_sigmoid_schedule, linear_schedule
-from models.cell import Array, at_least
+from models.cell import Array, check_at_least
 from models.layers.dropout import check_rate
 from train import LoopConfig, OptimizerConfig
 
@@ -123,15 +123,15 @@ class TextTraining:
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, length=self.length, batch_size=self.batch_size)
-        at_least(1, eval_rows=self.eval_rows, test_rows=self.test_rows, line_limit=self.line_limit)
-        at_least(2, positions=self.positions, lags=self.lags)
-        at_least(1, examples=self.examples, sample_tokens=self.sample_tokens)
+        check_at_least(1, hidden_size=self.hidden_size, length=self.length, batch_size=self.batch_size)
+        check_at_least(1, eval_rows=self.eval_rows, test_rows=self.test_rows, line_limit=self.line_limit)
+        check_at_least(2, positions=self.positions, lags=self.lags)
+        check_at_least(1, examples=self.examples, sample_tokens=self.sample_tokens)
         check_seed(self.seed)
         if self.embedding_size is not None:
-            at_least(1, embedding_size=self.embedding_size)
+            check_at_least(1, embedding_size=self.embedding_size)
         if self.halve_from_epoch is not None:
-            at_least(2, halve_from_epoch=self.halve_from_epoch)
+            check_at_least(2, halve_from_epoch=self.halve_from_epoch)
         check_rate(self.edge_dropout)
         for name, number in (("init-scale", self.init_scale), ("epochs", self.epochs)):
             if number is not None and not 0 < number < float("inf"):

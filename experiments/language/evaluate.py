@@ -29,7 +29,7 @@ class WholeText(NamedTuple):
         """The axis of each leaf that is B."""
         return WholeText(*(2,) * len(self))
 
-    def filled_up(self, size: int) -> "WholeText":
+    def pad_to(self, size: int) -> "WholeText":
         """With `size` rows, those added being none."""
         xp = jnp if isinstance(self.mask, jax.Array) else np
         missing = size - self.mask.shape[2]
@@ -79,7 +79,7 @@ def losses_from_zero(
     pieces = WholeText(inputs[None], targets[None], np.ones((1, *inputs.shape), bool))
     # In parts: the logits of all at once would be [T, M, V].
     parts = [jax.tree.map(lambda leaf, i=i: leaf[..., i : i + 32], pieces) for i in range(0, len(chosen), 32)]
-    full = [_losses(model, params, part.filled_up(32))[0] for part in parts]
+    full = [_losses(model, params, part.pad_to(32))[0] for part in parts]
     return np.concatenate([np.asarray(each) for each in full], axis=1)[:, : len(chosen)]
 
 

@@ -36,7 +36,7 @@ from experiments.network import check_cells
 from experiments.task import training_record
 from experiments.training import CELL_HELP, Flat
 from models import FixedWindow
-from models.cell import at_least
+from models.cell import check_at_least
 from models.ngram import smoothed
 from models.ngram.counts import NgramCounts
 from train import LoopConfig, OptimizerConfig
@@ -64,7 +64,7 @@ class Config(language_model.WordTraining):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, order=self.order)
+        check_at_least(1, order=self.order)
         check_cells(self.cells)
 
     def check(self) -> None:

@@ -21,7 +21,7 @@ from experiments.language.report import line_start
 from experiments.language.train import first_state, initial
 from experiments.registry import generator_of, module_of
 from models import LanguageModel, Sampling, generate
-from models.cell import Params, at_least
+from models.cell import Params, check_at_least
 from train import Checkpoints, evaluated_params
 
 
@@ -51,7 +51,7 @@ class Config:
     the one that the run was trained with."""
 
     def __post_init__(self) -> None:
-        at_least(1, tokens=self.tokens)
+        check_at_least(1, tokens=self.tokens)
         check_seed(self.seed)
         self.sampling()
 

@@ -18,7 +18,7 @@ from experiments.harness.files import read_arrays
 from experiments.harness.options import check_seed
 from experiments.harness.run import Run
 from experiments.language.corpus import bits_per_character, checked_corpus, encoded_prompt, save_tokenizer
-from models.cell import at_least
+from models.cell import check_at_least
 from models.ngram import NgramModel, Smoothing, perplexity, smoothed
 from models.ngram.counts import NgramCounts
 
@@ -44,9 +44,9 @@ class Config:
     """Of the samples."""
 
     def __post_init__(self) -> None:
-        at_least(1, order=self.order, continuations=self.continuations)
+        check_at_least(1, order=self.order, continuations=self.continuations)
         check_seed(self.seed)
-        at_least(0, sample_tokens=self.sample_tokens)
+        check_at_least(0, sample_tokens=self.sample_tokens)
         if not self.smoothings:
             raise ValueError("--smoothings is empty: give at least one")
         if len(set(self.smoothings)) < len(self.smoothings):

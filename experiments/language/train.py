@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data import Batch, BucketBatches, Corpus, StreamBatches, pairs
-from experiments.harness.processes import mine
+from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.language.batches import held_out, training_batches
 from experiments.language.config import TextModelConfig
@@ -83,7 +83,7 @@ def training_text(
 ) -> StreamBatches | BucketBatches:
     """The training text as batches, or those of this process; rows and seed by default those of the config."""
     rows, seed = rows or config.batch_size, config.seed if seed is None else seed
-    return training_batches(corpus, config.reading, rows, config.length, seed, **mine())
+    return training_batches(corpus, config.reading, rows, config.length, seed, **process_shard())
 
 
 def first_state(

@@ -8,7 +8,7 @@ from experiments.harness.run import Run
 from experiments.problems import check_direction, copy_problem, run_problem
 from experiments.task import METRICS, draw_task
 from experiments.training import TrainingConfig
-from models.cell import at_least
+from models.cell import check_at_least
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Config(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, length=self.length)
+        check_at_least(1, length=self.length)
         check_direction(self.network)
 
 

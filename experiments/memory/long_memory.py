@@ -25,7 +25,7 @@ from experiments.network import NetworkConfig, check_cells
 from experiments.problems import check_direction
 from experiments.task import METRICS, train_task
 from experiments.training import CELL_HELP, Flat
-from models.cell import at_least
+from models.cell import check_at_least
 from train import LoopConfig, NonFinite, OptimizerConfig
 
 # What a resumed run must keep of what other experiments may change: a net is solved where it is evaluated.
@@ -59,7 +59,7 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
         check_seed(self.seed)
         check_cells(self.cells)
         for option, given in (("--tasks", self.tasks), ("--lengths", self.lengths)):
@@ -68,7 +68,7 @@ class Config:
             if len(set(given)) < len(given):
                 raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
         for length in self.lengths:
-            at_least(2, lengths=length)
+            check_at_least(2, lengths=length)
         if self.loop.steps % self.loop.eval_every:
             raise ValueError(
                 f"--steps {self.loop.steps} is no multiple of --eval-every {self.loop.eval_every}: a task is "

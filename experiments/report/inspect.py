@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.harness.files import TABLE, environments, read_json, read_results, read_run
-from experiments.harness.options import flat, option_name, shown, told
+from experiments.harness.options import flat, option_name
 from experiments.health import draw_health, incident_sentence
 from experiments.registry import module_of
 from train import INCIDENTS_FILE, read_metrics

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from experiments.harness.options import told
+from experiments.harness.options import format_number
 from experiments.report.curves import curves
 from experiments.report.reading import Line, Reported, net_title, png_size, run_name
 from train.progress import clock
@@ -138,7 +138,7 @@ def results(runs: Sequence[Reported]) -> str:
     keys = dict.fromkeys(key for result in found for key in result)
     if keys:
         rows = [
-            [escape(key), *(escape(told(result[key])) if key in result else "–" for result in found)]
+            [escape(key), *(escape(format_number(result[key])) if key in result else "–" for result in found)]
             for key in keys
         ]
         body = table(["quantity", *heads(runs)], rows)

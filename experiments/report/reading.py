@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from experiments.cell_spec import label
 from experiments.harness.files import environments, read_results, read_run
-from experiments.harness.options import flat, folder_name, option_name, shown
+from experiments.harness.options import flat, folder_name, format_value, option_name
 from train import Checkpoints, read_metrics
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -85,7 +85,7 @@ def read_reported(folder: Path) -> Reported:
     run = Reported(
         folder=folder,
         experiment=described["experiment"],
-        config={option_name(key): shown(value) for key, value in flat(described["config"]).items()},
+        config={option_name(key): format_value(value) for key, value in flat(described["config"]).items()},
         environments=environments(folder),
         nets=[net for net in nets if net.lines],
         results=read_results(folder),

@@ -22,14 +22,14 @@ import tyro
 
 from experiments.harness.environment import cores, environment
 from experiments.harness.files import RUNS, read_json, read_run, write_json
-from experiments.harness.lock import hold
+from experiments.harness.lock import acquire
 from experiments.harness.options import digest
 from experiments.harness.run import Launch, resumed_folder
 from experiments.registry import NAMES, module_of, unknown
 from experiments.sweep.engines import ENGINES, Engine, Interrupted
 from experiments.sweep.outcomes import compare, draw, read_outcomes
-from experiments.sweep.plan import Job, check_begun, plan, read_grid, why
-from models.cell import at_least
+from experiments.sweep.plan import Job, check_begun, failure_reason, plan, read_grid
+from models.cell import check_at_least
 from train.files import check_name
 from train.progress import clock
 
@@ -60,9 +60,9 @@ class Sweep:
     """Go on with a sweep: the newest unfinished one, or the one named. More values and seeds may be given."""
 
     def __post_init__(self) -> None:
-        at_least(1, seeds=self.seeds)
+        check_at_least(1, seeds=self.seeds)
         if self.jobs is not None:
-            at_least(1, jobs=self.jobs)
+            check_at_least(1, jobs=self.jobs)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     check_begun(jobs, pinned)
     left = [job for job in jobs if not job.finished]
     if given.dry_run:
-        print("\n".join(dry(job) for job in jobs))
+        print("\n".join(describe_job(job) for job in jobs))
         print(f"{len(jobs)} runs, {len(jobs) - len(left)} of them finished, in {folder}")
         return 0
     if given.metric is not None and len(left) < len(jobs):
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
 
     def ended(job: Job, code: int, seconds: float) -> None:
         if code or not job.finished:
-            failures[job.name] = why(job.log)
+            failures[job.name] = failure_reason(job.log)
         show.ended(job, seconds, failures.get(job.name))
 
     try:
@@ -155,7 +155,7 @@ def open_sweep(folder: Path, given: Sweep, options: Sequence[str]) -> None:
     """Writes what the sweep is, and where it is run."""
     check_name(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    hold(folder)
+    acquire(folder)
     write_json(folder / "config.json", described(given, options))
     path = folder / "environment.json"
     write_json(path, [*(read_json(path) if path.is_file() else []), environment(1)])
@@ -167,7 +167,7 @@ def default_jobs() -> int:
     return 1 if entry_points(group="jax_plugins") or find_spec("libtpu") else cores()
 
 
-def dry(job: Job) -> str:
+def describe_job(job: Job) -> str:
     """A run's command, and whether it is new, goes on or is finished."""
     state = "finished" if job.finished else "goes on" if job.begun else "new"
     return f"{state:<10}python -m experiments {' '.join(map(quoted, job.command()))}"

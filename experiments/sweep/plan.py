@@ -149,7 +149,7 @@ def check_begun(jobs: Iterable[Job], pinned: Sequence[str]) -> None:
             check_same(read_run(job.folder), dict(job.described), job.folder, pinned)
 
 
-def why(log: Path) -> str:
+def failure_reason(log: Path) -> str:
     """The sentence in which a run said why it failed; else its last words."""
     if not log.is_file():
         return "it wasn't started"

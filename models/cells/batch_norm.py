@@ -20,7 +20,7 @@ from models.cell import (
     Weights,
     add_bias,
     affine,
-    at_least,
+    check_at_least,
 )
 from models.cells.gates import squash
 from models.cells.layer_norm import scale
@@ -93,7 +93,7 @@ class BatchNormLSTM(ProductCell):
     recurrent_init: Initializer = Orthogonal()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, max_steps=self.max_steps)
+        check_at_least(1, hidden_size=self.hidden_size, max_steps=self.max_steps)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), but is {self.momentum}")
 
@@ -146,7 +146,7 @@ class BatchNormLSTM(ProductCell):
     def recurrent_matrix(self, weights: Weights) -> Array:
         return weights["recurrent"]
 
-    def exposed(self, weights: Weights, state: BatchNormState) -> Array:
+    def recurrent_input(self, weights: Weights, state: BatchNormState) -> Array:
         return state.h
 
     def pointwise(

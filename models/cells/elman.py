@@ -16,7 +16,7 @@ from models.cell import (
     Weights,
     activation,
     affine,
-    at_least,
+    check_at_least,
 )
 from models.initializers import Glorot, Identity, Initializer, Orthogonal
 
@@ -36,11 +36,11 @@ class Elman(ProductCell):
     recurrent_init: Initializer = Orthogonal()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
+        check_at_least(1, hidden_size=self.hidden_size)
         activation(self.activation)
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         key_input, key_recurrent = jax.random.split(key)
         return {
             "kernel": self.kernel_init(key_input, (input_size, self.hidden_size)),

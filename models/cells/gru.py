@@ -16,7 +16,7 @@ from models.cell import (
     Weights,
     add_bias,
     affine,
-    at_least,
+    check_at_least,
 )
 from models.cells.gates import squash
 from models.initializers import Glorot, Initializer, Orthogonal, chrono_bias, gate_blocks
@@ -41,10 +41,10 @@ class BasicGRU(ProductCell):
     recurrent_init: Initializer = Orthogonal()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
+        check_at_least(1, hidden_size=self.hidden_size)
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         key_input, key_recurrent = jax.random.split(key)
         size = self.hidden_size
         return {
@@ -98,14 +98,14 @@ class GRU(ProductCell):
     max_lag: int | None = None
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
+        check_at_least(1, hidden_size=self.hidden_size)
         if self.max_lag is not None:
-            at_least(2, max_lag=self.max_lag)
+            check_at_least(2, max_lag=self.max_lag)
         if self.reset not in ("before", "after"):
             raise ValueError(f"a GRU's reset is 'before' or 'after' the product, but is {self.reset!r}")
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         key_input, key_recurrent = jax.random.split(key)
         size = self.hidden_size
         bias = jnp.zeros(3 * size)

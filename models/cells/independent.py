@@ -15,7 +15,7 @@ from models.cell import (
     Weights,
     activation,
     affine,
-    at_least,
+    check_at_least,
 )
 from models.cells.layer_norm import scale
 from models.initializers import Glorot, Initializer
@@ -39,13 +39,13 @@ class IndRNN(ProductCell):
     kernel_init: Initializer = Glorot()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
+        check_at_least(1, hidden_size=self.hidden_size)
         activation(self.activation)
         if not self.low <= self.high:
             raise ValueError(f"low must not be above high, but they are {self.low} and {self.high}")
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         key_input, key_recurrent = jax.random.split(key)
         size = self.hidden_size
         return {

@@ -16,7 +16,7 @@ from models.cell import (
     Weights,
     activation,
     affine,
-    at_least,
+    check_at_least,
 )
 from models.initializers import Glorot, Initializer, Orthogonal
 
@@ -51,7 +51,7 @@ class Jordan(ProductCell):
     recurrent_init: Initializer = Orthogonal()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, output_size=self.outputs)
+        check_at_least(1, hidden_size=self.hidden_size, output_size=self.outputs)
         activation(self.activation)
         activation(self.output_activation)
         if not 0 <= self.decay <= 1:
@@ -63,7 +63,7 @@ class Jordan(ProductCell):
         return self.hidden_size if self.output_size is None else self.output_size
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         key_input, key_recurrent, key_readout = jax.random.split(key, 3)
         return {
             "kernel": self.kernel_init(key_input, (input_size, self.hidden_size)),

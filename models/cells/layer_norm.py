@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from models.cell import Array, BatchShape, Key, Params, ProductCell, Weights, add_bias, affine, at_least
+from models.cell import Array, BatchShape, Key, Params, ProductCell, Weights, add_bias, affine, check_at_least
 from models.cells.gates import squash
 from models.cells.gru import GRU
 from models.cells.lstm import GATES, LSTM, LSTMState
@@ -98,7 +98,7 @@ class LayerNormGRU(ProductCell):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
+        check_at_least(1, hidden_size=self.hidden_size)
 
     def init(self, key: Key, input_size: int) -> Params:
         plain = GRU(self.hidden_size, kernel_init=self.kernel_init, recurrent_init=self.recurrent_init)

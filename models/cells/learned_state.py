@@ -114,8 +114,8 @@ class LearnedState(ProductCell):
     def recurrent_matrix(self, weights: Weights) -> Array:
         return self.product_cell.recurrent_matrix(weights)
 
-    def exposed(self, weights: Weights, state: State) -> Array:
-        return self.product_cell.exposed(weights, state)
+    def recurrent_input(self, weights: Weights, state: State) -> Array:
+        return self.product_cell.recurrent_input(weights, state)
 
     def pointwise(self, weights: Weights, state: State, drive: Drive, r: Array) -> tuple[State, Output]:
         return self.product_cell.pointwise(weights, state, drive, r)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex
 
-from models.cell import Array, BatchShape, Drive, Key, LinearCell, Params, Weights, affine, at_least
+from models.cell import Array, BatchShape, Drive, Key, LinearCell, Params, Weights, affine, check_at_least
 from models.cells.complex_parts import complex_type, enter, join, leave
 from models.initializers import Glorot, Initializer
 
@@ -34,7 +34,7 @@ class LRU(LinearCell):
     skip_init: Initializer = Glorot()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, state_size=self.states)
+        check_at_least(1, hidden_size=self.hidden_size, state_size=self.states)
         if not 0 <= self.least_radius < self.most_radius <= 1:
             raise ValueError(
                 "the ring must have 0 <= least_radius < most_radius <= 1, "
@@ -49,7 +49,7 @@ class LRU(LinearCell):
         return self.hidden_size if self.state_size is None else self.state_size
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         size, states = self.hidden_size, self.states
         keys = jax.random.split(key, 5)
         eps = float(

@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from models.cell import Array, BatchShape, Key, Params, ProductCell, Weights, affine, at_least
+from models.cell import Array, BatchShape, Key, Params, ProductCell, Weights, affine, check_at_least
 from models.cells.gates import squash
 from models.initializers import Glorot, Initializer, Orthogonal, chrono_bias, gate_blocks
 
@@ -49,12 +49,12 @@ class LSTM(ProductCell):
     max_lag: int | None = None
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
+        check_at_least(1, hidden_size=self.hidden_size)
         if self.max_lag is not None:
-            at_least(2, max_lag=self.max_lag)
+            check_at_least(2, max_lag=self.max_lag)
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         key_input, key_recurrent = jax.random.split(key)
         size = self.hidden_size
         bias = jnp.zeros(4 * size).at[size : 2 * size].set(self.forget_bias)
@@ -77,7 +77,7 @@ class LSTM(ProductCell):
     def recurrent_matrix(self, weights: Weights) -> Array:
         return weights["recurrent"]
 
-    def exposed(self, weights: Weights, state: LSTMState) -> Array:
+    def recurrent_input(self, weights: Weights, state: LSTMState) -> Array:
         return state.h
 
     def pointwise(

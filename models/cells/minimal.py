@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid, softplus
 
-from models.cell import Array, BatchShape, Key, LinearCell, Params, Weights, affine, at_least
+from models.cell import Array, BatchShape, Key, LinearCell, Params, Weights, affine, check_at_least
 from models.initializers import Glorot, Initializer, gate_blocks
 
 
@@ -29,10 +29,10 @@ class MinGRU(LinearCell):
     kernel_init: Initializer = Glorot()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
+        check_at_least(1, hidden_size=self.hidden_size)
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         return {
             "kernel": gate_blocks(self.kernel_init, key, input_size, self.hidden_size, gates=2),
             "bias": jnp.zeros(2 * self.hidden_size),
@@ -73,10 +73,10 @@ class MinLSTM(LinearCell):
     kernel_init: Initializer = Glorot()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
+        check_at_least(1, hidden_size=self.hidden_size)
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         size = self.hidden_size
         return {
             "kernel": gate_blocks(self.kernel_init, key, input_size, size, gates=3),

@@ -18,7 +18,7 @@ from models.cell import (
     Weights,
     activation,
     affine,
-    at_least,
+    check_at_least,
 )
 from models.cells.complex_parts import modrelu
 from models.initializers import Glorot, Initializer
@@ -50,7 +50,7 @@ class OrthogonalRNN(ProductCell):
     kernel_init: Initializer = Glorot()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
+        check_at_least(1, hidden_size=self.hidden_size)
         if self.parametrisation not in ("cayley", "exponential"):
             raise ValueError(f"parametrisation is 'cayley' or 'exponential', but is {self.parametrisation!r}")
         if not 0 <= self.flipped <= 1:
@@ -59,7 +59,7 @@ class OrthogonalRNN(ProductCell):
             activation(self.activation)
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         size = self.hidden_size
         key_input, key_angle = jax.random.split(key)
         if self.parametrisation == "cayley":

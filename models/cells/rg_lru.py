@@ -16,8 +16,8 @@ from models.cell import (
     Weights,
     add_bias,
     affine,
-    at_least,
-    times,
+    check_at_least,
+    matmul,
 )
 from models.initializers import Glorot, Initializer
 
@@ -49,14 +49,14 @@ class RGLRU(LinearCell):
     kernel_init: Initializer = Glorot()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, blocks=self.blocks)
+        check_at_least(1, hidden_size=self.hidden_size, blocks=self.blocks)
         if self.hidden_size % self.blocks:
             raise ValueError(f"{self.blocks} blocks don't divide a hidden_size of {self.hidden_size}")
         if not self.sharpness > 0:
             raise ValueError(f"sharpness must be positive, but is {self.sharpness}")
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         size = self.hidden_size
         if not self.projection and input_size != size:
             raise ValueError(
@@ -91,8 +91,8 @@ class RGLRU(LinearCell):
         bias_r, bias_i = jnp.split(weights["bias"], 2)
         return {
             "input": u,
-            "recurrence_gate": add_bias(times(u, weights["recurrence_kernel"]), bias_r),
-            "input_gate": add_bias(times(u, weights["input_kernel"]), bias_i),
+            "recurrence_gate": add_bias(matmul(u, weights["recurrence_kernel"]), bias_r),
+            "input_gate": add_bias(matmul(u, weights["input_kernel"]), bias_i),
         }
 
     def coefficients(self, weights: Weights, drive: Drive) -> tuple[Array, Array]:

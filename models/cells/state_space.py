@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float
 
-from models.cell import Array, BatchShape, Drive, Key, LinearCell, Params, Weights, affine, at_least
+from models.cell import Array, BatchShape, Drive, Key, LinearCell, Params, Weights, affine, check_at_least
 from models.cells.complex_parts import complex_type, enter, join, leave
 from models.initializers import Glorot, Initializer
 
@@ -45,14 +45,14 @@ class S4D(LinearCell):
     discretisation: Discretisation = "zoh"
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, state_size=self.state_size)
+        check_at_least(1, hidden_size=self.hidden_size, state_size=self.state_size)
         check_steps(self.least_step, self.most_step)
         check_discretisation(self.discretisation)
         if self.spectrum not in ("lin", "inv"):
             raise ValueError(f"an S4D's spectrum is 'lin' or 'inv', but is {self.spectrum!r}")
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         size, states = self.hidden_size, self.state_size
         if not self.projection and input_size != size:
             raise ValueError(
@@ -133,14 +133,14 @@ class S5(LinearCell):
     discretisation: Discretisation = "zoh"
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size, state_size=self.state_size, blocks=self.blocks)
+        check_at_least(1, hidden_size=self.hidden_size, state_size=self.state_size, blocks=self.blocks)
         check_steps(self.least_step, self.most_step)
         check_discretisation(self.discretisation)
         if self.state_size % self.blocks:
             raise ValueError(f"{self.blocks} blocks don't divide a state_size of {self.state_size}")
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         size, states = self.hidden_size, self.state_size
         keys = jax.random.split(key, 4)
         frequency, vectors = hippo_normal(states // self.blocks)

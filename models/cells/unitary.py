@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float
 
-from models.cell import Array, BatchShape, Cell, Key, Params, Weights, at_least
+from models.cell import Array, BatchShape, Cell, Key, Params, Weights, check_at_least
 from models.cells.complex_parts import complex_type, enter, join, modrelu
 from models.initializers import Glorot, Initializer, gate_blocks
 
@@ -32,11 +32,11 @@ class UnitaryRNN(Cell):
     kernel_init: Initializer = Glorot()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
-        at_least(0, permutation_seed=self.permutation_seed)
+        check_at_least(1, hidden_size=self.hidden_size)
+        check_at_least(0, permutation_seed=self.permutation_seed)
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         size = self.hidden_size
         keys = jax.random.split(key, 4)
         bound = (3 / (2 * size)) ** 0.5  # E ‖h_0‖² = 1

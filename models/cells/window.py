@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from models.cell import Array, BatchShape, Cell, Key, Params, Weights, add_bias, affine, at_least
+from models.cell import Array, BatchShape, Cell, Key, Params, Weights, add_bias, affine, check_at_least
 from models.initializers import Glorot, Initializer
 
 
@@ -43,8 +43,8 @@ class FixedWindow(Cell):
     kernel_init: Initializer = Glorot()
 
     def __post_init__(self) -> None:
-        at_least(1, hidden_size=self.hidden_size)
-        at_least(3, order=self.order)
+        check_at_least(1, hidden_size=self.hidden_size)
+        check_at_least(3, order=self.order)
 
     @property
     def seen(self) -> int:
@@ -52,7 +52,7 @@ class FixedWindow(Cell):
         return self.order - 1
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         # As one layer of (n−1)·D inputs has it.
         joined = self.kernel_init(key, (self.seen * input_size, self.hidden_size))
         blocks = joined.reshape(self.seen, input_size, self.hidden_size)

@@ -18,7 +18,7 @@ from models.cell import (
     ProductCell,
     Weights,
     affine,
-    at_least,
+    check_at_least,
 )
 from models.initializers import Glorot, Initializer, Orthogonal, gate_blocks
 
@@ -70,7 +70,7 @@ class SLSTM(ProductCell):
         check_heads(self.hidden_size, self.heads, self.forget)
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         size, heads = self.hidden_size, self.heads
         width = size // heads
         key_input, key_recurrent = jax.random.split(key)
@@ -96,7 +96,7 @@ class SLSTM(ProductCell):
     def recurrent_matrix(self, weights: Weights) -> Float[Array, "heads width columns"]:
         return weights["recurrent"]
 
-    def exposed(self, weights: Weights, state: SLSTMState) -> Array:
+    def recurrent_input(self, weights: Weights, state: SLSTMState) -> Array:
         return state.h
 
     def gates(self, summed: Float[Array, "*batch columns"]) -> list[Float[Array, "*batch H"]]:
@@ -166,7 +166,7 @@ class MLSTM(Cell):
         check_heads(self.hidden_size, self.heads, self.forget)
 
     def init(self, key: Key, input_size: int) -> Params:
-        at_least(0, input_size=input_size)
+        check_at_least(0, input_size=input_size)
         keys, heads = jax.random.split(key), self.heads
         return {
             "kernel": gate_blocks(self.kernel_init, keys[0], input_size, self.hidden_size, gates=4),
@@ -265,7 +265,7 @@ def log_zero(dtype: jnp.dtype) -> float:
 
 def check_heads(hidden_size: int, heads: int, forget: str) -> None:
     """Raises ValueError where the options of a cell with heads don't fit."""
-    at_least(1, hidden_size=hidden_size, heads=heads)
+    check_at_least(1, hidden_size=hidden_size, heads=heads)
     if hidden_size % heads:
         raise ValueError(f"{heads} heads don't divide a hidden_size of {hidden_size}")
     if forget not in ("sigmoid", "exponential"):

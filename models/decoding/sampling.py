@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.cell import Array, Key, Params, State, at_least
+from models.cell import Array, Key, Params, State, check_at_least
 from models.decoding.scheduled import sampled, scheduled_sampling
 from models.language_model import LanguageModel
 from models.recurrence.streaming import advance, stream
@@ -36,7 +36,7 @@ class Sampling:
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature must be 0 or more and finite, but is {self.temperature}")
         if self.top_k is not None:
-            at_least(1, top_k=self.top_k)
+            check_at_least(1, top_k=self.top_k)
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, but is {self.top_p}")
 

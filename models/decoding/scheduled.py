@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from models.cell import Array, Key, Output, State, at_least
+from models.cell import Array, Key, Output, State, check_at_least
 from models.recurrence.scan import closed_scan
 
 Step = Callable[[State, Array], tuple[State, Output]]
@@ -51,7 +51,7 @@ def free_running(
 
     Raises ValueError where what is fed hasn't the shape of `first`.
     """
-    at_least(0, length=length)
+    check_at_least(0, length=length)
     keys = None if key is None else jax.random.split(key, length)
 
     def advance(carry: tuple[State, Array], key: Key | None) -> tuple[tuple[State, Array], Output]:

@@ -49,7 +49,7 @@ class VariationalDropout(Dropout):
 class RecurrentDropout(ProductCell):
     """A cell whose recurrent connections are dropped, the same ones at every step of a sequence:
 
-        r_t = (m ∘ exposed(s_{t−1}) / (1 − p)) R,    m ~ Bernoulli(1 − p)
+        r_t = (m ∘ recurrent_input(s_{t−1}) / (1 − p)) R,    m ~ Bernoulli(1 − p)
 
     Gal & Ghahramani 2016. What of the state goes on without a product (an LSTM's c, a GRU's z ∘ h) is not dropped.
     Each example has a mask of its own. In training only; otherwise this is `cell` itself, whose parameters it has.
@@ -98,7 +98,7 @@ class RecurrentDropout(ProductCell):
             return {"cell": weights, "mask": None}
         key = needed(drawn)
         state = self.cell.initial_state(params, batch_shape)
-        ones = jnp.ones_like(self.cell.exposed(weights, state))
+        ones = jnp.ones_like(self.cell.recurrent_input(weights, state))
         return {"cell": weights, "mask": drop(ones, kept(key, self.rate, ones.shape), self.rate)}
 
     def drive(self, weights: Weights, x: Array) -> Drive:
@@ -113,8 +113,8 @@ class RecurrentDropout(ProductCell):
     def recurrent_matrix(self, weights: Weights) -> Array:
         return self.cell.recurrent_matrix(weights["cell"])
 
-    def exposed(self, weights: Weights, state: State) -> Array:
-        h, mask = self.cell.exposed(weights["cell"], state), weights["mask"]
+    def recurrent_input(self, weights: Weights, state: State) -> Array:
+        h, mask = self.cell.recurrent_input(weights["cell"], state), weights["mask"]
         # The state may have a time axis in front that the mask has not.
         return h if mask is None else h * mask.reshape((1,) * (h.ndim - mask.ndim) + mask.shape)
 

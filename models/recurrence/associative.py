@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from models.cell import Array, Cell, Drive, LinearCell, Output, State, Weights
 from models.cells.elman import Elman
-from models.recurrence.scan import over, scan
+from models.recurrence.scan import expand_mask, scan
 
 Affine = tuple[State, State]
 
@@ -42,14 +42,14 @@ def associative(
         return states[0 if reverse else -1], states
     a, b = cell.coefficients(weights, drive)
     if mask is not None:
-        a = jax.tree.map(lambda a: jnp.where(over(mask, a), a, jnp.ones_like(a)), a)
-        b = jax.tree.map(lambda b: jnp.where(over(mask, b), b, jnp.zeros_like(b)), b)
+        a = jax.tree.map(lambda a: jnp.where(expand_mask(mask, a), a, jnp.ones_like(a)), a)
+        b = jax.tree.map(lambda b: jnp.where(expand_mask(mask, b), b, jnp.zeros_like(b)), b)
     first, last = (-1, 0) if reverse else (0, -1)
     b = jax.tree.map(lambda a, b, s: b.at[first].add(a[first] * s), a, b, state)
     _, states = jax.lax.associative_scan(after, (a, b), reverse=reverse)
     ys = cell.readout(weights, states, drive)
     if mask is not None:
-        ys = jax.tree.map(lambda y: jnp.where(over(mask, y), y, jnp.zeros_like(y)), ys)
+        ys = jax.tree.map(lambda y: jnp.where(expand_mask(mask, y), y, jnp.zeros_like(y)), ys)
     return jax.tree.map(lambda s: s[last], states), ys
 
 

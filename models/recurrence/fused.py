@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from models.cell import Array, Cell, Drive, Output, ProductCell, State, Weights, times
+from models.cell import Array, Cell, Drive, Output, ProductCell, State, Weights, matmul
 from models.recurrence.forward_alone import divisor_near, driven, forward_alone, in_blocks, put
 from models.recurrence.scan import keep_valid, scan, varying_alike
 
@@ -131,7 +131,8 @@ def backward(
     turned = jax.lax.optimization_barrier(jnp.swapaxes(matrix, -1, -2))
     example = jax.tree.map(lambda leaf: leaf[0], (states, kept))
     read, with_read = reads(
-        lambda weights: (local(cell, None, weights, *example), cell.exposed(weights, example[0])), weights
+        lambda weights: (local(cell, None, weights, *example), cell.recurrent_input(weights, example[0])),
+        weights,
     )
     driving, with_driving = reads(lambda weights: cell.drive(weights, xs[:1]), weights)
     wants_dxs = jnp.issubdtype(xs.dtype, jnp.inexact)
@@ -148,10 +149,10 @@ def backward(
         state = before(t)
         _, pull = jax.vjp(lambda read, *at: local(cell, valid, with_read(read), *at), read, state, at)
         dread_local, ds_local, dkept = pull((ds, dy))
-        _, pull = jax.vjp(lambda read, state: cell.exposed(with_read(read), state), read, state)
-        dread_exposed, ds_exposed = pull(times(apart(cell, dkept)[1], turned))
-        ds = jax.tree.map(jnp.add, ds_local, ds_exposed)
-        return (ds, jax.tree.map(add, dread, dread_local, dread_exposed)), dkept
+        _, pull = jax.vjp(lambda read, state: cell.recurrent_input(with_read(read), state), read, state)
+        dread_input, ds_input = pull(matmul(apart(cell, dkept)[1], turned))
+        ds = jax.tree.map(jnp.add, ds_local, ds_input)
+        return (ds, jax.tree.map(add, dread, dread_local, dread_input)), dkept
 
     def block(carry: Any, inputs: Any) -> tuple[Any, Array | None]:
         ds, dread, dmatrix, ddriving = carry
@@ -160,10 +161,11 @@ def backward(
         ddrive, dr = apart(cell, dkept)
         starts = jax.tree.map(partial(shifted, reverse=reverse), before(ts[-1 if reverse else 0]), reached)
         # In two dimensions: with more to sum over, XLA would copy both sides into another order first.
-        exposed, dr = (
-            x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) for x in (cell.exposed(weights, starts), dr)
+        recurrent_input, dr = (
+            x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+            for x in (cell.recurrent_input(weights, starts), dr)
         )
-        (more,) = jax.vjp(lambda matrix: times(exposed, matrix), matrix)[1](dr)
+        (more,) = jax.vjp(lambda matrix: matmul(recurrent_input, matrix), matrix)[1](dr)
         if wants_dxs:
             _, pull = jax.vjp(lambda leaves, xs: driven(cell, with_driving(leaves), xs, mask), driving, xs)
             added, dxs = pull(ddrive)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import jax
 
-from models.cell import Array, Cell, State, Weights, at_least
+from models.cell import Array, Cell, State, Weights, check_at_least
 from models.recurrence.associative import can_associate
 from models.recurrence.free_memory import fits
 from models.recurrence.fused import can_fuse
@@ -26,7 +26,7 @@ class Scan:
 
     def __post_init__(self) -> None:
         if self.checkpoint_every is not None:
-            at_least(1, checkpoint_every=self.checkpoint_every)
+            check_at_least(1, checkpoint_every=self.checkpoint_every)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ NAMED: dict[str, Way] = {"scan": Scan(), "fused": Fused(), "associative": Associ
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Info:
+class UnrollInfo:
     """Facts about the way that was taken.
 
     `method` is the way, `why` the reason where "auto" chose it. For `Newton`, example by example `[*batch]`:
@@ -73,13 +73,13 @@ class Info:
     exponent: Array | None = None
 
 
-def decide(
+def resolve_method(
     method: Method, cell: Cell, weights: Weights, state: State, xs: Array, mask: Array | None
 ) -> tuple[Way, str]:
     """The way that `method` comes to, and why. Newton's, where λ₁ is given, only if that promises few rounds."""
     if method == "auto" or isinstance(method, Auto):
         exponent = method.lyapunov if isinstance(method, Auto) else None
-        return choose(cell, weights, state, xs, mask, exponent)
+        return auto_method(cell, weights, state, xs, mask, exponent)
     way = named(method)
     if isinstance(way, Newton) and isinstance(way.lyapunov, float | int):
         rounds, told = expected_rounds(way.lyapunov), f"the largest Lyapunov exponent is {way.lyapunov:+.3g}"
@@ -89,7 +89,7 @@ def decide(
     return way, "asked for"
 
 
-def choose(
+def auto_method(
     cell: Cell,
     weights: Weights,
     state: State,

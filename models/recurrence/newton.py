@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool
 
-from models.cell import Array, BatchShape, Cell, Drive, Output, State, Weights, at_least
+from models.cell import Array, BatchShape, Cell, Drive, Output, State, Weights, check_at_least
 from models.recurrence.free_memory import check_memory
 from models.recurrence.linearised import Vectors, in_vectors, linear_recurrence, shifted, step_blocks
 from models.recurrence.lyapunov_bound import check_exponent, expected_rounds, largest_exponent
@@ -61,7 +61,7 @@ class Newton:
     lyapunov: float | Literal["measure"] | None = None
 
     def __post_init__(self) -> None:
-        at_least(1, iterations=self.iterations)
+        check_at_least(1, iterations=self.iterations)
         if self.tolerance is not None and not 0 < self.tolerance < math.inf:
             raise ValueError(f"Newton's tolerance must be a number above 0, but is {self.tolerance!r}")
         if self.jacobian not in ("full", "diagonal"):

@@ -116,11 +116,11 @@ def closed_scan(
 
 def keep_valid(valid: Array, stepped: State, state: State, y: Output) -> tuple[State, Output]:
     """Keeps the state as it was, and puts out zero, where `valid [*batch]` is False."""
-    stepped = jax.tree.map(lambda new, old: jnp.where(over(valid, new), new, old), stepped, state)
-    return stepped, jax.tree.map(lambda y: jnp.where(over(valid, y), y, jnp.zeros_like(y)), y)
+    stepped = jax.tree.map(lambda new, old: jnp.where(expand_mask(valid, new), new, old), stepped, state)
+    return stepped, jax.tree.map(lambda y: jnp.where(expand_mask(valid, y), y, jnp.zeros_like(y)), y)
 
 
-def over(valid: Array, leaf: Array) -> Array:
+def expand_mask(valid: Array, leaf: Array) -> Array:
     """`valid [*batch]` with axes added behind, so that it selects in `leaf [*batch, ...]` (`[]`: all alike)."""
     return valid.reshape(valid.shape + (1,) * (leaf.ndim - valid.ndim))
 

@@ -13,7 +13,7 @@ from models.cell import (
     Params,
     State,
     Weights,
-    at_least,
+    check_at_least,
     check_hashable,
 )
 from models.checks import check_params, first_difference
@@ -66,7 +66,7 @@ def stream(cell: Cell, params: Params, batch_shape: BatchShape = ()) -> Stream:
         raise ValueError(
             f"batch_shape must be a tuple, () for one example and (B,) for B, but is {batch_shape!r}"
         )
-    at_least(0, **{f"axis {axis} of batch_shape": size for axis, size in enumerate(batch_shape)})
+    check_at_least(0, **{f"axis {axis} of batch_shape": size for axis, size in enumerate(batch_shape)})
     weights = cell.prepare(params, batch_shape=batch_shape)
     return Stream(cell, weights, cell.initial_state(params, batch_shape), batch_shape)
 

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, PyTree
 
-from models.cell import Array, Params, State, at_least
+from models.cell import Array, Params, State, check_at_least
 from models.recurrence.fused import zero_sum
-from models.recurrence.scan import over
+from models.recurrence.scan import expand_mask
 
 SegmentLoss = Callable[[Params, State, Any], tuple[Array, State]]
 """`(params, state, segment) -> (loss, final state)`: the loss a sum over the segment's steps."""
@@ -43,7 +43,7 @@ def carried(state: State, reset: Bool[Array, "*batch"] | None = None, initial: S
                 f"reset must be [*batch] and so begin every leaf of the state, but it is {list(reset.shape)} and a "
                 f"leaf is {list(leaf.shape)}"
             )
-    return jax.tree.map(lambda old, new: jnp.where(over(reset, old), new, old), stopped, initial)
+    return jax.tree.map(lambda old, new: jnp.where(expand_mask(reset, old), new, old), stopped, initial)
 
 
 @partial(jax.jit, static_argnames=("loss", "every"))
@@ -63,7 +63,7 @@ def truncated_value_and_gradient(
 
     Raises ValueError where the leaves of `sequence` differ in length, or there are none.
     """
-    at_least(1, every=every)
+    check_at_least(1, every=every)
     lengths = {leaf.shape[0] for leaf in jax.tree.leaves(sequence)}
     if len(lengths) != 1:
         raise ValueError(f"the sequence's leaves must have one length T, but have {sorted(lengths)}")

@@ -24,7 +24,7 @@ from models.layers.layer import Layer
 from models.layers.pooling import last_valid
 from models.recurrence.associative import associative, can_associate
 from models.recurrence.fused import can_fuse, fused
-from models.recurrence.methods import Associative, Fused, Info, Method, Newton, Scan, decide
+from models.recurrence.methods import Associative, Fused, Method, Newton, Scan, UnrollInfo, resolve_method
 from models.recurrence.newton import newton
 from models.recurrence.scan import checkpointed_scan, scan, varying_alike
 
@@ -100,7 +100,7 @@ def unroll_with_info(
     method: Method = "auto",
     key: Key | None = None,
     train: bool = False,
-) -> tuple[State, Output, Info]:
+) -> tuple[State, Output, UnrollInfo]:
     """`unroll`, and what the way taken has to tell; for a single cell, not for a stack of them.
 
     Compiled once for equal cells, options and shapes, called from a compiled function or not.
@@ -123,7 +123,7 @@ def compiled(
     reverse: bool,
     method: Method,
     train: bool,
-) -> tuple[State, Output, Info]:
+) -> tuple[State, Output, UnrollInfo]:
     """`unroll_with_info` of a single cell."""
     check_inputs(xs)
     check_params(cell, params, xs)
@@ -139,9 +139,9 @@ def compiled(
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
     weights, state, xs, mask = varying_alike((weights, state, xs, mask))
     check_step(cell, params, weights, given, xs)
-    way, why = decide(method, cell, weights, state, xs, mask)
+    way, why = resolve_method(method, cell, weights, state, xs, mask)
     if isinstance(way, Fused):
-        return *run_fused(cell, weights, state, xs, mask, reverse), Info(way, why)
+        return *run_fused(cell, weights, state, xs, mask, reverse), UnrollInfo(way, why)
     drive = cell.drive(weights, xs)
     drive = drive if mask is None else cell.masked(drive, mask)
     if isinstance(way, Newton):
@@ -153,8 +153,8 @@ def compiled(
         final, ys, told = newton(
             cell, weights, state, drive, batch_shape=batch_shape, options=way, mask=mask, reverse=reverse
         )
-        return final, ys, Info(way, why, **told)
-    return *run(way, cell, weights, state, drive, mask, reverse), Info(way, why)
+        return final, ys, UnrollInfo(way, why, **told)
+    return *run(way, cell, weights, state, drive, mask, reverse), UnrollInfo(way, why)
 
 
 def run(

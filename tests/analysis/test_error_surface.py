@@ -11,8 +11,8 @@ from jax.flatten_util import ravel_pytree
 from scipy.special import expit
 
 from analysis import (
-    OneUnit,
-    OneUnitLoss,
+    ScalarRNN,
+    ScalarRNNLoss,
     bistable_range,
     clipped_sgd,
     coordinates,
@@ -116,7 +116,7 @@ def test_the_loss_of_pascanu_2013() -> None:
             x = w * expit(x) + b
         return (expit(x) - 0.7) ** 2
 
-    loss = OneUnitLoss(OneUnit(start=0.3))
+    loss = ScalarRNNLoss(ScalarRNN(start=0.3))
     params = {"w": jnp.asarray(4.0), "b": jnp.asarray(-2.0)}
     directions = (one_parameter(params, "w"), one_parameter(params, "b"))
     first, second = np.linspace(-0.5, 1.5, 4), np.linspace(-1, 1, 5)
@@ -150,7 +150,7 @@ def test_bistable_range_and_its_fixed_points() -> None:
 
 def peak(steps: int, b: np.ndarray) -> float:
     """Finds where |∂x_T/∂b| is largest, x' = 5 σ(x) + b from x_0 = −1."""
-    cell, params = OneUnit(start=-1.0), {"w": jnp.asarray(5.0), "b": jnp.asarray(0.0)}
+    cell, params = ScalarRNN(start=-1.0), {"w": jnp.asarray(5.0), "b": jnp.asarray(0.0)}
     directions = (one_parameter(params, "w"), one_parameter(params, "b"))
     found = loss_surface(lambda p: last_state(cell, p, steps), params, directions, np.zeros(1), b, chunk=512)
     return float(b[np.argmax(np.abs(found.slopes[0, :, 1]))])
@@ -202,7 +202,7 @@ def test_clipping_by_value_turns_and_by_norm_does_not() -> None:
 @pytest.mark.usefixtures("x64")
 def test_one_step_from_the_cliff() -> None:
     """Unclipped it leaves the picture, clipped by norm it stays within η c of where it was."""
-    loss = OneUnitLoss()
+    loss = ScalarRNNLoss()
     b = np.linspace(-2.7, -2.3, 2001)
     start = {"w": jnp.asarray(5.0), "b": jnp.asarray(0.0)}
     directions = (one_parameter(start, "w"), one_parameter(start, "b"))

@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import root, root_scalar
 from scipy.special import expit
 
-from analysis import FixedPoints, OneUnit, find_fixed_points, principal_axes
+from analysis import FixedPoints, ScalarRNN, find_fixed_points, principal_axes
 from models import GRU, LSTM, MLSTM, SLSTM, Cell, Elman, Gaussian, Stacked
 from models.cell import Array
 
@@ -88,7 +88,7 @@ def test_slow_points() -> None:
 
 def one_unit(b: float) -> FixedPoints:
     params = {"w": jnp.asarray(5.0), "b": jnp.asarray(b)}
-    return find_fixed_points(OneUnit(), params, NO_INPUT, jnp.linspace(-4, 4, 17), apart=1e-4)
+    return find_fixed_points(ScalarRNN(), params, NO_INPUT, jnp.linspace(-4, 4, 17), apart=1e-4)
 
 
 def edges() -> list[float]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import ArrayExamples, Example, collate, nothing_like
+from data import ArrayExamples, Example, collate, empty_example
 
 
 def ragged(lengths: list[int], per_step: bool) -> list[Example]:
@@ -69,7 +69,7 @@ def test_arrays_collate_as_their_examples_do(per_step: bool, length: int) -> Non
 @pytest.mark.parametrize("target", [np.int32(3), np.ones(4), np.ones((4, 2))])
 def test_nothing_collates_to_nothing(target) -> None:
     example = Example(np.ones((4, 2)), target)
-    batch = collate([example, nothing_like(example)], 4)
+    batch = collate([example, empty_example(example)], 4)
     assert batch.mask.any(axis=0).tolist() == [True, False]
     assert not batch.inputs[:, 1].any()
     assert not (batch.targets[1] if batch.targets.ndim == 1 else batch.targets[:, 1]).any()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import ArrayExamples, Batch, Batches, Example, Multiple, evaluation_batches, train_batches
+from data import ArrayExamples, Batch, Batches, Example, PadToMultiple, evaluation_batches, train_batches
 
 
 def numbered(count: int, steps: int = 2) -> ArrayExamples:
@@ -110,7 +110,8 @@ def test_how_many_are_taken_at_once_and_read_ahead_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "expected"), [(None, 9), (12, 12), (Multiple(1), 9), (Multiple(4), 12), (Multiple(9), 9)]
+    ("length", "expected"),
+    [(None, 9), (12, 12), (PadToMultiple(1), 9), (PadToMultiple(4), 12), (PadToMultiple(9), 9)],
 )
 def test_padding_is_as_long_as_asked_for(length, expected: int) -> None:
     lengths = [3, 9, 1, 5]
@@ -124,10 +125,10 @@ def test_padding_is_as_long_as_asked_for(length, expected: int) -> None:
 
 def test_a_multiple_follows_the_batches_at_hand() -> None:
     source = ragged([2, 2, 2, 2, 7])
-    batches = train_batches(source, batch_size=1, seed=0, length=Multiple(2))
+    batches = train_batches(source, batch_size=1, seed=0, length=PadToMultiple(2))
     singles = [batches.take(1) for _ in range(5)]
     assert sorted(single.inputs.shape[1] for single in singles) == [2, 2, 2, 2, 8]
-    together = train_batches(source, batch_size=1, seed=0, length=Multiple(2)).take(5)
+    together = train_batches(source, batch_size=1, seed=0, length=PadToMultiple(2)).take(5)
     assert together.inputs.shape == (5, 8, 1, 1)
     assert together.mask.sum() == 15
 
@@ -190,7 +191,7 @@ def test_a_source_is_read_only_where_a_batch_asks_for_it() -> None:
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": 3, "process_count": 2}, "multiple of the 2 processes"),
         ({"batch_size": 4, "process_count": 2, "process_index": 2}, "process_index is 2"),
-        ({"batch_size": 4, "process_count": 2, "length": Multiple(8)}, "another length"),
+        ({"batch_size": 4, "process_count": 2, "length": PadToMultiple(8)}, "another length"),
         ({"batch_size": 4, "length": 3}, "example 4 of the source has 5 steps, more than length 3"),
         ({"batch_size": 4, "length": 0}, "length is 0"),
         ({"batch_size": 4, "seed": -1}, "seed is -1"),
@@ -229,7 +230,7 @@ def test_a_long_example_in_files_is_named_when_it_is_read(threads: int) -> None:
 @pytest.mark.parametrize("of", [0, -3])
 def test_a_multiple_below_one_is_refused(of: int) -> None:
     with pytest.raises(ValueError, match=f"Multiple\\({of}\\)"):
-        Multiple(of)
+        PadToMultiple(of)
 
 
 def test_a_state_of_other_data_or_of_something_else_is_refused() -> None:

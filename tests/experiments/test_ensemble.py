@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data import adding, split_key
-from experiments.ensemble import Course, held_out, train_side_by_side
+from experiments.ensemble import EnsembleConfig, held_out, train_side_by_side
 from experiments.objective import Loss, regression
 from experiments.problems import threefry
 from models import Elman, SequenceClassifier
@@ -17,9 +17,9 @@ TASK = partial(adding, length=5)
 MODEL = SequenceClassifier(Elman(3), 1)
 
 
-def course(name: str = "momentum", clip: str = "global_norm", steps: int = 4) -> Course:
+def course(name: str = "momentum", clip: str = "global_norm", steps: int = 4) -> EnsembleConfig:
     optimizer = OptimizerConfig(name, 1.0, clip=clip, clip_at=0.2)  # type: ignore
-    return Course(MODEL, regression, TASK, optimizer, steps, 6)
+    return EnsembleConfig(MODEL, regression, TASK, optimizer, steps, 6)
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_the_same_as_train_step(name: str) -> None:
 def test_a_net_that_runs_away_stands_still_and_the_others_go_on() -> None:
     """At rate 1e30 a linear net overflows; the same net beside it is what it is alone."""
     model = SequenceClassifier(Elman(3, activation="identity"), 1)
-    runaway = Course(model, regression, TASK, OptimizerConfig("sgd", 1.0, clip="none"), 6, 6)
+    runaway = EnsembleConfig(model, regression, TASK, OptimizerConfig("sgd", 1.0, clip="none"), 6, 6)
     both = train_side_by_side(runaway, np.array([1, 1]), np.array([1e30, 0.01]))
     alone = train_side_by_side(runaway, np.array([1]), np.array([0.01]))
     assert both.steps[0] < 6
@@ -74,4 +74,4 @@ def test_held_out() -> None:
 
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="nets side by side have constant rates"):
-        Course(MODEL, regression, TASK, OptimizerConfig(schedule="cosine", decay_steps=3), 1, 1)
+        EnsembleConfig(MODEL, regression, TASK, OptimizerConfig(schedule="cosine", decay_steps=3), 1, 1)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.network import MethodName, NetworkConfig, ways
+from experiments.network import MethodName, NetworkConfig, supported_methods
 from models import (
     CELLS,
     GRU,
@@ -48,10 +48,10 @@ def test_ways() -> None:
         "lru": ["scan", "associative", "newton"],
         "unitary": ["scan", "newton"],
     }.items():
-        assert ways(CELLS[name](H)) == expected  # pyright: ignore[reportCallIssue]
+        assert supported_methods(CELLS[name](H)) == expected  # pyright: ignore[reportCallIssue]
     linear = Elman(H, activation="identity")
-    assert "associative" not in ways(linear)
-    assert "associative" in ways(linear, masked=False)
+    assert "associative" not in supported_methods(linear)
+    assert "associative" in supported_methods(linear, masked=False)
 
 
 @pytest.mark.parametrize("way", ["newton", Scan(2)])

@@ -33,7 +33,7 @@ from train import (
     evaluate,
     fit,
     read_metrics,
-    square_error,
+    squared_error,
     train_chunk,
 )
 from train.metrics import masked_sum
@@ -206,7 +206,7 @@ def check_evaluation() -> None:
     """Batches that divide, that are filled up, and that one device has to take."""
 
     def rows(params: Any, batch: Any) -> Any:
-        return {"error": square_error(params * batch[0], batch[1])}
+        return {"error": squared_error(params * batch[0], batch[1])}
 
     random = np.random.default_rng(0)
     batches = [tuple(random.normal(size=(2, n)).astype("float32")) for n in (4 * N, 1, 2 * N + 1)]

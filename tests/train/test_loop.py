@@ -22,7 +22,7 @@ from train import (
     fit,
     next_boundary,
     read_metrics,
-    square_error,
+    squared_error,
     stop_on_signals,
 )
 
@@ -51,7 +51,7 @@ def test_linear_regression_is_solved(tmp_path):
             return np.stack([x] * count), np.stack([y] * count)
 
     def loss(params, carry, batch, key):
-        return square_error(batch[0] @ params, batch[1]), (carry, {})
+        return squared_error(batch[0] @ params, batch[1]), (carry, {})
 
     optimizer = OptimizerConfig("sgd", 0.2, clip="none")
     state = create_state(jnp.zeros((3, 1)), optimizer, jax.random.key(0))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train import accuracy, cross_entropy, mean, square_error
+from train import accuracy, cross_entropy, mean, squared_error
 
 
 def case(shape):
@@ -23,11 +23,11 @@ def test_square_error(shape):
     y, t = random.normal(size=(2, *shape, 3)).astype("float32")
     expected = sum(((y[i] - t[i]) ** 2).sum() for i in np.ndindex(*shape) if mask[i])
     y[~mask], t[~mask] = np.nan, np.inf
-    total, count = square_error(y, t, mask)
+    total, count = squared_error(y, t, mask)
     np.testing.assert_allclose(total, expected, rtol=1e-5)
     assert count == 3 * mask.sum()
 
-    gradient = jax.grad(lambda y: mean(square_error(y, t, mask)))(jnp.asarray(y))
+    gradient = jax.grad(lambda y: mean(squared_error(y, t, mask)))(jnp.asarray(y))
     assert np.isfinite(gradient).all()
     assert not np.asarray(gradient)[~mask].any()
 
@@ -58,17 +58,17 @@ def test_cross_entropy_and_accuracy(shape):
 
 def test_no_mask_is_all_true():
     y, t = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
-    np.testing.assert_allclose(mean(square_error(y, t)), ((y - t) ** 2).mean(), rtol=1e-6)
+    np.testing.assert_allclose(mean(squared_error(y, t)), ((y - t) ** 2).mean(), rtol=1e-6)
 
 
 def test_half_precision_is_summed_in_float32():
     ones = jnp.ones((5000,), jnp.bfloat16)
-    assert square_error(ones, 0 * ones)[0] == 5000
+    assert squared_error(ones, 0 * ones)[0] == 5000
 
 
 def test_float16_does_not_overflow_in_a_square():
     far = jnp.full((3,), 1000.0, jnp.float16)
-    assert square_error(far, 0 * far)[0] == 3e6
+    assert squared_error(far, 0 * far)[0] == 3e6
 
 
 @pytest.mark.parametrize("outside", [-1, 5])
@@ -82,16 +82,16 @@ def test_targets_outside(figure, outside):
 
 
 def test_nothing_valid():
-    pair = square_error(jnp.full((2, 3), jnp.nan), jnp.zeros((2, 3)), jnp.zeros(2, bool))
+    pair = squared_error(jnp.full((2, 3), jnp.nan), jnp.zeros((2, 3)), jnp.zeros(2, bool))
     assert mean(pair) == 0
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: square_error(jnp.zeros((2, 3)), jnp.zeros((2, 4))), r"\(2, 3\) and targets \(2, 4\)"),
-        (lambda: square_error(jnp.zeros((2, 3)), jnp.zeros((2, 3)), jnp.ones(3, bool)), "mask has shape"),
-        (lambda: square_error(jnp.zeros(2), jnp.zeros(2), jnp.ones((2, 3), bool)), "mask has shape"),
+        (lambda: squared_error(jnp.zeros((2, 3)), jnp.zeros((2, 4))), r"\(2, 3\) and targets \(2, 4\)"),
+        (lambda: squared_error(jnp.zeros((2, 3)), jnp.zeros((2, 3)), jnp.ones(3, bool)), "mask has shape"),
+        (lambda: squared_error(jnp.zeros(2), jnp.zeros(2), jnp.ones((2, 3), bool)), "mask has shape"),
         (lambda: cross_entropy(jnp.zeros((2, 5)), jnp.zeros((3,), int)), r"need targets of shape \(2,\)"),
         (lambda: cross_entropy(jnp.zeros((2, 5)), jnp.zeros((2,))), "must be integers"),
         (lambda: accuracy(jnp.zeros((2, 5)), jnp.zeros(2, int), jnp.ones(2)), "must be boolean"),

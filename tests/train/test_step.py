@@ -17,7 +17,7 @@ from train import (
     create_state,
     evaluate,
     mean,
-    square_error,
+    squared_error,
     train_chunk,
     train_step,
 )
@@ -200,7 +200,7 @@ def test_nothing_that_counts_changes_nothing():
     """A batch of padding alone: loss and gradient are 0, not 0 / 0."""
 
     def loss(params, carry, batch, key):
-        return square_error(batch @ params["w"], batch[:, :2], jnp.zeros(4, bool)), (carry, {})
+        return squared_error(batch @ params["w"], batch[:, :2], jnp.zeros(4, bool)), (carry, {})
 
     state = create_state({"w": jnp.ones((3, 2))}, SGD, jax.random.key(0))
     new, metrics = train_step(state, jnp.ones((4, 3)), loss_fn=loss, optimizer=SGD)
@@ -218,7 +218,7 @@ def test_evaluate_weighs_uneven_batches():
     batches = [random.normal(size=(2, n)).astype("float32") for n in (5, 1, 8)]
 
     def eval_fn(params, batch):
-        return {"error": square_error(params * batch[0], batch[1])}
+        return {"error": squared_error(params * batch[0], batch[1])}
 
     everything = np.concatenate(batches, axis=1)
     means = evaluate(eval_fn, jnp.float32(2), batches)
@@ -229,7 +229,7 @@ def test_evaluate_weighs_uneven_batches():
 
 def test_evaluate_nothing_valid():
     def eval_fn(params, batch):
-        return {"error": square_error(batch, batch, jnp.zeros(3, bool))}
+        return {"error": squared_error(batch, batch, jnp.zeros(3, bool))}
 
     with pytest.raises(ValueError, match="nothing to evaluate 'error' on"):
         evaluate(eval_fn, (), [jnp.ones(3)])

@@ -23,7 +23,7 @@ from train import (
     TrainState,
     create_state,
     fit,
-    square_error,
+    squared_error,
     stop_on_signals,
 )
 from train.metrics import masked_sum
@@ -38,7 +38,7 @@ def loss_fn(params, carry, batch, key):
     noise = 0.01 * jax.random.normal(key, x.shape)
     prediction = jnp.tanh((x + noise) @ params["w"]) @ params["v"] - 0.01 * jnp.broadcast_to(carry, y.shape)
     carry = 0.9 * carry + 0.1 * jnp.mean(prediction, axis=1, keepdims=True)
-    return square_error(prediction, y), (
+    return squared_error(prediction, y), (
         carry,
         {"size": masked_sum(jnp.abs(prediction), jnp.ones(y.shape, bool))},
     )
@@ -46,7 +46,7 @@ def loss_fn(params, carry, batch, key):
 
 def eval_fn(params, batch):
     x, y = batch
-    return {"error": square_error(jnp.tanh(x @ params["w"]) @ params["v"], y)}
+    return {"error": squared_error(jnp.tanh(x @ params["w"]) @ params["v"], y)}
 
 
 class ToyBatches:

@@ -68,7 +68,7 @@ def test_position_is_saved() -> None:
 
 def test_filled_up_rows_are_none() -> None:
     batch = StreamBatches(TOKENS, batch_size=2, length=3).take(1)
-    one = type(batch)(*(leaf[0] for leaf in batch)).filled_up(5)
+    one = type(batch)(*(leaf[0] for leaf in batch)).pad_to(5)
     assert one.inputs.shape == (3, 5)
     assert not one.mask[:, 2:].any()
     assert one.fresh.tolist() == [True, True, False, False, False]

@@ -9,7 +9,7 @@ import pytest
 from data import TextConfig, embedded_text
 from data.text.corpus import Texts, tokenised
 from data.text.spelling import Speller
-from data.text.tokenizers import Bytes, Characters, Pieces, Words
+from data.text.tokenizers import Bytes, Characters, SentencePiece, Words
 
 TEXT = "the cat  sat\n\nthe mat, the cat\n"
 
@@ -48,7 +48,7 @@ def test_words_and_the_ends_of_lines() -> None:
 
 def test_pieces_are_learned_and_joined_again() -> None:
     text = embedded_text()["test"][:20_000].rpartition("\n")[0] + "\n"
-    units = Pieces.learn(text, 400)
+    units = SentencePiece.learn(text, 400)
     assert len(units.vocabulary) == 400
     assert units.vocabulary.types[:2] == ("<unk>", "<eos>")
     ids = units.encode(text)
@@ -57,7 +57,7 @@ def test_pieces_are_learned_and_joined_again() -> None:
     assert len(ids) < 0.6 * len(text)
     assert units.decode(units.encode("two  spaces \n\n end")) == "two  spaces \n\n end\n"
     assert units.unknown("a þ") == ["þ"]
-    assert Pieces.learn(text, 400).model == units.model
+    assert SentencePiece.learn(text, 400).model == units.model
     # What the merges are: the first joins the pair that stands there most often.
     first = units.vocabulary.types[2]
     words = [" " + word for word in text.split()]
@@ -78,7 +78,7 @@ def test_pieces_are_learned_and_joined_again() -> None:
 )
 def test_sizes_that_cant_be_had(size: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Pieces.learn(TEXT, size)
+        SentencePiece.learn(TEXT, size)
 
 
 def texts(**splits: str) -> Texts:
@@ -132,7 +132,7 @@ def test_mistakes() -> None:
 def test_a_prompt_of_several_lines(unit: str) -> None:
     """Lines are ended within it, the last one isn't."""
     text = "a b c\nb c a\n" * 20
-    tokenizer = Words.learn(text, 1, None) if unit == "word" else Pieces.learn(text, 9)
+    tokenizer = Words.learn(text, 1, None) if unit == "word" else SentencePiece.learn(text, 9)
     whole, end = tokenizer.encode("a b\nc\n"), tokenizer.vocabulary.end_id
     assert list(tokenizer.encode_prompt("a b\nc")) == list(whole[:-1])
     assert list(tokenizer.encode_prompt("a b\nc\n")) == list(whole)

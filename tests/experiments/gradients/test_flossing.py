@@ -13,7 +13,7 @@ import pytest
 
 from data import Batch, delayed_recall
 from experiments.gradients.flossing import VARIANTS, Config, goal_of
-from experiments.gradients.flossing_loss import Floss, Flossing, few, flossing_loss, last_gradients
+from experiments.gradients.flossing_loss import Floss, Flossing, flossing_loss, last_gradients, take_examples
 from experiments.network import NetworkConfig
 from experiments.objective import Loss
 from experiments.problems import Problem, adding_problem, recall_error, recall_problem
@@ -210,7 +210,7 @@ def test_resumed(
 def test_gradients_of_the_last_step(problem: Problem) -> None:
     """Again by a way of its own: the loss of one sequence as a function of one state at a time."""
     model = problem.model(NetworkConfig(), CELL)
-    batch = jax.tree.map(jnp.asarray, few(problem.data.test()[0], 3))
+    batch = jax.tree.map(jnp.asarray, take_examples(problem.data.test()[0], 3))
     params: Any = model.init(jax.random.key(0), batch.inputs)
     norms = last_gradients(CELL, model, problem.measure, problem.each_step, params, batch)
     assert norms.shape == (9, 3)

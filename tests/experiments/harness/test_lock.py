@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments.harness.lock import LOCK, hold, release
+from experiments.harness.lock import LOCK, acquire, release
 
 
 @pytest.fixture(autouse=True)
@@ -18,14 +18,14 @@ def let_go() -> Iterator[None]:
 
 
 def test_held_by_one(tmp_path: Path) -> None:
-    hold(tmp_path)
+    acquire(tmp_path)
     with pytest.raises(
         ValueError, match=rf"is being written by process {os.getpid()} on .*another --run-dir"
     ):
-        hold(tmp_path)
+        acquire(tmp_path)
     release()
     assert not (tmp_path / LOCK).exists()
-    hold(tmp_path)
+    acquire(tmp_path)
 
 
 def test_taken_away_between_opening_and_locking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +38,6 @@ def test_taken_away_between_opening_and_locking(tmp_path: Path, monkeypatch: pyt
         lock(file, how)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    hold(tmp_path)
+    acquire(tmp_path)
     with pytest.raises(ValueError, match="is being written by"):
-        hold(tmp_path)
+        acquire(tmp_path)

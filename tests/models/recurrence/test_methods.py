@@ -13,9 +13,9 @@ from jax.extend.core import jaxprs_in_params
 
 import models.recurrence.fused
 from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian, LinearCell, LSTMState, Scan, unroll
-from models.cell import Array, BatchShape, Key, Params, affine, times
+from models.cell import Array, BatchShape, Key, Params, affine, matmul
 from models.recurrence.fused import block_size
-from models.recurrence.methods import Associative, Fused, choose
+from models.recurrence.methods import Associative, Fused, auto_method
 from models.recurrence.unroll import unroll_with_info
 
 T, B, D = 7, 3, 2
@@ -29,7 +29,7 @@ class Peephole(LSTM):
         own = jax.random.normal(jax.random.fold_in(key, 9), (2, self.hidden_size))
         return super().init(key, input_size) | {"peephole": own[0], "scale": own[1]}
 
-    def exposed(self, weights: Params, state: LSTMState) -> Array:
+    def recurrent_input(self, weights: Params, state: LSTMState) -> Array:
         return state.h * weights["scale"].reshape((1,) * (state.h.ndim - 1) + (-1,))
 
     def pointwise(self, weights: Params, state: LSTMState, drive: Array, r: Array) -> tuple[LSTMState, Array]:
@@ -304,7 +304,7 @@ def test_auto(cell: Cell, way: Any) -> None:
     params = cell.init(jax.random.key(0), D)
     _, _, info = unroll_with_info(cell, params, jnp.zeros((T, D)))
     assert info.method == way
-    assert choose(cell, params, cell.initial_state(params), jnp.zeros((T, D)), None)[1] == info.why
+    assert auto_method(cell, params, cell.initial_state(params), jnp.zeros((T, D)), None)[1] == info.why
     assert info.why
 
 
@@ -313,7 +313,7 @@ def test_block_diagonal_product() -> None:
     x, blocks = rng.normal(size=(5, 6)), rng.normal(size=(2, 3, 4))
     whole = np.zeros((6, 8))
     whole[:3, :4], whole[3:, 4:] = blocks
-    np.testing.assert_allclose(times(jnp.asarray(x), jnp.asarray(blocks)), x @ whole, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(matmul(jnp.asarray(x), jnp.asarray(blocks)), x @ whole, rtol=1e-5, atol=1e-5)
 
 
 def test_forward_mode_says_what_to_do() -> None:

@@ -118,7 +118,7 @@ def test_single_precision() -> None:
 class Dropped(Elman):
     """An Elman cell whose state is thinned before it meets the matrix, in each example otherwise."""
 
-    def exposed(self, weights: Params, state: Array) -> Array:
+    def recurrent_input(self, weights: Params, state: Array) -> Array:
         return state * weights["kept"]
 
 

@@ -12,7 +12,7 @@ from models import LSTM, Elman, unroll
 from models.cell import Array
 from models.recurrence.truncated import carried, truncated_value_and_gradient
 from tests.models import drawn, loops
-from train.losses import square_error
+from train.losses import squared_error
 from train.optimizer import OptimizerConfig
 from train.state import create_state
 from train.step import train_step
@@ -110,7 +110,7 @@ class NextStep:
     def __call__(self, params: Any, carry: Any, batch: Any, key: Array) -> tuple[Any, Any]:
         state = carried(carry, batch["begins"], self.cell.initial_state(params, batch["begins"].shape))
         final, ys = unroll(self.cell, params, batch["xs"], state)
-        return square_error(ys, jnp.zeros_like(ys)), (final, {})
+        return squared_error(ys, jnp.zeros_like(ys)), (final, {})
 
 
 def test_in_training() -> None:
