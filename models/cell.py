@@ -117,7 +117,7 @@ class ProductCell(Cell):
 
     Such a cell writes `recurrent_matrix`, `recurrent_input` and `pointwise` in place of `step`. The drive and r
     are kept apart because some cells (a GRU that resets after the product) treat them differently; a cell that only
-    takes their sum says so by `additive = True`, and half as much needs to be kept for the backward pass. One that takes
+    takes their sum says so by `additive = True`, and half as much is kept for the backward pass. One that takes
     the sum in some columns only writes `added_columns`.
     `elementwise = True` says that the local part mixes no units (layer norm does).
     """
