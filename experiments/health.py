@@ -191,7 +191,7 @@ def explainer(
     it."""
     inside = Inside(model, measure, method)
 
-    def explain(state: TrainState, batch: Any) -> dict[str, Any]:
+    def diagnose(state: TrainState, batch: Any) -> dict[str, Any]:
         if not is_causal(cell):
             return {}  # it has no step, hence no first one
         params = on_first_device(state.params)
@@ -211,4 +211,4 @@ def explainer(
         }
         return {"sentence": str(found), **told}
 
-    return explain
+    return diagnose

@@ -12,7 +12,7 @@ from data import Batch
 from models import BatchNormLSTM, Cell
 from models.cell import Array, Params
 from models.cells.batch_norm import observe_sequence, update_averages
-from train import BATCH_AXIS, EvalFn, LossFn, Refresh, SumCount, accuracy, cross_entropy, squared_error
+from train import BATCH_AXIS, EvalFn, LossFn, SumCount, UpdateAverages, accuracy, cross_entropy, squared_error
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Objective:
 
     loss: LossFn
     evaluate: EvalFn
-    refresh: Refresh | None = None
+    update_averages: UpdateAverages | None = None
     first_carry: Callable[[Params], Any] | None = None
 
 
@@ -109,8 +109,8 @@ def measured_by(model: nn.Module, measure: Measure, devices: int = 1) -> Objecti
     Raises ValueError for a cell that couples the examples of a batch and can't do so over devices.
     """
     shared = over_devices(model, devices)
-    refresh = Averages(shared) if isinstance(cell_of(model), BatchNormLSTM) else None
-    return Objective(Loss(shared, measure), Evaluation(model, measure), refresh)
+    update_averages = Averages(shared) if isinstance(cell_of(model), BatchNormLSTM) else None
+    return Objective(Loss(shared, measure), Evaluation(model, measure), update_averages)
 
 
 def cell_of(model: nn.Module) -> Cell:

@@ -26,7 +26,7 @@ from experiments.task import METRICS, Data, Recurrence, Task, run_task
 from experiments.training import TrainingConfig
 from models import Cell
 from models.cell import Array
-from train import SumCount, Until, accuracy, squared_error
+from train import StopWhen, SumCount, accuracy, squared_error
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Problem:
         build = network.tagger if self.each_step else network.classifier
         return build(layer, self.classes)
 
-    def task(self, model: nn.Module, until: Until | None = None) -> Task:
+    def task(self, model: nn.Module, stop_when: StopWhen | None = None) -> Task:
         """The task of training a model of a cell on it; `until` may end it early."""
         cell, objective = cell_of(model), measured_by(model, self.measure)
         return Task(
@@ -63,7 +63,7 @@ class Problem:
             select="mean_square_error" if self.metric == "mean_square_error" else "cross_entropy",
             report=self.metric,
             baselines={self.trivial: {self.metric: self.baseline}},
-            until=until,
+            stop_when=stop_when,
             on_devices=partial(measured_by, model, self.measure) if cell.couples_batch else None,
             recurrent=Recurrence(cell, self.measure),
         )

@@ -22,7 +22,7 @@ from models.cell import Params
 from train import (
     LoopConfig,
     OptimizerConfig,
-    Until,
+    StopWhen,
     batch_mesh,
     create_state,
     evaluate,
@@ -112,7 +112,7 @@ class Task:
         until: ends training early; see `train.Until`.
         on_devices: the objective as so many devices share it, where the examples of a batch see one another.
         recurrent: the cell, where there is one.
-        about: what else made the parameters (the digest of a vocabulary); a resumed run must have the same.
+        fingerprint: what else made the parameters (the digest of a vocabulary); a resumed run must have the same.
     """
 
     title: str
@@ -126,10 +126,10 @@ class Task:
     score: Callable[[Params, Sequence[Any]], Scores] | None = None
     score_every: int = 1
     initial: Callable[[int], Params] | None = None
-    until: Until | None = None
+    stop_when: StopWhen | None = None
     on_devices: Callable[[int], Objective] | None = None
     recurrent: Recurrence | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in (self.select, self.reported):
@@ -225,7 +225,7 @@ def train_task(
             create_state(before, options.optimizer, jax.random.key(options.seed), carry),
             loss_fn=objective.loss,
             eval_fn=objective.evaluate,
-            refresh=objective.refresh,
+            update_averages=objective.update_averages,
             mesh=mesh,
             optimizer=options.optimizer,
             batches=task.data.train(options.seed, options.batch_size),
@@ -235,13 +235,13 @@ def train_task(
             resume=run.resumed if resume is None else resume,
             stop=stop,
             label=label,
-            until=task.until,
+            stop_when=task.stop_when,
             judge=task.cost,
             score=None if task.score is None else scored_on(task.score, validation),
             score_every=task.score_every,
-            about={**run.about, **task.about},
+            fingerprint={**run.fingerprint, **task.fingerprint},
             probe=None if recurrent is None else probe_of(task.model, recurrent, options.loop, validation[0]),
-            explain=None
+            diagnose=None
             if recurrent is None
             else explainer(recurrent.cell, task.model, recurrent.measure, recurrent.method),
         )

@@ -30,7 +30,7 @@ class NonFinite(FloatingPointError):
         parameters: what is wrong with the gradient, by parameter name: "nan", "inf", or "too large" where it
             is finite but its norm is not. Empty if the gradient is in order.
         checkpoint: where the last good state is saved, or will be if training stops.
-        first: what first wasn't finite inside the net, as `explain` told `fit`; empty if nobody was asked.
+        first: what first wasn't finite inside the net, as `diagnose` told `fit`; empty if nobody was asked.
         rollbacks: how many times the run had gone back to an earlier state before.
     """
 
@@ -106,7 +106,7 @@ INCIDENTS_FILE = "nonfinite.json"
 SPLIT = "nonfinite"  # of the records in metrics.jsonl
 REPORTED = 3  # a run that skips thousands of steps reports the first ones, and counts the others
 
-Explain = Callable[[TrainState, PyTree], Mapping[str, Any]]
+Diagnose = Callable[[TrainState, PyTree], Mapping[str, Any]]
 """`(state, batch) -> what first wasn't finite`, in terms that JSON holds; `sentence`, if there, is shown."""
 
 
@@ -114,7 +114,7 @@ class Incidents:
     """`folder/nonfinite.json`: a list of reports, one for each loss or gradient that wasn't finite.
 
     A report has `step`, `batch` (the data's position at it, in the data's own words), `loss`, `grad_norm`,
-    `parameters` (what is wrong with the gradient of each), `first` (what `explain` found), `done` (in words) and
+    `parameters` (what is wrong with the gradient of each), `first` (what `diagnose` found), `done` (in words) and
     `goes_on_from`, the step from which training went on, null where it stopped.
     """
 

@@ -38,7 +38,7 @@ begin with the batch axis, or it has a method `batch_axes()` that says where it 
 `jit` caches by its hash: write a module's function or a frozen dataclass with `__call__`, no closure made anew.
 """
 
-Refresh = Callable[[PyTree, PyTree, jax.Array], PyTree]
+UpdateAverages = Callable[[PyTree, PyTree, jax.Array], PyTree]
 """`(params, batch, key) -> params`: what changes without a gradient (running averages), after each update.
 
 Hashed by `jit` as a `LossFn` is. On several devices it sees its device's share of the batch, and must give the
@@ -80,7 +80,7 @@ def train_step(
     *,
     loss_fn: LossFn,
     optimizer: OptimizerConfig,
-    refresh: Refresh | None = None,
+    update_averages: UpdateAverages | None = None,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One update: gradient, clipping, optimizer. Not jitted; `train_chunk` is.
@@ -119,8 +119,8 @@ def train_step(
     clipped_norm = norm_after_clipping(optimizer, grad_norm, clipped)
     update_norm = norm_of_update(optimizer, rate * clipped_norm, updates)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)
-    if refresh is not None:
-        params = refresh(params, batch, jax.random.fold_in(key_of_step(state, axis_name), 1))
+    if update_averages is not None:
+        params = update_averages(params, batch, jax.random.fold_in(key_of_step(state, axis_name), 1))
     new = (state.step + 1, params, opt_state, carry)
     old = (state.step, state.params, state.opt_state, state.carry)
     following = TrainState(*jax.tree.map(partial(jnp.where, finite), new, old), key=state.key)
@@ -151,7 +151,7 @@ def train_chunk(
     *,
     loss_fn: LossFn,
     optimizer: OptimizerConfig,
-    refresh: Refresh | None = None,
+    update_averages: UpdateAverages | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[TrainState, Metrics]:
     """`count` train steps in one dispatch, one batch each; ends early at the first that isn't finite.
@@ -180,7 +180,9 @@ def train_chunk(
         ValueError: a batch that doesn't divide over the devices can't be filled up.
     """
     axis_name = axis_over(mesh)
-    step = partial(train_step, loss_fn=loss_fn, optimizer=optimizer, refresh=refresh, axis_name=axis_name)
+    step = partial(
+        train_step, loss_fn=loss_fn, optimizer=optimizer, update_averages=update_averages, axis_name=axis_name
+    )
     length = jax.tree.leaves(batches)[0].shape[0]
     one = jax.eval_shape(lambda: jax.tree.map(itemgetter(0), batches))
     size = check_divides(one, state.carry, mesh)

@@ -242,7 +242,7 @@ def train_nets(
         own = Flossing(layer, config.k(task), config.floss, loss) if name == VARIANTS[2] else loss
         trained = train_task(
             run,
-            with_loss(own, begin, until=goal.reached),
+            with_loss(own, begin, stop_when=goal.reached),
             options,
             label=f"{task}, {name}, seed {seed}",
             folder=folder,

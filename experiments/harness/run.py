@@ -59,7 +59,7 @@ class Run:
     folder: Path
     resumed: bool = False
     devices: int = 1
-    about: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
     """The options that made it, for its checkpoints."""
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
@@ -98,24 +98,26 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
     Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
     """
     described = describe(name, config)
-    about = about_of(described, pinned)
+    fingerprint = fingerprint_of(described, pinned)
     check_resumed = getattr(config, "check_resumed", lambda folder: None)
     folder = broadcast_from_main(
         lambda: str(open_folder(name, described, launch, devices, pinned, check_resumed))
     )
-    return Run(Path(folder) if is_main() else scratch_folder(), launch.resume is not None, devices, about)
+    return Run(
+        Path(folder) if is_main() else scratch_folder(), launch.resume is not None, devices, fingerprint
+    )
 
 
-def about_of(described: Mapping[str, Any], pinned: Collection[str] = ()) -> dict[str, Any]:
+def fingerprint_of(described: Mapping[str, Any], pinned: Collection[str] = ()) -> dict[str, Any]:
     """The options that change what is computed, as a run's checkpoints record them."""
     return {option_name(option): value for option, value in fixed(described, pinned).items()}
 
 
-def check_restorable(folder: Path, about: Mapping[str, Any]) -> None:
+def check_restorable(folder: Path, fingerprint: Mapping[str, Any]) -> None:
     """Raises ValueError where training can't go on from what a run has saved: each of its trainings needs one whole
     checkpoint of the same options, and readable metrics."""
     for path in sorted(folder.rglob("checkpoints")):
-        Checkpoints(path, config=about).check()
+        Checkpoints(path, config=fingerprint).check()
     for path in sorted(folder.rglob(METRICS_FILE)):
         read_metrics(path)
     for path in sorted(folder.rglob(INCIDENTS_FILE)):
@@ -143,7 +145,7 @@ def open_folder(
     acquire(folder)
     check_same(before, described, folder, pinned)
     check_resumed(folder)
-    check_restorable(folder, about_of(described, pinned))
+    check_restorable(folder, fingerprint_of(described, pinned))
     for path in filter(lambda path: is_leftover(path.name), folder.rglob(".*")):
         path.unlink()
     write_json(folder / "config.json", described)

@@ -14,7 +14,7 @@ from data import Tokenizer, load_tokenizer
 from experiments.harness.cell_files import check_trusted
 from experiments.harness.files import from_json, read_run
 from experiments.harness.options import check_seed
-from experiments.harness.run import about_of
+from experiments.harness.run import fingerprint_of
 from experiments.language.config import TextModelConfig
 from experiments.language.corpus import VOCABULARY, encoded_prompt, vocabulary_digest
 from experiments.language.report import line_start
@@ -102,8 +102,8 @@ def trained_model(
     )
     params = initial(config, model)
     template = first_state(config, model, params, config.resolved(1)[1])
-    about = about_of(described) | {VOCABULARY: vocabulary_digest(tokenizer)}
-    checkpoints = Checkpoints(folder / "checkpoints", config=about)
+    fingerprint = fingerprint_of(described) | {VOCABULARY: vocabulary_digest(tokenizer)}
+    checkpoints = Checkpoints(folder / "checkpoints", config=fingerprint)
     if best:
         step = checkpoints.best()
         if step is None:

@@ -74,7 +74,7 @@ def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
             probed=last_token,
             batch=partial(probed_text, config, corpus),
         ),
-        about={VOCABULARY: vocabulary_digest(corpus.tokenizer)},
+        fingerprint={VOCABULARY: vocabulary_digest(corpus.tokenizer)},
     )
 
 

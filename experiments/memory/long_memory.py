@@ -122,7 +122,7 @@ def train_one(config: Config, run: Run, task: GoalName, cell: str, length: int) 
     layer = config.network.build(at_length(cell, length), config.hidden_size)
     met: NonFinite | None = None
     try:
-        asked = problem.task(problem.model(config.network, layer), until=goal.reached)
+        asked = problem.task(problem.model(config.network, layer), stop_when=goal.reached)
         train_task(run, asked, config, label=f"{task}, {label(cell)}, T = {length}", folder=folder)
     except NonFinite as error:  # one net's end is not that of the comparison
         met = error

@@ -308,7 +308,7 @@ def test_until_ends_at_the_first_evaluation_that_says_enough(unbroken, tmp_path)
     errors = {r["step"]: r["error"] for r in read_metrics(folder) if r["split"] == "validation"}
     assert errors[30] > errors[60] > errors[90]
     bound = errors[60]
-    result = train_toy(tmp_path, until=lambda evaluation: evaluation["error"] <= bound)
+    result = train_toy(tmp_path, stop_when=lambda evaluation: evaluation["error"] <= bound)
     assert (result.step, result.finished, result.evaluation) == (60, True, {"error": errors[60]})
     assert untimed(tmp_path) == [record for record in untimed(folder) if record["step"] <= 60]
     assert Checkpoints(tmp_path / "checkpoints").steps()[-1] == 60
@@ -324,7 +324,7 @@ def test_until_and_resume(tmp_path):
     whole = train_toy(tmp_path / "toy")
     errors = [r["error"] for r in read_metrics(tmp_path / "toy") if r["split"] == "validation"]
     bound, asked = (errors[1] + errors[2]) / 2, []
-    ended = train_toy(tmp_path / "whole", until=enough)
+    ended = train_toy(tmp_path / "whole", stop_when=enough)
     assert (whole.step, ended.step) == (90, 60)
 
     stop = StopRequest()
@@ -333,15 +333,15 @@ def test_until_and_resume(tmp_path):
         stop.requested = step == 35
         return {}
 
-    halfway = train_toy(tmp_path / "part", until=enough, stop=stop, on_log=stopping)
+    halfway = train_toy(tmp_path / "part", stop_when=enough, stop=stop, on_log=stopping)
     assert (halfway.step, halfway.finished) == (35, False)
     for _ in range(2):  # the second time there is nothing to do
-        resumed = train_toy(tmp_path / "part", until=enough, resume=True, on_log=lambda step, state: {})
+        resumed = train_toy(tmp_path / "part", stop_when=enough, resume=True, on_log=lambda step, state: {})
         assert (resumed.step, resumed.finished) == (60, True)
         assert bits(resumed.state) == bits(ended.state)
         assert untimed(tmp_path / "part") == untimed(tmp_path / "whole")
     # More steps asked for change nothing: it was enough.
-    longer = train_toy(tmp_path / "part", replace(LOOP, steps=120), until=enough, resume=True)
+    longer = train_toy(tmp_path / "part", replace(LOOP, steps=120), stop_when=enough, resume=True)
     assert (longer.step, bits(longer.state)) == (60, bits(ended.state))
 
 

@@ -236,13 +236,13 @@ def test_a_bad_batch_can_only_stop_it(tmp_path):
 def test_what_is_found_is_told(tmp_path):
     """`explain` sees the state and the batch at fault; what it says stands in the error and in the report."""
 
-    def explain(state, batch):
+    def diagnose(state, batch):
         assert int(state.step) == 47
         assert np.isnan(batch[1]).all()
         return {"sentence": "the targets of this batch are NaN", "quantity": "target"}
 
     with pytest.raises(NonFinite, match="the targets of this batch are NaN; training stopped and"):
-        train_toy(tmp_path, batches=ToyBatches(broken=47), explain=explain)
+        train_toy(tmp_path, batches=ToyBatches(broken=47), diagnose=diagnose)
     (report,) = reports(tmp_path)
     assert report["first"]["quantity"] == "target"
     assert (report["step"], report["done"], report["goes_on_from"]) == (48, "stopped", None)

@@ -187,10 +187,12 @@ def test_averages_are_not_the_optimizers(monkeypatch):
     np.testing.assert_array_equal(new.params["cell"]["averages"]["mean"], np.ones(3))
     assert np.all(new.params["w"] != w)
 
-    def refresh(params, batch, key):
+    def update_averages(params, batch, key):
         return params | {"cell": {"averages": {"mean": jnp.mean(batch[0], axis=0) + params["w"][0, 0]}}}
 
-    again, _ = train_step(state, (x, y), loss_fn=LeastSquares(), optimizer=SGD, refresh=refresh)
+    again, _ = train_step(
+        state, (x, y), loss_fn=LeastSquares(), optimizer=SGD, update_averages=update_averages
+    )
     np.testing.assert_array_equal(again.params["w"], new.params["w"])
     expected = x.mean(axis=0) + np.asarray(new.params["w"])[0, 0]  # it sees the parameters after the update
     np.testing.assert_allclose(again.params["cell"]["averages"]["mean"], expected, rtol=1e-5)
