@@ -144,5 +144,5 @@ def refusal(method: MethodName, expression: str, cell: Cell, hidden_size: int) -
     others = [name for name in CELLS if supports(parse_cell(name, hidden_size), method)]
     return (
         f"--method {method} can't run the cell {expression}: of the cells here it runs {', '.join(others)}; "
-        f"{expression} goes by auto, {', '.join(ways(cell))}"
+        f"{expression} goes by auto, {', '.join(supported_methods(cell))}"
     )

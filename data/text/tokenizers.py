@@ -171,7 +171,7 @@ class SentencePiece:
     model: bytes
 
     @classmethod
-    def learn(cls, text: str, size: int) -> "Pieces":
+    def learn(cls, text: str, size: int) -> "SentencePiece":
         """`size` types, the two marks among them, from the training text.
 
         Raises ValueError where the text can't fill so many, or has more characters than that.

@@ -24,6 +24,7 @@ from experiments.gradients.clipping_report import (
     WAYS,
     ProblemName,
     draw,
+    format_outcome,
     format_table,
     results,
 )
@@ -132,7 +133,7 @@ def main(config: Config, run: Run) -> str:
             arrays = train(config, problem, clip, task, run.devices)
             run.write_arrays(name, arrays)
             print(
-                f"{QUESTIONS[problem].title}, clipping: {WAYS[clip]}: {told(problem, arrays)}",
+                f"{QUESTIONS[problem].title}, clipping: {WAYS[clip]}: {format_outcome(problem, arrays)}",
                 flush=True,
             )
     table = format_table(run.folder)

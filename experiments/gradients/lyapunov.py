@@ -22,6 +22,7 @@ from analysis import exponents_over_starts, lyapunov_spectrum
 from experiments.cell_spec import label
 from experiments.gradients.lyapunov_config import QR_EVERY, Config
 from experiments.gradients.lyapunov_report import (
+    arrays_with_prefix,
     draw,
     format_table,
     largest,
@@ -45,7 +46,7 @@ def main(config: Config, run: Run) -> str:
     for noise in config.noises:
         for gain in config.gains:
             found = run.cached(random_name(noise, gain), partial(random_spectrum, config, noise, gain))
-            print(f"random net, σ = {noise:g}, g = {gain:g}: {told(found)}", flush=True)
+            print(f"random net, σ = {noise:g}, g = {gain:g}: {format_exponents(found)}", flush=True)
     for expression in config.cells:
         train_and_measure(config, run, expression)
     table = format_table(config, run.folder)
@@ -113,7 +114,7 @@ def train_and_measure(config: Config, run: Run, expression: str) -> None:
             return both | {"metric": metric}
 
         found = run.cached(trained_name(expression, moment), measured)
-        print(f"{name}, step {moment}: {told(under('driven', found))}", flush=True)
+        print(f"{name}, step {moment}: {format_exponents(arrays_with_prefix('driven', found))}", flush=True)
 
 
 def to_double(leaf: Array) -> Array:

@@ -56,7 +56,9 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
     old, new = flat(one["config"]), flat(other["config"])
     for option in old | new:
         if old.get(option) != new.get(option):
-            return f"{option_name(option)} {shown(new.get(option))}, not {shown(old.get(option))}"
+            return (
+                f"{option_name(option)} {format_value(new.get(option))}, not {format_value(old.get(option))}"
+            )
     return ""
 
 

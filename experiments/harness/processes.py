@@ -138,7 +138,7 @@ def check_divides(batch_size: int) -> None:
     """Raises ValueError for a batch of which the processes can't have equal shares."""
     if batch_size % process_count():
         raise ValueError(
-            f"--batch-size {batch_size} doesn't divide over {several()} processes: make it a multiple of that"
+            f"--batch-size {batch_size} doesn't divide over {process_count()} processes: make it a multiple of that"
         )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from experiments.harness.cell_files import cell_files
 from experiments.harness.environment import cores, environment
-from experiments.harness.files import RUNS, TABLE, environments, read_run, write_json
+from experiments.harness.files import RUNS, TABLE, environments, read_arrays, read_run, write_json
 from experiments.harness.lock import LOCK, acquire, release
-from experiments.harness.options import describe, differing, digest, fixed, option_name
+from experiments.harness.options import describe, differing, digest, fixed, format_value, option_name
 from experiments.harness.processes import (
     Processes,
     broadcast_from_main,
@@ -280,8 +280,8 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned
     for option in old | new:
         if old.get(option) != new.get(option):
             raise ValueError(
-                f"{folder} was begun with {option_name(option)} {shown(old.get(option))}, not "
-                f"{shown(new.get(option))}: resume with the same, or begin a new run"
+                f"{folder} was begun with {option_name(option)} {format_value(old.get(option))}, not "
+                f"{format_value(new.get(option))}: resume with the same, or begin a new run"
             )
     if "loop" not in now["config"]:
         return

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.harness.files import TABLE, environments, read_json, read_results, read_run
-from experiments.harness.options import flat, option_name
+from experiments.harness.options import flat, format_number, format_value, option_name
 from experiments.health import draw_health, incident_sentence
 from experiments.registry import module_of
 from train import INCIDENTS_FILE, read_metrics
@@ -16,7 +16,9 @@ def inspect_run(folder: Path) -> str:
     """
     described = read_run(folder)
     lines = [f"{described['experiment']}: {folder}", ""]
-    lines += [f"  {option_name(key):<28}{shown(value)}" for key, value in flat(described["config"]).items()]
+    lines += [
+        f"  {option_name(key):<28}{format_value(value)}" for key, value in flat(described["config"]).items()
+    ]
     environment, *later = environments(folder)
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     lines += ["", f"begun {environment['started']} on {', '.join(environment['devices'])}", packages]
@@ -42,7 +44,7 @@ def inspect_run(folder: Path) -> str:
     lines += (
         [table.read_text(encoding="utf-8")]
         if table.exists()
-        else [f"  {name:<36}{told(value)}" for name, value in results.items()]
+        else [f"  {name:<36}{format_number(value)}" for name, value in results.items()]
     )
     drawn = module_of(described["experiment"]).draw(folder) + health
     return "\n".join([*lines, "", "drawn from the run's arrays:", *(f"  {path}" for path in drawn)])

@@ -175,7 +175,11 @@ def training(runs: Sequence[Reported]) -> str:
     rows = []
     for i, run in enumerate(runs):
         for net in run.nets:
-            last = [f"{line.metric} {told(float(line.values[-1]))}" for line in net.lines if is_outcome(line)]
+            last = [
+                f"{line.metric} {format_number(float(line.values[-1]))}"
+                for line in net.lines
+                if is_outcome(line)
+            ]
             speed = f"{net.steps / net.seconds:.3g}" if net.seconds else "–"
             rows.append(
                 [
