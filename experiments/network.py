@@ -28,7 +28,7 @@ from models.recurrence.methods import Method
 
 Direction = Literal["forward", "backward", "both"]
 MethodName = Literal["scan", "fused", "associative", "newton"]
-MethodName = Literal["auto", "scan", "fused", "associative", "newton"]
+MethodOption = Literal["auto", "scan", "fused", "associative", "newton"]
 CONNECTIONS_HELP = (
     "What joins the layers. plain: each reads the output below; residual: and adds its own to it; dense: each "
     "reads the input and all outputs below; highway: each gives a learned mixture of its own output and that below."
@@ -51,7 +51,7 @@ class NetworkConfig:
     connections: Annotated[Connection, tyro.conf.arg(help=CONNECTIONS_HELP)] = "plain"
     dropout: float = 0.0
     """Share of the units dropped between layers while training, others at every step."""
-    method: Annotated[MethodName, tyro.conf.arg(help=METHOD_HELP)] = "auto"
+    method: Annotated[MethodOption, tyro.conf.arg(help=METHOD_HELP)] = "auto"
     checkpoint_every: int | None = None
     """With --method scan: keep every so many-th state and compute the others again; less memory, more time."""
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.network import MethodName, NetworkConfig, supported_methods
+from experiments.network import MethodOption, NetworkConfig, supported_methods
 from models import (
     CELLS,
     GRU,
@@ -42,7 +42,7 @@ def test_what_is_built() -> None:
 
 def test_ways() -> None:
     """By the form of each cell; with a full matrix in parallel only where nothing is masked."""
-    assert get_args(MethodName) == ("auto", *NAMED)
+    assert get_args(MethodOption) == ("auto", *NAMED)
     for name, expected in {
         "lstm": ["scan", "fused", "newton"],
         "lru": ["scan", "associative", "newton"],
