@@ -22,7 +22,7 @@ class Objective:
     Attributes:
         loss: minimised by training; see `train.LossFn`.
         evaluate: metrics of a held-out batch; see `train.EvalFn`.
-        refresh: brings running averages up to date with a batch; see `train.Refresh`.
+        update_averages: brings running averages up to date with a batch; see `train.UpdateAverages`.
         first_carry: `params -> carry` of the first batch, for a loss that hands a state from batch to batch.
     """
 

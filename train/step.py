@@ -93,7 +93,7 @@ def train_step(
         batch: one batch, as `loss_fn` takes it.
         loss_fn: see `LossFn`.
         optimizer: see `OptimizerConfig`; parameters under the name `averages` are not its own to change.
-        refresh: see `Refresh`.
+        update_averages: see `UpdateAverages`.
         axis_name: inside `jax.shard_map` the axis over whose devices the batch (and the carry) is shared.
 
     Returns:
@@ -143,7 +143,9 @@ def key_of_step(state: TrainState, axis_name: str | None) -> jax.Array:
     return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
 
 
-@partial(jax.jit, static_argnames=("loss_fn", "optimizer", "refresh", "mesh"), donate_argnames="state")
+@partial(
+    jax.jit, static_argnames=("loss_fn", "optimizer", "update_averages", "mesh"), donate_argnames="state"
+)
 def train_chunk(
     state: TrainState,
     batches: PyTree,
@@ -169,7 +171,7 @@ def train_chunk(
         count: how many steps, at most `length`.
         loss_fn: see `LossFn`.
         optimizer: see `OptimizerConfig`.
-        refresh: see `Refresh`.
+        update_averages: see `UpdateAverages`.
         mesh: the devices that share a batch (`batch_mesh`); None for one.
 
     Returns:

@@ -132,7 +132,11 @@ def check_batch_norm() -> None:
             for own, mesh in ((model, None), (shared_model, MESH)):
                 state = create_state(params, ADAM, jax.random.key(0))
                 state = state if mesh is None else on_devices(state, mesh)
-                options: Any = {"loss_fn": Loss(own, regression), "refresh": Averages(own), "mesh": mesh}
+                options: Any = {
+                    "loss_fn": Loss(own, regression),
+                    "update_averages": Averages(own),
+                    "mesh": mesh,
+                }
                 found.append(train_chunk(state, batches, 4, optimizer=ADAM, **options))
             (one, of_one), (shared, of_shared) = found
             assert distance((shared.params, of_shared), (one.params, of_one)) < 1e-6

@@ -174,7 +174,7 @@ def test_bad_loss_functions(outcome, message):
 
 
 def test_averages_are_not_the_optimizers(monkeypatch):
-    """Not weight decay's either, which needs no gradient; and what `refresh` gives is the state's."""
+    """Not weight decay's either, which needs no gradient; and what `update_averages` gives is the state's."""
 
     def decaying(config):
         return optax.chain(optax.add_decayed_weights(0.5), optax.sgd(0.1))
