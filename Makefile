@@ -4,10 +4,11 @@
 #   make PYTHON=python3.12 gradients     with another interpreter, 3.11 or later
 #   make test, make lint                 the suite; ruff and pyright
 #   make test-slow, make test-peers      the slow tests; those that need PyTorch, Equinox, NLTK
+#   make figures                         every figure and table of the pages anew (ARGS="--help")
 #   make bench                           beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (half an hour)
 #   make format, make lock, make clean
 .DEFAULT_GOAL := help
-.PHONY: help gradients bench test test-slow test-peers lint format lock clean
+.PHONY: help gradients figures bench test test-slow test-peers lint format lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -23,6 +24,9 @@ help:
 
 gradients: $(VENV)/.run
 	@$(BIN)/python -m experiments gradients $(ARGS)
+
+figures: $(VENV)/.run
+	@$(BIN)/python docs/figures.py $(ARGS)
 
 # Compilation is most of it: but for tests/models, a third of it goes with XLA's optimizations, which test-slow has.
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1

@@ -1,8 +1,9 @@
-"""Commands and code in the documents run as shown."""
+"""Commands and code in the documents run as shown, and every figure has its command."""
 
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from experiments.cell_spec import parse_cell
+from experiments.registry import read_options
 from models import unroll
 from models.recurrence.methods import Fused
 from models.recurrence.unroll import unroll_with_info
@@ -111,3 +113,58 @@ def test_the_task_shown_trains_resumes_sweeps_and_reports(tree: Path) -> None:
     assert len(list((tree / "sweep").rglob("results.json"))) >= 2
     said(begin(tree, "report", "whole", "part"))
     assert list(tree.rglob("*.html"))
+
+
+ROOT = DOCS.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "experiments" / "README.md", *DOCS.glob("*.md")]
+FIGURES = runpy.run_path(str(DOCS / "figures.py"))
+SOURCES: dict[str, Any] = FIGURES["SOURCES"]
+
+
+def test_every_figure_shown_has_one_command() -> None:
+    """The list of `make figures` and the pages name the same files, and each page the command of its figures."""
+    shown = {
+        path.relative_to(ROOT).as_posix(): {
+            (path.parent / link).resolve().relative_to(DOCS).as_posix()
+            for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
+        }
+        for path in PAGES
+    }
+    listed = [(source.page, f"{file}.png") for source in SOURCES.values() for file in source.figures.values()]
+    listed.append(("docs/benchmarks.md", f"{FIGURES['BENCHMARK']}.png"))
+    assert sorted(listed) == sorted((page, file) for page, files in shown.items() for file in files)
+    assert sorted(file for _, file in listed) == sorted(path.name for path in DOCS.glob("*.png"))
+    for source in SOURCES.values():
+        text = (ROOT / source.page).read_text(encoding="utf-8")
+        assert re.search(rf"(?:`|python -m experiments |make ){re.escape(source.command)}`", text), source
+
+
+def test_every_table_quoted_has_one_command() -> None:
+    blocks = [
+        m for path in PAGES for m in re.findall(r"<!-- table of (\w+) -->", path.read_text(encoding="utf-8"))
+    ]
+    assert sorted(blocks) == sorted(name for name, source in SOURCES.items() if source.table)
+    for name in blocks:
+        source, paragraphs = SOURCES[name], [f"paragraph {i}\nof a table" for i in range(3)]
+        page = (ROOT / source.page).read_text(encoding="utf-8")
+        written = FIGURES["quoted"](name, source, page, "\n\n".join(paragraphs) + "\n")
+        assert "\n\n".join(paragraphs[i] for i in source.table) in written
+        assert len(written) < len(page)  # that table has gone, and nothing else
+        assert FIGURES["quoted"](name, source, written, "\n\n".join(paragraphs)) == written
+    with pytest.raises(ValueError, match="not one"):
+        FIGURES["quoted"]("families", SOURCES["families"], "no block", "a table")
+
+
+def test_every_command_of_a_figure_is_read() -> None:
+    for source in SOURCES.values():
+        experiment, *options = FIGURES["arguments"](source)
+        read_options(experiment, options)
+
+
+def test_times_are_those_of_the_list_of_experiments() -> None:
+    table = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    times = dict(re.findall(r"^\| `python -m experiments ([^`]+)`[^|]*\| ([^|]+) \|", table, re.MULTILINE))
+    common = [source for source in SOURCES.values() if source.command in times]
+    assert len(common) > 10
+    for source in common:
+        assert times[source.command].startswith(source.time), source

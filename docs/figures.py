@@ -1,0 +1,225 @@
+"""Makes the figures and tables that the pages show, each from the command that its page names.
+
+    make figures                          all but those that need a corpus: about 40 minutes on 2 CPU cores
+    make figures ARGS="cliff families"    some, by name
+    make figures ARGS="ngram_ptb zaremba --data PATH"    PATH: a folder with ptb/ in it
+    make figures ARGS="--list"            names, times, commands and files
+
+Runs stand in runs/docs/NAME: a finished one is drawn anew from its arrays, an unfinished one resumed. To compute
+one anew, delete its folder. docs/benchmarks.* are written by `make bench`.
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+RUNS = Path("runs/docs")
+CORPORA = "PATH"  # stands in commands for --data
+BENCHMARK = "benchmarks"  # docs/benchmarks.png, which `make bench` makes with the page around it
+
+
+@dataclass(frozen=True)
+class Source:
+    """A command, and what a page shows of its run."""
+
+    command: str
+    """What follows `python -m experiments`."""
+    time: str
+    """On 2 CPU cores."""
+    page: str
+    """The page that shows it and names the command."""
+    figures: dict[str, str] = field(default_factory=dict)
+    """{figure of the run: file in docs/}, without their endings."""
+    table: tuple[int, ...] = ()
+    """Paragraphs of the run's table.txt that the page quotes, under a comment `<!-- table of NAME -->`."""
+
+
+LABORATORY, RESULTS, EXPERIMENTS = "docs/gradients.md", "docs/results.md", "experiments/README.md"
+SOURCES = {
+    "gradients": Source(
+        "gradients", "1 min 10 s", "README.md", {"gradient_against_lag": "gradient_against_lag"}
+    ),
+    "jacobian_spectra": Source(
+        "jacobian_spectra",
+        "2 min 30 s",
+        LABORATORY,
+        {"singular_values": "jacobian_spectra", "growth_rates_after": "jacobian_growth_rates"},
+    ),
+    "lyapunov": Source(
+        "lyapunov",
+        "2 min 30 s",
+        LABORATORY,
+        {"random_nets": "lyapunov_random_nets", "during_training": "lyapunov_during_training"},
+    ),
+    "edge_of_chaos": Source(
+        "edge_of_chaos",
+        "2 min 45 s",
+        LABORATORY,
+        {"phase_diagram": "edge_phase_diagram", "depth_learnt": "edge_depth_learnt"},
+    ),
+    "cliff": Source(
+        "cliff",
+        "1 min 20 s",
+        LABORATORY,
+        {
+            "bifurcation": "cliff_bifurcation",
+            "one_unit_contours": "cliff_one_unit",
+            "one_unit_3d": "cliff_one_unit_3d",
+            "net_3d": "cliff_net_3d",
+            "net_near_contours": "cliff_net_near",
+            "net_losses": "cliff_net_losses",
+        },
+    ),
+    "clipping": Source("clipping", "2 min", LABORATORY, {"outcomes": "clipping_outcomes"}),
+    "flossing": Source(
+        "flossing",
+        "5 min",
+        LABORATORY,
+        {
+            "training": "flossing_training",
+            "exponents": "flossing_exponents",
+            "gradient_against_lag_delayed_recall": "flossing_gradients",
+        },
+    ),
+    "fixed_points": Source(
+        "fixed_points",
+        "45 s",
+        LABORATORY,
+        {"fixed_points": "flip_flop_fixed_points", "eigenvalues": "flip_flop_eigenvalues"},
+    ),
+    "claims": Source("claims", "4 min 30 s", LABORATORY, {"lstm_explodes": "claims_lstm_explodes"}),
+    "health": Source(
+        "adding --hidden-size 32 --steps 1000 --eval-every 500 --health.every 50 --devices 1",
+        "1 min",
+        LABORATORY,
+        {"health": "health"},
+    ),
+    "long_memory": Source(
+        "long_memory", "6 min 40 s", EXPERIMENTS, {"steps_to_solve": "steps_to_solve"}, table=(0, 1)
+    ),
+    "speed": Source("speed", "2 min", EXPERIMENTS, {"tokens_per_second": "tokens_per_second"}),
+    "families": Source(
+        "families",
+        "3 min",
+        RESULTS,
+        {
+            "families": "families",
+            "perplexity_by_frequency": "families_perplexity_by_frequency",
+            "gradient_against_lag": "families_gradient_against_lag",
+        },
+        table=(0,),
+    ),
+    "char_lm": Source(
+        "char_lm",
+        "1 min 6 s",
+        RESULTS,
+        {"training": "char_lm_training", "gradient_against_lag": "char_lm_gradient_against_lag"},
+    ),
+    "ngram_ptb": Source(
+        'ngram --data.dir PATH/ptb --prompt "students opened their"',
+        "12 s",
+        RESULTS,
+        {"perplexity": "ngram_perplexity", "size": "ngram_size"},
+        table=(1, 2),
+    ),
+    "zaremba": Source(
+        "language_model --preset zaremba_small --data.dir PATH/ptb --devices 1",
+        "27 min",
+        RESULTS,
+        {"training": "zaremba_training"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Makes the figures and tables that the pages show."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Which; by default all that need no corpus, or all with --data."""
+    data: Path | None = None
+    """Folder that holds the corpora: ptb/ with Mikolov's train, valid and test text."""
+    list: bool = False
+    """List names, times, commands and files, and make nothing."""
+
+
+def main(config: Config) -> int:
+    """Makes what is asked for in turn; returns the exit code of the first that fails, 2 for a mistake."""
+    if unknown := [name for name in config.names if name not in SOURCES]:
+        print(f"error: no figure is made by {unknown[0]!r}: there are {', '.join(SOURCES)}", file=sys.stderr)
+        return 2
+    chosen = config.names or [n for n, s in SOURCES.items() if config.data or CORPORA not in s.command]
+    for name in chosen:
+        source = SOURCES[name]
+        print(f"{name} ({source.time}): python -m experiments {source.command}", flush=True)
+        if config.list:
+            print("".join(f"  {file}\n" for file in files(source)), end="")
+        elif CORPORA in source.command and config.data is None:
+            print(f"error: {name} needs a corpus: add --data with the folder that holds it", file=sys.stderr)
+            return 2
+        elif code := run(name, source, config.data):
+            print(f"error: {name} ended with exit code {code}; the same command goes on", file=sys.stderr)
+            return code
+        else:
+            publish(name, source)
+    return 0
+
+
+def arguments(source: Source, data: Path | None = None) -> list[str]:
+    """The arguments of `python -m experiments`, as a shell splits them."""
+    folder = CORPORA if data is None else str(data.resolve())
+    return [word.replace(CORPORA, folder) for word in shlex.split(source.command)]
+
+
+def run(name: str, source: Source, data: Path | None) -> int:
+    """Runs a source's command, resumes its run, or draws a finished one anew; returns the exit code."""
+    folder = RUNS / name
+    if (ROOT / folder / "results.json").exists():
+        words = ["inspect", str(folder)]
+    else:
+        option = "--resume" if (ROOT / folder / "config.json").exists() else "--run-dir"
+        words = [*arguments(source, data), option, str(folder)]
+    quiet = subprocess.DEVNULL if words[0] == "inspect" else None
+    return subprocess.run([sys.executable, "-m", "experiments", *words], cwd=ROOT, stdout=quiet).returncode
+
+
+def publish(name: str, source: Source) -> None:
+    """Puts the figures of a finished run into docs/ and its table into the page."""
+    for figure, file in source.figures.items():
+        shutil.copyfile(ROOT / RUNS / name / "figures" / f"{figure}.png", DOCS / f"{file}.png")
+    if source.table:
+        page = ROOT / source.page
+        table = (ROOT / RUNS / name / "table.txt").read_text(encoding="utf-8")
+        page.write_text(quoted(name, source, page.read_text(encoding="utf-8"), table), encoding="utf-8")
+    print("".join(f"  {file}\n" for file in files(source)), end="", flush=True)
+
+
+def quoted(name: str, source: Source, page: str, table: str) -> str:
+    """The page's text with the chosen paragraphs of a table in the block of that name.
+
+    Raises ValueError where the page has no such block."""
+    paragraphs = table.strip("\n").split("\n\n")
+    text = "\n\n".join(paragraphs[i] for i in source.table)
+    block = re.compile(rf"(<!-- table of {name} -->\n+```\n).*?(\n```)", re.DOTALL)
+    found, count = block.subn(lambda match: f"{match[1]}{text}{match[2]}", page)
+    if count != 1:
+        raise ValueError(f"{source.page} has {count} blocks under <!-- table of {name} -->, not one")
+    return found
+
+
+def files(source: Source) -> list[str]:
+    """What is written of a source."""
+    tables = [f"{source.page}, its table"] if source.table else []
+    return [*(f"docs/{file}.png" for file in source.figures.values()), *tables]
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Config, prog="make figures", description=__doc__)))
