@@ -97,7 +97,7 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     """An experiment in its folder, its options being known."""
     from experiments.harness.processes import broadcast_from_main, check_divides, is_main, process_count
     from experiments.harness.run import check_started_alike, open_run, take_devices
-    from experiments.task import Stopped
+    from experiments.run_task import Stopped
     from train import NonFinite
 
     check_file_limit()

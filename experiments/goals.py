@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from experiments.problems import Problem, adding_problem, copy_problem
-from experiments.task import METRICS, training_record
+from experiments.task import METRICS
+from experiments.task_report import training_record
 from train import NonFinite
 
 GoalName = Literal["adding", "copy_memory"]

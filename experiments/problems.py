@@ -22,7 +22,8 @@ from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.objective import Measure, cell_of, classification, measured_by, regression, tagging
-from experiments.task import METRICS, Data, Recurrence, Task, run_task
+from experiments.run_task import run_task
+from experiments.task import METRICS, Data, Recurrence, Task
 from experiments.training import TrainingConfig
 from models import Cell
 from models.cell import Array

@@ -22,7 +22,8 @@ from experiments.harness.files import read_arrays, read_run
 from experiments.harness.run import Run
 from experiments.objective import Evaluation
 from experiments.problems import Problem, from_task
-from experiments.task import train_task, training_record
+from experiments.run_task import train_task
+from experiments.task_report import training_record
 from experiments.training import Flat, TrainingConfig
 from models import Cell, SequenceTagger
 from models.cell import Array, check_at_least

@@ -33,7 +33,9 @@ from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.objective import Loss
 from experiments.problems import Problem, adding_problem, copy_problem, recall_problem
-from experiments.task import METRICS, Task, TrainingOptions, initial_params, train_task, training_record
+from experiments.run_task import initial_params, train_task
+from experiments.task import METRICS, Task, TrainingOptions
+from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
 from models import Cell
 from models.cell import Params, check_at_least

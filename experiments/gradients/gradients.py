@@ -33,7 +33,8 @@ from experiments.harness.run import Run
 from experiments.network import NetworkConfig, check_cells
 from experiments.objective import Evaluation, classification
 from experiments.problems import digits_problem
-from experiments.task import train_task, training_record
+from experiments.run_task import train_task
+from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
 from models import Cell, SequenceClassifier
 from models.cell import Array, Output, Params, State, check_at_least

@@ -36,7 +36,8 @@ from experiments.harness.options import folder_name
 from experiments.harness.run import Run
 from experiments.network import check_cells
 from experiments.objective import Evaluation
-from experiments.task import METRICS, train_task
+from experiments.run_task import train_task
+from experiments.task import METRICS
 from models.cell import check_at_least
 from train import evaluate
 

@@ -33,7 +33,7 @@ from experiments.gradients.lyapunov_report import (
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
 from experiments.objective import Evaluation
-from experiments.task import initial_params, train_task
+from experiments.run_task import initial_params, train_task
 from models import Cell, Elman, unroll
 from models.cell import Array, Params, State
 from train import evaluate

@@ -33,7 +33,7 @@ from experiments.language.families_report import (
 from experiments.language.report import BATCH, measures, sampled_text
 from experiments.language.train import train_text_model
 from experiments.network import check_cells
-from experiments.task import training_record
+from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
 from models import FixedWindow
 from models.cell import check_at_least

@@ -21,7 +21,7 @@ from experiments.language.evaluate import (
     text_gradients,
 )
 from experiments.network import NetworkConfig
-from experiments.task import training_record
+from experiments.task_report import training_record
 from models import LanguageModel, Sampling, generate
 from models.cell import Params
 from models.ngram import perplexity, smoothed

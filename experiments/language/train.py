@@ -16,7 +16,8 @@ from experiments.language.config import TextModelConfig
 from experiments.language.corpus import VOCABULARY, save_tokenizer, vocabulary_digest
 from experiments.language.objective import StreamLoss, TextLoss, every_token, last_token
 from experiments.objective import Objective
-from experiments.task import Data, Metric, Recurrence, Task, Trained, TrainingOptions, train_task
+from experiments.run_task import Trained, train_task
+from experiments.task import Data, Metric, Recurrence, Task, TrainingOptions
 from models import LanguageModel
 from models.cell import Params
 from models.language_model import uniform_like

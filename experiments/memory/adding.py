@@ -6,7 +6,8 @@ from pathlib import Path
 from experiments.harness.files import read_run
 from experiments.harness.run import Run
 from experiments.problems import adding_problem, run_problem
-from experiments.task import METRICS, draw_task
+from experiments.task import METRICS
+from experiments.task_report import draw_task
 from experiments.training import TrainingConfig
 from models.cell import check_at_least
 

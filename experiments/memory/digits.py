@@ -7,7 +7,8 @@ from typing import Annotated
 from experiments.harness.files import read_run
 from experiments.harness.run import Run
 from experiments.problems import digits_problem, run_problem
-from experiments.task import METRICS, draw_task
+from experiments.task import METRICS
+from experiments.task_report import draw_task
 from experiments.training import Flat, TrainingConfig
 from train import LoopConfig
 

@@ -23,7 +23,8 @@ from experiments.harness.options import check_seed, folder_name
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import check_direction
-from experiments.task import METRICS, train_task
+from experiments.run_task import train_task
+from experiments.task import METRICS
 from experiments.training import CELL_HELP, Flat
 from models.cell import check_at_least
 from train import LoopConfig, NonFinite, OptimizerConfig

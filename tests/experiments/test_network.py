@@ -161,8 +161,8 @@ def test_deep_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_cell_trains(cell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two steps change every parameter of each cell that the command line knows."""
-    monkeypatch.setattr("experiments.task.draw_task", lambda *_: [])  # slow, and tested elsewhere
-    monkeypatch.setattr("experiments.task.draw_task", lambda *_: [])
+    monkeypatch.setattr("experiments.run_task.draw_task", lambda *_: [])  # slow, and tested elsewhere
+    monkeypatch.setattr("experiments.run_task.draw_task", lambda *_: [])
     options = ("--length", 5, "--hidden-size", 8, "--batch-size", 3, "--save-every", 1, "--chunk", 1)
     folder = tmp_path / "run"
     assert command("adding", "--cell", cell, *options, "--steps", 2, "--run-dir", folder) == 0

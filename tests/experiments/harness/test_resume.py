@@ -283,7 +283,7 @@ def test_interrupted_between_trainings(
     def interrupted(*_: object, **__: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("experiments.task.initial_params", interrupted)
+    monkeypatch.setattr("experiments.run_task.initial_params", interrupted)
     folder = tmp_path / "run"
     assert command("adding", *options["adding"], "--run-dir", folder) == 128 + signal.SIGINT
     assert f"interrupted; go on with the same command and --resume {folder}" in capsys.readouterr().err

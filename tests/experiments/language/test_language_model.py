@@ -17,7 +17,7 @@ from experiments.language import char_lm, language_model
 from experiments.language.config import TextModelConfig
 from experiments.language.evaluate import text_gradients
 from experiments.language.generate import from_json, trained_model
-from experiments.task import dividing
+from experiments.run_task import dividing
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
 from tests.experiments.small_text import TINY, write
 from train import LoopConfig, OptimizerConfig, Tracker, make_schedule

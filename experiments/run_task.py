@@ -1,0 +1,224 @@
+"""One way to train anything: `run_task` trains, tests, draws and reports a task; `run_tasks` trains several."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from experiments.harness.files import read_arrays
+from experiments.harness.options import folder_name
+from experiments.harness.processes import only_first_goes_on, process_count
+from experiments.harness.run import Run
+from experiments.health import draw_health, explainer, health_probe
+from experiments.task import Options, Recurrence, RenewedData, Scores, Task
+from experiments.task_report import draw_task, format_report, training_record
+from models.cell import Params
+from train import (
+    LoopConfig,
+    NonFinite,
+    Renewal,
+    batch_mesh,
+    create_state,
+    evaluate,
+    evaluated_params,
+    fit,
+    stop_on_signals,
+)
+from train.feed import Batches
+
+# In the arrays of a task of several: whether it ended before its last step, and the steps asked for.
+ENDED, ASKED = "ended", "steps_asked"
+
+
+class Trained(NamedTuple):
+    """Parameters before and after training, in one device's memory, and the steps between."""
+
+    before: Params
+    after: Params
+    steps: int
+
+
+class Stopped(Exception):
+    """The run was asked to stop and has saved itself."""
+
+    def __init__(self, folder: Path, step: int, signal: int) -> None:
+        super().__init__(f"stopped at step {step}; resume with the same command and --resume {folder}")
+        self.signal = signal
+
+
+def train_task(
+    run: Run,
+    task: Task,
+    options: Options,
+    *,
+    label: str,
+    folder: Path | None = None,
+    resume: bool | None = None,
+) -> Trained:
+    """Trains a fresh model, or resumes the one in the folder.
+
+    Args:
+        run: the run; Ctrl-C and SIGTERM save and end it.
+        task: see `Task`.
+        options: seed, batch size, loop and optimizer.
+        label: in front of the progress line.
+        folder: receives metrics and checkpoints, by default the run's.
+        resume: go on with what is in the folder, by default as the run says.
+
+    Raises:
+        Stopped: a signal asked to stop.
+        ValueError: as `train.fit`, or the devices can't share a batch.
+    """
+    validation, objective = task.data.validation(), task.objective
+    before = initial_params(task, options.seed, validation[0])
+    carry = () if objective.first_carry is None else objective.first_carry(before)
+    devices = run.devices
+    if objective.first_carry is not None:  # a carried state can't be padded
+        devices = dividing(options.batch_size // process_count(), devices)
+    mesh = batch_mesh(devices, processes="all")
+    if task.on_devices is not None:
+        objective = task.on_devices(mesh.size)
+    health, recurrent = options.loop.health, task.recurrent
+    if health.every and recurrent is None:
+        raise ValueError("--health.every looks into a cell, and this task has none: leave it out")
+    with stop_on_signals() as stop:
+        result = fit(
+            create_state(before, options.optimizer, jax.random.key(options.seed), carry),
+            loss_fn=objective.loss,
+            eval_fn=objective.evaluate,
+            update_averages=objective.update_averages,
+            mesh=mesh,
+            optimizer=options.optimizer,
+            batches=task.data.train(options.seed, options.batch_size),
+            renewal=None if task.data.renewed is None else renewal_of(task.data.renewed, run, options),
+            validation=validation,
+            config=options.loop,
+            folder=run.folder if folder is None else folder,
+            resume=run.resumed if resume is None else resume,
+            stop=stop,
+            label=label,
+            stop_when=task.stop_when,
+            judge=task.cost,
+            score=None if task.score is None else scored_on(task.score, validation),
+            score_every=task.score_every,
+            fingerprint={**run.fingerprint, **task.fingerprint},
+            probe=None if recurrent is None else probe_of(task.model, recurrent, options.loop, validation[0]),
+            diagnose=None
+            if recurrent is None
+            else explainer(recurrent.cell, task.model, recurrent.measure, recurrent.method),
+        )
+    if health.every:
+        draw_health(run.folder)
+    if stop.requested:  # after the last step too: what comes next may be another training
+        raise Stopped(run.folder, result.step, stop.signal)
+    only_first_goes_on()
+    # On one device: what is measured of them next would else be computed on each.
+    after = jax.device_put(evaluated_params(result.state), jax.local_devices()[0])
+    return Trained(before, after, result.step)
+
+
+def initial_params(task: Task, seed: int, batch: Any) -> Params:
+    """Fresh parameters; the same seed gives the same ones on every machine."""
+    if task.initial is not None:
+        return task.initial(seed)
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    return jax.jit(task.model.init)(key, batch.inputs, mask=batch.mask)
+
+
+def renewal_of(renewed: RenewedData, run: Run, options: Options) -> Renewal:
+    """Builds the renewal of the training data, whose arrays are `arrays/epochs/N.npz` of the run."""
+
+    def batches(params: Params, epoch: int) -> Batches:
+        arrays = run.cached(f"epochs/{epoch}", lambda: renewed.make(params, epoch))
+        return renewed.batches(arrays, options.seed + epoch, options.batch_size)
+
+    return Renewal(renewed.every, batches)
+
+
+def scored_on(
+    score: Callable[[Params, Sequence[Any]], Scores], batches: Sequence[Any]
+) -> Callable[[Params], Mapping[str, float]]:
+    """A score's figures on held-out batches."""
+    return lambda params: score(params, batches).figures
+
+
+def probe_of(model: nn.Module, recurrent: Recurrence, loop: LoopConfig, batch: Any) -> Any:
+    """Builds the health probe, or None where health isn't asked for."""
+    if not loop.health.every:
+        return None
+    batch = batch if recurrent.batch is None else recurrent.batch()
+    measure = recurrent.probed or recurrent.measure
+    return health_probe(recurrent.cell, model, measure, batch, loop.health, recurrent.method)
+
+
+def dividing(rows: int, devices: int) -> int:
+    """The greatest number of devices over which so many rows divide. Says so where that isn't all of them."""
+    chosen = max(count for count in range(1, devices + 1) if rows % count == 0)
+    if chosen < devices:
+        print(f"{rows} rows are shared by {chosen} of {devices} devices, over which they divide", flush=True)
+    return chosen
+
+
+def run_task(run: Run, task: Task, options: Options, *, label: str) -> str:
+    """Trains, tests, writes `curves.npz`, the figure and `results.json`; returns the report."""
+    params = train_task(run, task, options, label=label).after
+    batches = task.data.test()
+    test = evaluate(task.objective.evaluate, params, batches)
+    examples = ""
+    if task.score is not None:
+        scores = task.score(params, batches)
+        test, examples = test | dict(scores.figures), scores.examples
+    curves = training_record(run.folder) | {"label": np.array(label)}
+    for name, values in task.baselines.items():
+        curves |= {f"baseline|{metric}|{name}": np.array(value) for metric, value in values.items()}
+    run.write_arrays("curves", curves)
+    draw_task(run.folder, task.metrics, task.reported)
+    report = format_report(task, label, test, examples)
+    if task.score is not None:
+        run.write_table(report)
+    baselines = {name: dict(values) for name, values in task.baselines.items()}
+    run.finish({"test": test, "reported": task.reported, "baselines": baselines})
+    return report
+
+
+def run_tasks(
+    run: Run,
+    tasks: Mapping[str, Task],
+    options: Options,
+    measure: Callable[[str, Trained, Path], Mapping[str, Any]],
+    *,
+    diverged: Callable[[str, NonFinite, Path], Mapping[str, Any]] | None = None,
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Trains tasks one after another, and yields each one's name with the arrays that `measure` makes of it.
+
+    A task trains in `nets/NAME` of the run's folder; its arrays are `arrays/nets/NAME.npz`. A resumed run reads
+    those that are there, and trains on where it is asked for more steps than before. Tasks whose results are not
+    taken are not trained.
+
+    Args:
+        run: the run; Ctrl-C and SIGTERM save and end it.
+        tasks: by name, which may hold slashes.
+        options: seed, batch size, loop and optimizer of each.
+        measure: `(name, parameters before and after, folder) → arrays`.
+        diverged: makes the arrays of a task whose loss or gradient wasn't finite; by default that ends the run.
+    """
+    for name, task in tasks.items():
+        path = "/".join(folder_name(part) for part in name.split("/"))
+        kept, folder = f"nets/{path}", run.folder / "nets" / path
+        if run.resumed and run.has_arrays(kept):
+            arrays = read_arrays(run.folder, kept)
+            if arrays[ENDED] or arrays[ASKED] >= options.loop.steps:
+                yield name, arrays
+                continue
+        try:
+            trained = train_task(run, task, options, label=name.replace("/", ", "), folder=folder)
+            found, ended = measure(name, trained, folder), trained.steps < options.loop.steps
+        except NonFinite as met:
+            if diverged is None:
+                raise
+            found, ended = diverged(name, met, folder), True
+        run.write_arrays(kept, {**found, ENDED: ended, ASKED: options.loop.steps})
+        yield name, read_arrays(run.folder, kept)
