@@ -2,11 +2,8 @@
 
 from analysis.depth_scales import DepthScales, depth_scales
 from analysis.error_surface import (
-    Descent,
     ErrorSurface,
-    clipped_sgd,
     coordinates,
-    descent,
     hessian_directions,
     loss_surface,
     one_parameter,
@@ -57,7 +54,6 @@ from analysis.unstable_manifold import unstable_manifold
 
 __all__ = [
     "DepthScales",
-    "Descent",
     "ErrorSurface",
     "FirstNonfinite",
     "FixedPoints",
@@ -68,11 +64,9 @@ __all__ = [
     "ScalarRNNLoss",
     "StartsSummary",
     "bistable_range",
-    "clipped_sgd",
     "coordinates",
     "critical_forget_bias",
     "depth_scales",
-    "descent",
     "edge_of_chaos",
     "elman_deviations",
     "exponents_over_starts",

@@ -175,44 +175,6 @@ def coordinates(
     return np.linalg.lstsq(basis, away.T, rcond=None)[0].T
 
 
-# --- paths
-
-
-@dataclass(frozen=True)
-class Descent:
-    """`params` of n + 1 points, leaves `[n + 1, ...]`, `loss [n + 1]` and `gradient_norm [n + 1]` there."""
-
-    params: Params
-    loss: Float[np.ndarray, " points"]
-    gradient_norm: Float[np.ndarray, " points"]
-
-
-def descent(loss: LossOf, params: Params, optimizer: optax.GradientTransformation, steps: int) -> Descent:
-    """The path of an optimizer, first point and last included."""
-
-    def step(carry: tuple[Params, optax.OptState], _: None) -> tuple[tuple[Params, optax.OptState], tuple]:
-        params, memory = carry
-        value, gradient = jax.value_and_grad(loss)(params)
-        updates, memory = optimizer.update(gradient, memory, params)
-        return (optax.apply_updates(params, updates), memory), (params, value, optax.tree.norm(gradient))
-
-    begin = (params, optimizer.init(params))
-    _, (points, values, norms) = jax.jit(lambda begin: jax.lax.scan(step, begin, None, steps + 1))(begin)
-    return Descent(points, np.asarray(values, np.float64), np.asarray(norms, np.float64))
-
-
-def clipped_sgd(learning_rate: float, clip: str = "none", at: float = 1.0) -> optax.GradientTransformation:
-    """θ ← θ − η g with g as it is, each entry of it in [−c, c], or g · min(1, c/‖g‖) (Pascanu et al. 2013), c
-    = `at`.
-
-    Raises ValueError for another way of clipping.
-    """
-    ways = {"none": optax.identity(), "value": optax.clip(at), "norm": optax.clip_by_global_norm(at)}
-    if clip not in ways:
-        raise ValueError(f"clip must be one of {', '.join(ways)}, but is {clip!r}")
-    return optax.chain(ways[clip], optax.sgd(learning_rate))
-
-
 def check_like(params: Params, direction: Params) -> None:
     """Raises ValueError for a direction whose leaves don't have the shapes of the parameters'."""
     shapes = [jax.tree.map(lambda leaf: list(jnp.shape(leaf)), tree) for tree in (params, direction)]

@@ -23,6 +23,7 @@ from data.synthetic.batches import MakeBatch
 from experiments.objective import Evaluation, Loss, Measure
 from models.cell import Array, Params
 from train import OptimizerConfig, make_clipping, make_optimizer, mean
+from train.descent import descend, halt_at_nonfinite
 
 NETS = "nets"  # the axis over whose devices they are shared
 
@@ -98,35 +99,31 @@ def train_one(course: EnsembleConfig, seed: Array, rate: Array) -> EnsembleResul
     """All steps of one net: θ ← θ + rate · update."""
     loss_of, key = Loss(course.model, course.measure), jax.random.key(seed)
     data = split_key(jax.random.key(seed, impl="threefry2x32"), "train")
-    clipping, optimizer = make_clipping(course.optimizer), make_optimizer(course.optimizer)
+    clipping = make_clipping(course.optimizer)
     first = course.task(data, course.batch_size)
     params = course.model.init(jax.random.fold_in(key, 1), first.inputs, mask=first.mask)
 
-    def step(net: Any, index: Array) -> tuple[Any, tuple[Array, Array, Array]]:
-        params, memory, alive = net
+    def loss(params: Params, index: Array) -> Array:
         batch = course.task(jax.random.fold_in(data, index), course.batch_size)
+        return mean(loss_of(params, (), batch, jax.random.fold_in(key, index))[0])
 
-        def loss(params: Params) -> Array:
-            return mean(loss_of(params, (), batch, jax.random.fold_in(key, index))[0])
-
-        value, gradient = jax.value_and_grad(loss)(params)
+    def record(params: Params, value: Array, gradient: Params, memory: Any) -> tuple[Array, Array, Array]:
+        _, alive = memory
         bounded, _ = clipping.update(gradient, clipping.init(params), params)
-        updates, later = optimizer.update(bounded, memory, params)
-        updates = jax.tree.map(lambda update: rate * update, updates)
         norm, cut = optax.tree.norm(gradient), optax.tree.norm(optax.tree.sub(gradient, bounded))
-        alive &= jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(updates))
-        moved = (optax.apply_updates(params, updates), later)
-        params, memory = jax.tree.map(partial(jnp.where, alive), moved, (params, memory))
         clipped = alive & (cut > 1e-5 * norm)  # beyond rounding
-        return (params, memory, alive), (
-            jnp.where(alive, value, jnp.nan),
-            jnp.where(alive, norm, jnp.nan),
-            clipped,
-        )
+        return jnp.where(alive, value, jnp.nan), jnp.where(alive, norm, jnp.nan), clipped
 
-    begin = (params, optimizer.init(params), jnp.array(True))
-    (params, _, _), (losses, norms, clipped) = jax.lax.scan(step, begin, jnp.arange(course.steps))
+    rule = optax.chain(clipping, make_optimizer(course.optimizer), scaled_by(rate))
+    params, (losses, norms, clipped) = descend(
+        loss, params, halt_at_nonfinite(rule), jnp.arange(course.steps), record
+    )
     return EnsembleResult(params, losses, norms, clipped, jnp.sum(jnp.isfinite(losses)))
+
+
+def scaled_by(rate: Array) -> optax.GradientTransformation:
+    """Scales updates by a net's own rate, which `optax.scale` would take for a number."""
+    return optax.stateless(lambda updates, params: jax.tree.map(lambda update: rate * update, updates))
 
 
 def held_out(course: EnsembleConfig, params: Params, count: int = 1000) -> dict[str, Float[np.ndarray, " N"]]:

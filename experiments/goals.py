@@ -1,7 +1,7 @@
 """Goals: when a problem counts as solved, and what came of training a net to reach one."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -46,9 +46,10 @@ class Outcome:
     best: float
     diverged: bool = False  # training ended where a loss or gradient wasn't finite
 
-    def done(self, steps: int) -> bool:
-        """Tells whether training for so many steps would add nothing."""
-        return self.solved or self.diverged or self.steps >= steps
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "Outcome":
+        """Builds it from the arrays that `vars` of it was written to."""
+        return cls(**{field.name: arrays[field.name].item() for field in fields(cls)})
 
 
 def outcome_of(folder: Path, goal: Goal, met: NonFinite | None = None) -> Outcome:

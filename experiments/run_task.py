@@ -190,31 +190,32 @@ def run_tasks(
     options: Options,
     measure: Callable[[str, Trained, Path], Mapping[str, Any]],
     *,
+    path: Callable[[str], str] = lambda name: f"nets/{folder_name(name)}",
     diverged: Callable[[str, NonFinite, Path], Mapping[str, Any]] | None = None,
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Trains tasks one after another, and yields each one's name with the arrays that `measure` makes of it.
 
-    A task trains in `nets/NAME` of the run's folder; its arrays are `arrays/nets/NAME.npz`. A resumed run reads
-    those that are there, and trains on where it is asked for more steps than before. Tasks whose results are not
-    taken are not trained.
+    A task trains in `PATH` of the run's folder; its arrays are `arrays/PATH.npz`. A resumed run reads those that
+    are there, and trains on where it is asked for more steps than before. Tasks whose results are not taken are not
+    trained.
 
     Args:
         run: the run; Ctrl-C and SIGTERM save and end it.
-        tasks: by name, which may hold slashes.
+        tasks: by name, which stands in front of the progress line.
         options: seed, batch size, loop and optimizer of each.
         measure: `(name, parameters before and after, folder) → arrays`.
+        path: of a task by its name, within the run's folder.
         diverged: makes the arrays of a task whose loss or gradient wasn't finite; by default that ends the run.
     """
     for name, task in tasks.items():
-        path = "/".join(folder_name(part) for part in name.split("/"))
-        kept, folder = f"nets/{path}", run.folder / "nets" / path
-        if run.resumed and run.has_arrays(kept):
+        kept, folder = path(name), run.folder / path(name)
+        if run.has_arrays(kept):
             arrays = read_arrays(run.folder, kept)
-            if arrays[ENDED] or arrays[ASKED] >= options.loop.steps:
+            if arrays.get(ENDED) or arrays.get(ASKED, options.loop.steps) >= options.loop.steps:
                 yield name, arrays
                 continue
         try:
-            trained = train_task(run, task, options, label=name.replace("/", ", "), folder=folder)
+            trained = train_task(run, task, options, label=name, folder=folder)
             found, ended = measure(name, trained, folder), trained.steps < options.loop.steps
         except NonFinite as met:
             if diverged is None:

@@ -17,12 +17,9 @@ import numpy as np
 import tyro
 
 from analysis import (
-    Descent,
     ScalarRNN,
     ScalarRNNLoss,
     bistable_range,
-    clipped_sgd,
-    descent,
     hessian_directions,
     last_state,
     loss_surface,
@@ -48,6 +45,7 @@ from experiments.network import NetworkConfig
 from experiments.training import CELL_HELP
 from models import SequenceClassifier
 from models.cell import Array, Params, check_at_least
+from train.descent import DescentPath, clipped_sgd, path_of
 
 EDGE_ZOOM = 1e-3  # as far from the edge b is sampled more finely, 4e-6 apart
 REFINED = 1e-3  # sampling is refined until the peaks change by less than this share of their height
@@ -137,7 +135,7 @@ def one_unit(config: Config) -> dict[str, np.ndarray]:
         plane = (one_parameter(zero, "w"), one_parameter(zero, "b"))
         start = {"w": jnp.asarray(config.weight), "b": jnp.asarray(config.bias)}
         walked = {
-            name: descent(loss, start, clipped_sgd(config.rate, name, config.clip_at), config.path_steps)
+            name: path_of(loss, start, clipped_sgd(config.rate, name, config.clip_at), config.path_steps)
             for name in PATHS
         }
         w = np.linspace(config.weight - 0.7, config.weight + 0.8, config.points)
@@ -192,7 +190,7 @@ def net(config: Config) -> dict[str, np.ndarray]:
         SequenceClassifier(cell, 4, method=NetworkConfig().way), task, config.seed, config.batch_size
     )
     rate, bound = config.net_rate, config.net_clip_at
-    training = descent(loss, loss.init(), clipped_sgd(rate, "norm", bound), config.steps)
+    training = path_of(loss, loss.init(), clipped_sgd(rate, "norm", bound), config.steps)
     steep = np.nan_to_num(training.gradient_norm, nan=-1.0, posinf=-1.0)
     place = int(np.argmax(steep))
     params: Params = jax.tree.map(lambda leaf: leaf[place], training.params)
@@ -208,7 +206,7 @@ def net(config: Config) -> dict[str, np.ndarray]:
 
     origin = {"a": jnp.zeros(()), "b": jnp.zeros(())}
     clips = {name: clipped_sgd(rate, name, bound) for name in PATHS}
-    walked = {name: descent(in_plane, origin, clip, config.net_path_steps) for name, clip in clips.items()}
+    walked = {name: path_of(in_plane, origin, clip, config.net_path_steps) for name, clip in clips.items()}
     shown = {
         name: np.stack([np.asarray(path.params["a"]), np.asarray(path.params["b"])], axis=1)
         for name, path in walked.items()
@@ -227,7 +225,7 @@ def net(config: Config) -> dict[str, np.ndarray]:
         "training_norm": training.gradient_norm,
     }
     for name, path in walked.items():
-        free = descent(loss, params, clips[name], config.net_path_steps)
+        free = path_of(loss, params, clips[name], config.net_path_steps)
         arrays |= path_arrays(name, path, shown[name]) | {
             f"{name}|free_loss": free.loss,
             f"{name}|free_gradient_norm": free.gradient_norm,
@@ -235,6 +233,6 @@ def net(config: Config) -> dict[str, np.ndarray]:
     return arrays
 
 
-def path_arrays(name: str, path: Descent, where: np.ndarray) -> dict[str, np.ndarray]:
+def path_arrays(name: str, path: DescentPath, where: np.ndarray) -> dict[str, np.ndarray]:
     """A path as it is stored: `…|where [points, 2]`, `…|loss`, `…|gradient_norm [points]`."""
     return {f"{name}|where": where, f"{name}|loss": path.loss, f"{name}|gradient_norm": path.gradient_norm}

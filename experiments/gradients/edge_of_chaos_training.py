@@ -4,7 +4,6 @@ Many nets, each with a gain and a deviation of the biases of its own, are traine
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from data.digits import DIGITS_CLASSES
 from models import Elman, unroll
 from models.cell import Array, Key, Params
 from train import BATCH_AXIS, OptimizerConfig, cross_entropy, make_clipping, make_optimizer, mean
+from train.descent import descend
 
 
 def random_net(matrix: Key, biases: Key, size: int, gain: Array, bias: Array) -> Params:
@@ -64,17 +64,12 @@ def train_nets(
     Devices share the nets."""
     rule = optax.chain(make_clipping(optimizer), make_optimizer(optimizer))
 
-    def loss(net: Params, pixels: Array, labels: Array) -> Array:
+    def loss(net: Params, batch: tuple[Array, Array]) -> Array:
+        pixels, labels = batch
         return mean(cross_entropy(answer(length, net, pixels), labels))
 
     def train(net: Params, pixels: Array, labels: Array) -> tuple[Params, Array]:
-        def update(carry: Any, batch: Any) -> tuple[Any, Array]:
-            net, state = carry
-            value, gradient = jax.value_and_grad(loss)(net, *batch)
-            changes, state = rule.update(gradient, state, net)
-            return (optax.apply_updates(net, changes), state), value
-
-        (net, _), losses = jax.lax.scan(update, (net, rule.init(net)), (pixels, labels))
+        net, losses = descend(loss, net, rule, (pixels, labels), lambda net, value, *_: value)
         return net, losses[-1]
 
     each, whole = PartitionSpec(BATCH_AXIS), PartitionSpec()

@@ -9,7 +9,7 @@ Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013; Engelken, Wolf & Abbott 
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +27,12 @@ from data import DIGITS_CLASSES
 from experiments.cell_spec import label
 from experiments.gradients.gradients_report import format_table, summary
 from experiments.gradients.jacobian_spectra_measure import rest_theory
-from experiments.harness.files import read_arrays, read_run
+from experiments.harness.files import arrays_with_prefix, read_arrays, read_run
 from experiments.harness.options import check_seed, folder_name
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig, check_cells
-from experiments.objective import Evaluation, classification
 from experiments.problems import digits_problem
-from experiments.run_task import train_task
+from experiments.run_task import Trained, run_tasks
 from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
 from models import Cell, SequenceClassifier
@@ -41,6 +40,7 @@ from models.cell import Array, Output, Params, State, check_at_least
 from train import LoopConfig, OptimizerConfig, cross_entropy, evaluate
 
 MOMENTS = ("before", "after")
+QUANTITIES = ("gradient_norms", "log_singular_values", "eigenvalues", "exponents")
 DEFAULT_CELLS = ("elman(recurrent_init=glorot)", "elman(recurrent_init=orthogonal)", "gru", "lstm")
 
 
@@ -97,32 +97,36 @@ def main(config: Config, run: Run) -> str:
     test = problem.data.test()
     images, labels = test[0].inputs[:, : config.images], test[0].targets[: config.images]
 
-    measured: dict[str, dict[str, dict[str, np.ndarray]]] = {}
-    curves: dict[str, np.ndarray] = {}
-    accuracies: dict[str, float] = {}
-    rest: dict[str, float] = {}
-    for expression in config.cells:
-        name = label(expression)
-        cell = config.network.build(expression, config.hidden_size)
-        model = config.network.classifier(cell, DIGITS_CLASSES)
-        folder = run.folder / "cells" / folder_name(name)
-        fresh, trained = train_task(run, problem.task(model), config, label=name, folder=folder)
-        exponent = rest_theory(cell, fresh["params"]["recurrent"]["cell"])
-        rest |= {} if exponent is None else {name: exponent}
-        accuracies[name] = evaluate(Evaluation(model, classification), trained, test)["accuracy"]
-        measured[name] = {
-            moment: measure(cell, model, params, images, labels, config.trajectories)
-            for moment, params in zip(MOMENTS, (fresh, trained), strict=True)
-        }
-        curves |= {f"{name}|{key}": value for key, value in training_record(folder).items()}
-        print(f"{name}: accuracy {accuracies[name]:.1%} on the test images; gradients measured", flush=True)
+    cells = {label(cell): config.network.build(cell, config.hidden_size) for cell in config.cells}
+    tasks = {
+        name: problem.task(config.network.classifier(cell, DIGITS_CLASSES)) for name, cell in cells.items()
+    }
 
-    for quantity in ("gradient_norms", "log_singular_values", "eigenvalues", "exponents"):
-        arrays = {f"{n}|{m}": measured[n][m][quantity] for n in measured for m in MOMENTS}
-        of_theory = {f"{n}|rest": exponent for n, exponent in rest.items()} if quantity == "exponents" else {}
-        run.write_arrays(quantity, arrays | of_theory)
-    run.write_arrays("curves", curves)
-    rows = [summary(name, moment, measured[name][moment]) for name in measured for moment in MOMENTS]
+    def measured_net(name: str, trained: Trained, folder: Path) -> dict[str, Any]:
+        cell, task = cells[name], tasks[name]
+        model = cast(SequenceClassifier, task.model)
+        rest = rest_theory(cell, trained.before["params"]["recurrent"]["cell"])
+        found: dict[str, Any] = {} if rest is None else {"rest": rest}
+        found["accuracy"] = evaluate(task.objective.evaluate, trained.after, test)["accuracy"]
+        for moment, params in zip(MOMENTS, (trained.before, trained.after), strict=True):
+            of_moment = measure(cell, model, params, images, labels, config.trajectories)
+            found |= {f"{moment}|{quantity}": values for quantity, values in of_moment.items()}
+        return found | {f"curves|{key}": values for key, values in training_record(folder).items()}
+
+    nets: dict[str, dict[str, np.ndarray]] = {}
+    for name, found in run_tasks(run, tasks, config, measured_net, path=cell_folder):
+        nets[name] = found
+        print(f"{name}: accuracy {found['accuracy']:.1%} on the test images; gradients measured", flush=True)
+
+    for quantity in QUANTITIES:
+        arrays = {f"{name}|{m}": found[f"{m}|{quantity}"] for name, found in nets.items() for m in MOMENTS}
+        if quantity == "exponents":
+            arrays |= {f"{name}|rest": found["rest"] for name, found in nets.items() if "rest" in found}
+        run.write_arrays(quantity, arrays)
+    curves = {name: arrays_with_prefix("curves", found) for name, found in nets.items()}
+    run.write_arrays("curves", {f"{name}|{k}": v for name, found in curves.items() for k, v in found.items()})
+    accuracies = {name: float(found["accuracy"]) for name, found in nets.items()}
+    rows = [summary(name, m, arrays_with_prefix(m, found)) for name, found in nets.items() for m in MOMENTS]
     table = format_table(rows, accuracies)
     run.write_table(table)
     draw(run.folder)
@@ -130,6 +134,11 @@ def main(config: Config, run: Run) -> str:
         {"test_accuracy": accuracies, "rows": {f"{r['cell']}, {r['moment']} training": r for r in rows}}
     )
     return table
+
+
+def cell_folder(name: str) -> str:
+    """The folder of a cell's net within the run's, and of its arrays."""
+    return f"cells/{folder_name(name)}"
 
 
 def measure(

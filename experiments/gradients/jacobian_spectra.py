@@ -11,7 +11,6 @@ and a GRU beside that of their state at rest.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,10 +34,10 @@ from experiments.harness.files import read_arrays, stored_config
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
 from experiments.network import check_cells
-from experiments.objective import Evaluation
-from experiments.run_task import train_task
+from experiments.run_task import Trained, run_tasks
 from experiments.task import METRICS
-from models.cell import check_at_least
+from models import Cell
+from models.cell import Array, check_at_least
 from train import evaluate
 
 GAIN_HELP = f"{CELLS_HELP} G is each of the gains in turn: elman(recurrent_init=gaussian(gain=G))."
@@ -119,11 +118,23 @@ def at_gain(cell: str, gain: float) -> str:
 
 def main(config: Config, run: Run) -> str:
     """Trains and measures net by net, draws, returns the table. A resumed run keeps the nets that it has."""
-    for expression in config.expressions():
-        found = run.cached(array_name(expression), partial(train_and_measure, config, run, expression))
+    problem = config.problem()
+    cells = {label(expression): config.cell(expression) for expression in config.expressions()}
+    tasks = {label(e): problem.task(config.model(e, problem)) for e in config.expressions()}
+    along = jnp.asarray(held_out_inputs(problem, config.trajectories))
+    validation = problem.data.validation()
+
+    def measured_net(name: str, trained: Trained, folder: Path) -> dict[str, Any]:
+        evaluation = tasks[name].objective.evaluate
+        metrics = [evaluate(evaluation, params, validation)[problem.metric] for params in trained[:2]]
+        return measure_net(cells[name], trained, along) | {
+            f"{moment}|metric": metric for moment, metric in zip(MOMENTS, metrics, strict=True)
+        }
+
+    for name, found in run_tasks(run, tasks, config, measured_net):
         row = summary(config, found, "after")
         print(
-            f"{label(expression)}: largest σ over {row['lag']} steps {row['largest']} after training",
+            f"{name}: largest σ over {row['lag']} steps {row['largest']} after training",
             flush=True,
         )
     table = format_table(config, run.folder)
@@ -137,24 +148,15 @@ def array_name(expression: str) -> str:
     return f"nets/{folder_name(label(expression))}"
 
 
-def train_and_measure(config: Config, run: Run, expression: str) -> dict[str, Any]:
-    """Trains one net; returns what is measured before and after, `MOMENT|NAME`."""
-    problem, cell = config.problem(), config.cell(expression)
-    model, validation = config.model(expression, problem), problem.data.validation()
-    along = jnp.asarray(held_out_inputs(problem, config.trajectories))
-    name = label(expression)
-    fresh, trained = train_task(
-        run, problem.task(model), config, label=name, folder=run.folder / "cells" / folder_name(name)
-    )
+def measure_net(cell: Cell, trained: Trained, along: Array) -> dict[str, Any]:
+    """Measures one net along inputs `[T, N, D]` before and after training: `MOMENT|NAME`, and what theory says."""
     arrays: dict[str, Any] = {"lags": measured_lags(len(along))}
-    for moment, params in zip(MOMENTS, (fresh, trained), strict=True):
+    for moment, params in zip(MOMENTS, (trained.before, trained.after), strict=True):
         own = params["params"]["recurrent"]["cell"]
-        metric = evaluate(Evaluation(model, problem.measure), params, validation)[problem.metric]
-        arrays |= {f"{moment}|{k}": v for k, v in measure(cell, own, along).items()}
-        arrays[f"{moment}|metric"] = metric
-    own = fresh["params"]["recurrent"]["cell"]
+        arrays |= {f"{moment}|{name}": values for name, values in measure(cell, own, along).items()}
+    own = trained.before["params"]["recurrent"]["cell"]
     theory = {"theory": tanh_theory(cell, own, along), "rest": rest_theory(cell, own)}
-    return arrays | {key: value for key, value in theory.items() if value is not None}
+    return arrays | {name: values for name, values in theory.items() if values is not None}
 
 
 def summary(config: Config, found: Mapping[str, np.ndarray], moment: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from experiments.gradients.lyapunov_report import (
     results,
     trained_name,
 )
+from experiments.harness.files import arrays_with_prefix
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
 from experiments.objective import Evaluation

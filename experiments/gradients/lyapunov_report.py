@@ -9,7 +9,7 @@ import numpy as np
 from analysis import tanh_mean_exponent, tanh_mean_field
 from experiments.cell_spec import label
 from experiments.gradients.lyapunov_config import Config, state_size
-from experiments.harness.files import read_arrays, stored_config
+from experiments.harness.files import arrays_with_prefix, read_arrays, stored_config
 from experiments.harness.options import folder_name
 from experiments.task import METRICS
 
@@ -22,11 +22,6 @@ def random_name(noise: float, gain: float) -> str:
 
 def trained_name(expression: str, moment: int) -> str:
     return f"trained/{folder_name(label(expression))}/{moment}"
-
-
-def arrays_with_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with `prefix|`."""
-    return {k.removeprefix(f"{prefix}|"): v for k, v in arrays.items() if k.startswith(f"{prefix}|")}
 
 
 def largest(found: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

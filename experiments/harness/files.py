@@ -119,3 +119,8 @@ def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
             return dict(arrays)
     except (ValueError, EOFError, zipfile.BadZipFile):
         raise ValueError(f"{path} is damaged: write it anew by resuming the run, --resume {folder}") from None
+
+
+def arrays_with_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix|`."""
+    return {k.removeprefix(f"{prefix}|"): v for k, v in arrays.items() if k.startswith(f"{prefix}|")}

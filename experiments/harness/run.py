@@ -74,8 +74,8 @@ class Run:
         return (self.folder / "arrays" / f"{name}.npz").is_file()
 
     def cached(self, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
-        """Returns the arrays of `arrays/name.npz`, computed and written unless a resumed run has them."""
-        if not (self.resumed and self.has_arrays(name)):
+        """Returns the arrays of `arrays/name.npz`, computed and written unless they are there."""
+        if not self.has_arrays(name):
             self.write_arrays(name, compute())
         return read_arrays(self.folder, name)
 

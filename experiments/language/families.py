@@ -7,6 +7,7 @@ different tokens. A resumed run trains no net again that is finished.
 """
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import jax
@@ -14,9 +15,7 @@ import numpy as np
 import tyro
 
 from data import Corpus, load_corpus
-from experiments.cell_spec import label, parse_cell
-from experiments.harness.files import read_arrays
-from experiments.harness.options import folder_name
+from experiments.cell_spec import parse_cell
 from experiments.harness.run import Run
 from experiments.language import language_model
 from experiments.language.batches import split_losses
@@ -25,14 +24,16 @@ from experiments.language.families_report import (
     Model,
     draw,
     format_table,
+    net_path,
     perplexity,
     samples,
     scores,
     summary_arrays,
 )
 from experiments.language.report import BATCH, measures, sampled_text
-from experiments.language.train import train_text_model
+from experiments.language.train import text_options, text_task
 from experiments.network import check_cells
+from experiments.run_task import Trained, run_tasks
 from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
 from models import FixedWindow
@@ -88,7 +89,7 @@ def main(config: Config, run: Run) -> str:
     print(corpus.summary(), flush=True)
     last = [split for split in corpus.splits if split != "train"][-1]
     models = [scored_by_counts(corpus, n, config) for n in range(1, config.order + 1)]
-    models += [scored_net(config, run, corpus, cell) for cell in config.cells]
+    models += scored_nets(config, run, corpus)
     nets, counted = models[config.order :], models[config.order - 1]
     best = min(nets, key=lambda model: model["losses|valid"].mean())
     models.append(mixed(best, counted, f"{best['name']} + {config.order}-gram"))
@@ -117,18 +118,30 @@ def scored_by_counts(corpus: Corpus, n: int, config: Config) -> Model:
     return found
 
 
-def scored_net(config: Config, run: Run, corpus: Corpus, cell: str) -> Model:
-    """The same of a net, trained in a folder of its own (`order` is 0 where it sees all before), what
-    `text_report.measures` gives, and `curve|…` of its evaluations. What is finished is read."""
-    kept = f"net_{folder_name(label(cell))}"
-    if run.resumed and (run.folder / "arrays" / f"{kept}.npz").is_file():
-        return read_arrays(run.folder, kept)
-    own, folder = config.with_cell(cell), run.folder / "nets" / folder_name(label(cell))
-    folder.mkdir(parents=True, exist_ok=True)
-    before, after = train_text_model(run, own, corpus, folder)
-    model, parsed = own.model(corpus), parse_cell(cell, config.hidden_size)
+def scored_nets(config: Config, run: Run, corpus: Corpus) -> list[Model]:
+    """The same of each cell's net (`order` is 0 where it sees all before), what `report.measures` gives, and
+    `curve|…` of its evaluations."""
+    split = [split for split in corpus.splits if split != "train"][-1]
+    configs = {config.network.describe(cell): config.with_cell(cell) for cell in config.cells}
+    own = next(iter(configs.values()))
+    tasks = {name: text_task(one, corpus) for name, one in configs.items()}
+
+    def measured(name: str, trained: Trained, folder: Path) -> Model:
+        return score_net(configs[name], corpus, trained, folder) | {"name": np.array(name)}
+
+    models: list[Model] = []
+    paths = {name: net_path(one.cell) for name, one in configs.items()}
+    for name, found in run_tasks(run, tasks, text_options(own, corpus), measured, path=paths.__getitem__):
+        print(f"{name}: perplexity {perplexity(found, split):.2f} on {split}", flush=True)
+        models.append(found)
+    return models
+
+
+def score_net(config: language_model.Config, corpus: Corpus, trained: Trained, folder: Path) -> Model:
+    """Measures one net on the held-out splits."""
+    model, after = config.model(corpus), trained.after
+    parsed = parse_cell(config.cell, config.hidden_size)
     found = {
-        "name": np.array(config.network.describe(cell)),
         "order": np.array(parsed.order if isinstance(parsed, FixedWindow) else 0),
         "size": np.array(sum(leaf.size for leaf in jax.tree.leaves(after))),
         "sample": np.array(sampled_text(model, after, corpus.tokenizer, config.seed, config.sample_tokens)),
@@ -137,12 +150,11 @@ def scored_net(config: Config, run: Run, corpus: Corpus, cell: str) -> Model:
     for split in held_out:
         rows = config.test_rows
         found[f"losses|{split}"] = split_losses(model, after, corpus, split, config.reading, rows, BATCH)
-    found |= measures(own, corpus, model, held_out[-1], found[f"losses|{held_out[-1]}"], before, after)
+    last = found[f"losses|{held_out[-1]}"]
+    found |= measures(config, corpus, model, held_out[-1], last, trained.before, after)
     record = training_record(folder)
     found["curve|step"] = record["validation/cross_entropy/step"]
     found["curve|cross_entropy"] = record["validation/cross_entropy"]
-    run.write_arrays(kept, found)
-    print(f"{found['name']}: perplexity {perplexity(found, held_out[-1]):.2f} on {held_out[-1]}", flush=True)
     return found
 
 

@@ -80,6 +80,17 @@ def samples(models: list[Model]) -> str:
     return "\n".join(f"{name}: " + text.replace("\n", "\n    ") for name, text in drawn)
 
 
+def net_path(cell: str) -> str:
+    """The folder of a cell's net within the run's, and of its arrays."""
+    return f"nets/{folder_name(label(cell))}"
+
+
+def read_net(folder: Path, cell: str) -> Model:
+    """Reads what was measured of a net; older runs keep it beside the other arrays."""
+    older = f"net_{folder_name(label(cell))}"
+    return read_arrays(folder, older if (folder / f"arrays/{older}.npz").is_file() else net_path(cell))
+
+
 def draw(folder: Path) -> list[Path]:
     """The figures of a finished run, from its arrays."""
     from analysis.figures.families import families_side_by_side
@@ -89,7 +100,7 @@ def draw(folder: Path) -> list[Path]:
 
     config: dict[str, Any] = read_run(folder)["config"]
     found = read_arrays(folder, "families")
-    nets = [read_arrays(folder, f"net_{folder_name(label(cell))}") for cell in config["cells"]]
+    nets = [read_net(folder, cell) for cell in config["cells"]]
     windows = sorted((net for net in nets if net["order"]), key=lambda net: int(net["order"]))
     others = [net for net in nets if not net["order"]]
     counted = [f"{n}-gram, Kneser–Ney" for n in range(1, config["order"] + 1)]

@@ -40,10 +40,14 @@ def train_text_model(
     Raises Stopped where a signal asked to stop, ValueError where the text isn't the one that a run was begun with.
     """
     save_tokenizer(run.folder, corpus)
-    task = text_task(config, corpus)
+    task, label = text_task(config, corpus), config.network.describe(config.cell)
+    return train_task(run, task, text_options(config, corpus), label=label, folder=folder)
+
+
+def text_options(config: TextModelConfig, corpus: Corpus) -> TrainingOptions:
+    """The options of training, the length of the run and the schedule being fitted to the text."""
     loop, optimizer = config.resolved(training_text(config, corpus).batches_per_epoch)
-    options = TrainingOptions(config.seed, config.batch_size, loop, optimizer)
-    return train_task(run, task, options, label=config.network.describe(config.cell), folder=folder)
+    return TrainingOptions(config.seed, config.batch_size, loop, optimizer)
 
 
 def text_task(config: TextModelConfig, corpus: Corpus) -> Task:

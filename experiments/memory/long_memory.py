@@ -18,13 +18,13 @@ import tyro
 
 from experiments.cell_spec import at_length, label
 from experiments.goals import GOALS, GoalName, Outcome, format_outcome, outcome_of
-from experiments.harness.files import read_arrays, read_json, read_run, write_json
+from experiments.harness.files import read_arrays, read_run
 from experiments.harness.options import check_seed, folder_name
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import check_direction
-from experiments.run_task import train_task
-from experiments.task import METRICS
+from experiments.run_task import Trained, run_tasks
+from experiments.task import METRICS, Task
 from experiments.training import CELL_HELP, Flat
 from models.cell import check_at_least
 from train import LoopConfig, NonFinite, OptimizerConfig
@@ -87,17 +87,9 @@ class Config:
 
 def main(config: Config, run: Run) -> str:
     """Trains net by net, tabulates and draws; returns the table."""
-    outcomes: dict[GoalName, dict[str, dict[int, Outcome]]] = {}
-    for task in config.tasks:
-        for cell in config.cells:
-            found = outcomes.setdefault(task, {}).setdefault(label(cell), {})
-            for length in sorted(config.lengths):
-                found[length] = outcome = train_one(config, run, task, cell, length)
-                print(
-                    f"{task}, {label(cell)}, T = {length}: {format_outcome(GOALS[task], outcome)}", flush=True
-                )
-                if not (outcome.solved or config.all_lengths):
-                    break
+    outcomes = {
+        task: {label(cell): solve(config, run, task, cell) for cell in config.cells} for task in config.tasks
+    }
     run.write_arrays("outcomes", as_arrays(outcomes))
     table = format_table(config, outcomes)
     run.write_table(table)
@@ -111,26 +103,34 @@ def main(config: Config, run: Run) -> str:
     return table
 
 
-def train_one(config: Config, run: Run, task: GoalName, cell: str, length: int) -> Outcome:
-    """One net on one task at one length, in a folder of its own; what is done there already is not done again."""
-    goal, folder = GOALS[task], run.folder / "nets" / task / folder_name(label(cell)) / str(length)
-    finished = folder / "outcome.json"
-    if run.resumed and finished.exists():
-        outcome = Outcome(**read_json(finished))
-        if outcome.done(config.loop.steps):
-            return outcome
-    problem = goal.problem(length)
-    layer = config.network.build(at_length(cell, length), config.hidden_size)
-    met: NonFinite | None = None
-    try:
-        asked = problem.task(problem.model(config.network, layer), stop_when=goal.reached)
-        train_task(run, asked, config, label=f"{task}, {label(cell)}, T = {length}", folder=folder)
-    except NonFinite as error:  # one net's end is not that of the comparison
-        met = error
+def solve(config: Config, run: Run, name: GoalName, cell: str) -> dict[int, Outcome]:
+    """Trains a cell's nets on one task at every length, up to the first that isn't solved."""
+    goal = GOALS[name]
+    lengths = {f"{name}, {label(cell)}, T = {length}": length for length in sorted(config.lengths)}
+
+    def task(length: int) -> Task:
+        problem = goal.problem(length)
+        layer = config.network.build(at_length(cell, length), config.hidden_size)
+        return problem.task(problem.model(config.network, layer), stop_when=goal.reached)
+
+    def measure(net: str, trained: Trained, folder: Path) -> dict[str, Any]:
+        return vars(outcome_of(folder, goal))
+
+    def diverged(net: str, met: NonFinite, folder: Path) -> dict[str, Any]:
         print(met.met, flush=True)
-    outcome = outcome_of(folder, goal, met)
-    write_json(finished, vars(outcome))
-    return outcome
+        return vars(outcome_of(folder, goal, met))
+
+    def path(net: str) -> str:
+        return f"nets/{name}/{folder_name(label(cell))}/{lengths[net]}"
+
+    tasks = {net: task(length) for net, length in lengths.items()}
+    outcomes: dict[int, Outcome] = {}
+    for net, found in run_tasks(run, tasks, config, measure, path=path, diverged=diverged):
+        outcomes[lengths[net]] = outcome = Outcome.of(found)
+        print(f"{net}: {format_outcome(goal, outcome)}", flush=True)
+        if not (outcome.solved or config.all_lengths):
+            break
+    return outcomes
 
 
 def as_arrays(outcomes: Mapping[GoalName, Mapping[str, Mapping[int, Outcome]]]) -> dict[str, np.ndarray]:

@@ -14,9 +14,7 @@ from analysis import (
     ScalarRNN,
     ScalarRNNLoss,
     bistable_range,
-    clipped_sgd,
     coordinates,
-    descent,
     fixed_point_curve,
     hessian_directions,
     last_state,
@@ -26,6 +24,7 @@ from analysis import (
 )
 from models import GRU, Elman, unroll
 from models.cell import Array
+from train.descent import clipped_sgd, path_of
 
 CENTRE = {"b": np.array([1.0, -2.0]), "w": np.array([[0.5, 0.0], [3.0, 1.0]])}
 BEND = {"b": np.array([1.0, 4.0]), "w": np.array([[9.0, -16.0], [0.25, 2.0]])}
@@ -176,12 +175,12 @@ def test_descent_in_closed_form() -> None:
     def valley(p: Array) -> Array:
         return 2 * p**2
 
-    free = descent(valley, jnp.asarray(3.0), clipped_sgd(0.1), 6)
+    free = path_of(valley, jnp.asarray(3.0), clipped_sgd(0.1), 6)
     expected = 3.0 * 0.6 ** np.arange(7)
     np.testing.assert_allclose(free.params, expected, rtol=1e-12)
     np.testing.assert_allclose(free.loss, 2 * expected**2, rtol=1e-12)
     np.testing.assert_allclose(free.gradient_norm, 4 * expected, rtol=1e-12)
-    bounded = descent(valley, jnp.asarray(3.0), clipped_sgd(0.1, "value", 2.0), 3)
+    bounded = path_of(valley, jnp.asarray(3.0), clipped_sgd(0.1, "value", 2.0), 3)
     np.testing.assert_allclose(bounded.params, [3, 2.8, 2.6, 2.4], rtol=1e-12)
 
 
@@ -194,7 +193,7 @@ def test_clipping_by_value_turns_and_by_norm_does_not() -> None:
 
     start = {"a": jnp.asarray(0.0), "b": jnp.asarray(0.0)}
     for clip, expected in (("value", [1, 1]), ("norm", np.array([30, 4]) / np.hypot(30, 4))):
-        path = descent(slope, start, clipped_sgd(0.5, clip, 1.0), 1)
+        path = path_of(slope, start, clipped_sgd(0.5, clip, 1.0), 1)
         moved = [path.params["a"][1], path.params["b"][1]]
         np.testing.assert_allclose(moved, -0.5 * np.asarray(expected), rtol=1e-12)
 
@@ -208,8 +207,8 @@ def test_one_step_from_the_cliff() -> None:
     directions = (one_parameter(start, "w"), one_parameter(start, "b"))
     steepest = b[np.argmax(loss_surface(loss, start, directions, np.zeros(1), b).gradient_norm)]
     there = {"w": jnp.asarray(5.0), "b": jnp.asarray(steepest)}
-    free = descent(loss, there, clipped_sgd(1.0), 1)
-    bounded = descent(loss, there, clipped_sgd(1.0, "norm", 0.1), 1)
+    free = path_of(loss, there, clipped_sgd(1.0), 1)
+    bounded = path_of(loss, there, clipped_sgd(1.0, "norm", 0.1), 1)
     assert np.hypot(*(free.params[n][1] - there[n] for n in "wb")) > 10
     np.testing.assert_allclose(np.hypot(*(bounded.params[n][1] - there[n] for n in "wb")), 0.1, rtol=1e-9)
 

@@ -1,0 +1,112 @@
+"""Descent without the bookkeeping of `fit`: all steps of one net in one `lax.scan`.
+
+For ensembles, whose nets are points of a curve, and for paths on error surfaces; under `vmap` and `shard_map` too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Float
+
+from train.state import PyTree
+
+Array = jax.Array
+
+
+def descend(
+    loss: Callable[[PyTree, Any], Array],
+    params: PyTree,
+    optimizer: optax.GradientTransformation,
+    inputs: Any,
+    record: Callable[[PyTree, Array, PyTree, Any], PyTree],
+    length: int | None = None,
+) -> tuple[PyTree, PyTree]:
+    """Takes a step θ ← θ + u(∇L(θ, x_i)) for each x_i of the leading axis of `inputs`.
+
+    Args:
+        loss: `(θ, x_i) → L`.
+        params: θ at the beginning.
+        optimizer: u; one that takes extra arguments is given `value`, the loss.
+        inputs: leaves `[n, …]`; None with `length` steps, for a loss that needs none.
+        record: `(θ, L, ∇L, optimizer's state after the step) →` what is kept of each step, θ being that before it.
+        length: the number of steps, where `inputs` is None.
+
+    Returns:
+        θ at the end, and the records, leaves `[n, …]`.
+    """
+    update = optax.with_extra_args_support(optimizer).update
+
+    def step(carry: tuple[PyTree, Any], x: Any) -> tuple[tuple[PyTree, Any], PyTree]:
+        params, memory = carry
+        value, gradient = jax.value_and_grad(loss)(params, x)
+        updates, memory = update(gradient, memory, params, value=value)
+        kept = record(params, value, gradient, memory)
+        return (optax.apply_updates(params, updates), memory), kept
+
+    begin = (params, optimizer.init(params))
+    (params, _), records = jax.lax.scan(step, begin, inputs, length)
+    return params, records
+
+
+def halt_at_nonfinite(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """Stops for good at the first loss, gradient or update that isn't finite; its state is `(inner state, alive)`."""
+
+    def init(params: PyTree) -> tuple[Any, Array]:
+        return optimizer.init(params), jnp.array(True)
+
+    def update(
+        gradient: PyTree,
+        state: tuple[Any, Array],
+        params: PyTree | None = None,
+        *,
+        value: Array,
+        **extra: Any,
+    ) -> tuple[PyTree, tuple[Any, Array]]:
+        memory, alive = state
+        updates, later = optimizer.update(gradient, memory, params)
+        sizes = (value, optax.tree.norm(gradient), optax.tree.norm(updates))
+        alive &= jnp.all(jnp.isfinite(jnp.stack(sizes)))
+        kept = jax.tree.map(lambda new, old: jnp.where(alive, new, old), later, memory)
+        return jax.tree.map(lambda u: jnp.where(alive, u, 0), updates), (kept, alive)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+@dataclass(frozen=True)
+class DescentPath:
+    """`params` of n + 1 points, leaves `[n + 1, ...]`, `loss [n + 1]` and `gradient_norm [n + 1]` there."""
+
+    params: PyTree
+    loss: Float[np.ndarray, " points"]
+    gradient_norm: Float[np.ndarray, " points"]
+
+
+def path_of(
+    loss: Callable[[PyTree], Array], params: PyTree, optimizer: optax.GradientTransformation, steps: int
+) -> DescentPath:
+    """Follows an optimizer down a loss, first point and last included."""
+
+    def record(params: PyTree, value: Array, gradient: PyTree, memory: Any) -> tuple[PyTree, Array, Array]:
+        return params, value, optax.tree.norm(gradient)
+
+    follow = jax.jit(
+        lambda begin: descend(lambda p, _: loss(p), begin, optimizer, None, record, steps + 1)[1]
+    )
+    points, values, norms = follow(params)
+    return DescentPath(points, np.asarray(values, np.float64), np.asarray(norms, np.float64))
+
+
+def clipped_sgd(learning_rate: float, clip: str = "none", at: float = 1.0) -> optax.GradientTransformation:
+    """θ ← θ − η g with g as it is, each entry of it in [−c, c], or g · min(1, c/‖g‖) (Pascanu et al. 2013), c = `at`.
+
+    Raises ValueError for another way of clipping.
+    """
+    ways = {"none": optax.identity(), "value": optax.clip(at), "norm": optax.clip_by_global_norm(at)}
+    if clip not in ways:
+        raise ValueError(f"clip must be one of {', '.join(ways)}, but is {clip!r}")
+    return optax.chain(ways[clip], optax.sgd(learning_rate))
