@@ -54,7 +54,7 @@ def descend(
 
 
 def halt_at_nonfinite(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """Stops for good at the first loss, gradient or update that isn't finite; its state is `(inner state, alive)`."""
+    """Stops for good where a loss, gradient or update isn't finite; its state is `(inner state, alive)`."""
 
     def init(params: PyTree) -> tuple[Any, Array]:
         return optimizer.init(params), jnp.array(True)
@@ -102,7 +102,7 @@ def path_of(
 
 
 def clipped_sgd(learning_rate: float, clip: str = "none", at: float = 1.0) -> optax.GradientTransformation:
-    """θ ← θ − η g with g as it is, each entry of it in [−c, c], or g · min(1, c/‖g‖) (Pascanu et al. 2013), c = `at`.
+    """θ ← θ − η g with g as it is, each entry in [−c, c], or g · min(1, c/‖g‖), c = `at`. Pascanu et al. 2013.
 
     Raises ValueError for another way of clipping.
     """

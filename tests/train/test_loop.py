@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from train import (
     LoopConfig,
     NonFinite,
     OptimizerConfig,
+    Renewal,
     StopRequest,
     create_state,
     fit,
@@ -24,6 +26,7 @@ from train import (
     read_metrics,
     squared_error,
     stop_on_signals,
+    train_step,
 )
 
 
@@ -364,3 +367,48 @@ def test_the_best_evaluation_is_known_and_kept(tmp_path, at):
     assert Checkpoints(tmp_path / "part/checkpoints").best() == 30
     # Without a judge, an evaluation's only figure counts.
     assert train_toy(tmp_path / "plain", config).best == (90, min(errors.values()))
+
+
+# --- data made anew
+
+
+@pytest.mark.parametrize("at", [25, 35, 50, 63])
+def test_data_made_anew_between_epochs(tmp_path, at):
+    """Every 25 steps they follow from the parameters of that step; stopped anywhere and resumed, the same bits."""
+    made: dict[int, int] = {}
+    first: dict[int, Any] = {}
+
+    def renewed(params, epoch):
+        """Kept, as a run keeps them on disk: on resuming within an epoch the parameters have moved on."""
+        made.setdefault(epoch, 1000 * epoch + int(1e6 * np.abs(params["w"]).sum()) % 997)
+        first.setdefault(epoch, np.asarray(params["w"]))
+        batches = ToyBatches()
+        batches.index = made[epoch]
+        return batches
+
+    options = {"renewal": Renewal(25, renewed), "on_log": lambda step, state: {}}
+    whole = train_toy(tmp_path / "whole", **options)
+    assert sorted(made) == [1, 2, 3]
+    stop = StopRequest()
+
+    def stopping(step, state):
+        stop.requested = step >= at
+        return {}
+
+    config = replace(LOOP, log_every=1)
+    stopped = train_toy(tmp_path / "part", config, **(options | {"stop": stop, "on_log": stopping}))
+    assert (stopped.step, stopped.finished) == (at, False)
+    resumed = train_toy(tmp_path / "part", config, **options, resume=True)
+    assert bits(resumed.state) == bits(whole.state)
+
+    # By hand: the same number of steps on the first data, then on the ones made of the parameters there.
+    step_of = jax.jit(lambda state, batch: train_step(state, batch, loss_fn=loss_fn, optimizer=ADAM))
+    by_hand = toy_state()
+    taken = [*range(25), *range(made[1], made[1] + 10)]
+    for step, index in enumerate(taken):
+        if step == 25:
+            np.testing.assert_allclose(by_hand.params["w"], first[1], rtol=1e-5)
+        by_hand, _ = step_of(by_hand, toy_batch(index))
+    losses = {r["step"]: r["loss"] for r in read_metrics(tmp_path / "part") if r["split"] == "train"}
+    _, figures = step_of(by_hand, toy_batch(made[1] + 10))
+    np.testing.assert_allclose(losses[36], figures["loss"], rtol=1e-4)
