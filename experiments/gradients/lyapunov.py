@@ -22,7 +22,6 @@ from analysis import exponents_over_starts, lyapunov_spectrum
 from experiments.cell_spec import label
 from experiments.gradients.lyapunov_config import QR_EVERY, Config
 from experiments.gradients.lyapunov_report import (
-    arrays_with_prefix,
     draw,
     format_table,
     largest,
