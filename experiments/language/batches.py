@@ -1,16 +1,12 @@
 """A text as batches: rows of running text whose state is carried on, or its lines, each by itself."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from data import BucketBatches, Corpus, StreamBatch, StreamBatches, bucket_batches, collate, sentences
 from data.examples import Example
-from experiments.language.evaluate import WholeText, token_losses, whole_text
-from models import LanguageModel
-from models.cell import Params
 
 Reading = Literal["stream", "lines"]
 LEAST = 8  # steps of the first bucket; each of the others is twice as long as the one before
@@ -104,46 +100,3 @@ def training_batches(
     if reading == "stream":
         return stream(corpus, "train", rows, length, **share)
     return line_batches(corpus, "train", rows, seed, **share)
-
-
-class Piece(NamedTuple):
-    """Lines of about one length as one text, and where in the split each begins `[B]`."""
-
-    text: WholeText
-    starts: Int[np.ndarray, " B"]
-
-
-def line_pieces(corpus: Corpus, split: str, rows: int) -> list[Piece]:
-    """All lines of a split, the shortest first, `rows` at a time (the last ones maybe fewer)."""
-    found = lines(corpus, split)
-    sizes = np.array([len(line.inputs) for line in found])
-    begin, bounds = np.cumsum(sizes) - sizes, np.array(bounds_of(found))
-    order, pieces = np.argsort(sizes, kind="stable"), []
-    for chosen in np.split(order, range(rows, len(order), rows)):
-        length = int(bounds[np.searchsorted(bounds, sizes[chosen].max())])
-        batch = collate([found[i] for i in chosen.tolist()], length)
-        text = WholeText(batch.inputs[None], batch.targets[None], batch.mask[None]).pad_to(rows)
-        pieces.append(Piece(text, begin[chosen]))
-    return pieces
-
-
-def held_out(corpus: Corpus, split: str, reading: Reading, rows: int, length: int) -> list[WholeText]:
-    """Returns what to evaluate on: the whole split as rows of running text, or its lines from states of zero."""
-    if reading == "stream":
-        return [whole_text(stream(corpus, split, rows, length))]
-    return [piece.text for piece in line_pieces(corpus, split, rows)]
-
-
-def split_losses(
-    model: LanguageModel, params: Params, corpus: Corpus, split: str, reading: Reading, rows: int, length: int
-) -> Float[np.ndarray, " N"]:
-    """−ln p of every token of a split in its order, each once, in nats."""
-    if reading == "stream":
-        return token_losses(model, params, whole_text(stream(corpus, split, rows, length)))
-    losses = np.full(len(corpus.split(split)), np.nan)
-    for text, starts in line_pieces(corpus, split, rows):
-        own = token_losses(model, params, text)
-        sizes = text.mask[0].sum(axis=0)[: len(starts)]
-        places = np.concatenate([start + np.arange(size) for start, size in zip(starts, sizes, strict=True)])
-        losses[places] = own
-    return losses

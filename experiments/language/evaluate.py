@@ -1,8 +1,7 @@
-"""Measurements of a trained language model: losses token by token, and gradients by lag."""
+"""Measurements of a trained language model: losses by position and frequency, and gradients by lag."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,63 +9,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from analysis import gradient_by_lag
-from data import StreamBatches
-from models import LanguageModel, carried, initial_carry
+from experiments.language.held_out import WholeText, all_losses
+from models import LanguageModel
 from models.cell import Array, Output, Params, State
 
 Ids = Int[np.ndarray, "N"]
-
-
-class WholeText(NamedTuple):
-    """A text as n batches of T steps in B rows, the state being carried through all of them; one batch to
-    `train.evaluate`."""
-
-    inputs: Any  # [n, T, B] int32
-    targets: Any  # [n, T, B] int32
-    mask: Any  # [n, T, B] bool
-
-    def batch_axes(self) -> Any:
-        """The axis of each leaf that is B."""
-        return WholeText(*(2,) * len(self))
-
-    def pad_to(self, size: int) -> "WholeText":
-        """With `size` rows, those added being none."""
-        xp = jnp if isinstance(self.mask, jax.Array) else np
-        missing = size - self.mask.shape[2]
-        return WholeText(*(xp.pad(leaf, ((0, 0), (0, 0), (0, missing))) for leaf in self))
-
-    def scan(self, model: LanguageModel, params: Params, each: Callable[[Array], Array]) -> Array:
-        """`each` of the losses `[T, B]` of every batch, stacked `[n, …]`: no more than one batch of logits at a
-        time."""
-
-        def advance(state: State, batch: WholeText) -> tuple[State, Array]:
-            result = model.apply(
-                params, batch.inputs, batch.targets, state, mask=batch.mask, method="token_losses"
-            )
-            losses, state = result  # type: ignore
-            return carried(state), each(losses)
-
-        rows = (self.mask.shape[2],)
-        batches = jax.tree.map(jnp.asarray, self)
-        return jax.lax.scan(advance, initial_carry(model, params, rows), batches)[1]
-
-
-def whole_text(batches: StreamBatches) -> WholeText:
-    """One pass through a text."""
-    inputs, targets, mask, _ = batches.take(batches.batches_per_epoch)
-    return WholeText(inputs, targets, mask)
-
-
-def token_losses(model: LanguageModel, params: Params, text: WholeText) -> Float[np.ndarray, " N"]:
-    """−ln p of every token of a text in its order, each once, in nats."""
-    losses = np.asarray(_losses(model, params, text))
-    rows = losses.reshape(-1, losses.shape[2]).T
-    return rows[np.asarray(text.mask).reshape(rows.T.shape).T].astype(np.float64)
-
-
-@partial(jax.jit, static_argnums=0)
-def _losses(model: LanguageModel, params: Params, text: WholeText) -> Array:
-    return text.scan(model, params, lambda losses: losses)
 
 
 def losses_from_zero(
@@ -79,7 +26,7 @@ def losses_from_zero(
     pieces = WholeText(inputs[None], targets[None], np.ones((1, *inputs.shape), bool))
     # In parts: the logits of all at once would be [T, M, V].
     parts = [jax.tree.map(lambda leaf, i=i: leaf[..., i : i + 32], pieces) for i in range(0, len(chosen), 32)]
-    full = [_losses(model, params, part.pad_to(32))[0] for part in parts]
+    full = [all_losses(model, params, part.pad_to(32))[0] for part in parts]
     return np.concatenate([np.asarray(each) for each in full], axis=1)[:, : len(chosen)]
 
 

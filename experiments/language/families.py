@@ -18,7 +18,6 @@ from data import Corpus, load_corpus
 from experiments.cell_spec import parse_cell
 from experiments.harness.run import Run
 from experiments.language import language_model
-from experiments.language.batches import split_losses
 from experiments.language.corpus import remember_text, save_tokenizer
 from experiments.language.families_report import (
     Model,
@@ -30,6 +29,7 @@ from experiments.language.families_report import (
     scores,
     summary_arrays,
 )
+from experiments.language.held_out import split_losses
 from experiments.language.report import BATCH, measures, sampled_text
 from experiments.language.train import text_options, text_task
 from experiments.network import check_cells

@@ -11,15 +11,10 @@ import numpy as np
 from data import Corpus, Tokenizer, pairs
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.run import Run
-from experiments.language.batches import split_losses
 from experiments.language.config import TextModelConfig
 from experiments.language.corpus import bits_per_character
-from experiments.language.evaluate import (
-    by_frequency,
-    by_position,
-    losses_from_zero,
-    text_gradients,
-)
+from experiments.language.evaluate import by_frequency, by_position, losses_from_zero, text_gradients
+from experiments.language.held_out import split_losses
 from experiments.network import NetworkConfig
 from experiments.task_report import training_record
 from models import LanguageModel, Sampling, generate

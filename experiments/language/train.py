@@ -11,9 +11,10 @@ import numpy as np
 from data import Batch, BucketBatches, Corpus, StreamBatches, pairs
 from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
-from experiments.language.batches import held_out, training_batches
+from experiments.language.batches import training_batches
 from experiments.language.config import TextModelConfig
 from experiments.language.corpus import VOCABULARY, save_tokenizer, vocabulary_digest
+from experiments.language.held_out import held_out
 from experiments.language.objective import StreamLoss, TextLoss, every_token, last_token
 from experiments.objective import Objective
 from experiments.run_task import Trained, train_task
