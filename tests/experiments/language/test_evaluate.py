@@ -10,15 +10,10 @@ import numpy as np
 import pytest
 
 from data import StreamBatches, TextConfig, load_corpus
-from experiments.language.batches import line_batches, line_pieces, lines, split_losses, stream
+from experiments.language.batches import line_batches, lines, stream
 from experiments.language.config import SampledInputs
-from experiments.language.evaluate import (
-    by_frequency,
-    by_position,
-    losses_from_zero,
-    token_losses,
-    whole_text,
-)
+from experiments.language.evaluate import by_frequency, by_position, losses_from_zero
+from experiments.language.held_out import line_pieces, split_losses, token_losses, whole_text
 from experiments.language.objective import Counted, StreamLoss, TextLoss
 from models import LSTM, Elman, LanguageModel, initial_carry
 from models.language_model import uniform_like
