@@ -1,10 +1,10 @@
 """`python -m benchmarks`: our recurrent layer beside those of other libraries.
 
-Writes docs/benchmarks.json (every time), docs/benchmarks.md (the page) and docs/benchmarks.png (the plot).
+Writes docs/benchmarks.json (the numbers), docs/benchmarks.md (the page) and docs/benchmarks.png (the plot).
 """
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
@@ -43,7 +43,7 @@ class Config:
     keep: bool = False
     """Keep of the page in `out` what isn't measured now; it says which part was measured when."""
     out: Path = DOCS
-    """Folder of the page, the plot and the times."""
+    """Folder of the page, the plot and the numbers."""
 
 
 def main(config: Config) -> None:
@@ -53,7 +53,7 @@ def main(config: Config) -> None:
     rows = compare(peers(cores), works, rounds=config.rounds, seconds=config.seconds, ways=config.ways)
     record = about() | {
         "accelerator": "On an accelerator: not measured.",
-        "rows": [asdict(row) for row in rows],
+        "rows": [row.summary() for row in rows],
         "eager": eager.measure() if config.eager else [],
         "kernels": kernels.measure() if config.kernels else [],
         "jacobians": jacobians.measure() if config.analysis else [],

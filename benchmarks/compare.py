@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import quantiles
 from typing import Any
 
 from benchmarks.work import WAYS, Way, Work
@@ -89,6 +90,16 @@ class Measured:
     peak_bytes: int = 0
     value: float = 0.0
 
+    def summary(self) -> dict[str, Any]:
+        """Returns what is kept in docs/benchmarks.json: the quartiles in place of every time."""
+        row = asdict(self) | {"quartiles": quartiles(self.times)}
+        return {name: entry for name, entry in row.items() if name not in ("times", "value")}
+
+
+def quartiles(times: Sequence[float]) -> list[float]:
+    """Returns the lower quartile, the median and the upper quartile; of one time three times that one."""
+    return quantiles(times, n=4) if len(times) > 1 else [*times] * 3
+
 
 def compare(
     chosen: Sequence[Peer],
@@ -115,7 +126,7 @@ def compare(
                 for _ in range(rounds):
                     for name in taking:
                         times = workers[name].ask(do="time", way=way, seconds=seconds)
-                        rows[name].times += [float(f"{time:.4g}") for time in times]  # of a file that is kept
+                        rows[name].times += times
                 found += rows.values()
             say(f"{work.name} done", flush=True)
     finally:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.compare import Worker
+from benchmarks.compare import Worker, quartiles
 
 V, H, T, B = 10_000, 200, 20, 20
 STEPS = 20  # of a turn
@@ -134,8 +134,10 @@ def serve(side: str) -> None:
 
 
 def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict[str, Any]]:
-    """By turns: for each side that is installed `side`, `times` (seconds a step, one a turn), `tokens_per_second`
-    (by their median), and `apart`, the largest relative difference of a loss from ours.
+    """Times the sides that are installed, by turns.
+
+    Returns of each `side`, `quartiles` (seconds a step, over the turns), `tokens_per_second` (by their median), and
+    `apart`, the largest relative difference of a loss from ours.
 
     Raises ValueError where a side's losses aren't ours: then it isn't the same work.
     """
@@ -157,7 +159,7 @@ def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict
     return [
         {
             "side": name,
-            "times": found,
+            "quartiles": quartiles(found),
             "tokens_per_second": T * B / median(found),
             "apart": apart[name],
         }

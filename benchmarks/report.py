@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import geometric_mean
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -98,6 +98,11 @@ def by_size(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any
     return sizes
 
 
+def median(row: dict[str, Any]) -> float:
+    """The median time of a row, seconds."""
+    return row["quartiles"][1]
+
+
 def table(rows: list[dict[str, Any]], backward: bool) -> list[str]:
     """One family, one way: a line a size."""
     sizes = by_size(rows)
@@ -105,16 +110,16 @@ def table(rows: list[dict[str, Any]], backward: bool) -> list[str]:
     head = ["T, B, D, H", *names, "GFLOP/s of ours", LARGE, "ours of it", "ours of the products alone"]
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     for size, found in sizes.items():
-        speed = Work(**found["ours"]["work"]).products(backward) / median(found["ours"]["times"])
-        cells = [shown(found[name]["times"]) for name in names]
+        speed = Work(**found["ours"]["work"]).products(backward) / median(found["ours"])
+        cells = [shown(found[name]["quartiles"]) for name in names]
         cells.append(f"{speed / 1e9:.0f}")
         if LARGE in found:
-            rate = OPERATIONS / median(found[LARGE]["times"])
+            rate = OPERATIONS / median(found[LARGE])
             cells += [f"{rate / 1e9:.0f}", f"{speed / rate:.0%}"]
         else:
             cells += ["–", "–"]
         alone = found.get(PRODUCTS)
-        cells.append(f"{median(alone['times']) / median(found['ours']['times']):.0%}" if alone else "–")
+        cells.append(f"{median(alone) / median(found['ours']):.0%}" if alone else "–")
         lines.append(f"| {size} | {' | '.join(cells)} |")
     return lines
 
@@ -124,9 +129,9 @@ def ratios(record: dict[str, Any], way: str, family: str, peers: tuple[str, ...]
     rows = [row for row in record["rows"] if row["way"] == way and row["work"]["family"] == family]
     found = {}
     for size, row in by_size(rows).items():
-        others = [median(row[name]["times"]) for name in peers if name in row]
+        others = [median(row[name]) for name in peers if name in row]
         if others and "ours" in row:
-            found[size] = min(others) / median(row["ours"]["times"])
+            found[size] = min(others) / median(row["ours"])
     return found
 
 
