@@ -1,15 +1,14 @@
 """`python -m experiments NAME [--option value …]`."""
 
 import contextlib
-import dis
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.harness.errors import format_warning, name_options, report_refusal
 from experiments.harness.surroundings import check_file_limit, prepare_surroundings
 from experiments.registry import (
     COMMANDS,
@@ -22,17 +21,13 @@ from experiments.registry import (
     with_resume_value,
 )
 
-# Before NumPy loads: its linear algebra on threads of its own beside XLA's is many times slower than on one.
+# Before NumPy loads: its own linear-algebra threads beside XLA's make it many times slower than one thread.
 for pool in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(pool, "1")
 
-ROOT = Path(__file__).resolve().parent.parent
-AS_PYTHON = warnings.formatwarning
-OURS = tuple(str(ROOT / package) for package in ("models", "train", "data", "analysis", "experiments"))
-
 
 def main(arguments: list[str]) -> int:
-    """Runs what the command line names; 0 when done, 2 for a user's mistake, 128 + signal when stopped."""
+    """Runs what the command line names. Returns 0 when done, 2 for a user's mistake, 128 + signal when stopped."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())
         return 0
@@ -59,26 +54,14 @@ def main(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:
-        return refused(error, arguments)
+        return report_refusal(error)
     finally:
-        if "experiments.harness.lock" in sys.modules:  # else nothing is held
+        if "experiments.harness.lock" in sys.modules:  # otherwise nothing is locked
             sys.modules["experiments.harness.lock"].release()
 
 
-def refused(error: Exception, arguments: Sequence[str] = ()) -> int:
-    """Says what the user can mend; any other error is a fault of ours, and raised again."""
-    if not isinstance(error, ValueError | OSError) or (
-        isinstance(error, ValueError) and not raised_by_us(error)
-    ):
-        raise error
-    from experiments.harness.lock import in_a_sentence
-
-    print(f"error: {in_a_sentence(error, arguments)}", file=sys.stderr, flush=True)
-    return 2
-
-
 def run(name: str, arguments: list[str]) -> int:
-    """One experiment in its folder."""
+    """Reads an experiment's options and runs it, alone or together with the other processes of the run."""
     from experiments.harness.cluster import as_one
 
     given = read_options(name, arguments)
@@ -89,12 +72,15 @@ def run(name: str, arguments: list[str]) -> int:
         )
     module = module_of(name)
     return as_one(
-        given.launch.processes, lambda: carry_out(name, module, given.config, given.launch), refused
+        given.launch.processes,
+        lambda: run_experiment(name, module, given.config, given.launch),
+        report_refusal,
     )
 
 
-def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
-    """An experiment in its folder, its options being known."""
+def run_experiment(name: str, module: Any, config: Any, launch: Any) -> int:
+    """Checks the options, opens the run's folder and runs the experiment in it. Returns the exit code."""
+    from experiments.harness.options import option_fields
     from experiments.harness.processes import broadcast_from_main, check_divides, is_main, process_count
     from experiments.harness.run import check_started_alike, open_run, take_devices
     from experiments.run_task import Stopped
@@ -105,9 +91,10 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     devices = take_devices(name, launch)  # before anything is computed
     if process_count() > 1:
         check_divides(config.batch_size)
-    broadcast_from_main(config.check)  # what it prepares on disk is prepared once
-    if not is_main():
-        config.check()
+    with name_options(option_fields(config)):
+        broadcast_from_main(config.check)  # what it prepares on disk is prepared once
+        if not is_main():
+            config.check()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, terminate)
@@ -116,25 +103,25 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
     here = open_run(name, config, launch, devices, pinned=getattr(module, "PINNED", ()))
     print(f"run folder: {here.folder}", flush=True)
 
-    def tell(said: Any) -> None:
+    def tell(message: Any) -> None:
         if is_main():
-            print(said, file=sys.stderr, flush=True)
+            print(message, file=sys.stderr, flush=True)
 
     try:
-        said = module.main(config, here)
+        report = module.main(config, here)
     except Stopped as stopped:
         tell(stopped)
         return 128 + stopped.signal
     except Terminated as terminated:
-        tell(f"stopped; go on with the same command and --resume {here.folder}")
+        tell(f"stopped; resume with the same command and --resume {here.folder}")
         return 128 + terminated.args[0]
-    except KeyboardInterrupt:  # outside training, or the second one
+    except KeyboardInterrupt:  # outside training, or a second one
         tell(f"interrupted; go on with the same command and --resume {here.folder}")
         return 128 + signal.SIGINT
     except NonFinite as error:
         tell(f"error: {error}")
         return 1
-    print(said)
+    print(report)
     print(f"look at: {here.folder / 'figures'}")
     for path in sorted((here.folder / "figures").glob("*.png")):
         print(f"  {path}")
@@ -142,11 +129,11 @@ def carry_out(name: str, module: Any, config: Any, launch: Any) -> int:
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP, its number, came outside training, or a second one."""
+    """SIGTERM or SIGHUP arrived outside training, or a second time. Its argument is the signal's number."""
 
 
 def terminate(number: int, frame: Any) -> None:
-    """SIGTERM and SIGHUP leave as Ctrl-C does."""
+    """Ends the run on SIGTERM and SIGHUP as Ctrl-C does."""
     raise Terminated(number)
 
 
@@ -169,38 +156,19 @@ def report(arguments: list[str]) -> int:
     return 0
 
 
-def raised_by_us(error: BaseException) -> bool:
-    """Tells whether a `raise` of our own did it, with a sentence for the user; any other, of Python in our own
-    lines too, is a fault and shows its traceback."""
-    at = error.__traceback__
-    while at is not None and at.tb_next is not None:
-        at = at.tb_next
-    if at is None:
-        return False
-    code = at.tb_frame.f_code
-    return code.co_filename.startswith(OURS) and dis.opname[code.co_code[at.tb_lasti]] == "RAISE_VARARGS"
-
-
-def plainly(message: Warning | str, category: type[Warning], filename: str, *place: Any) -> str:
-    """A warning of ours as a sentence; any other as Python shows it."""
-    return (
-        f"warning: {message}\n"
-        if filename.startswith(OURS)
-        else AS_PYTHON(message, category, filename, *place)
-    )
-
-
-def unless_closed(arguments: list[str]) -> int:
-    """The exit code, 141 where who read our output has closed it, as other commands end then."""
+def main_with_output(arguments: list[str]) -> int:
+    """Runs `main` and flushes the output. Returns its exit code, or 141 (SIGPIPE) if the reader closed the pipe."""
     try:
         try:
             return main(arguments)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the interpreter flushes once more at exit
         return 128 + signal.SIGPIPE
-    except OSError as error:  # of the flush alone: main makes a sentence of every other
+    except OSError as error:  # from the flush: main reports every other
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         with contextlib.suppress(OSError):
             print(f"error: the output can't be written: {error.strerror}", file=sys.stderr, flush=True)
@@ -209,12 +177,12 @@ def unless_closed(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     prepare_surroundings()
-    warnings.formatwarning = plainly
-    # While there is nothing to be left in order, Ctrl-C shows no traceback.
+    warnings.formatwarning = format_warning
+    # Until a run has begun, Ctrl-C ends the process at once, without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    code = unless_closed(sys.argv[1:])
-    # By a signal, maybe amid a compilation, which the end of the interpreter does not survive.
+    code = main_with_output(sys.argv[1:])
+    # A signal may have come during a compilation, which the interpreter's own exit does not survive.
     if code >= 128:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -15,6 +15,7 @@ from analysis import first_nonfinite, half_life
 from analysis.health import health_arrays, leading_values
 from data import Batch
 from experiments.gates import Inside, Measured, longest, on_first_device
+from experiments.harness.errors import UserError
 from models import Cell
 from models.cell import Array, Params
 from models.layers.layer import is_causal
@@ -27,9 +28,10 @@ ROWS = 24  # lags of the heat map
 def check_health(cell: Cell, config: HealthConfig) -> None:
     """Raises ValueError where health is asked for of a net that has no step."""
     if config.every and not is_causal(cell):
-        raise ValueError(
-            "--health.every needs a net that reads forward only, for one that reads from the end has no step whose "
-            "Jacobian could be measured: take --direction forward, or leave --health.every out"
+        raise UserError(
+            "--health.every",
+            "needs a net that reads forward only, for one that reads from the end has no step whose "
+            "Jacobian could be measured: take --direction forward, or leave --health.every out",
         )
 
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import tyro
 
 from experiments.cell_spec import label, parse_cell
+from experiments.harness.checks import check_at_least
+from experiments.harness.errors import UserError
 from experiments.harness.options import folder_name
 from models import (
     CELLS,
@@ -22,7 +24,6 @@ from models import (
     Stacked,
     unroll,
 )
-from models.cell import check_at_least
 from models.layers.stacked import Connection
 from models.recurrence.methods import Method
 
@@ -60,16 +61,16 @@ class NetworkConfig:
         if self.checkpoint_every is not None:
             check_at_least(1, checkpoint_every=self.checkpoint_every)
             if self.method != "scan":
-                raise ValueError("--checkpoint-every belongs to --method scan: give both, or neither")
+                raise UserError("--checkpoint-every", "belongs to --method scan: give both, or neither")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout must be at least 0 and below 1, but is {self.dropout}")
+            raise UserError("--dropout", f"must be at least 0 and below 1, but is {self.dropout}")
         if self.depth == 1 and self.connections != "plain":
-            raise ValueError(
-                f"--connections {self.connections} joins layers, and there is one: give --depth 2 or more"
+            raise UserError(
+                "--connections", f"{self.connections} joins layers, and there is one: give --depth 2 or more"
             )
         if self.depth == 1 and self.dropout:
-            raise ValueError(
-                f"--dropout {self.dropout} falls between layers, and there is one: give --depth 2"
+            raise UserError(
+                "--dropout", f"{self.dropout} falls between layers, and there is one: give --depth 2"
             )
 
     def build(self, expression: str, hidden_size: int) -> Cell:
@@ -116,10 +117,10 @@ class NetworkConfig:
 def check_cells(expressions: Sequence[str]) -> None:
     """Raises ValueError where a list names no cell, or two whose results would share a name."""
     if not expressions:
-        raise ValueError("--cells names no cell: give at least one")
+        raise UserError("--cells", "names no cell: give at least one")
     if len({folder_name(label(cell)) for cell in expressions}) < len(expressions):
-        raise ValueError(
-            f"--cells names a cell twice, or two that would share a name: {' '.join(expressions)}"
+        raise UserError(
+            "--cells", f"names a cell twice, or two that would share a name: {' '.join(expressions)}"
         )
 
 

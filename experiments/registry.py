@@ -99,7 +99,8 @@ def read_options(name: str, arguments: list[str]) -> Any:
     """Reads an experiment's options off the command line: its `config` and its `launch`."""
     import tyro
 
-    from experiments.harness.options import default_config
+    from experiments.harness.errors import name_options
+    from experiments.harness.options import default_config, option_fields
     from experiments.harness.run import Launch
 
     module = module_of(name)
@@ -112,12 +113,13 @@ def read_options(name: str, arguments: list[str]) -> Any:
             ("launch", Annotated[Launch, flat], dataclasses.field(default_factory=Launch)),
         ],
     )
-    return tyro.cli(
-        options,
-        args=with_resume_value(arguments),
-        prog=f"python -m experiments {name}",
-        description=str(module.__doc__),
-    )
+    with name_options(option_fields(default)):
+        return tyro.cli(
+            options,
+            args=with_resume_value(arguments),
+            prog=f"python -m experiments {name}",
+            description=str(module.__doc__),
+        )
 
 
 def with_resume_value(arguments: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays
 from experiments.harness.options import folder_name
 from experiments.harness.processes import only_first_goes_on, process_count
@@ -83,7 +84,7 @@ def train_task(
         objective = task.on_devices(mesh.size)
     health, recurrent = options.loop.health, task.recurrent
     if health.every and recurrent is None:
-        raise ValueError("--health.every looks into a cell, and this task has none: leave it out")
+        raise UserError("--health.every", "looks into a cell, and this task has none: leave it out")
     with stop_on_signals() as stop:
         result = fit(
             create_state(before, options.optimizer, jax.random.key(options.seed), carry),

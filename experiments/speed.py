@@ -18,13 +18,14 @@ import numpy as np
 import tyro
 
 from experiments.cell_spec import label, parse_cell
+from experiments.harness.checks import check_at_least, check_distinct, check_positive, check_seed
+from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, read_run
-from experiments.harness.options import check_seed
 from experiments.harness.run import Run
 from experiments.network import MethodName, check_cells, supported_methods
 from experiments.training import CELL_HELP
 from models import Cell, unroll_with_info
-from models.cell import Array, Params, check_at_least
+from models.cell import Array, Params
 from models.state import ravel_state
 
 KEYS = ("length", "seconds", "rate", "rounds", "fallen")
@@ -64,23 +65,19 @@ class Config:
         check_at_least(1, repeats=self.repeats)
         check_seed(self.seed)
         check_cells(self.cells)
-        for option, given in (("--methods", self.methods), ("--lengths", self.lengths)):
-            if not given:
-                raise ValueError(f"{option} is empty: give at least one")
-            if len(set(given)) < len(given):
-                raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
+        check_distinct(methods=self.methods, lengths=self.lengths)
         for length in self.lengths:
             check_at_least(1, lengths=length)
-        if not self.newton_memory > 0:
-            raise ValueError(f"--newton-memory must be above 0, but is {self.newton_memory}")
+        check_positive(newton_memory=self.newton_memory)
 
     def check(self) -> None:
         """Raises ValueError for a cell that can't be had or goes none of the ways, before anything is timed."""
         for expression in self.cells:
             able = supported_methods(parse_cell(expression, self.hidden_size), masked=False)
             if not set(able) & set(self.methods):
-                raise ValueError(
-                    f"--methods {' '.join(self.methods)}: {expression} goes none of them, but {', '.join(able)}"
+                raise UserError(
+                    "--methods",
+                    f"{' '.join(self.methods)}: {expression} goes none of them, but {', '.join(able)}",
                 )
 
 

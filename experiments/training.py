@@ -5,11 +5,10 @@ from typing import Annotated
 
 import tyro
 
-from experiments.harness.options import check_seed
+from experiments.harness.checks import check_at_least, check_seed
 from experiments.health import check_health
 from experiments.network import NetworkConfig
 from models import CELLS, Cell
-from models.cell import check_at_least
 from train import LoopConfig, OptimizerConfig
 
 CELL_HELP = (

@@ -16,10 +16,10 @@ import numpy as np
 from analysis import lstm_mean_rest_exponent, lstm_rest_factor
 from experiments.claims.measure import PIECES, Sizes
 from experiments.claims.verdicts import FAILED, HELD, OPEN, Claim, judge
+from experiments.harness.checks import check_at_least, check_seed
+from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays
-from experiments.harness.options import check_seed
 from experiments.harness.run import Run
-from models.cell import check_at_least
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Config:
         check_at_least(4, length=self.length)
         check_at_least(2, lags=self.lags)
         if self.seeds < 2:
-            raise ValueError(f"--seeds must be 2 or more, for one net has no spread, but is {self.seeds}")
+            raise UserError("--seeds", f"must be 2 or more, for one net has no spread, but is {self.seeds}")
 
     def check(self) -> None:
         """Nothing here can't be had."""

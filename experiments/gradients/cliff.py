@@ -6,7 +6,6 @@ real net: trained on the temporal order of two symbols up to the steepest place 
 gradients as they are, clipped by value and by norm, drawn on the surface over a plane of its parameters.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
@@ -38,13 +37,13 @@ from experiments.gradients.cliff_report import (
     format_table,
     summary,
 )
+from experiments.harness.checks import check_at_least, check_finite, check_positive, check_seed
 from experiments.harness.files import read_arrays
-from experiments.harness.options import check_seed
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.training import CELL_HELP
 from models import SequenceClassifier
-from models.cell import Array, Params, check_at_least
+from models.cell import Array, Params
 from train.descent import DescentPath, clipped_sgd, path_of
 
 EDGE_ZOOM = 1e-3  # as far from the edge b is sampled more finely, 4e-6 apart
@@ -95,14 +94,9 @@ class Config:
         check_at_least(2, points=self.points)
         check_at_least(4, length=self.length)
         check_seed(self.seed)
-        for option in ("rate", "clip_at", "net_rate", "net_clip_at"):
-            if not 0 < getattr(self, option) < math.inf:
-                raise ValueError(
-                    f"--{option.replace('_', '-')} must be above 0 and finite, but is {getattr(self, option)}"
-                )
-        for option in ("weight", "bias"):
-            if not math.isfinite(getattr(self, option)):
-                raise ValueError(f"--{option} must be finite, but is {getattr(self, option)}")
+        check_positive(rate=self.rate, clip_at=self.clip_at)
+        check_positive(net_rate=self.net_rate, net_clip_at=self.net_clip_at)
+        check_finite(weight=self.weight, bias=self.bias)
 
     def check(self) -> None:
         """Raises ValueError for a cell that can't be had, before a folder is made for the run."""

@@ -7,7 +7,6 @@ nets and the same data, at each learning rate with several seeds. By norm: Pasca
 Mikolov 2012; adaptive: Brock, De, Smith & Simonyan 2021.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
@@ -28,12 +27,17 @@ from experiments.gradients.clipping_report import (
     format_table,
     results,
 )
-from experiments.harness.options import check_seed
+from experiments.harness.checks import (
+    check_at_least,
+    check_distinct,
+    check_positive,
+    check_rising,
+    check_seed,
+)
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.training import CELL_HELP
 from models import SequenceClassifier
-from models.cell import check_at_least
 from train import OptimizerConfig
 from train.optimizer import Clip
 
@@ -83,23 +87,11 @@ class Config:
         check_seed(self.seed)
         check_at_least(4, order_length=self.order_length)
         check_at_least(2, adding_length=self.adding_length)
-        for option, given in (
-            ("--problems", self.problems),
-            ("--clips", self.clips),
-            ("--rates", self.rates),
-        ):
-            if not given:
-                raise ValueError(f"{option} is empty: give at least one")
-            if len(set(given)) < len(given):
-                raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
-        if tuple(sorted(self.rates)) != self.rates:
-            raise ValueError(f"--rates must rise, but are {' '.join(f'{rate:g}' for rate in self.rates)}")
-        for option in ("value_at", "norm_at", "adaptive_at", "rates"):
-            for value in np.atleast_1d(getattr(self, option)):
-                if not 0 < value < math.inf:
-                    raise ValueError(
-                        f"--{option.replace('_', '-')} must be above 0 and finite, but is {value:g}"
-                    )
+        check_distinct(problems=self.problems, clips=self.clips, rates=self.rates)
+        check_rising(rates=self.rates)
+        check_positive(value_at=self.value_at, norm_at=self.norm_at, adaptive_at=self.adaptive_at)
+        for rate in self.rates:
+            check_positive(rates=rate)
 
     def check(self) -> None:
         """Raises ValueError for a cell that can't be had, before a folder is made for the run."""

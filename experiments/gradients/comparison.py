@@ -9,12 +9,11 @@ import tyro
 from flax import linen as nn
 
 from experiments.cell_spec import at_length, parse_cell
-from experiments.harness.options import check_seed
+from experiments.harness.checks import check_at_least, check_seed
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import Problem, adding_problem, copy_problem, order_problem
 from experiments.training import CELL_HELP
 from models import Cell
-from models.cell import check_at_least
 from train import LoopConfig, OptimizerConfig
 
 TaskName = Literal["adding", "copy_memory", "temporal_order"]

@@ -21,11 +21,18 @@ import numpy as np
 from analysis import depth_scales, edge_of_chaos, lyapunov_spectrum, tanh_mean_field
 from data.digits import DIGITS_CLASSES
 from experiments.gradients.edge_of_chaos_training import answer, fresh_net, images, random_net, train_nets
+from experiments.harness.checks import (
+    check_at_least,
+    check_distinct,
+    check_not_negative,
+    check_rising,
+    check_seed,
+)
+from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, stored_config
-from experiments.harness.options import check_seed
 from experiments.harness.run import Run
 from models import Elman
-from models.cell import Array, Key, check_at_least
+from models.cell import Array, Key
 from train import OptimizerConfig, accuracy, batch_mesh, mean
 
 FINE = 81  # gains and deviations at which theory is drawn
@@ -67,29 +74,23 @@ class Config:
         )
         check_at_least(1, batch_size=self.batch_size)
         check_seed(self.seed)
-        for option, given in (
-            ("--gains", self.gains),
-            ("--biases", self.biases),
-            ("--lengths", self.lengths),
-        ):
-            if len(given) < 2:
-                raise ValueError(f"{option} must name two values at least, for a plane to be drawn over them")
-            if list(given) != sorted(set(given)):
-                raise ValueError(f"{option} must rise, each named once, but are {' '.join(map(str, given))}")
-            if not all(np.isfinite(value) and value >= 0 for value in given):
-                raise ValueError(
-                    f"{option} must be at least 0 and finite, but are {' '.join(map(str, given))}"
-                )
+        planes = {"gains": self.gains, "biases": self.biases, "lengths": self.lengths}
+        check_distinct(2, **planes)  # a plane is drawn over them
+        check_rising(**planes)
+        for name, values in planes.items():
+            for value in values:
+                check_not_negative(**{name: value})
         check_at_least(1, lengths=self.lengths[0])
         check_at_least(0, warmup=self.settling)
         if self.trajectory < self.settling + 10:
-            raise ValueError(
-                f"--trajectory {self.trajectory} is too short for a --warmup of {self.settling} steps and 10 to "
-                "count: give a longer one, or a smaller warm-up"
+            raise UserError(
+                "--trajectory",
+                f"{self.trajectory} is too short for a --warmup of {self.settling} steps and 10 to "
+                "count: give a longer one, or a smaller warm-up",
             )
         if not 1 / DIGITS_CLASSES < self.learnt <= 1:
-            raise ValueError(
-                f"--learnt must be above 0.1, which is guessing, and at most 1, but is {self.learnt}"
+            raise UserError(
+                "--learnt", f"must be above 0.1, which is guessing, and at most 1, but is {self.learnt}"
             )
 
     def check(self) -> None:

@@ -18,6 +18,8 @@ import numpy as np
 
 from data import Batch, flip_flop
 from experiments.gradients.fixed_points_measure import counts, measure, patterns
+from experiments.harness.checks import check_at_least, check_not_negative
+from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.run import Run
 from experiments.objective import Evaluation
@@ -26,7 +28,7 @@ from experiments.run_task import train_task
 from experiments.task_report import training_record
 from experiments.training import Flat, TrainingConfig
 from models import Cell, SequenceTagger
-from models.cell import Array, check_at_least
+from models.cell import Array
 from models.state import ravel_coordinates, ravel_state
 from train import LoopConfig, SumCount, evaluate, squared_error
 from train.metrics import masked_sum
@@ -56,32 +58,34 @@ class Config(TrainingConfig):
         super().__post_init__()
         check_at_least(1, bits=self.bits, length=self.length, starts=self.starts)
         if not 0 < self.probability <= 1:
-            raise ValueError(f"--probability must be above 0 and at most 1, but is {self.probability}")
-        if not 0 <= self.noise < float("inf"):
-            raise ValueError(f"--noise must be at least 0 and finite, but is {self.noise}")
+            raise UserError("--probability", f"must be above 0 and at most 1, but is {self.probability}")
+        check_not_negative(noise=self.noise)
         if self.network.direction != "forward":
-            raise ValueError(
-                f"--direction {self.network.direction} reads the future and has no step that could stay where it "
-                "is: take --direction forward"
+            raise UserError(
+                "--direction",
+                f"{self.network.direction} reads the future and has no step that could stay where it "
+                "is: take --direction forward",
             )
 
     def check(self) -> None:
         """Raises ValueError for a network that can't be had or drawn, before a folder is made for the run."""
         layer = self.layer()
         if layer.couples_batch:
-            raise ValueError(
-                f"--cell {self.cell} lets the examples of a batch see one another, so that no state is a fixed "
-                "point by itself: take another cell"
+            raise UserError(
+                "--cell",
+                f"{self.cell} lets the examples of a batch see one another, so that no state is a fixed "
+                "point by itself: take another cell",
             )
         size, coordinates = state_sizes(layer, self.bits)
         if coordinates != size:
-            raise ValueError(
-                f"--cell {self.cell} can write a state in more than one way, so that its fixed points aren't those "
-                "of its numbers: take another cell"
+            raise UserError(
+                "--cell",
+                f"{self.cell} can write a state in more than one way, so that its fixed points aren't those "
+                "of its numbers: take another cell",
             )
         if size < 3:
-            raise ValueError(
-                f"--hidden-size {self.hidden_size} makes a state of {size}: three axes need at least 3"
+            raise UserError(
+                "--hidden-size", f"{self.hidden_size} makes a state of {size}: three axes need at least 3"
             )
 
 

@@ -28,7 +28,9 @@ from experiments.goals import GOALS, Goal, Outcome, format_outcome, outcome_of
 from experiments.gradients.flossing_loss import MEASURED, Floss, Flossing, flossing_loss, measure
 from experiments.gradients.flossing_report import VARIANTS, draw
 from experiments.gradients.lyapunov_config import state_size
-from experiments.harness.options import check_seed, folder_name
+from experiments.harness.checks import check_at_least, check_distinct, check_seed
+from experiments.harness.errors import UserError
+from experiments.harness.options import folder_name
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.objective import Loss
@@ -38,7 +40,7 @@ from experiments.task import METRICS, Task, TrainingOptions
 from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
 from models import Cell
-from models.cell import Params, check_at_least
+from models.cell import Params
 from train import LoopConfig, LossFn, OptimizerConfig
 
 TaskName = Literal["copy_memory", "delayed_recall", "adding"]
@@ -82,28 +84,31 @@ class Config:
         check_at_least(2, adding_length=self.adding_length)
         check_seed(self.seed)
         if self.recall_length is not None and self.recall_length <= self.delay:
-            raise ValueError(
-                f"--recall-length {self.recall_length} ends before anything is asked for, {self.delay} steps "
-                "after it was shown: make it longer than --delay"
+            raise UserError(
+                "--recall-length",
+                f"{self.recall_length} ends before anything is asked for, {self.delay} steps "
+                "after it was shown: make it longer than --delay",
             )
-        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
-            raise ValueError("--tasks must name at least one task, and none twice")
+        check_distinct(tasks=self.tasks)
         if self.exponents is not None and (
             len(self.exponents) not in (1, len(self.tasks)) or min(self.exponents) < 1
         ):
-            raise ValueError(
-                f"--exponents {' '.join(map(str, self.exponents))} must be one whole number of at least 1, or "
-                f"one for each of the tasks {', '.join(self.tasks)}"
+            raise UserError(
+                "--exponents",
+                f"{' '.join(map(str, self.exponents))} must be one whole number of at least 1, or "
+                f"one for each of the tasks {', '.join(self.tasks)}",
             )
         if self.loop.steps % self.loop.eval_every:
-            raise ValueError(
-                f"--steps {self.loop.steps} is no multiple of --eval-every {self.loop.eval_every}: a task is "
-                "solved at an evaluation, so the last step must be one"
+            raise UserError(
+                "--steps",
+                f"{self.loop.steps} is no multiple of --eval-every {self.loop.eval_every}: a task is "
+                "solved at an evaluation, so the last step must be one",
             )
         if self.floss.steps is not None and self.floss.steps > self.loop.steps:
-            raise ValueError(
-                f"--floss.steps {self.floss.steps} are more than the --steps {self.loop.steps} of training: take "
-                "as many at the most"
+            raise UserError(
+                "--floss.steps",
+                f"{self.floss.steps} are more than the --steps {self.loop.steps} of training: take "
+                "as many at the most",
             )
 
     def check(self) -> None:
@@ -111,17 +116,19 @@ class Config:
         self.optimizer.lasting(self.loop.steps, self.loop.eval_every)
         layer = self.layer()
         if layer.couples_batch:
-            raise ValueError(
-                f"--cell {self.cell} lets the examples of a batch see one another, so that no sequence has "
-                "exponents by itself: take another cell"
+            raise UserError(
+                "--cell",
+                f"{self.cell} lets the examples of a batch see one another, so that no sequence has "
+                "exponents by itself: take another cell",
             )
         params = jax.eval_shape(lambda: layer.init(jax.random.key(0), 2))
         for task in self.tasks:
             xs, k = jnp.zeros((self.length(task), 1, 2)), self.k(task)
             if k > (there := state_size(layer)):
-                raise ValueError(
-                    f"--exponents {k} are more than the {there} numbers in the state of {self.cell}, each of which "
-                    "has one: take as many at the most, or a greater --hidden-size"
+                raise UserError(
+                    "--exponents",
+                    f"{k} are more than the {there} numbers in the state of {self.cell}, each of which "
+                    "has one: take as many at the most, or a greater --hidden-size",
                 )
             jax.eval_shape(lambda p, xs=xs, k=k: flossing_loss(layer, p, xs, k, self.floss.qr_every), params)
 

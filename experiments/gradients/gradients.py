@@ -27,8 +27,10 @@ from data import DIGITS_CLASSES
 from experiments.cell_spec import label
 from experiments.gradients.gradients_report import format_table, summary
 from experiments.gradients.jacobian_spectra_measure import rest_theory
+from experiments.harness.checks import check_at_least, check_positive, check_seed
+from experiments.harness.errors import UserError
 from experiments.harness.files import arrays_with_prefix, read_arrays, read_run
-from experiments.harness.options import check_seed, folder_name
+from experiments.harness.options import folder_name
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import digits_problem
@@ -36,7 +38,7 @@ from experiments.run_task import Trained, run_tasks
 from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
 from models import Cell, SequenceClassifier
-from models.cell import Array, Output, Params, State, check_at_least
+from models.cell import Array, Output, Params, State
 from train import LoopConfig, OptimizerConfig, cross_entropy, evaluate
 
 MOMENTS = ("before", "after")
@@ -76,13 +78,13 @@ class Config:
         check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, images=self.images)
         check_at_least(1, trajectories=self.trajectories)
         check_seed(self.seed)
-        if not 0 < self.input_gain < float("inf"):
-            raise ValueError(f"--input-gain must be above 0 and finite, but is {self.input_gain}")
+        check_positive(input_gain=self.input_gain)
         check_cells(self.cells)
         if self.network.direction != "forward":
-            raise ValueError(
-                f"--direction {self.network.direction} reads the future and has no step whose Jacobian "
-                "could be measured: take --direction forward"
+            raise UserError(
+                "--direction",
+                f"{self.network.direction} reads the future and has no step whose Jacobian "
+                "could be measured: take --direction forward",
             )
 
     def check(self) -> None:

@@ -30,6 +30,8 @@ from experiments.gradients.jacobian_spectra_measure import (
     rest_theory,
     tanh_theory,
 )
+from experiments.harness.checks import check_at_least, check_distinct, check_not_negative
+from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, stored_config
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
@@ -37,7 +39,7 @@ from experiments.network import check_cells
 from experiments.run_task import Trained, run_tasks
 from experiments.task import METRICS
 from models import Cell
-from models.cell import Array, check_at_least
+from models.cell import Array
 from train import evaluate
 
 GAIN_HELP = f"{CELLS_HELP} G is each of the gains in turn: elman(recurrent_init=gaussian(gain=G))."
@@ -68,18 +70,17 @@ class Config(NetsConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(1, trajectories=self.trajectories)
-        for option, given in (("--gains", self.gains), ("--shown-lags", self.shown_lags)):
-            if given is not None and not given:
-                raise ValueError(f"{option} is empty: give at least one")
+        if self.shown_lags is not None:
+            check_distinct(shown_lags=self.shown_lags)
         if self.gains is not None:
-            if not all(np.isfinite(gain) and gain >= 0 for gain in self.gains):
-                raise ValueError(
-                    f"--gains must be at least 0 and finite, but are {' '.join(map(str, self.gains))}"
-                )
+            check_distinct(gains=self.gains)
+            for gain in self.gains:
+                check_not_negative(gains=gain)
             if self.cells and not any(GAIN.search(cell) for cell in self.cells):
-                raise ValueError(
-                    "--gains changes nothing, for no cell of --cells has a gain G: write "
-                    '"elman(recurrent_init=gaussian(gain=G))", or leave --gains out'
+                raise UserError(
+                    "--gains",
+                    "changes nothing, for no cell of --cells has a gain G: write "
+                    '"elman(recurrent_init=gaussian(gain=G))", or leave --gains out',
                 )
         for lag in self.shown_lags or ():
             check_at_least(1, shown_lags=lag)
@@ -90,9 +91,10 @@ class Config(NetsConfig):
         super().check()
         steps = len(held_out_inputs(self.problem(), self.trajectories))
         if (longest := max(self.shown_lags or (1,))) > steps:
-            raise ValueError(
-                f"--shown-lags {longest} is longer than the sequences of {self.task}, which have "
-                f"{steps} steps: give shorter lags or a greater --length"
+            raise UserError(
+                "--shown-lags",
+                f"{longest} is longer than the sequences of {self.task}, which have "
+                f"{steps} steps: give shorter lags or a greater --length",
             )
 
     def lags_within(self, steps: int) -> list[int]:

@@ -9,8 +9,10 @@ import tyro
 
 from analysis.starts import STARTS
 from experiments.gradients.comparison import CELLS_HELP, NetsConfig, held_out_inputs
+from experiments.harness.checks import check_at_least, check_distinct, check_not_negative
+from experiments.harness.errors import UserError
 from models import Cell
-from models.cell import Array, check_at_least
+from models.cell import Array
 from models.state import ravel_coordinates
 
 QR_EVERY = 10
@@ -47,19 +49,15 @@ class Config(NetsConfig):
         check_at_least(1, units=self.units, trajectory=self.trajectory, measure_every=self.measure_every)
         check_at_least(0, warmup=self.settling)
         check_at_least(STARTS, starts=self.starts)
-        for option, given in (("--gains", self.gains), ("--noises", self.noises)):
-            if not given:
-                raise ValueError(f"{option} is empty: give at least one")
-            if len(set(given)) < len(given):
-                raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
-            if not all(np.isfinite(value) and value >= 0 for value in given):
-                raise ValueError(
-                    f"{option} must be at least 0 and finite, but are {' '.join(map(str, given))}"
-                )
+        check_distinct(gains=self.gains, noises=self.noises)
+        for name in ("gains", "noises"):
+            for value in getattr(self, name):
+                check_not_negative(**{name: value})
         if self.trajectory < self.settling + QR_EVERY:
-            raise ValueError(
-                f"--trajectory {self.trajectory} is too short for --warmup {self.settling} and {QR_EVERY} steps "
-                "to count: give a longer one, or a smaller warm-up"
+            raise UserError(
+                "--trajectory",
+                f"{self.trajectory} is too short for --warmup {self.settling} and {QR_EVERY} steps "
+                "to count: give a longer one, or a smaller warm-up",
             )
         if self.leading is not None:
             check_at_least(1, leading=self.leading)
@@ -75,9 +73,10 @@ class Config(NetsConfig):
         sizes |= {expression: state_size(self.cell(expression)) for expression in self.cells}
         for name, size in sizes.items():
             if self.leading is not None and self.leading > size:
-                raise ValueError(
-                    f"--leading {self.leading} is more than the {size} exponents of {name}, one for each number "
-                    f"in its state: give {min(sizes.values())} or less"
+                raise UserError(
+                    "--leading",
+                    f"{self.leading} is more than the {size} exponents of {name}, one for each number "
+                    f"in its state: give {min(sizes.values())} or less",
                 )
         self.along()
 

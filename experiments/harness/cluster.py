@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import jax
 
+from experiments.harness.errors import UserError
 from experiments.harness.processes import AUTO, Processes, WorkerDone, clear_scratch, client, is_main
 
 END = "unroll/end"
@@ -91,9 +92,9 @@ def join(processes: Processes) -> None:
             cluster_detection_method="deactivate" if known else None,
         )
     except ValueError:
-        raise ValueError(
-            "--processes.coordinator auto: JAX knows no cluster here; give HOST:PORT with --processes.count and "
-            "--processes.index"
+        raise UserError(
+            "--processes.coordinator",
+            "auto: JAX knows no cluster here; give HOST:PORT with --processes.count and --processes.index",
         ) from None
     late.cancel()
     say_before_abort(LOST)
@@ -107,8 +108,8 @@ def check_free(coordinator: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("", port))
         except OSError as error:
-            raise ValueError(
-                f"--processes.coordinator {coordinator}: the port is not to be had here ({error.strerror})"
+            raise UserError(
+                "--processes.coordinator", f"{coordinator}: the port is not to be had here ({error.strerror})"
             ) from None
 
 

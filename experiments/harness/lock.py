@@ -1,41 +1,22 @@
-"""One process at a time in a run's folder, and what to say where the system refuses to write in it."""
+"""A lock that lets one process at a time write in a run's folder."""
 
 import contextlib
-import errno
 import fcntl
 import os
-import re
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from experiments.harness.options import option_name
-from train import NotSaved
 from train.files import unlinked
 
 LOCK = ".lock"
 _held: dict[Path, IO[bytes]] = {}  # by folder, open as long as it is held
 
-# How a sentence begins that says what a field of a config can't be.
-_FIELD = re.compile(r"([a-z]\w*(?:\.\w+)*)(?= must be | is )")
-
-_MENDS = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space, or ask for a larger quota",
-    errno.EROFS: "choose a folder that can be written to",
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
-    errno.ELOOP: "remove it, or put there the file that it leads to",
-    errno.EMFILE: "let this process open more files (ulimit -n)",
-    errno.ENFILE: "close what else holds files open on this machine",
-}
-
 
 def acquire(folder: Path) -> None:
-    """Holds a folder until `release`, or the end of this process however it comes.
+    """Locks a folder until `release`, or until this process ends, however it ends.
 
-    Raises ValueError, with the process's number, where another one holds it.
+    Raises ValueError, with the process id, where another process holds the lock.
     """
     path = folder / LOCK
     while True:
@@ -50,19 +31,19 @@ def acquire(folder: Path) -> None:
                 f"{folder} is being written by {who}: wait until it ends, or stop it, or choose another --run-dir"
             ) from None
         except OSError:
-            break  # a file system without locks: then nobody can tell
+            break  # a file system without locks
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break
-        file.close()  # who held it took it away between our opening and our locking: that file is nobody's
+        file.close()  # the holder deleted it after we opened it: the lock is on a file that nobody else will find
     _held[folder] = file
-    with contextlib.suppress(OSError):  # a full disk holds a lock, if not who has it
+    with contextlib.suppress(OSError):  # on a full disk the lock holds without a name in it
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
 
 def holder(folder: Path) -> str:
-    """Names who holds a folder, as `process 12 on HOST`; empty where nobody does."""
+    """Returns the holder of a folder's lock, as `process 12 on HOST`; empty if there is none."""
     try:
         with (folder / LOCK).open("rb") as file:
             try:
@@ -75,30 +56,13 @@ def holder(folder: Path) -> str:
 
 
 def release() -> None:
-    """Lets go of what this process holds."""
+    """Releases the folders that this process holds."""
     while _held:
         folder, file = _held.popitem()
         (folder / LOCK).unlink(missing_ok=True)
         file.close()
 
 
-def in_a_sentence(error: Exception, arguments: Sequence[str] = ()) -> str:
-    """An error in a sentence: a field of a config as the option that was given for it; of one of the system's what
-    was refused, where, and how to go on."""
-    if not isinstance(error, OSError) or error.errno not in _MENDS:
-        said = str(error)
-        field = _FIELD.match(said)
-        option = option_name(field[1]) if field else ""
-        given = any(argument.split("=")[0] == option for argument in arguments)
-        return option + said.removeprefix(field[1]) if field and given else said
-    if isinstance(error, NotSaved):
-        said = str(error)
-    else:
-        path = Path(error.filename or "")
-        where = path.parent if path.name == LOCK and error.errno != errno.ELOOP else path
-        may = "written" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ELOOP) else "opened"
-        what = f"{where} can't be {may}" if error.filename else "writing failed"
-        said = f"{what} ({(error.strerror or os.strerror(error.errno)).lower()})"
-    begun = [folder for folder in _held if (folder / "config.json").is_file()]
-    then = f", and go on with the same command and --resume {begun[0]}" if begun else ""
-    return f"{said}: {_MENDS[error.errno]}{then}"
+def held_folders() -> list[Path]:
+    """Returns the folders that this process holds."""
+    return list(_held)

@@ -33,6 +33,11 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return pairs
 
 
+def option_fields(config: Any) -> set[str]:
+    """Returns the paths of a config's fields that are options: `loop.steps`."""
+    return set(flat(dataclasses.asdict(config)))
+
+
 def option_name(path: str) -> str:
     """`loop.log_every` → `--log-every`: a field of the config as the command line spells it."""
     for nested in FLAT:
@@ -74,12 +79,6 @@ def readable(name: str) -> str:
 def format_number(value: Any) -> str:
     """A number in six digits, anything else as it is."""
     return f"{value:.6g}" if isinstance(value, float) else format_value(value)
-
-
-def check_seed(seed: int) -> None:
-    """Raises ValueError, naming the field, for what no key is made of."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}, but is {seed}")
 
 
 def folder_name(name: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any, TypedDict, TypeVar
 
 import jax
 
-from models.cell import check_at_least
+from experiments.harness.checks import check_at_least
+from experiments.harness.errors import UserError
 
 T = TypeVar("T")
 AUTO = "auto"
@@ -37,24 +38,26 @@ class Processes:
     """Seconds without a sign of life after which a process counts as lost."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, wait=self.wait, patience=self.patience)
+        check_at_least(1, **{"processes.wait": self.wait, "processes.patience": self.patience})
         given = (self.count, self.index)
         if self.coordinator is None or self.coordinator == AUTO:
             if given != (None, None):
-                raise ValueError(
-                    "--processes.count and --processes.index go with --processes.coordinator HOST:PORT: give all"
+                raise UserError(
+                    "--processes.count",
+                    "and --processes.index go with --processes.coordinator HOST:PORT: give all",
                 )
             return
         if self.count is None or self.index is None:
-            raise ValueError(
-                f"--processes.coordinator {self.coordinator} needs --processes.count and --processes.index too"
+            raise UserError(
+                "--processes.coordinator",
+                f"{self.coordinator} needs --processes.count and --processes.index too",
             )
         check_at_least(1, **{"processes.count": self.count})
         if not 0 <= self.index < self.count:
-            raise ValueError(f"--processes.index {self.index} must lie in 0 … {self.count - 1}")
+            raise UserError("--processes.index", f"{self.index} must lie in 0 … {self.count - 1}")
         host, _, port = self.coordinator.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ValueError(f"--processes.coordinator {self.coordinator} must be HOST:PORT, or auto")
+            raise UserError("--processes.coordinator", f"{self.coordinator} must be HOST:PORT, or auto")
 
 
 class WorkerDone(Exception):
@@ -137,8 +140,9 @@ def check_alike(described: Any, tell: Callable[[Any, Any], str | None]) -> None:
 def check_divides(batch_size: int) -> None:
     """Raises ValueError for a batch of which the processes can't have equal shares."""
     if batch_size % process_count():
-        raise ValueError(
-            f"--batch-size {batch_size} doesn't divide over {process_count()} processes: make it a multiple of that"
+        raise UserError(
+            "--batch-size",
+            f"{batch_size} doesn't divide over {process_count()} processes: make it a multiple of that",
         )
 
 

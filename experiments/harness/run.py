@@ -11,7 +11,9 @@ import jax
 import numpy as np
 
 from experiments.harness.cell_files import cell_files
+from experiments.harness.checks import check_at_least
 from experiments.harness.environment import cores, environment
+from experiments.harness.errors import UserError
 from experiments.harness.files import RUNS, TABLE, environments, read_arrays, read_run, write_json
 from experiments.harness.lock import LOCK, acquire, release
 from experiments.harness.options import describe, differing, digest, fixed, format_value, option_name
@@ -23,7 +25,6 @@ from experiments.harness.processes import (
     process_count,
     scratch_folder,
 )
-from models.cell import check_at_least
 from train import INCIDENTS_FILE, Checkpoints, nonfinite_counts, read_metrics
 from train.files import check_name, is_leftover, whole_file, write_file
 from train.nonfinite import read_incidents
@@ -226,7 +227,7 @@ def take_devices(name: str, launch: Launch) -> int:
         jax.config.update("jax_num_cpu_devices", cores() if wanted is None else wanted)
     there = jax.local_device_count()
     if wanted is not None and wanted > there:
-        raise ValueError(f"--devices {wanted} are more than the {there} that JAX has here")
+        raise UserError("--devices", f"{wanted} are more than the {there} that JAX has here")
     taken = there if wanted is None else wanted
     check_alike({"config": {"devices": taken}}, differing)  # without the option hosts may have more and fewer
     return taken

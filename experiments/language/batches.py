@@ -7,6 +7,7 @@ import numpy as np
 
 from data import BucketBatches, Corpus, StreamBatch, StreamBatches, bucket_batches, collate, sentences
 from data.examples import Example
+from experiments.harness.errors import UserError
 
 Reading = Literal["stream", "lines"]
 LEAST = 8  # steps of the first bucket; each of the others is twice as long as the one before
@@ -35,9 +36,10 @@ def lines(corpus: Corpus, split: str) -> list[Example]:
     if end is None and "\n" in vocabulary:
         end = int(vocabulary.encode(["\n"])[0])
     if end is None:
-        raise ValueError(
-            "--reading lines wants a text in which lines end, and this one has neither end marks nor line breaks: "
-            "take --reading stream"
+        raise UserError(
+            "--reading",
+            "lines wants a text in which lines end, and this one has neither end marks nor line breaks: "
+            "take --reading stream",
         )
     return sentences(corpus.split(split), end)
 

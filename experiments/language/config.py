@@ -11,14 +11,15 @@ import jax.numpy as jnp
 import tyro
 
 from data import Corpus, TextConfig
-from experiments.harness.options import check_seed
+from experiments.harness.checks import check_at_least, check_positive, check_seed
+from experiments.harness.errors import UserError
 from experiments.health import check_health
 from experiments.language.batches import Reading, check_lines, training_batches
 from experiments.language.corpus import check_same_text, checked_corpus
 from experiments.network import NetworkConfig
 from experiments.training import CELL_HELP, Flat
 from models import LanguageModel, exponential_schedule, inverse_sigmoid_schedule, linear_schedule
-from models.cell import Array, check_at_least
+from models.cell import Array
 from models.layers.dropout import check_rate
 from train import LoopConfig, OptimizerConfig
 
@@ -47,13 +48,12 @@ class SampledInputs:
     """inverse_sigmoid: k; the share is a half at step k ln k."""
 
     def __post_init__(self) -> None:
-        if not (self.slope > 0 and math.isfinite(self.slope)):
-            raise ValueError(f"--sampled-inputs.slope must be above 0 and finite, but is {self.slope}")
+        check_positive(**{"sampled_inputs.slope": self.slope})
         for name, low, number in (("most", 0, self.most), ("base", 0, self.base)):
             if not low < number <= 1 or (name == "base" and number == 1):
                 raise ValueError(f"--sampled-inputs.{name} must lie between 0 and 1, but is {number}")
         if not (self.pace >= 1 and math.isfinite(self.pace)):
-            raise ValueError(f"--sampled-inputs.pace must be 1 or more and finite, but is {self.pace}")
+            raise UserError("--sampled-inputs.pace", f"must be 1 or more and finite, but is {self.pace}")
 
     @property
     def used(self) -> bool:
@@ -133,12 +133,13 @@ class TextTraining:
         if self.halve_from_epoch is not None:
             check_at_least(2, halve_from_epoch=self.halve_from_epoch)
         check_rate(self.edge_dropout)
-        for name, number in (("init-scale", self.init_scale), ("epochs", self.epochs)):
-            if number is not None and not 0 < number < float("inf"):
-                raise ValueError(f"--{name} must be above 0 and finite, but is {number}")
+        for name, number in (("init_scale", self.init_scale), ("epochs", self.epochs)):
+            if number is not None:
+                check_positive(**{name: number})
         if self.network.direction != "forward":
-            raise ValueError(
-                f"--direction {self.network.direction} would see the word that it is to predict: take forward"
+            raise UserError(
+                "--direction",
+                f"{self.network.direction} would see the word that it is to predict: take forward",
             )
         if self.loop.steps == ENDLESS and self.epochs is None:
             raise ValueError("there is no end: give --epochs or --steps")
@@ -158,14 +159,16 @@ class TextTraining:
             loop = dataclasses.replace(loop, steps=steps)
         if self.halve_from_epoch is not None:
             if optimizer.schedule != "constant":
-                raise ValueError(
-                    f"--halve-from-epoch is a schedule, --optimizer.schedule {optimizer.schedule} another: give one"
+                raise UserError(
+                    "--halve-from-epoch",
+                    f"is a schedule, --optimizer.schedule {optimizer.schedule} another: give one",
                 )
             begin = (self.halve_from_epoch - 1) * batches_per_epoch
             if begin >= loop.steps:
-                raise ValueError(
-                    f"--halve-from-epoch {self.halve_from_epoch} begins at step {begin}, but the run ends at step "
-                    f"{loop.steps}: train longer, or give --halve-from-epoch None"
+                raise UserError(
+                    "--halve-from-epoch",
+                    f"{self.halve_from_epoch} begins at step {begin}, but the run ends at step "
+                    f"{loop.steps}: train longer, or give --halve-from-epoch None",
                 )
             optimizer = dataclasses.replace(
                 optimizer,
@@ -191,8 +194,8 @@ class TextModelConfig(TextTraining):
         corpus = checked_corpus(self.data)
         model = self.model(corpus)
         if model.cell.couples_batch:
-            raise ValueError(
-                f"--cell {self.cell} couples the rows of a batch, and these have no end: take another"
+            raise UserError(
+                "--cell", f"{self.cell} couples the rows of a batch, and these have no end: take another"
             )
         check_health(model.cell, self.loop.health)
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))

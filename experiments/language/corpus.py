@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from data import Corpus, Size, TextConfig, Tokenizer, load_corpus
+from experiments.harness.errors import UserError
 from experiments.harness.files import read_json, write_json
 from train.files import write_file
 
@@ -60,9 +61,9 @@ def encoded_prompt(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, "T"]:
     unknown = tokenizer.unknown(prompt)
     if unknown:
         named = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if unknown[5:] else "")
-        raise ValueError(
-            f"--prompt {prompt!r} holds what the vocabulary of the training text doesn't: {named}; "
-            "choose other words"
+        raise UserError(
+            "--prompt",
+            f"{prompt!r} holds what the vocabulary of the training text doesn't: {named}; choose other words",
         )
     return tokenizer.encode_prompt(prompt)
 

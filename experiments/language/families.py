@@ -16,6 +16,7 @@ import tyro
 
 from data import Corpus, load_corpus
 from experiments.cell_spec import parse_cell
+from experiments.harness.checks import check_at_least
 from experiments.harness.run import Run
 from experiments.language import language_model
 from experiments.language.corpus import remember_text, save_tokenizer
@@ -37,7 +38,6 @@ from experiments.run_task import Trained, run_tasks
 from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
 from models import FixedWindow
-from models.cell import check_at_least
 from models.ngram import smoothed
 from models.ngram.counts import NgramCounts
 from train import LoopConfig, OptimizerConfig

@@ -12,8 +12,8 @@ import tyro
 
 from data import Tokenizer, load_tokenizer
 from experiments.harness.cell_files import check_trusted
+from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.files import from_json, read_run
-from experiments.harness.options import check_seed
 from experiments.harness.run import fingerprint_of
 from experiments.language.config import TextModelConfig
 from experiments.language.corpus import VOCABULARY, encoded_prompt, vocabulary_digest
@@ -21,7 +21,7 @@ from experiments.language.report import line_start
 from experiments.language.train import first_state, initial
 from experiments.registry import generator_of, module_of
 from models import LanguageModel, Sampling, generate
-from models.cell import Params, check_at_least
+from models.cell import Params
 from train import Checkpoints, evaluated_params
 
 

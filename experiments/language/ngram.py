@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from data import Corpus, TextConfig
+from experiments.harness.checks import check_at_least, check_distinct, check_positive, check_seed
 from experiments.harness.files import read_arrays
-from experiments.harness.options import check_seed
 from experiments.harness.run import Run
 from experiments.language.corpus import bits_per_character, checked_corpus, encoded_prompt, save_tokenizer
-from models.cell import check_at_least
 from models.ngram import NgramModel, Smoothing, perplexity, smoothed
 from models.ngram.counts import NgramCounts
 
@@ -47,12 +46,8 @@ class Config:
         check_at_least(1, order=self.order, continuations=self.continuations)
         check_seed(self.seed)
         check_at_least(0, sample_tokens=self.sample_tokens)
-        if not self.smoothings:
-            raise ValueError("--smoothings is empty: give at least one")
-        if len(set(self.smoothings)) < len(self.smoothings):
-            raise ValueError(f"--smoothings names one twice: {' '.join(self.smoothings)}")
-        if not (self.add_k > 0 and math.isfinite(self.add_k)):
-            raise ValueError(f"--add-k must be above 0, but is {self.add_k}")
+        check_distinct(smoothings=self.smoothings)
+        check_positive(add_k=self.add_k)
 
     def check(self) -> None:
         """Reads the text, for what is wrong with it or the prompt is to be said before a run is begun."""

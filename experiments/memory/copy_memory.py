@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.harness.checks import check_at_least
 from experiments.harness.files import read_run
 from experiments.harness.run import Run
 from experiments.problems import check_direction, copy_problem, run_problem
 from experiments.task import METRICS
 from experiments.task_report import draw_task
 from experiments.training import TrainingConfig
-from models.cell import check_at_least
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,16 @@ import tyro
 
 from experiments.cell_spec import at_length, label
 from experiments.goals import GOALS, GoalName, Outcome, format_outcome, outcome_of
+from experiments.harness.checks import check_at_least, check_distinct, check_seed
+from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, read_run
-from experiments.harness.options import check_seed, folder_name
+from experiments.harness.options import folder_name
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import check_direction
 from experiments.run_task import Trained, run_tasks
 from experiments.task import METRICS, Task
 from experiments.training import CELL_HELP, Flat
-from models.cell import check_at_least
 from train import LoopConfig, NonFinite, OptimizerConfig
 
 # What a resumed run must keep of what other experiments may change: a net is solved where it is evaluated.
@@ -63,17 +64,14 @@ class Config:
         check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
         check_seed(self.seed)
         check_cells(self.cells)
-        for option, given in (("--tasks", self.tasks), ("--lengths", self.lengths)):
-            if not given:
-                raise ValueError(f"{option} is empty: give at least one")
-            if len(set(given)) < len(given):
-                raise ValueError(f"{option} names one twice: {' '.join(map(str, given))}")
+        check_distinct(tasks=self.tasks, lengths=self.lengths)
         for length in self.lengths:
             check_at_least(2, lengths=length)
         if self.loop.steps % self.loop.eval_every:
-            raise ValueError(
-                f"--steps {self.loop.steps} is no multiple of --eval-every {self.loop.eval_every}: a task is "
-                "solved at an evaluation, so the last step must be one"
+            raise UserError(
+                "--steps",
+                f"{self.loop.steps} is no multiple of --eval-every {self.loop.eval_every}: a task is "
+                "solved at an evaluation, so the last step must be one",
             )
 
     def check(self) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from experiments.harness.errors import UserError
 from experiments.harness.files import RUNS
 from experiments.report.page import page
 from experiments.report.reading import read_reported
@@ -50,9 +51,9 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
             raise ValueError(f"report names {folder} twice: name each run once")
     path = default_path(folders) if out is None else out
     if path.suffix != ".html":
-        raise ValueError(f"--out {path} must be a file whose name ends in .html")
+        raise UserError("--out", f"{path} must be a file whose name ends in .html")
     if path.is_dir():
-        raise ValueError(f"--out {path} is a folder: name a file in it")
+        raise UserError("--out", f"{path} is a folder: name a file in it")
     text = page([read_reported(folder) for folder in folders])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, text)

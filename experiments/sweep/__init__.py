@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import jax
 import tyro
 
+from experiments.harness.checks import check_at_least
 from experiments.harness.environment import cores, environment
 from experiments.harness.files import RUNS, read_json, read_run, write_json
 from experiments.harness.lock import acquire
@@ -29,7 +30,6 @@ from experiments.registry import NAMES, module_of, unknown
 from experiments.sweep.engines import ENGINES, Engine, Interrupted
 from experiments.sweep.outcomes import compare, draw, read_outcomes
 from experiments.sweep.plan import Job, check_begun, failure_reason, plan, read_grid
-from models.cell import check_at_least
 from train.files import check_name
 from train.progress import clock
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.harness.errors import UserError, is_refusal, name_options
 from experiments.harness.files import read_run
-from experiments.harness.options import describe, folder_name
+from experiments.harness.options import describe, folder_name, option_fields
 from experiments.harness.run import check_same
 from experiments.registry import module_of, read_options
 
@@ -61,16 +62,16 @@ def read_grid(words: Sequence[str]) -> dict[str, list[str]]:
         option = option.removeprefix("--").replace("-", "_")
         found = [value.strip() for value in split_outside_brackets(values)]
         if not equals or not option or not all(found):
-            raise ValueError(
-                f"--grid {word!r} must be OPTION=VALUE,VALUE,… as in cell=elman,gru length=100,200"
+            raise UserError(
+                "--grid", f"{word!r} must be OPTION=VALUE,VALUE,… as in cell=elman,gru length=100,200"
             )
         if option in RESERVED:
             how = "--seeds says how many" if option == "seed" else "the sweep gives it to each run"
-            raise ValueError(f"--grid can't vary {option.replace('_', '-')}: {how}")
+            raise UserError("--grid", f"can't vary {option.replace('_', '-')}: {how}")
         if option in grid:
-            raise ValueError(f"--grid names {option} twice: give all its values in one list")
+            raise UserError("--grid", f"names {option} twice: give all its values in one list")
         if len({folder_name(value) for value in found}) < len(found):
-            raise ValueError(f"--grid {word!r} names a value twice, or two that would share a name")
+            raise UserError("--grid", f"{word!r} names a value twice, or two that would share a name")
         grid[option] = found
     return grid
 
@@ -110,8 +111,11 @@ def plan(
             arguments.append("--devices=1")
         config = read_options(experiment, arguments[1:]).config
         try:
-            config.check()
+            with name_options(option_fields(config)):
+                config.check()
         except ValueError as error:
+            if not is_refusal(error):
+                raise
             raise ValueError(f"{' '.join(f'{k}={v}' for k, v in setting)}: {error}") from None
         for seed in range(seeds):
             seeded = [*arguments, f"--seed={seed}"] if seeds > 1 else arguments
