@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+MOST_STEPS = 2**31 - 1  # JAX counts them in 32 bits
 NonFinitePolicy = Literal["stop", "skip", "rollback"]
 
 
@@ -13,7 +14,7 @@ class HealthConfig:
     Training knows of it only when to stand still for it: what is measured is handed to `fit` (see `Probe`).
 
     Raises:
-        ValueError: a number is below its least.
+        ValueError: a number is below its least or beyond 32 bits.
     """
 
     every: int = 0
@@ -25,8 +26,10 @@ class HealthConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("every", 0), ("examples", 1), ("directions", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"health.{name} is {getattr(self, name)}; it must be {least} or more")
+            if not least <= getattr(self, name) <= MOST_STEPS:
+                raise ValueError(
+                    f"health.{name} is {getattr(self, name)}; it must lie in {least} … {MOST_STEPS}"
+                )
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class LoopConfig:
     """The length of training and what is done along the way, all in steps.
 
     Raises:
-        ValueError: a number is below 1, or health would be measured before the first step alone.
+        ValueError: a number is below 1 or beyond 32 bits, or health would be measured before the first step alone.
     """
 
     steps: int = 1000
@@ -58,8 +61,8 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_every", "eval_every", "save_every", "chunk", "keep", "rollbacks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"loop.{name} is {getattr(self, name)}; it must be 1 or more")
+            if not 1 <= getattr(self, name) <= MOST_STEPS:
+                raise ValueError(f"loop.{name} is {getattr(self, name)}; it must lie in 1 … {MOST_STEPS}")
         if self.health.every > self.steps:
             raise ValueError(
                 f"health.every is {self.health.every}, but the run ends at step {self.steps}: measure more often"

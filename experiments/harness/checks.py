@@ -30,21 +30,21 @@ def check_seed(seed: int) -> None:
         raise UserError("--seed", f"must be a whole number from 0 to {2**32 - 1}, but is {seed!r}")
 
 
-def check_positive(**fields: float) -> None:
+def check_positive(**fields: int | float) -> None:
     """Raises UserError where a field isn't above 0 and finite."""
     for field, number in fields.items():
         if not 0 < number < math.inf:
             raise UserError(option_name(field), f"must be above 0 and finite, but is {number:g}")
 
 
-def check_finite(**fields: float) -> None:
+def check_finite(**fields: int | float) -> None:
     """Raises UserError where a field is NaN or infinite."""
     for field, number in fields.items():
         if not math.isfinite(number):
             raise UserError(option_name(field), f"must be finite, but is {number:g}")
 
 
-def check_not_negative(**fields: float) -> None:
+def check_not_negative(**fields: int | float) -> None:
     """Raises UserError where a field isn't at least 0 and finite."""
     for field, number in fields.items():
         if not 0 <= number < math.inf:
@@ -62,7 +62,7 @@ def check_distinct(least: int = 1, **fields: Sequence[Any]) -> None:
             raise UserError(option_name(field), f"names one twice: {format_value(list(values))}")
 
 
-def check_rising(**fields: Sequence[float]) -> None:
+def check_rising(**fields: Sequence[int | float]) -> None:
     """Raises UserError where the numbers of a list don't rise."""
     for field, values in fields.items():
         if any(one >= other for one, other in itertools.pairwise(values)):

@@ -44,11 +44,11 @@ class UserError(ValueError):
     """A mistake in an option. `sentence` goes on where its name ends: "must be at least 1, but is 0"."""
 
     def __init__(self, option: str, sentence: str) -> None:
-        super().__init__(option, sentence)
+        super().__init__(f"{option} {sentence}")
         self.option, self.sentence = option, sentence
 
-    def __str__(self) -> str:
-        return f"{self.option} {self.sentence}"
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str]]:
+        return UserError, (self.option, self.sentence)
 
 
 def is_refusal(error: BaseException) -> bool:

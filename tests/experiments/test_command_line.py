@@ -1,8 +1,9 @@
 """The command line: what it lists, and the one sentence and exit code 2 for each mistake."""
 
-import importlib
 import json
+import math
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -15,14 +16,24 @@ from typing import Any
 import pytest
 
 from data.text.files import longest_line
-from experiments.__main__ import refused
+from experiments.cell_spec import parse_cell
+from experiments.harness.checks import (
+    check_at_least,
+    check_distinct,
+    check_finite,
+    check_not_negative,
+    check_positive,
+    check_rising,
+)
+from experiments.harness.errors import UserError, name_options, report_refusal
 from experiments.harness.files import read_run
-from experiments.harness.options import default_config, describe, flat, option_name
+from experiments.harness.options import default_config, describe, flat, option_fields, option_name
 from experiments.harness.run import Launch
 from experiments.language import char_lm
 from experiments.memory import adding
-from experiments.registry import COMMANDS, NAMES, read_options
+from experiments.registry import COMMANDS, NAMES, module_of, read_options
 from tests.experiments.command import command, unboxed
+from train import LoopConfig
 
 ROOT = Path(__file__).parents[2]
 Finished = Callable[[str], Path]
@@ -67,7 +78,11 @@ def test_list_names_all_and_waits_for_no_jax() -> None:
 
 def test_list_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     """Every script with a main is listed, and no command at all lists them too."""
-    scripts = {p.stem for p in (ROOT / "experiments").glob("*.py") if "def main(config" in p.read_text()}
+    scripts = {
+        path.parent.name if path.stem == "__init__" else path.stem
+        for path in (ROOT / "experiments").rglob("*.py")
+        if "def main(config" in path.read_text(encoding="utf-8")
+    }
     assert scripts == set(NAMES)
     assert command() == 0
     assert "usage: python -m experiments NAME" in capsys.readouterr().out
@@ -77,7 +92,7 @@ def test_list_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(name, "--help") == 0
     text = unboxed(capsys.readouterr().out)
-    config = describe(name, importlib.import_module(f"experiments.{name}").Config())["config"]
+    config = describe(name, module_of(name).Config())["config"]
     for key, value in (flat(config) | {"run_dir": None, "resume": None}).items():
         values = value if isinstance(value, list) else [value]
         shown = " ".join(f"'{v}'" if "(" in str(v) else str(v) for v in values)
@@ -158,7 +173,7 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
             ["speed", "--methods", "associative"],
             "error: --methods associative: lstm goes none of them, but scan, ",
         ),
-        (["speed", "--newton-memory", "0"], "error: --newton-memory must be above 0, but is 0"),
+        (["speed", "--newton-memory", "0"], "error: --newton-memory must be above 0 and finite, but is 0"),
         (
             ["jacobian_spectra", "--shown-lags", "0"],
             "error: --shown-lags must be a whole number of at least 1",
@@ -365,16 +380,60 @@ def test_a_command_without_options(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("runs/ngram/*/results.json"))) == 1
 
 
-def test_only_sentences_of_ours_are_the_users(capsys: pytest.CaptureFixture[str]) -> None:
-    """An error that Python raises, in a line of ours, is a fault and shows where."""
+def test_refusals_and_bugs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence that our own `raise` gives is the user's; what Python raises in a line of ours is a bug."""
     with pytest.raises(ValueError, match="not a run folder") as ours:
         read_run(Path("nowhere"))
-    assert refused(ours.value) == 2
+    assert report_refusal(ours.value) == 2
     assert capsys.readouterr().err.startswith("error: nowhere is not a run folder")
     with pytest.raises(ValueError, match="empty") as pythons:
         longest_line([])
     with pytest.raises(ValueError, match="empty"):
-        refused(pythons.value)
+        report_refusal(pythons.value)
+    with pytest.raises(ValueError, match="invalid literal") as tests:
+        raise ValueError("invalid literal")
+    with pytest.raises(ValueError, match="invalid literal"):
+        report_refusal(tests.value)
+
+
+def test_a_library_field_becomes_an_option() -> None:
+    """`loop.steps` is `--steps` on the command line; any other sentence, and any bug, stays as it is."""
+    fields = option_fields(adding.Config())
+    with pytest.raises(UserError, match=r"^--steps is 0; ") as refused, name_options(fields):
+        LoopConfig(steps=0)
+    assert refused.value.option == "--steps"
+    assert pickle.loads(pickle.dumps(refused.value)).option == "--steps"
+    with pytest.raises(ValueError, match="unknown cell") as other, name_options(fields):
+        parse_cell("lsmt", 4)
+    assert not isinstance(other.value, UserError)
+    with pytest.raises(ValueError, match=r"^invalid literal for int") as bug, name_options({"invalid"}):
+        int("a")
+    assert not isinstance(bug.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("check", "fields", "told"),
+    [
+        (check_at_least, {"lengths": 0}, "--lengths must be a whole number of at least 1, but is 0"),
+        (check_at_least, {"loop.steps": True}, "--steps must be a whole number of at least 1, but is True"),
+        (
+            check_at_least,
+            {"batch_size": 3 * 10**9},
+            "--batch-size must be at most 2147483647, but is 3000000000",
+        ),
+        (check_positive, {"rate": math.nan}, "--rate must be above 0 and finite, but is nan"),
+        (check_positive, {"rate": 0.0}, "--rate must be above 0 and finite, but is 0"),
+        (check_not_negative, {"noise": -1.0}, "--noise must be at least 0 and finite, but is -1"),
+        (check_finite, {"bias": math.inf}, "--bias must be finite, but is inf"),
+        (check_distinct, {"gains": ()}, "--gains is empty: give at least one"),
+        (check_distinct, {"gains": (1.0, 2.0, 1.0)}, "--gains names one twice: 1.0 2.0 1.0"),
+        (check_rising, {"gains": (1.0, 1.0)}, "--gains must rise, but are 1.0 1.0"),
+    ],
+)
+def test_checks_of_values(check: Callable[..., None], fields: dict[str, Any], told: str) -> None:
+    arguments = (1,) if check in (check_at_least, check_distinct) else ()
+    with pytest.raises(UserError, match=f"^{re.escape(told)}$"):
+        check(*arguments, **fields)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from experiments.cell_spec import load_class, split_path
-from experiments.harness.lock import LOCK, in_a_sentence
+from experiments.harness.errors import describe_os_error
+from experiments.harness.lock import LOCK
 from experiments.harness.run import begin_folder
 from experiments.harness.surroundings import FEWEST_FILES
 from experiments.report import write_report
@@ -96,7 +97,7 @@ def test_a_run_with_few_files_and_a_strange_umask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [24, 23])
 def test_too_many_open_files(number: int) -> None:
-    said = in_a_sentence(OSError(number, os.strerror(number), "run/x"))
+    said = describe_os_error(OSError(number, os.strerror(number), "run/x"))
     assert said.startswith(f"run/x can't be opened ({os.strerror(number).lower()}): ")
 
 
@@ -148,7 +149,7 @@ def test_a_lock_that_is_a_link(tmp_path: Path) -> None:
     (tmp_path / "run" / LOCK).symlink_to(tmp_path / "mine")
     with pytest.raises(OSError, match="it is a link") as refused:
         begin_folder(tmp_path / "run", {}, {})
-    said = in_a_sentence(refused.value)
+    said = describe_os_error(refused.value)
     assert said.startswith(f"{tmp_path}/run/.lock can't be written (it is a link): remove it")
     assert (tmp_path / "mine").read_text() == "mine"
     (tmp_path / "run" / LOCK).unlink()
