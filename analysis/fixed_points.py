@@ -27,7 +27,7 @@ from analysis.jacobian import jacobian_eigenvalues
 from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Params, State, check_at_least, check_hashable
 from models.checks import check_params
-from models.state import ravel_state, written_once
+from models.state import has_unique_coordinates, ravel_state
 
 START, LEAST, MOST = 1e-2, 1e-12, 1e12  # of the damping μ, relative to the mean square of J
 FALL, RISE = 0.2, 4.0  # its factors
@@ -219,7 +219,7 @@ def check_starts(cell: Cell, params: Params, starts: State) -> None:
         )
     if counts == {0}:
         raise ValueError("there are no starts: give at least one state")
-    if not written_once(cell, jax.tree.map(lambda leaf: leaf[0], starts)):
+    if not has_unique_coordinates(cell, jax.tree.map(lambda leaf: leaf[0], starts)):
         raise ValueError(
             f"a state of {type(cell).__name__} can be written in more than one way, so that fixed points aren't "
             "those of its numbers: take a cell whose coordinates are its state"

@@ -26,7 +26,7 @@ from analysis.lyapunov import lyapunov_spectrum
 from analysis.products import product_spectrum
 from models.cell import Array, Cell, Params
 from models.recurrence.scan import states_before
-from models.state import begins_empty, coordinates_size
+from models.state import coordinates_size, starts_empty
 
 LOW, HIGH = 0.1, 0.9  # a gate beyond is saturated
 SHORT = 16  # lags up to which subspace iteration goes three rounds
@@ -60,7 +60,7 @@ def health_arrays(
     def follow(xs: Array) -> tuple[dict[str, Array], dict[str, Array]]:
         state, drive = cell.initial_state(params), cell.drive(weights, xs)
         before = states_before(cell, weights, state, drive)
-        counted = length - begins_empty(cell, params)  # steps with a state before them
+        counted = length - starts_empty(cell, params)  # steps with a state before them
         seen = jax.vmap(lambda state, drive: cell.observe(weights, state, drive))(before, drive)
         size = coordinates_size(cell, state)
         width = min(directions + BESIDE, size)

@@ -48,7 +48,7 @@ def lyapunov_spectrum(
 
     `xs` is `[T, 0]` for a map without input. S counts the whole state: both h and c of an LSTM, complex leaves
     twice, integers not at all, and the cell's `coordinates` where a state can be written in more than one way; a
-    step from a state that has not `begun` is left out. No Jacobian is formed: a step takes k directional
+    step from a state that has not `has_coordinates` is left out. No Jacobian is formed: a step takes k directional
     derivatives. The first `warmup` steps (a tenth by default, and up to `qr_every` more, so that the rest divides)
     are not counted: the state settles and the frame turns into place. `key` draws the frame at the start. With
     `adjoint`
@@ -124,21 +124,21 @@ def measure(
         (state, frame), (known, drive, orthonormal, check) = carry, inputs
         before = known if adjoint else state
         stepped, push, pull = tangent_step(cell, weights, before, drive)
-        begun = cell.begun(before)
+        has_coordinates = cell.has_coordinates(before)
 
         def determinant() -> Array:
             jacobian = jax.lax.stop_gradient(push(jnp.eye(size, dtype=frame.dtype)))
             return jnp.linalg.slogdet(jacobian)[1]
 
         none = jnp.full((), jnp.nan, frame.dtype)
-        log_det = jax.lax.cond(check & begun, determinant, lambda: none) if k == size else none
+        log_det = jax.lax.cond(check & has_coordinates, determinant, lambda: none) if k == size else none
 
         def carried(frame: Array) -> Array:
-            return jnp.where(begun, (pull if adjoint else push)(frame), frame)
+            return jnp.where(has_coordinates, (pull if adjoint else push)(frame), frame)
 
         frame, logs, small = advance(carried, frame, orthonormal)
         finite = jnp.isfinite(ravel_state(stepped)[0]).all()
-        return (stepped, frame), (logs, small, log_det, begun, finite)
+        return (stepped, frame), (logs, small, log_det, has_coordinates, finite)
 
     frame = jnp.linalg.qr(jax.random.normal(key, (size, k), vector.dtype))[0]
     inputs = (known, drive, in_order(left == 0), in_order(checked))
@@ -148,9 +148,9 @@ def measure(
         last = in_order(leaf)[length - counted * qr_every :]
         return last.reshape(counted, qr_every, *leaf.shape[1:])
 
-    logs, small, log_dets, begun = (stretches(leaf) for leaf in series)
+    logs, small, log_dets, has_coordinates = (stretches(leaf) for leaf in series)
     # A step left out counts as the mean of the others.
-    counted_steps = begun[..., None]
+    counted_steps = has_coordinates[..., None]
     mean = jnp.mean(logs, axis=(0, 1), where=counted_steps, keepdims=True)
     logs = jnp.where(counted_steps, logs, mean)
     tolerance, absolute = limits

@@ -1,4 +1,4 @@
-"""Models: cells, their way through time, and models made of them."""
+"""Models: cells, their recurrences over time, and whole models made of them."""
 
 from models.cell import Cell, LinearCell, ProductCell
 from models.cells import (

@@ -23,10 +23,10 @@ from jaxtyping import PyTree
 
 Array = jax.Array
 Key = jax.Array  # a key of jax.random
-Params = PyTree[Array]  # what the optimizer changes; real leaves
-Weights = PyTree[Array]  # what `prepare` makes of the parameters for one sequence
+Params = PyTree[Array]  # trained by the optimizer; real leaves
+Weights = PyTree[Array]  # returned by `prepare` for one sequence
 State = PyTree[Array]  # real, complex or integer leaves [*batch, ...]
-Drive = PyTree[Array]  # what a step takes from its input [*batch, ...]
+Drive = PyTree[Array]  # the part of a step that depends on the input alone [*batch, ...]
 Output = PyTree[Array]  # [*batch, ...]
 BatchShape = tuple[int, ...]
 Activation = Callable[[Array], Array]
@@ -36,13 +36,13 @@ Activation = Callable[[Array], Array]
 class Cell:
     """A recurrent cell: hyperparameters as fields, one step of the recurrence as `step`.
 
-    A new cell is a frozen dataclass that derives from this class and writes `init`, `initial_state` and `step`;
-    the other methods have defaults. Being frozen, equal cells are one cell to `jax.jit`: they compile once. To
-    JAX a cell is a static pytree without leaves, so that it may stand among the arguments of `jit`, `grad`, `vmap`
-    and `checkpoint`. Fields that are NumPy's scalars become Python's numbers, and one that can't be hashed (a list,
-    an array) is a ValueError.
+    A new cell is a frozen dataclass that derives from this class and implements `init`, `initial_state` and `step`;
+    the other methods have defaults. Equal cells hash alike, so `jax.jit` compiles them once. To JAX a cell is a
+    static pytree without leaves, so it can be an argument of `jit`, `grad`, `vmap` and `checkpoint`. NumPy
+    scalars in fields become Python numbers; a field that can't be hashed (a list, an array) raises ValueError.
 
-    `couples_batch = True` says that in training the examples of a batch see one another (batch norm does).
+    `couples_batch = True` declares that the examples of a batch depend on one another in training, as in batch
+    norm.
     """
 
     couples_batch: ClassVar[bool] = False
@@ -57,102 +57,100 @@ class Cell:
         check_fields(self)
 
     def init(self, key: Key, input_size: int) -> Params:
-        """Parameters for inputs of size D = `input_size`; D = 0 is a map without input."""
+        """Returns parameters for inputs of size D = `input_size`; D = 0 means no input."""
         raise NotImplementedError(f"{type(self).__name__} has no init(key, input_size)")
 
     def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> State:
-        """The state before the first step; leaves `[*batch, ...]`."""
+        """Returns the state before the first step; leaves `[*batch, ...]`."""
         raise NotImplementedError(f"{type(self).__name__} has no initial_state(params, batch_shape)")
 
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
-        """Makes what the steps use, once a sequence: an orthogonal matrix from its parametrisation, say, or a
-        dropout mask that stays the same through time. The default: the parameters as they are."""
+        """Computes, once per sequence, the weights that the steps use: an orthogonal matrix from its
+        parametrisation, say, or a dropout mask that is constant in time. Default: the parameters unchanged."""
         return params
 
     def drive(self, weights: Weights, x: Array) -> Drive:
-        """Computes what of a step does not need the state, for all steps at once: `x [..., D]`, leaves
-        `[..., ...]`. The default: the input as it is."""
+        """Computes the part of a step that does not need the state, for all steps at once: `x [..., D]` → leaves
+        `[..., ...]`. Default: the input unchanged."""
         return x
 
     def masked(self, drive: Drive, mask: Array) -> Drive:
-        """The drive of a sequence told which steps are valid, `mask [T, *batch]`: for a cell that couples a batch,
-        to leave padding out. The default: the drive as it is, since what a masked step computes is dropped."""
+        """Adds to the drive of a sequence which steps are valid, `mask [T, *batch]`, so that a cell that couples a
+        batch can ignore padding. Default: the drive unchanged, since the result of a masked step is discarded."""
         return drive
 
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
-        """s_t, y_t = step(s_{t−1}, drive_t): the body of the scan."""
+        """Computes s_t, y_t = step(s_{t−1}, drive_t): the body of the scan."""
         raise NotImplementedError(f"{type(self).__name__} has no step(weights, state, drive)")
 
     def coordinates(self, state: State) -> State:
-        """The state without any freedom in how it is written: what Jacobians, spectra and gradients by lag are
-        measured in. Two states with the same coordinates give the same outputs ever after. Only derivatives are
-        taken: a scale may be held fixed by `stop_gradient`. The default: the state itself."""
+        """Returns coordinates of the state without redundancy, in which Jacobians, spectra and gradients by lag are
+        measured. States with the same coordinates give the same outputs from then on. Only derivatives are taken,
+        so a scale may be held fixed by `stop_gradient`. Default: the state itself."""
         return state
 
     def from_coordinates(self, coordinates: State, like: State) -> State:
-        """A state with these coordinates, close to those of `like` and written as `like` is. A cell that writes
-        `coordinates` writes this too. The default: the coordinates themselves."""
+        """Returns a state with these coordinates, which are close to those of `like`, in the same representation as
+        `like`. A cell that implements `coordinates` implements this too. Default: the coordinates themselves."""
         return coordinates
 
-    def begun(self, state: State) -> Array:
-        """Returns True where the state has coordinates, one answer for all examples; by default everywhere.
+    def has_coordinates(self, state: State) -> Array:
+        """Returns True if the state has coordinates, one answer for all examples. Default: True.
 
-        It is False at a start that holds nothing yet; the step from there is left out of spectra.
+        It is False for an initial state that holds nothing yet; the step from there is left out of spectra.
         """
         return jnp.array(True)
 
     def observe(self, weights: Weights, state: State, drive: Drive) -> dict[str, Array]:
-        """Returns what is worth seeing of the step that starts from `state`: gates, heads, statistics
-        `[*batch, ...]`."""
+        """Returns diagnostics of the step that starts from `state`: gates, heads, statistics `[*batch, ...]`."""
         return {}
 
 
 @dataclass(frozen=True)
 class ProductCell(Cell):
-    """A cell whose step is one matrix product and then something local:
+    """A cell whose step is one matrix product followed by a local function:
 
         r = recurrent_input(s_{t−1}) R        s_t, y_t = pointwise(s_{t−1}, drive_t, r)
 
-    Such a cell writes `recurrent_matrix`, `recurrent_input` and `pointwise` in place of `step`. The drive and r
-    are kept apart because some cells (a GRU that resets after the product) treat them differently; a cell that only
-    takes their sum says so by `additive = True`, and half as much is kept for the backward pass. One that takes
-    the sum in some columns only writes `added_columns`.
-    `elementwise = True` says that the local part mixes no units (layer norm does).
+    Such a cell implements `recurrent_matrix`, `recurrent_input` and `pointwise` in place of `step`. The drive and r
+    are separate arguments because some cells (a GRU that resets after the product) treat them differently. A cell
+    that uses only their sum sets `additive = True`, which halves the residuals of the backward pass; one that uses
+    the sum in some columns only implements `added_columns`.
+    `elementwise = True` declares that the local function mixes no units (layer norm does).
     """
 
     additive: ClassVar[bool] = False
     elementwise: ClassVar[bool] = True
 
     def has_product_form(self) -> bool:
-        """True where `step` is of this form with the options chosen; those of its cells that aren't write
-        `step`."""
+        """Returns True if `step` has this form with the options chosen; otherwise the cell implements `step`."""
         return True
 
     def added_columns(self, columns: int) -> int:
-        """In how many of the drive's G·H = `columns`, the first ones, the local part takes only the sum with r:
-        pointwise(d, r) is then pointwise(d + r, 0) there. All for an additive cell, else none by default."""
+        """Returns in how many of the first of the drive's G·H = `columns` the local function uses only the sum with
+        r: there pointwise(d, r) = pointwise(d + r, 0). Default: all for an additive cell, else none."""
         return columns if self.additive else 0
 
     def recurrent_matrix(self, weights: Weights) -> Array:
-        """R: `[H, G·H]`, or block-diagonal in N blocks `[N, H/N, G·H/N]`."""
+        """Returns R: `[H, G·H]`, or block-diagonal in N blocks `[N, H/N, G·H/N]`."""
         raise NotImplementedError(f"{type(self).__name__} has no recurrent_matrix(weights)")
 
     def recurrent_input(self, weights: Weights, state: State) -> Array:
-        """Returns what of the state meets R: `[*batch, H]`. The default: the state itself."""
+        """Returns the part of the state that R multiplies: `[*batch, H]`. Default: the state itself."""
         return state
 
     def pointwise(self, weights: Weights, state: State, drive: Drive, r: Array) -> tuple[State, Output]:
-        """s_t, y_t from s_{t−1}, the drive and r = recurrent_input(s_{t−1}) R `[*batch, G·H]`."""
+        """Computes s_t, y_t from s_{t−1}, the drive and r = recurrent_input(s_{t−1}) R `[*batch, G·H]`."""
         raise NotImplementedError(f"{type(self).__name__} has no pointwise(weights, state, drive, r)")
 
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
-        """The product, then the local part."""
+        """Applies the product, then the local function."""
         return self.pointwise(weights, state, drive, self.product(weights, state))
 
     def product(self, weights: Weights, state: State) -> Array:
-        """r = recurrent_input(s_{t−1}) R `[*batch, G·H]`."""
+        """Computes r = recurrent_input(s_{t−1}) R `[*batch, G·H]`."""
         return matmul(self.recurrent_input(weights, state), self.recurrent_matrix(weights))
 
 
@@ -162,27 +160,27 @@ class LinearCell(Cell):
 
         s_t = a_t ∘ s_{t−1} + b_t        y_t = readout(s_t, drive_t)
 
-    Such a cell writes `coefficients` and `readout` in place of `step`, and can be run in parallel over time.
+    Such a cell implements `coefficients` and `readout` in place of `step`, and can run in parallel over time.
     """
 
     def coefficients(self, weights: Weights, drive: Drive) -> tuple[State, State]:
-        """a_t and b_t, each of the form of the state; for one step or, with a time axis in front, for all."""
+        """Returns a_t and b_t, each shaped like the state; for one step or, with a leading time axis, for all."""
         raise NotImplementedError(f"{type(self).__name__} has no coefficients(weights, drive)")
 
     def readout(self, weights: Weights, state: State, drive: Drive) -> Output:
-        """y_t from s_t; for one step or, with a time axis in front, for all. The default: the state."""
+        """Computes y_t from s_t; for one step or, with a leading time axis, for all. Default: the state."""
         return state
 
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
-        """s_t and what is read out of it."""
+        """Computes s_t and its readout."""
         a, b = self.coefficients(weights, drive)
         state = jax.tree.map(lambda a, s, b: a * s + b, a, state, b)
         return state, self.readout(weights, state, drive)
 
 
 def matmul(x: Array, matrix: Array) -> Array:
-    """x R for `x [..., H]` and R `[H, M]`, or block-diagonal `[N, H/N, M/N]`, whose blocks take and give one
-    stretch of H/N and M/N numbers each."""
+    """Computes x R for `x [..., H]` and R `[H, M]`, or block-diagonal `[N, H/N, M/N]`, whose blocks map consecutive
+    slices of H/N numbers to slices of M/N."""
     if matrix.ndim == 2:
         return x @ matrix
     blocks, rows, columns = matrix.shape
@@ -191,9 +189,9 @@ def matmul(x: Array, matrix: Array) -> Array:
 
 
 def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
-    """x W + b for `x [..., D]`, W = `kernel [D, N]`, b = `bias [N]`: `[..., N]`.
+    """Computes x W + b for `x [..., D]`, W = `kernel [D, N]`, b = `bias [N]`: `[..., N]`.
 
-    Raises ValueError when the inputs' D is not the kernel's.
+    Raises ValueError if the inputs' D is not the kernel's.
     """
     if x.ndim == 0 or x.shape[-1] != kernel.shape[0]:
         size = x.shape[-1] if x.ndim else "no axis"
@@ -211,31 +209,31 @@ def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
 
 
 def add_bias(x: Array, bias: Array) -> Array:
-    """x + b over the last axis: `x [..., N]`, `bias [N]`. Spelt out, for implicit rank promotion hides errors."""
+    """Computes x + b over the last axis: `x [..., N]`, `bias [N]`. Explicit, as implicit rank promotion hides
+    errors."""
     return x + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
 
 
 def check_at_least(least: int, **sizes: Any) -> None:
-    """Raises ValueError, naming the field, where a size is no integer (NumPy's included) of at least `least`."""
+    """Raises ValueError, naming the field, for a size that is not an integer (NumPy's included) ≥ `least`."""
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, but is {size!r}")
 
 
 def after_fields(post_init: Callable[..., None]) -> Callable[..., None]:
-    """Returns a cell's `__post_init__` with its fields checked before, so that it need not call that of `Cell`."""
+    """Returns a `__post_init__` that checks the fields first, so that a cell's own need not call that of `Cell`."""
 
     @wraps(post_init)
-    def checked(self: Cell, *given: Any) -> None:
+    def checked(self: Cell, *arguments: Any) -> None:
         check_fields(self)
-        post_init(self, *given)
+        post_init(self, *arguments)
 
     return checked
 
 
 def check_fields(cell: Cell) -> None:
-    """Makes Python's numbers of NumPy's scalars, so that 64 and `numpy.int64(64)` are one size in a cell, its
-    name and its types.
+    """Converts NumPy scalars to Python numbers, so that 64 and `numpy.int64(64)` make equal cells of the same name.
 
     Raises ValueError for a field that can't be hashed (`check_hashable`).
     """
@@ -247,19 +245,19 @@ def check_fields(cell: Cell) -> None:
 
 
 def check_hashable(cell: Cell) -> None:
-    """Raises ValueError, naming the field, where a cell can't be hashed: JAX finds what it compiled by that."""
+    """Raises ValueError, naming the field, if a cell can't be hashed: the hash is JAX's compilation key."""
     try:
         hash(cell)
     except TypeError:
         wrong = [name for name, value in vars(cell).items() if not is_hashable(value)]
-        told = (
+        reason = (
             f"its field {wrong[0]!r} holds a {type(vars(cell)[wrong[0]]).__name__}"
             if wrong
             else "it defines no hash"
         )
         raise ValueError(
-            f"{type(cell).__name__} can't be hashed, since {told}: make it a frozen dataclass whose fields are "
-            "numbers, strings, functions or tuples, and hand arrays over as parameters"
+            f"{type(cell).__name__} can't be hashed, since {reason}: make it a frozen dataclass whose fields are "
+            "numbers, strings, functions or tuples, and pass arrays as parameters"
         ) from None
 
 
@@ -281,9 +279,9 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation(name: str | Activation) -> Activation:
-    """The function of that name (tanh, relu, sigmoid, identity), or the function itself.
+    """Returns the function of that name (tanh, relu, sigmoid, identity), or the function itself.
 
-    Raises ValueError for a name that isn't one of these.
+    Raises ValueError for an unknown name.
     """
     if callable(name):
         return name

@@ -1,7 +1,7 @@
-"""Checks of what is handed to a public function that takes a cell: inputs, parameters, state, mask and their types.
+"""Checks of the arguments of public functions that take a cell: inputs, parameters, state, mask and their types.
 
-Only shapes and types are looked at, so that inside `jit` a check costs nothing but at the trace. The form that a
-cell's parameters must have is that of its own `init`, by `jax.eval_shape`, found once for a cell and an input size.
+Checks look at shapes and types only, so inside `jit` they cost nothing after the trace. The parameters must have
+the structure that the cell's own `init` returns, found by `jax.eval_shape` once per cell and input size.
 """
 
 from functools import lru_cache, partial
@@ -14,17 +14,18 @@ from jax.core import Tracer
 
 from models.cell import Array, BatchShape, Cell, Params, State, check_hashable
 
-Form = dict[str, tuple[int, ...]]  # the shape of each leaf, by its name
+LeafShapes = dict[str, tuple[int, ...]]  # the shape of each leaf, by name
 
 
 def one_sequence(
     cell: Cell, params: Params, xs: Array, state: State | None, mask: Array | None = None
 ) -> tuple[Array, State]:
-    """Returns the valid steps of `xs [T, D]`, for a masked step leaves the state as it was, and the state before
-    them: `state`, by default the cell's initial one.
+    """Returns the valid steps of `xs [T, D]` and the state before them: `state`, by default the cell's initial one.
 
-    Raises ValueError where inputs, parameters, state or mask don't fit the cell, and for a mask under `jit` or
-    `vmap`, where the number of its valid steps isn't known.
+    Masked steps can be dropped because they leave the state unchanged.
+
+    Raises ValueError if inputs, parameters, state or mask don't fit the cell, and for a mask under `jit` or `vmap`,
+    where the number of valid steps isn't known.
     """
     check_hashable(cell)
     check_inputs(xs, "[T, D]")
@@ -32,8 +33,8 @@ def one_sequence(
         check_mask(mask, xs)
         if isinstance(mask, Tracer):
             raise ValueError(
-                "the mask of one sequence must be known before jit or vmap, for it decides how many steps are "
-                "measured: leave the masked steps out before, xs[mask]"
+                "the mask of one sequence must be known outside jit or vmap, since it decides how many steps are "
+                "measured: drop the masked steps first, xs[mask]"
             )
         xs = xs[np.flatnonzero(mask)]
     checked.eval_shape(cell, params, xs, state, axes="[T, D]")
@@ -49,8 +50,28 @@ def check_call(
     *,
     axes: str = "[T, *batch, D]",
 ) -> None:
-    """Raises ValueError where parameters, inputs, state or mask don't fit the cell or one another, in shape or
-    type, and TypeError where its step doesn't return a state of the form it was given."""
+    """Raises ValueError if parameters, inputs, state or mask don't fit the cell or one another, in shape or type,
+    and TypeError if its step doesn't return a state of the structure it was given."""
+    batch_shape = check_arguments(cell, params, xs, state, mask, axes=axes)
+    weights = jax.eval_shape(lambda params: cell.prepare(params, batch_shape=batch_shape), params)
+    check_step(cell, params, weights, state, xs)
+
+
+checked = partial(jax.jit, static_argnums=0, static_argnames="axes")(check_call)
+"""`check_call` as a jitted function, so that `checked.eval_shape(…)` is cached for equal cells, shapes and
+types."""
+
+
+def check_arguments(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None,
+    mask: Array | None,
+    *,
+    axes: str = "[T, *batch, D]",
+) -> BatchShape:
+    """Returns the batch shape. Raises ValueError if the shapes of parameters, inputs, state or mask don't fit."""
     check_inputs(xs, axes)
     check_params(cell, params, xs)
     batch_shape = xs.shape[1:-1]
@@ -58,23 +79,18 @@ def check_call(
         check_state(cell, params, state, batch_shape)
     if mask is not None:
         check_mask(mask, xs)
-    weights = jax.eval_shape(lambda params: cell.prepare(params, batch_shape=batch_shape), params)
-    check_step(cell, params, weights, state, xs)
-
-
-checked = partial(jax.jit, static_argnums=0, static_argnames="axes")(check_call)
-"""`check_call` of which `checked.eval_shape(…)` does no work again for equal cells, shapes and types."""
+    return batch_shape
 
 
 def check_inputs(xs: Array, axes: str = "[T, *batch, D]") -> None:
-    """Raises ValueError where the inputs are no array of these axes."""
+    """Raises ValueError if the inputs are not an array with these axes."""
     if not hasattr(xs, "shape"):
         raise ValueError(
             f"xs must be an array {axes}, but is a {type(xs).__name__}: give jnp.asarray(xs), time first"
         )
     if axes == "[T, D]" and len(xs.shape) > 2:
         raise ValueError(
-            f"xs must be one sequence [T, D], but is {list(xs.shape)}: for several sequences [T, B, D] take "
+            f"xs must be one sequence [T, D], but is {list(xs.shape)}: for several sequences [T, B, D] use "
             "jax.vmap(…, in_axes=1)(xs)"
         )
     if len(xs.shape) < 2:
@@ -82,19 +98,19 @@ def check_inputs(xs: Array, axes: str = "[T, *batch, D]") -> None:
 
 
 def check_params(cell: Cell, params: Params, xs: Array | None = None, name: str = "params") -> None:
-    """Raises ValueError where the parameters aren't of the structure and shapes that the cell's `init` gives for
-    some D, that of the inputs `xs [..., D]` tried first; how a cell reads these is its own to say. A cell whose
-    `init` can't be traced or gives nothing isn't checked."""
-    wanted = None if xs is None else form_of_init(cell, xs.shape[-1])
+    """Raises ValueError if the parameters don't have the structure and shapes that the cell's `init` returns for
+    some D. The D of the inputs `xs [..., D]` is tried first; a mismatch in D alone is left to the cell to report. A
+    cell whose `init` can't be traced or returns nothing isn't checked."""
+    wanted = None if xs is None else init_shapes(cell, xs.shape[-1])
     structure, shapes = structure_and_shapes(params)
     if wanted is not None and (structure, shapes) == wanted[0]:
         return
-    found = form(params)
+    found = leaf_shapes(params)
     if wanted is not None and found == wanted[1]:  # A Linen FrozenDict in place of a dict.
         return
-    own = fitted(cell, found) if xs is None or wanted is not None else None
+    own = matching_init_shapes(cell, found) if xs is None or wanted is not None else None
     if own is not None and found != own:
-        raise ValueError(f"{name} doesn't fit {described(cell)}: {unlike(own, found)}")
+        raise ValueError(f"{name} doesn't fit {describe_cell(cell)}: {describe_mismatch(own, found)}")
 
 
 def structure_and_shapes(tree: Any) -> tuple[Any, tuple[tuple[int, ...], ...]]:
@@ -103,8 +119,8 @@ def structure_and_shapes(tree: Any) -> tuple[Any, tuple[tuple[int, ...], ...]]:
     return structure, tuple(jnp.shape(leaf) for leaf in leaves)
 
 
-def form(tree: Any) -> Form:
-    """Returns the shape of each leaf by its name, whatever mapping or sequence holds it."""
+def leaf_shapes(tree: Any) -> LeafShapes:
+    """Returns the shape of each leaf by name, whatever the type of the containers."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): jnp.shape(leaf)
         for path, leaf in jax.tree.leaves_with_path(tree)
@@ -112,40 +128,36 @@ def form(tree: Any) -> Form:
 
 
 @lru_cache(maxsize=1024)
-def form_of_init(cell: Cell, input_size: int) -> tuple[tuple[Any, Any], Form] | None:
-    """Returns structure, shapes and form of the parameters of `cell.init`; None where it can't be traced, or
-    gives none, so that the parameters are made elsewhere.
-    """
+def init_shapes(cell: Cell, input_size: int) -> tuple[tuple[Any, Any], LeafShapes] | None:
+    """Returns structure and shapes of the parameters of `cell.init`; None if it can't be traced or returns none."""
     try:
         params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
     except ValueError:
         raise
-    except (
-        Exception
-    ):  # Whatever a user's `init` does that a trace doesn't allow is no fault of the parameters.
+    except Exception:  # A user's `init` may do what tracing doesn't allow: not the parameters' fault.
         return None
-    return (structure_and_shapes(params), form(params)) if form(params) else None
+    return (structure_and_shapes(params), leaf_shapes(params)) if leaf_shapes(params) else None
 
 
-def fitted(cell: Cell, found: Form) -> Form | None:
-    """Returns the form that `init` gives for the input size D that the parameters are for, read off an axis that
-    grows with D; None where `init` isn't to be had."""
+def matching_init_shapes(cell: Cell, found: LeafShapes) -> LeafShapes | None:
+    """Returns the shapes of `init` for the input size D that the parameters are made for, read off an axis that
+    grows with D; None if `init` can't be traced."""
     try:
-        one, two = (form_of_init(cell, size) for size in (1, 2))
-    except ValueError:  # It takes inputs of other sizes only.
+        one, two = (init_shapes(cell, size) for size in (1, 2))
+    except ValueError:  # It accepts other input sizes only.
         return None
     if one is None or two is None:
         return None
     for name, shape in one[1].items():
         for axis, (size, wider) in enumerate(zip(shape, two[1].get(name, ()), strict=False)):
             if wider > size and len(found.get(name, ())) == len(shape):
-                fits = form_of_init(cell, 1 + max(-1, (found[name][axis] - size) // (wider - size)))
+                fits = init_shapes(cell, 1 + max(-1, (found[name][axis] - size) // (wider - size)))
                 return None if fits is None else fits[1]
     return one[1]
 
 
-def unlike(wanted: Form, found: Form) -> str:
-    """In words, the first leaf by which two forms differ."""
+def describe_mismatch(wanted: LeafShapes, found: LeafShapes) -> str:
+    """Describes the first leaf in which the shapes differ."""
     for name, shape in wanted.items():
         if name not in found:
             return f"it has no {name!r} {list(shape)}, but {', '.join(map(repr, found)) or 'no leaf'}"
@@ -155,14 +167,14 @@ def unlike(wanted: Form, found: Form) -> str:
     return f"it has {more!r} {list(found[more])}, which this cell doesn't take"
 
 
-def described(cell: Cell) -> str:
-    """Returns the cell's name with its size, where it has one."""
+def describe_cell(cell: Cell) -> str:
+    """Returns the cell's name, with its size if it has one."""
     size = getattr(cell, "hidden_size", None)
     return type(cell).__name__ + ("" if size is None else f"(hidden_size={size})")
 
 
 def check_mask(mask: Array, xs: Array) -> None:
-    """Raises ValueError where the mask is not boolean `[T, *batch]`."""
+    """Raises ValueError if the mask is not boolean `[T, *batch]`."""
     if not hasattr(mask, "shape") or mask.shape != xs.shape[:-1]:
         found = list(mask.shape) if hasattr(mask, "shape") else f"a {type(mask).__name__}"
         raise ValueError(
@@ -173,7 +185,7 @@ def check_mask(mask: Array, xs: Array) -> None:
 
 
 def check_state(cell: Cell, params: Params, state: State, batch_shape: BatchShape) -> None:
-    """Raises ValueError where a given state has not the form of the cell's own."""
+    """Raises ValueError if a given state doesn't have the structure and shapes of the cell's own."""
     expected = jax.eval_shape(lambda p: cell.initial_state(p, batch_shape), params)
     difference = first_difference(expected, state, dtypes=False)
     if difference:
@@ -183,43 +195,44 @@ def check_state(cell: Cell, params: Params, state: State, batch_shape: BatchShap
 
 
 def check_step(cell: Cell, params: Params, weights: Any, state: State | None, xs: Array) -> None:
-    """Raises TypeError where the step's new state has not the form of the old one, the cell's initial state or the
-    one given; ValueError where that comes of the type of this state, of the inputs or of some parameters."""
+    """Raises TypeError if the step's new state differs in structure, shape or type from the old one (the given
+    state or the cell's initial one); ValueError if the type of that state, of the inputs or of some parameters is
+    why."""
     own = jax.eval_shape(lambda params: cell.initial_state(params, xs.shape[1:-1]), params)
-    difference = moved(cell, weights, own if state is None else state, xs)
+    difference = step_difference(cell, weights, own if state is None else state, xs)
     if not difference:
         return
-    if state is not None and not moved(cell, weights, own, xs):
+    if state is not None and not step_difference(cell, weights, own, xs):
         raise ValueError(
-            f"the state given to {type(cell).__name__} has another type than its parameters and inputs make: "
+            f"the state given to {type(cell).__name__} has another type than its parameters and inputs produce: "
             f"{first_difference(own, state, dtypes=True)}"
         )
-    kinds = {
+    dtypes_found = {
         name.name: jax.tree_util.keystr(path, simple=True, separator=".")
         for path, leaf in jax.tree.leaves_with_path(params)
         if jnp.issubdtype(name := jnp.result_type(leaf), jnp.floating)
     }
-    if len(kinds) > 1:
-        told = ", ".join(f"{name} ({kind})" for kind, name in kinds.items())
-        raise ValueError(f"the parameters of {type(cell).__name__} must have one type, but are {told}")
-    for kind in kinds:
-        if not moved(cell, weights, own, jax.ShapeDtypeStruct(xs.shape, jnp.dtype(kind))):
+    if len(dtypes_found) > 1:
+        found = ", ".join(f"{name} ({kind})" for kind, name in dtypes_found.items())
+        raise ValueError(f"the parameters of {type(cell).__name__} must have one type, but are {found}")
+    for kind in dtypes_found:
+        if not step_difference(cell, weights, own, jax.ShapeDtypeStruct(xs.shape, jnp.dtype(kind))):
             raise ValueError(
-                f"the inputs xs are {xs.dtype}, but the parameters of {type(cell).__name__} are {kind}: cast "
-                f"either, xs.astype({kind!r}) say"
+                f"the inputs xs are {xs.dtype}, but the parameters of {type(cell).__name__} are {kind}: cast one "
+                f"of them, for example xs.astype({kind!r})"
             )
     raise TypeError(f"{type(cell).__name__}.step must return a state of the form it was given: {difference}")
 
 
-def moved(cell: Cell, weights: Any, state: Any, xs: Any) -> str:
-    """In words, how the new state differs in form from the old one; empty where it doesn't."""
+def step_difference(cell: Cell, weights: Any, state: Any, xs: Any) -> str:
+    """Describes how the new state differs from the old one in structure, shape or type; empty if it doesn't."""
     drive = jax.eval_shape(cell.drive, weights, xs)
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), drive)
     return first_difference(state, jax.eval_shape(cell.step, weights, state, one)[0], dtypes=True)
 
 
 def first_difference(expected: Any, found: Any, *, dtypes: bool) -> str:
-    """In words, the first leaf by which two pytrees differ in structure, shape or type; empty where none does."""
+    """Describes the first leaf in which two pytrees differ in structure, shape or type; empty if none does."""
     if jax.tree.structure(expected) != jax.tree.structure(found):
         return f"it is {jax.tree.structure(found)}, but {jax.tree.structure(expected)} is wanted"
 

@@ -1,4 +1,4 @@
-"""Whole models over sequences: one answer a sequence, and one answer a step."""
+"""Whole models over sequences: one output per sequence, and one output per step."""
 
 from typing import Literal, get_args
 
@@ -10,7 +10,7 @@ from models.layers.pooling import mean_valid
 from models.layers.recurrent import Recurrent
 from models.recurrence.methods import Method
 from models.recurrence.unroll import last_output
-from models.token_ids import embedded
+from models.token_ids import embed
 
 Pool = Literal["last", "mean"]
 
@@ -20,10 +20,10 @@ class SequenceClassifier(nn.Module):
 
         e_t = E[x_t] (or x_t itself)      y_1 … y_T = cell(e_1 … e_T)      logits = pool(y) W + b
 
-    with `pool` the last valid output (of two directions each one's own: the forward cell's at the last valid step,
-    the backward cell's at the first) or the mean over the valid steps. `classes` is the number of logits (1 for a
-    regression). With a `vocabulary_size` the inputs are token ids `[T, *batch]` and are embedded in
-    `embedding_size` dimensions; without, they are `[T, *batch, D]`. `method` is the way through time: see `unroll`.
+    with `pool` the last valid output (for two directions the forward cell's at the last valid step and the backward
+    cell's at the first) or the mean over the valid steps. `classes` is the number of logits (1 for a regression).
+    With a `vocabulary_size` the inputs are token ids `[T, *batch]` and are embedded in `embedding_size` dimensions;
+    without, they are `[T, *batch, D]`. `method` is passed to `unroll`.
     """
 
     cell: Cell
@@ -44,17 +44,17 @@ class SequenceClassifier(nn.Module):
         self.readout = nn.Dense(self.classes)
 
     def __call__(self, inputs: Array, *, mask: Array | None = None, train: bool = False) -> Array:
-        """Logits `[*batch, classes]`."""
-        xs = inputs if self.vocabulary_size is None else embedded_ids(self.embedding, inputs, mask)
+        """Returns logits `[*batch, classes]`."""
+        xs = inputs if self.vocabulary_size is None else embed_ids(self.embedding, inputs, mask)
         if self.pool == "last":
             return self.logits(
-                self.recurrent(xs, mask=mask, method=self.method, train=train, through=last_output)
+                self.recurrent(xs, mask=mask, method=self.method, train=train, run=last_output)
             )
         _, ys = self.recurrent(xs, mask=mask, method=self.method, train=train)
         return self.logits(mean_valid(ys, mask))
 
     def logits(self, pooled: Array) -> Array:
-        """Reads a pooled output `[*batch, H]` out as logits `[*batch, classes]`."""
+        """Maps a pooled output `[*batch, H]` to logits `[*batch, classes]`."""
         return self.readout(pooled)
 
 
@@ -63,9 +63,9 @@ class SequenceTagger(nn.Module):
 
         e_t = E[x_t] (or x_t itself)      y_1 … y_T = cell(e_1 … e_T)      logits_t = y_t W + b
 
-    Zero outputs (so only b) at masked steps. With a `vocabulary_size` the inputs are token ids `[T, *batch]` and
-    are embedded in `embedding_size` dimensions; without, they are `[T, *batch, D]`. `method` is the way through
-    time: see `unroll`.
+    At masked steps y is zero, so the logits are b. With a `vocabulary_size` the inputs are token ids `[T, *batch]`
+    and are embedded in `embedding_size` dimensions; without, they are `[T, *batch, D]`. `method` is passed to
+    `unroll`.
     """
 
     cell: Cell
@@ -83,13 +83,13 @@ class SequenceTagger(nn.Module):
         self.readout = nn.Dense(self.classes)
 
     def __call__(self, inputs: Array, *, mask: Array | None = None, train: bool = False) -> Array:
-        """Logits `[T, *batch, classes]`."""
-        xs = inputs if self.vocabulary_size is None else embedded_ids(self.embedding, inputs, mask)
+        """Returns logits `[T, *batch, classes]`."""
+        xs = inputs if self.vocabulary_size is None else embed_ids(self.embedding, inputs, mask)
         _, ys = self.recurrent(xs, mask=mask, method=self.method, train=train)
         return self.readout(ys)
 
 
-def embedded_ids(embedding: nn.Embed, ids: Array, mask: Array | None) -> Array:
-    """The embeddings `[T, *batch, E]` of token ids; an id outside 0 … V−1 at a valid step is NaN, or refused:
-    `embedded`."""
-    return embedded(embedding.embedding, ids if mask is None else jnp.where(mask, ids, 0))
+def embed_ids(embedding: nn.Embed, ids: Array, mask: Array | None) -> Array:
+    """Returns the embeddings `[T, *batch, E]` of token ids. An id outside 0 … V−1 at a valid step raises
+    ValueError, or gives NaN under `jit`."""
+    return embed(embedding.embedding, ids if mask is None else jnp.where(mask, ids, 0))

@@ -1,7 +1,7 @@
-"""Initialisers: frozen descriptions that are called with a key and a shape.
+"""Initialisers: frozen dataclasses that are called with a key and a shape.
 
-`jax.nn.initializers` returns closures, which are unequal when made twice, so a cell that held one would be
-compiled anew for each. These hold their numbers as fields and call JAX's.
+`jax.nn.initializers` returns closures, which never compare equal, so each cell that held one would be compiled
+again. These hold their hyperparameters as fields and call JAX's.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from models.cell import Array, Key
 
 @dataclass(frozen=True)
 class Initializer:
-    """Makes a matrix `[rows, columns]` from a key; used as row vector times matrix, so rows is the fan-in."""
+    """Draws a matrix `[rows, columns]` from a key; used as row vector times matrix, so rows is the fan-in."""
 
     def __call__(self, key: Key, shape: tuple[int, int], dtype: jnp.dtype | None = None) -> Array:
         raise NotImplementedError(f"{type(self).__name__} has no __call__(key, shape, dtype)")
@@ -32,7 +32,7 @@ class Glorot(Initializer):
 
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
-    """`gain` times a matrix drawn uniformly from the orthogonal ones. Saxe, McClelland & Ganguli 2014."""
+    """`gain` times a uniformly distributed orthogonal matrix. Saxe, McClelland & Ganguli 2014."""
 
     gain: float = 1.0
 
@@ -54,7 +54,7 @@ class Identity(Initializer):
 
 @dataclass(frozen=True)
 class Gaussian(Initializer):
-    """N(0, g² / rows) with g = `gain`: for a square matrix of many rows the eigenvalues fill the disc of radius g.
+    """N(0, g² / rows) with g = `gain`: the eigenvalues of a large square matrix fill the disc of radius g.
     Sompolinsky, Crisanti & Sommers 1988."""
 
     gain: float = 1.0
@@ -72,15 +72,15 @@ INITIALIZERS: dict[str, type[Initializer]] = {
 
 
 def gate_blocks(initializer: Initializer, key: Key, rows: int, size: int, gates: int) -> Array:
-    """One `[rows, size]` block a gate, each from its own key, packed side by side: `[rows, gates·size]`."""
+    """Draws one `[rows, size]` block per gate, each from its own key, packed side by side: `[rows, gates·size]`."""
     keys = jax.random.split(key, gates)
     return jnp.concatenate([initializer(k, (rows, size)) for k in keys], axis=-1)
 
 
 def chrono_bias(key: Key, size: int, max_lag: int) -> Array:
-    """b = log U(1, T − 1) with T = `max_lag`: `[size]`, the bias of a gate that keeps. Tallec & Ollivier 2018.
+    """Draws b = log U(1, T − 1) with T = `max_lag`: `[size]`, the bias of a forget gate. Tallec & Ollivier 2018.
 
-    A gate of bias b and no other input keeps σ(b) = 1 − 1/(1 + eᵇ) of the memory a step, so that it lasts for
-    1 + eᵇ = 2 … T steps, uniformly.
+    A gate of bias b and no other input keeps σ(b) = 1 − 1/(1 + eᵇ) of the memory per step, which gives a lifetime
+    of 1 + eᵇ steps, uniform in 2 … T.
     """
     return jnp.log(jax.random.uniform(key, (size,), minval=1.0, maxval=max_lag - 1.0))

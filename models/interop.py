@@ -1,4 +1,4 @@
-"""Parameters from and to other libraries' layouts; exact, without importing them."""
+"""Exact conversion of parameters from and to the layouts of other libraries, without importing them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from models.cell import Array, Cell, Params
 from models.cells import GRU, LSTM, Elman
 from models.checks import check_params
 
-# PyTorch packs the gates of an LSTM i, f, g, o and of a GRU r, z, n: the order of ours.
+# PyTorch packs the gates of an LSTM i, f, g, o and of a GRU r, z, n: the same order as here.
 TORCH_GATES: dict[type[Cell], int] = {Elman: 1, GRU: 3, LSTM: 4}
 LINEN_GATES: dict[type[Cell], tuple[str, ...]] = {
     Elman: ("",),
@@ -20,24 +20,26 @@ LINEN_GATES: dict[type[Cell], tuple[str, ...]] = {
 
 
 def from_torch(cell: Cell, source: Any, layer: int = 0, *, reverse: bool = False, prefix: str = "") -> Params:
-    """Parameters of `cell` from `torch.nn.RNN`, `GRU` or `LSTM`, of the given layer and direction, or from
-    `RNNCell`, `GRUCell` or `LSTMCell`. `source` is the module, its `state_dict()`, its `named_parameters()`, or a
-    mapping of NumPy arrays of the same names; of a larger model `prefix` is where the module stands in it
-    (`"encoder.rnn"`). Biases may be absent (`bias=False`). A whole deep net: `from_torch_stack`.
+    """Converts the parameters of `torch.nn.RNN`, `GRU` or `LSTM`, for one layer and direction, or of `RNNCell`,
+    `GRUCell` or `LSTMCell`, to those of `cell`.
 
-    PyTorch keeps W and R transposed, `[G·H, D]` and `[G·H, H]`, and two biases; those of the input and the
-    recurrent product are summed, but for the candidate of the GRU, where the reset gate stands between them.
+    `source` is the module, its `state_dict()`, its `named_parameters()`, or a mapping of NumPy arrays with the same
+    names; `prefix` is the name of the module inside a larger model (`"encoder.rnn"`). Biases may be absent
+    (`bias=False`). For a whole deep net use `from_torch_stack`.
 
-    Raises ValueError for a cell without a counterpart there, a missing layer, or sizes that don't fit.
+    PyTorch stores W and R transposed, `[G·H, D]` and `[G·H, H]`, and two biases; those of the input and the
+    recurrent product are summed, except for the GRU's candidate, where the reset gate acts between them.
+
+    Raises ValueError for a cell without a counterpart in PyTorch, a missing layer, or sizes that don't fit.
     """
     gates = torch_gates(cell)
     state_dict = torch_entries(source, prefix)
-    # The parameters of one cell bear no number of a layer.
+    # The parameter names of RNNCell and the like have no layer number.
     one_cell = "weight_ih" in state_dict and layer == 0 and not reverse
-    where = "" if one_cell else suffix(layer, reverse)
+    ending = "" if one_cell else suffix(layer, reverse)
 
     def read(name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-        full = name + where
+        full = name + ending
         if full not in state_dict:
             raise ValueError(f"the state_dict has no {full}: it holds {', '.join(state_dict) or 'nothing'}")
         array = as_array(state_dict[full])
@@ -51,10 +53,10 @@ def from_torch(cell: Cell, source: Any, layer: int = 0, *, reverse: bool = False
     size: int = cell.hidden_size  # pyright: ignore[reportAttributeAccessIssue]
     rows = gates * size
     kernel, recurrent = read("weight_ih", (rows, None)), read("weight_hh", (rows, size))
-    biases = [name + where for name in ("bias_ih", "bias_hh") if name + where in state_dict]
+    biases = [name + ending for name in ("bias_ih", "bias_hh") if name + ending in state_dict]
     if len(biases) == 1:
         raise ValueError(
-            f"the state_dict has {biases[0]} without the other of the two biases: give both or none"
+            f"the state_dict has {biases[0]} but not the other of the two biases: give both or none"
         )
     if biases:
         bias_input, bias_recurrent = read("bias_ih", (rows,)), read("bias_hh", (rows,))
@@ -62,30 +64,29 @@ def from_torch(cell: Cell, source: Any, layer: int = 0, *, reverse: bool = False
         bias_input = bias_recurrent = np.zeros(rows, kernel.dtype)
     params = {"kernel": jnp.asarray(kernel.T), "recurrent": jnp.asarray(recurrent.T)}
     if isinstance(cell, GRU):
-        merged = np.concatenate([bias_recurrent[: 2 * size], np.zeros(size, kernel.dtype)])
+        gate_bias = np.concatenate([bias_recurrent[: 2 * size], np.zeros(size, kernel.dtype)])
         return params | {
-            "bias": jnp.asarray(bias_input + merged),
+            "bias": jnp.asarray(bias_input + gate_bias),
             "recurrent_bias": jnp.asarray(bias_recurrent[2 * size :]),
         }
     return params | {"bias": jnp.asarray(bias_input + bias_recurrent)}
 
 
 def torch_entries(source: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns what PyTorch keeps under `prefix`, by the names behind it: of a module, a `state_dict()` or
-    `named_parameters()`.
+    """Returns the entries of a module, `state_dict()` or `named_parameters()` under `prefix`, without the prefix.
 
-    Raises ValueError where there is nothing of that prefix.
+    Raises ValueError if no entry has that prefix.
     """
     entries = dict(source.state_dict() if hasattr(source, "state_dict") else source)
     start = f"{prefix.removesuffix('.')}." if prefix else ""
     found = {name.removeprefix(start): value for name, value in entries.items() if name.startswith(start)}
     if prefix and not found:
-        raise ValueError(f"nothing stands under {start!r}: there are {', '.join(entries) or 'no entries'}")
+        raise ValueError(f"there is no entry under {start!r}: there are {', '.join(entries) or 'none'}")
     return found
 
 
 def as_array(value: Any) -> np.ndarray:
-    """A tensor of PyTorch, or an array, as a NumPy array of the same type; NumPy has bfloat16 by JAX only."""
+    """Converts a PyTorch tensor or an array to a NumPy array of the same type; bfloat16 is the type JAX defines."""
     if not hasattr(value, "detach"):
         return np.asarray(value)
     tensor = value.detach().cpu()
@@ -95,10 +96,10 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def to_torch(cell: Cell, params: Params, layer: int = 0, *, reverse: bool = False) -> dict[str, np.ndarray]:
-    """The inverse of `from_torch`, as NumPy arrays under PyTorch's names:
+    """Inverts `from_torch`, as NumPy arrays under PyTorch's names:
     `module.load_state_dict({k: torch.from_numpy(v) for k, v in to_torch(cell, params).items()})`.
 
-    Raises ValueError for a cell without a counterpart there, and parameters of another.
+    Raises ValueError for a cell without a counterpart in PyTorch, and for parameters that don't fit the cell.
     """
     torch_gates(cell)
     check_params(cell, params)
@@ -107,42 +108,42 @@ def to_torch(cell: Cell, params: Params, layer: int = 0, *, reverse: bool = Fals
     if isinstance(cell, GRU):
         bias_recurrent[2 * cell.hidden_size :] = np.asarray(params["recurrent_bias"])
     arrays = {"weight_ih": kernel.T, "weight_hh": recurrent.T, "bias_ih": bias, "bias_hh": bias_recurrent}
-    where = suffix(layer, reverse)
-    return {name + where: np.ascontiguousarray(array) for name, array in arrays.items()}
+    ending = suffix(layer, reverse)
+    return {name + ending: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def suffix(layer: int, reverse: bool) -> str:
-    """Returns what PyTorch puts behind a parameter's name."""
+    """Returns the suffix of PyTorch's parameter names for a layer and direction."""
     return f"_l{layer}_reverse" if reverse else f"_l{layer}"
 
 
 def torch_gates(cell: Cell) -> int:
-    """Returns how many gates PyTorch packs for this cell; ValueError where it has no such cell."""
+    """Returns how many gates PyTorch packs for this cell. Raises ValueError if it has no such cell."""
     gates = TORCH_GATES.get(type(cell))
     if gates is None or (isinstance(cell, GRU) and cell.reset == "before"):
         raise ValueError(f"PyTorch has no counterpart of {cell}: it has Elman, GRU(reset='after') and LSTM")
-    refuse_bare_memory(cell, "PyTorch's")
+    check_output_tanh(cell, "PyTorch's")
     if isinstance(cell, Elman) and cell.activation not in ("tanh", "relu"):
-        raise ValueError(f"PyTorch's RNN knows tanh and relu, not {cell.activation!r}")
+        raise ValueError(f"PyTorch's RNN has the activations tanh and relu, not {cell.activation!r}")
     return gates
 
 
-def refuse_bare_memory(cell: Cell, whose: str) -> None:
-    """Raises ValueError for an LSTM that shows its memory without tanh."""
+def check_output_tanh(cell: Cell, library: str) -> None:
+    """Raises ValueError for an LSTM that outputs its memory without tanh."""
     if isinstance(cell, LSTM) and not cell.output_tanh:
-        raise ValueError(f"{whose} LSTM shows tanh(c), and this one shows c: it needs output_tanh=True")
+        raise ValueError(f"{library} LSTM outputs o ∘ tanh(c), and this one o ∘ c: it needs output_tanh=True")
 
 
 def from_linen(cell: Cell, params: Mapping[str, Any]) -> Params:
-    """Parameters of `cell` from those of Flax Linen's `SimpleCell`, `GRUCell`, `LSTMCell` or `OptimizedLSTMCell`
-    (what stands under "params" for the cell itself: `{"ii": {"kernel": …}, "hi": {…}, …}`).
+    """Converts the parameters of Flax Linen's `SimpleCell`, `GRUCell`, `LSTMCell` or `OptimizedLSTMCell` to those
+    of `cell`. `params` is the cell's entry under "params": `{"ii": {"kernel": …}, "hi": {…}, …}`.
 
-    Raises ValueError for a cell without a counterpart there, a missing entry, or sizes that don't fit.
+    Raises ValueError for a cell without a counterpart in Flax, a missing entry, or sizes that don't fit.
     """
     gates = LINEN_GATES.get(type(cell))
     if gates is None or (isinstance(cell, GRU) and cell.reset == "before"):
         raise ValueError(f"Flax has no counterpart of {cell}: it has Elman, GRU(reset='after') and LSTM")
-    refuse_bare_memory(cell, "Flax's")
+    check_output_tanh(cell, "Flax's")
     missing = [side + gate for side in "ih" for gate in gates if side + gate not in params]
     if missing:
         raise ValueError(
@@ -162,5 +163,5 @@ def from_linen(cell: Cell, params: Mapping[str, Any]) -> Params:
         found = weights | {"bias": bias + kept, "recurrent_bias": recurrent_bias[split:]}
     else:
         found = weights | {"bias": bias + recurrent_bias}
-    check_params(cell, found, name="what the Linen parameters make")
+    check_params(cell, found, name="the converted Linen parameters")
     return found

@@ -1,4 +1,4 @@
-"""Deep and bidirectional nets from and to PyTorch's layout."""
+"""Conversion of deep and bidirectional nets from and to PyTorch's layout."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,12 +15,12 @@ from models.layers.stacked import Stacked
 
 
 def from_torch_stack(stack: Cell, source: Any, *, prefix: str = "") -> Params:
-    """Parameters of a whole `torch.nn.RNN`, `GRU` or `LSTM`, deep, bidirectional or both, for `stack`: a plain
-    `Stacked` of cells, a `Stacked` of `Bidirectional(cell)`, one `Bidirectional(cell)` or one cell. `source` and
-    `prefix` as for `from_torch`.
+    """Converts the parameters of a whole `torch.nn.RNN`, `GRU` or `LSTM`, deep, bidirectional or both, to those of
+    `stack`: a plain `Stacked` of cells, a `Stacked` of `Bidirectional(cell)`, one `Bidirectional(cell)` or one
+    cell. `source` and `prefix` as for `from_torch`.
 
-    Raises ValueError for a stack without a counterpart there, another number of layers or directions, or sizes that
-    don't fit.
+    Raises ValueError for a stack without a counterpart in PyTorch, another number of layers or directions, or sizes
+    that don't fit.
     """
     layers, state_dict = torch_layers(stack), torch_entries(source, prefix)
     wanted = {suffix(i, back) for i, layer in enumerate(layers) for _, _, back in directions(layer)}
@@ -40,9 +40,9 @@ def from_torch_stack(stack: Cell, source: Any, *, prefix: str = "") -> Params:
 
 
 def to_torch_stack(stack: Cell, params: Params) -> dict[str, np.ndarray]:
-    """The inverse of `from_torch_stack`, as NumPy arrays under PyTorch's names.
+    """Inverts `from_torch_stack`, as NumPy arrays under PyTorch's names.
 
-    Raises ValueError for a stack without a counterpart there, and parameters of another.
+    Raises ValueError for a stack without a counterpart in PyTorch, and for parameters that don't fit the stack.
     """
     arrays: dict[str, np.ndarray] = {}
     layers = torch_layers(stack)
@@ -55,10 +55,10 @@ def to_torch_stack(stack: Cell, params: Params) -> dict[str, np.ndarray]:
 
 
 def state_from_torch(stack: Cell, h: Array | np.ndarray, c: Array | np.ndarray | None = None) -> State:
-    """A state of `stack` from PyTorch's h (and for an LSTM c), each `[layers · directions, *batch, H]`.
+    """Converts PyTorch's h (and for an LSTM c), each `[layers · directions, *batch, H]`, to a state of `stack`.
 
-    Raises ValueError for a stack without a counterpart there, other sizes, and a c for another cell than an LSTM or
-    none for one.
+    Raises ValueError for a stack without a counterpart in PyTorch, for wrong sizes, for a c given for a cell other
+    than an LSTM, and for an LSTM without one.
     """
     layers = torch_layers(stack)
     cells = [cell for layer in layers for _, cell, _ in directions(layer)]
@@ -66,8 +66,8 @@ def state_from_torch(stack: Cell, h: Array | np.ndarray, c: Array | np.ndarray |
     if h.shape[0] != count:
         raise ValueError(f"h has {h.shape[0]} entries, but this {type(stack).__name__} has {count} cells")
     if (c is not None) != isinstance(cells[0], LSTM):
-        told = "needs c beside h" if c is None else "takes h alone, but c is given"
-        raise ValueError(f"a state of {type(cells[0]).__name__} {told}")
+        problem = "needs h and c, but c is missing" if c is None else "has h only, but c is given"
+        raise ValueError(f"a state of {type(cells[0]).__name__} {problem}")
     size = getattr(cells[0], "hidden_size", None)
     for name, array in ({"h": h} | ({} if c is None else {"c": c})).items():
         if array.shape != (*h.shape[:-1], size):
@@ -87,7 +87,7 @@ def state_from_torch(stack: Cell, h: Array | np.ndarray, c: Array | np.ndarray |
 
 
 def directions(layer: Cell) -> Iterator[tuple[str, Cell, bool]]:
-    """The name, the cell and whether it reads backward, of each direction of a layer."""
+    """Yields, for each direction of a layer, its name, its cell and whether it reads backward."""
     if isinstance(layer, Bidirectional):
         forward, backward = layer.cells()
         yield "forward", forward, False
@@ -97,7 +97,7 @@ def directions(layer: Cell) -> Iterator[tuple[str, Cell, bool]]:
 
 
 def torch_layers(stack: Cell) -> tuple[Cell, ...]:
-    """The layers of a stack, all with a counterpart in one module of PyTorch; ValueError where there is none."""
+    """Returns the layers of a stack. Raises ValueError if they have no counterpart in one PyTorch module."""
     layers = stack.layers if isinstance(stack, Stacked) else (stack,)
     if isinstance(stack, Stacked) and stack.connection != "plain":
         raise ValueError(
@@ -106,17 +106,19 @@ def torch_layers(stack: Cell) -> tuple[Cell, ...]:
     cells = [cell for layer in layers for _, cell, _ in directions(layer)]
     for layer in layers:
         if isinstance(layer, Bidirectional) and layer.merge != "concatenate":
-            raise ValueError(f"PyTorch concatenates both directions, but here is merge={layer.merge!r}")
+            raise ValueError(
+                f"PyTorch concatenates both directions, but this layer has merge={layer.merge!r}"
+            )
     for cell in cells:
         torch_gates(cell)
-    if len({kind(cell) for cell in cells}) > 1 or len({type(layer) for layer in layers}) > 1:
+    if len({signature(cell) for cell in cells}) > 1 or len({type(layer) for layer in layers}) > 1:
         raise ValueError(
-            "the layers of one module of PyTorch are all of one kind, size and number of directions, but here are "
+            "the layers of one PyTorch module have the same type, size and number of directions, but these are "
             f"{', '.join(str(cell) for cell in cells)}"
         )
     return layers
 
 
-def kind(cell: Cell) -> tuple[Any, ...]:
-    """Returns what all cells of one module of PyTorch have in common."""
+def signature(cell: Cell) -> tuple[Any, ...]:
+    """Returns the properties that all cells of one PyTorch module share."""
     return type(cell), getattr(cell, "hidden_size", None), getattr(cell, "activation", None)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from models.token_ids import check_ids, is_known
+from models.token_ids import check_ids, is_in_vocabulary
 
 Array = jax.Array | np.ndarray
 
@@ -59,7 +59,7 @@ def valid_targets(logits: Array, targets: Array, mask: Array) -> tuple[jax.Array
     """
     targets, size = jnp.where(mask, targets, 0), logits.shape[-1]
     check_ids(targets, size, "targets")
-    known = is_known(targets, size)
+    known = is_in_vocabulary(targets, size)
     return jnp.where(known, targets, 0), known
 
 

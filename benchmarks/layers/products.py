@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from benchmarks.layers.jitted import JittedLayer
 from benchmarks.work import GATES, Work
-from models.recurrence.fused import block_size, in_blocks
+from models.recurrence.fused import block_size, split_blocks
 
 
 def build(work: Work, sharded: bool) -> JittedLayer:
@@ -29,7 +29,7 @@ def build(work: Work, sharded: bool) -> JittedLayer:
             return jax.lax.scan(step, h, rows(xs, params["W"]))
 
         start = jnp.zeros((xs.shape[1], work.H))
-        return jax.lax.scan(block, start, in_blocks(xs, size(xs)))[1].reshape(*xs.shape[:2], work.H)
+        return jax.lax.scan(block, start, split_blocks(xs, size(xs)))[1].reshape(*xs.shape[:2], work.H)
 
     def both(params: Any, xs: jax.Array) -> tuple[jax.Array, Any]:
         hs = forward(params, xs)
@@ -47,7 +47,7 @@ def build(work: Work, sharded: bool) -> JittedLayer:
             return (dh, dW + x.T @ dz, dR + h.T @ dz), None
 
         start = (jnp.zeros_like(hs[0]), jnp.zeros_like(params["W"]), jnp.zeros_like(params["R"]))
-        blocks = in_blocks((xs, hs), size(xs))
+        blocks = split_blocks((xs, hs), size(xs))
         (_, dW, dR), _ = jax.lax.scan(block, start, blocks, reverse=True)
         return jnp.mean(jnp.square(hs)), {"W": dW, "R": dR}
 

@@ -74,7 +74,7 @@ def main(config: Config, run: Run) -> str:
     models: list[NgramModel] = []  # of the last smoothing
     for smoothing in config.smoothings:
         began = time.perf_counter()
-        models = [smoothed(counts.up_to(n), smoothing, k=config.add_k) for n in record["order"].tolist()]
+        models = [smoothed(counts.truncated(n), smoothing, k=config.add_k) for n in record["order"].tolist()]
         for split in held_out:
             p = [model.probabilities(corpus.splits[split]) for model in models]
             record[f"perplexity|{smoothing}|{split}"] = np.array([perplexity(each) for each in p])

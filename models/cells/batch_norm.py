@@ -1,4 +1,4 @@
-"""Long short-term memory with batch normalisation inside the recurrence, statistics step by step."""
+"""Long short-term memory with batch normalisation inside the recurrence, with statistics for every step."""
 
 import math
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ from models.cell import (
 from models.cells.gates import squash
 from models.cells.layer_norm import scale
 from models.cells.lstm import GATES, LSTM
-from models.checks import check_inputs, check_mask, check_params, check_state
+from models.checks import check_arguments
 from models.initializers import Glorot, Initializer, Orthogonal
 from models.recurrence.scan import keep_valid
 
-NORMED = ("input", "recurrent", "memory")  # what is normalised: x W, h R and c
+NORMED = ("input", "recurrent", "memory")  # the normalised quantities: x W, h R and c
 
 
 class BatchNormState(NamedTuple):
-    """The LSTM's h and c, each `[*batch, H]`, and how many steps were done, int32 `[*batch]`."""
+    """The LSTM's h and c, each `[*batch, H]`, and the number of steps taken, int32 `[*batch]`."""
 
     h: Array
     c: Array
@@ -41,7 +41,7 @@ class BatchNormState(NamedTuple):
 
 
 class BatchNormDrive(NamedTuple):
-    """x W `[*batch, 4H]`, and which examples are valid at this step, bool `[*batch]`; None where all are."""
+    """x W `[*batch, 4H]`, and which examples are valid at this step, bool `[*batch]`; None if all are."""
 
     z: Array
     valid: Array | None
@@ -49,7 +49,7 @@ class BatchNormDrive(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchNormLSTM(ProductCell):
-    """The LSTM with its two products normalised over the batch, and what it shows of its memory:
+    """The LSTM with its two products and its memory readout normalised over the batch:
 
         (i, f, g, o) = BN_t(x_t W; γ_x) + BN_t(h_{t−1} R; γ_h) + b
         c_t = σ(f) ∘ c_{t−1} + σ(i) ∘ tanh(g)
@@ -60,24 +60,24 @@ class BatchNormLSTM(ProductCell):
     Cooijmans, Ballas, Laurent, Gülçehre & Courville 2017. Mean and variance of a unit are
 
     - in training (`train=True`) those of the batch at this step, so that the examples of a batch are coupled;
-    - in evaluation running averages of these, one for every step from the beginning of the sequence up to
-      `max_steps`; from there on, or from the last step that training has reached, those of the last.
+    - in evaluation running averages of these, one for every step of the sequence up to `max_steps`; later steps,
+      and steps that training has not reached, use the last one.
 
-    The γ begin at `gain` (0.1 keeps tanh from saturating, and the gradient from vanishing), the β at 0.
+    The γ are initialised to `gain` (0.1 keeps tanh from saturating and the gradient from vanishing), the β to 0.
     Parameters: the LSTM's; `input_gain` γ_x and `recurrent_gain` γ_h `[4H]`; `memory_gain` γ_c and `memory_bias`
-    β_c `[H]`; and `averages`, which no gradient reaches: `seen [max_steps]`, 1 where a step has been averaged, and
-    of what is normalised, called input, recurrent and memory, `…_mean` and `…_variance` `[max_steps, 4H or H]`.
-    After an update of the others they are brought up to date by
+    β_c `[H]`; and `averages`, which have no gradient: `seen [max_steps]`, 1 where a step has been averaged, and for
+    each normalised quantity (input, recurrent, memory) `…_mean` and `…_variance` `[max_steps, 4H or H]`. Update
+    them after each update of the other parameters by
 
         observed = observe_sequence(cell, params, xs, train=True)
         params = update_averages(cell, params, observed)
 
-    an optimizer that changes parameters without a gradient (weight decay) must leave `averages` out.
+    An optimizer that changes parameters without a gradient (weight decay) must exclude `averages`.
     State: (h, c, steps); each example counts its own steps. Output: h.
 
-    Several devices (or `jax.vmap`) that share a batch name their axis, `axis_name`: statistics are then taken over
-    all of it, however uneven the shares. Masked examples count neither there nor in `update_averages`.
-    Where the first inputs of all examples are alike (black pixels), a variance is 0: give a random initial state.
+    If a batch is sharded over devices (or `jax.vmap`), set `axis_name` to that axis: statistics are then taken over
+    all of it, however uneven the shards. Masked examples count neither there nor in `update_averages`.
+    If the first inputs of all examples are equal (black pixels), the variance is 0: use a random initial state.
     """
 
     couples_batch: ClassVar[bool] = True
@@ -119,8 +119,8 @@ class BatchNormLSTM(ProductCell):
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
-        """In training the parameters without the averages; in evaluation with them, those of the last step seen
-        repeated to the end. That the weights hold averages is what tells the steps to use them.
+        """Returns the parameters, in training without the averages, in evaluation with those of the last step seen
+        repeated to the end. Steps use averages if and only if the weights hold them.
 
         Raises ValueError in training on a single example, which has no variance.
         """
@@ -128,8 +128,8 @@ class BatchNormLSTM(ProductCell):
         if train:
             if self.axis_name is None and math.prod(batch_shape) < 2:
                 raise ValueError(
-                    f"BatchNormLSTM takes its statistics from a batch, but was to train on one of shape "
-                    f"{list(batch_shape)}: give two examples or more, or train=False"
+                    "BatchNormLSTM computes statistics over a batch, but got a batch of shape "
+                    f"{list(batch_shape)} in training: give two examples or more, or train=False"
                 )
             return weights
         averages = jax.lax.stop_gradient(params["averages"])
@@ -160,14 +160,15 @@ class BatchNormLSTM(ProductCell):
     def gates(
         self, weights: Weights, state: BatchNormState, drive: BatchNormDrive, r: Array
     ) -> tuple[tuple[Array, Array, Array], Array]:
-        """i, f and o, and c_t."""
+        """Computes i, f and o, and c_t."""
         of_input = self.normed(weights, "input", drive.z, state.steps, drive.valid)
         of_state = self.normed(weights, "recurrent", r, state.steps, drive.valid)
         i, f, g, o = squash(add_bias(of_input + of_state, weights["bias"]), GATES)
         return (i, f, o), f * state.c + i * g
 
     def normed(self, weights: Weights, name: str, z: Array, steps: Array, valid: Array | None) -> Array:
-        """BN_t(z; γ) of what is called `name`: `z [*batch, N]`; `steps` done before and `valid`, `[*batch]`."""
+        """Computes BN_t(z; γ) of the quantity `name`: `z [*batch, N]`; `steps` taken before and `valid`,
+        `[*batch]`."""
         wide = z.astype(jnp.promote_types(z.dtype, jnp.float32))
         if "averages" in weights:
             at = jnp.minimum(steps, self.max_steps - 1)
@@ -179,7 +180,7 @@ class BatchNormLSTM(ProductCell):
         return scale(normed.astype(z.dtype), weights[f"{name}_gain"])
 
     def batch_mean(self, z: Array, valid: Array | None) -> Array:
-        """The mean over the valid examples of the batch, here and on the other devices; 0 where there are none:
+        """Computes the mean over the valid examples of the batch, on all devices; 0 if there are none:
         `z [*batch, N]` → `[1 …, N]`."""
         valid = jnp.ones(z.shape[:-1], bool) if valid is None else valid
         count = jnp.sum(valid, dtype=z.dtype)
@@ -189,8 +190,8 @@ class BatchNormLSTM(ProductCell):
         return summed / jnp.maximum(count, 1)
 
     def observe(self, weights: Weights, state: BatchNormState, drive: BatchNormDrive) -> dict[str, Array]:
-        """The gates, `input`, `forget` and `output`; and for `update_averages` the `steps` done
-        before and what is normalised: `before_input` x W, `before_recurrent` h R and `before_memory` c."""
+        """Returns the gates `input`, `forget` and `output`; and for `update_averages` the `steps` taken before and
+        the quantities before normalisation: `before_input` x W, `before_recurrent` h R and `before_memory` c."""
         r = self.product(weights, state)
         (i, f, o), c = self.gates(weights, state, drive, r)
         before = {f"before_{name}": z for name, z in zip(NORMED, (drive.z, r, c), strict=True)}
@@ -204,37 +205,37 @@ def update_averages(
     *,
     mask: Bool[Array, "T *batch"] | None = None,
 ) -> Params:
-    """The parameters with their running averages moved towards one batch, everything else as it was:
+    """Updates the running averages with one batch, and returns the parameters:
 
         a_k ← momentum · a_k + (1 − momentum) · statistic_k        (a_k ← statistic_k the first time)
 
-    where statistic_k is the mean or the variance over all examples that did their k-th step; steps that none did
-    keep theirs. `observed` is what `observe_sequence(cell, params, xs, train=True)` gives, leaves `[T, *batch, …]`;
-    `mask [T, *batch]` is False at padding, which doesn't count. With an `axis_name` it sums over that axis.
+    where statistic_k is the mean or the variance over all examples that took their k-th step; steps that none took
+    keep theirs. `observed` is returned by `observe_sequence(cell, params, xs, train=True)`, leaves `[T, *batch,
+    …]`; `mask [T, *batch]` is False at padding, which is ignored. With an `axis_name` it sums over that axis.
     """
     averages, size = params["averages"], cell.max_steps
     slots = observed["steps"].reshape(-1)
     valid = slots < size if mask is None else (slots < size) & mask.reshape(-1)
-    slots = jnp.where(valid, slots, size)  # one slot more, for those that don't count
+    slots = jnp.where(valid, slots, size)  # one extra slot for ignored steps
 
-    def total(x: Array) -> Array:
+    def segment_total(x: Array) -> Array:
         summed = jax.ops.segment_sum(x, slots, num_segments=size + 1)[:size]
         return summed if cell.axis_name is None else jax.lax.psum(summed, cell.axis_name)
 
-    count = total(valid.astype(averages["seen"].dtype))
+    count = segment_total(valid.astype(averages["seen"].dtype))
     rate = jnp.where(averages["seen"] > 0, 1 - cell.momentum, 1.0) * (count > 0)
     share = 1 / jnp.maximum(count, 1)
-    moved = {"seen": jnp.maximum(averages["seen"], (count > 0).astype(averages["seen"].dtype))}
+    updated = {"seen": jnp.maximum(averages["seen"], (count > 0).astype(averages["seen"].dtype))}
     for name in NORMED:
         z = observed[f"before_{name}"]
         z = jnp.where(valid[:, None], z.reshape(-1, z.shape[-1]), 0)
-        mean = share[:, None] * total(z)
+        mean = share[:, None] * segment_total(z)
         centred = z - mean[jnp.minimum(slots, size - 1)]
-        variance = share[:, None] * total(jnp.where(valid[:, None], centred, 0) ** 2)
+        variance = share[:, None] * segment_total(jnp.where(valid[:, None], centred, 0) ** 2)
         for kind, statistic in (("mean", mean), ("variance", variance)):
             old = averages[f"{name}_{kind}"]
-            moved[f"{name}_{kind}"] = (old + rate[:, None] * (statistic - old)).astype(old.dtype)
-    return params | {"averages": moved}
+            updated[f"{name}_{kind}"] = (old + rate[:, None] * (statistic - old)).astype(old.dtype)
+    return params | {"averages": updated}
 
 
 def observe_sequence(
@@ -247,19 +248,12 @@ def observe_sequence(
     key: Key | None = None,
     train: bool = False,
 ) -> dict[str, Array]:
-    """Returns what a cell's `observe` shows at every step of a sequence: `xs [T, *batch, D]` → leaves
-    `[T, *batch, …]`. Arguments as for `unroll`; at masked steps there stands something finite and without
-    meaning.
+    """Returns the diagnostics of a cell's `observe` at every step of a sequence: `xs [T, *batch, D]` → leaves
+    `[T, *batch, …]`. Arguments as for `unroll`; values at masked steps are finite and meaningless.
 
-    Raises ValueError where the shapes of parameters, inputs, state or mask don't fit.
+    Raises ValueError if the shapes of parameters, inputs, state or mask don't fit.
     """
-    check_inputs(xs)
-    check_params(cell, params, xs)
-    batch_shape = xs.shape[1:-1]
-    if state is not None:
-        check_state(cell, params, state, batch_shape)
-    if mask is not None:
-        check_mask(mask, xs)
+    batch_shape = check_arguments(cell, params, xs, state, mask)
     if mask is not None:
         xs = jnp.where(mask[..., None], xs, 0)
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)

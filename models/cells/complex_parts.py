@@ -1,4 +1,4 @@
-"""Complex numbers of real parameters: optimizers know real leaves alone, so a complex matrix is kept as two."""
+"""Complex arithmetic on real parameters: optimizers need real leaves, so a complex matrix is stored as two."""
 
 import jax
 import jax.numpy as jnp
@@ -8,33 +8,33 @@ from models.cell import Array, affine
 
 
 def complex_type(dtype: jnp.dtype) -> jnp.dtype:
-    """The complex type that goes with a real one; at least single precision, for there is none of half."""
+    """Returns the complex type for a real one; at least single precision, as there is no half-precision one."""
     return jnp.promote_types(dtype, jnp.complex64)
 
 
-def join(real: Float[Array, "..."], imaginary: Float[Array, "..."]) -> Complex[Array, "..."]:
-    """real + i·imaginary."""
+def to_complex(real: Float[Array, "..."], imaginary: Float[Array, "..."]) -> Complex[Array, "..."]:
+    """Returns real + i·imaginary."""
     dtype = jnp.promote_types(real.dtype, jnp.float32)
     return jax.lax.complex(real.astype(dtype), imaginary.astype(dtype))
 
 
-def enter(
+def complex_affine(
     x: Float[Array, "... D"], real: Float[Array, "D N"], imaginary: Float[Array, "D N"]
 ) -> Complex[Array, "... N"]:
-    """x B for real x and B = real + i·imaginary, as one real product."""
-    return join(*jnp.split(affine(x, jnp.concatenate([real, imaginary], axis=-1)), 2, axis=-1))
+    """Computes x B for real x and B = real + i·imaginary, as one real product."""
+    return to_complex(*jnp.split(affine(x, jnp.concatenate([real, imaginary], axis=-1)), 2, axis=-1))
 
 
-def leave(
+def real_affine(
     state: Complex[Array, "... N"], real: Float[Array, "N H"], imaginary: Float[Array, "N H"]
 ) -> Float[Array, "... H"]:
-    """Re(s C) for complex s and C = real + i·imaginary, as one real product."""
+    """Computes Re(s C) for complex s and C = real + i·imaginary, as one real product."""
     parts = jnp.concatenate([state.real, state.imag], axis=-1)
     return affine(parts, jnp.concatenate([real, -imaginary], axis=0))
 
 
 def modrelu(z: Array, bias: Float[Array, " H"]) -> Array:
-    """max(|z| + b, 0) z/|z| for real or complex `z [..., H]`: the size is cut, sign or phase stays.
+    """Computes max(|z| + b, 0) z/|z| for real or complex `z [..., H]`: rectifies the modulus, keeps sign or phase.
     Arjovsky, Shah & Bengio 2016."""
     size = jnp.abs(z)
     direction = z / jnp.where(size > 0, size, 1) if jnp.iscomplexobj(z) else jnp.sign(z)

@@ -62,12 +62,12 @@ class Elman(ProductCell):
         return h, h
 
     def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
-        """`hidden`: the units after the step, for the share of saturated ones."""
+        """Returns `hidden`, the units after the step, of which the saturated fraction is computed."""
         h, _ = self.step(weights, state, drive)
         return {"hidden": h}
 
 
 def irnn(hidden_size: int, gain: float = 1.0) -> Elman:
-    """The identity-initialised ReLU net: R = `gain` I at the start, so that without input the units stay as they
-    are. Le, Jaitly & Hinton 2015, who draw W from N(0, 0.001²), where it is Glorot's here."""
+    """Returns the identity-initialised ReLU net: R = `gain` I at initialisation, so that without input the units
+    stay constant. Le, Jaitly & Hinton 2015, who draw W from N(0, 0.001²); here it is Glorot's."""
     return Elman(hidden_size, activation="relu", recurrent_init=Identity(gain))

@@ -1,4 +1,4 @@
-"""Gates side by side, squashed in one go."""
+"""The nonlinearities of all gates, computed in one pass."""
 
 from functools import partial
 
@@ -11,11 +11,11 @@ from models.cell import Array
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def squash(z: Array, sigmoid: tuple[bool, ...]) -> list[Array]:
-    """σ or tanh of each of the gates packed side by side: `z [..., G·H]` → G arrays `[..., H]`.
+    """Applies σ or tanh to each of the gates packed side by side: `z [..., G·H]` → G arrays `[..., H]`.
 
-    As σ(z) = ½ tanh(½ z) + ½, one tanh over all of them serves: tanh(k z) k + (1 − k) with k = ½ for σ and 1 for
-    tanh. The barrier keeps XLA from computing them again in each place that reads one, as it does where it may:
-    split first and squashed one by one, a step takes several times as long on a CPU.
+    As σ(z) = ½ tanh(½ z) + ½, one tanh over all of them is enough: tanh(k z) k + (1 − k) with k = ½ for σ and 1 for
+    tanh. The barrier keeps XLA from recomputing them in each consumer: split first and computed one by one, a step
+    takes several times as long on a CPU.
     """
     k = np.repeat([0.5 if gate else 1.0 for gate in sigmoid], z.shape[-1] // len(sigmoid))
     k = jnp.asarray(k.reshape((1,) * (z.ndim - 1) + (-1,)), z.dtype)
@@ -26,9 +26,9 @@ def squash(z: Array, sigmoid: tuple[bool, ...]) -> list[Array]:
 def squash_jvp(
     sigmoid: tuple[bool, ...], primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[list[Array], list[Array]]:
-    """The derivatives from the gates themselves, y (1 − y) for σ and 1 − y² for tanh.
+    """Computes the derivatives from the gates themselves: y (1 − y) for σ and 1 − y² for tanh.
 
-    Autodiff would set a barrier on the way back too, where nothing is computed twice and it costs a pass.
+    Autodiff would put a barrier into the backward pass too, where nothing is computed twice and it costs a pass.
     """
     (z,), (dz,) = primals, tangents
     ys = squash(z, sigmoid)

@@ -30,9 +30,9 @@ class BasicGRU(ProductCell):
         n_t = tanh(x_t W_n + h_{t−1} R_n + b_n)
         h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t−1},   y_t = h_t
 
-    z keeps the old state, as in Cho et al. 2014; some texts write 1 − z for it.
+    z = 1 keeps the old state, as in Cho et al. 2014; some texts write 1 − z for it.
     Parameters, the gates packed z, n: `kernel [D, 2H]`, `recurrent [H, 2H]`, `bias [2H]`.
-    State and output: h `[*batch, H]`. This is the GRU of Cho et al. 2014 with its reset gate held open.
+    State and output: h `[*batch, H]`. This is the GRU of Cho et al. 2014 with its reset gate fixed open.
     """
 
     additive: ClassVar[bool] = True
@@ -68,7 +68,7 @@ class BasicGRU(ProductCell):
         return h, h
 
     def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
-        """`update`: the gate z."""
+        """Returns `update`, the gate z."""
         z, _ = jnp.split(drive + self.product(weights, state), 2, axis=-1)
         return {"update": sigmoid(z)}
 
@@ -83,11 +83,11 @@ class GRU(ProductCell):
         n_t = tanh(x_t W_n + b_n + (r_t ∘ h_{t−1}) R_n)            reset="before": Cho et al. 2014
         h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t−1},   y_t = h_t
 
-    z keeps the old state, as in Cho et al. 2014; some texts write 1 − z for it.
-    Parameters, the gates packed r, z, n: `kernel [D, 3H]`, `recurrent [H, 3H]`, `bias [3H]`, and after the
-    product also `recurrent_bias` b_h `[H]`. State and output: h `[*batch, H]`.
-    Reset after the product is one product a step; reset before it needs a second one that waits for r_t.
-    With `max_lag` T the update gate begins at b_z = log U(1, T − 1), for memories of up to T steps: chrono
+    z = 1 keeps the old state, as in Cho et al. 2014; some texts write 1 − z for it.
+    Parameters, the gates packed r, z, n: `kernel [D, 3H]`, `recurrent [H, 3H]`, `bias [3H]`, and with
+    reset="after" also `recurrent_bias` b_h `[H]`. State and output: h `[*batch, H]`.
+    Reset after the product takes one product per step; reset before it needs a second one that waits for r_t.
+    With `max_lag` T the update gate is initialised to b_z = log U(1, T − 1), for memories of up to T steps: chrono
     initialisation, Tallec & Ollivier 2018.
     """
 
@@ -126,11 +126,11 @@ class GRU(ProductCell):
         return affine(x, weights["kernel"], weights["bias"])
 
     def has_product_form(self) -> bool:
-        """Only with the reset after the product."""
+        """Returns True if the reset comes after the product."""
         return self.reset == "after"
 
     def added_columns(self, columns: int) -> int:
-        """Those of the gates; of the candidate, r stays apart from the drive."""
+        """Returns the number of gate columns; the candidate uses r and the drive separately."""
         return 2 * self.hidden_size
 
     def recurrent_matrix(self, weights: Weights) -> Array:
@@ -147,8 +147,7 @@ class GRU(ProductCell):
         return h, h
 
     def pointwise(self, weights: Weights, state: Array, drive: Array, r: Array) -> tuple[Array, Array]:
-        # The third is not needed; without it the sum is of slices, and XLA's code for that takes a CPU twice
-        # as long.
+        # The third is not used; leaving it out would add slices, for which XLA's code is half as fast on a CPU.
         reset, z, _ = squash(drive + r, (True, True, False))
         candidate, candidate_r = drive[..., 2 * self.hidden_size :], r[..., 2 * self.hidden_size :]
         n = jnp.tanh(candidate + reset * add_bias(candidate_r, weights["recurrent_bias"]))
@@ -156,7 +155,7 @@ class GRU(ProductCell):
         return h, h
 
     def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
-        """The gates: `reset` r and `update` z."""
+        """Returns the gates `reset` r and `update` z."""
         size = 2 * self.hidden_size
         gates = drive[..., :size] + state @ weights["recurrent"][:, :size]
         r, z = jnp.split(sigmoid(gates), 2, axis=-1)
@@ -164,5 +163,5 @@ class GRU(ProductCell):
 
 
 def chrono_gru(hidden_size: int, max_lag: int) -> GRU:
-    """A GRU whose memories begin with lifetimes spread over 2 to `max_lag` steps. Tallec & Ollivier 2018."""
+    """Returns a GRU whose initial memory lifetimes are spread over 2 to `max_lag` steps. Tallec & Ollivier 2018."""
     return GRU(hidden_size, max_lag=max_lag)

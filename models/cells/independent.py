@@ -1,4 +1,4 @@
-"""The independently recurrent network: every unit remembers itself alone."""
+"""The independently recurrent network: every unit is recurrent in itself alone."""
 
 from dataclasses import dataclass
 
@@ -25,9 +25,9 @@ from models.initializers import Glorot, Initializer
 class IndRNN(ProductCell):
     """h_t = φ(x_t W + u ∘ h_{t−1} + b),   y_t = h_t.   Li, Li, Cook, Zhu & Gao 2018.
 
-    Units meet in the next layer only, so it is meant for stacks. φ is `activation`, as in Elman. u is drawn from
-    U(`low`, `high`). A gradient over T steps is scaled by u^T: for lags up to T the paper takes U(0, 2^(1/T)), in
-    the last layer U(2^(−1/T), 2^(1/T)), and keeps |u| ≤ 2^(1/T) in training; here u is not bounded.
+    Units interact in the next layer only, so it is meant for stacks. φ is `activation`, as in Elman. u is drawn
+    from U(`low`, `high`). A gradient over T steps is scaled by u^T: for lags up to T the paper uses U(0,
+    2^(1/T)), in the last layer U(2^(−1/T), 2^(1/T)), and clips |u| ≤ 2^(1/T) in training; here u is not bounded.
     Parameters: `kernel` W `[D, H]`, `recurrent` u `[H]`, `bias` b `[H]`. State and output: h `[*batch, H]`.
     In the product form R is `[H, 0]`: there is no product, and u is in the local part.
     """
@@ -68,5 +68,5 @@ class IndRNN(ProductCell):
         return h, h
 
     def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
-        """`hidden`: the units after the step."""
+        """Returns `hidden`, the units after the step."""
         return {"hidden": self.step(weights, state, drive)[0]}

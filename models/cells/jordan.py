@@ -1,4 +1,4 @@
-"""Jordan's network: the output is fed back, not the hidden units."""
+"""Jordan's network, which feeds back its output in place of its hidden units."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,19 +23,19 @@ from models.initializers import Glorot, Initializer, Orthogonal
 
 @dataclass(frozen=True)
 class Jordan(ProductCell):
-    """The network that sees its last output, through context units s:
+    """The network that reads its last output through context units s:
 
         h_t = φ(x_t W + s_{t−1} R + b)
         y_t = ψ(h_t V + c)
         s_t = α s_{t−1} + y_t            α = `decay`; 0, the default, makes it the last output alone
 
-    Jordan 1986. φ is `activation` and ψ `output_activation`, as in Elman; y has O = `output_size` units (H unless
-    given). With the readout inside, none need follow: make O what the task asks for, and ψ what its loss takes.
+    Jordan 1986. φ is `activation` and ψ `output_activation`, as in Elman; y has O = `output_size` units (H by
+    default). The readout is inside, so none need follow: choose O for the task, and ψ for its loss.
     Parameters: `kernel` W `[D, H]`, `recurrent` R `[O, H]`, `bias` b `[H]`, `readout` V `[H, O]`, `readout_bias` c
     `[O]`. State: s `[*batch, O]`. Output: y `[*batch, O]`.
 
-    Teacher forcing hands the target in as the output before: after a step from `state`, go on from
-    `cell.feed(state, target)` in place of the state that came out. Without decay the state after step t is then
+    Teacher forcing feeds back the target in place of the output: after a step from `state`, continue from
+    `cell.feed(state, target)` in place of the returned state. Without decay the state after step t is then
     target_t, whatever the weights, and a whole sequence is one step over all times at once:
     `cell.step(weights, jnp.concatenate([s0[None], targets[:-1]]), cell.drive(weights, xs))`.
     """
@@ -59,7 +59,7 @@ class Jordan(ProductCell):
 
     @property
     def outputs(self) -> int:
-        """O."""
+        """The output size O."""
         return self.hidden_size if self.output_size is None else self.output_size
 
     def init(self, key: Key, input_size: int) -> Params:
@@ -88,10 +88,10 @@ class Jordan(ProductCell):
         return self.feed(state, y), y
 
     def feed(self, state: Array, output: Array) -> Array:
-        """The context s_t after s_{t−1} = `state`, when `output` `[*batch, O]` is what is fed back: the cell's own,
-        or the target."""
+        """Returns the context s_t after s_{t−1} = `state` when `output` `[*batch, O]`, the cell's own or the
+        target, is fed back."""
         return self.decay * state + output if self.decay else output
 
     def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
-        """`hidden`: the hidden units h."""
+        """Returns `hidden`, the hidden units h."""
         return {"hidden": activation(self.activation)(drive + self.product(weights, state))}

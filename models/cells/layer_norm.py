@@ -14,13 +14,13 @@ from models.initializers import Glorot, Initializer, Orthogonal
 
 
 def scale(x: Array, gain: Array) -> Array:
-    """x ∘ α over the last axis: `x [..., N]`, α = `gain [N]`."""
+    """Computes x ∘ α over the last axis: `x [..., N]`, α = `gain [N]`."""
     return x * gain.reshape((1,) * (x.ndim - 1) + gain.shape)
 
 
 def layer_norm(x: Array, gain: Array, epsilon: float) -> Array:
-    """LN(x; α) = α ∘ (x − μ) / √(σ² + ε), with mean μ and variance σ² over the last axis of `x [..., N]`; taken in
-    single precision at least."""
+    """Computes LN(x; α) = α ∘ (x − μ) / √(σ² + ε), with mean μ and variance σ² over the last axis of `x [..., N]`,
+    in single precision at least."""
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
     variance = jnp.mean(centred**2, axis=-1, keepdims=True)
@@ -29,16 +29,16 @@ def layer_norm(x: Array, gain: Array, epsilon: float) -> Array:
 
 @dataclass(frozen=True)
 class LayerNormLSTM(LSTM):
-    """The LSTM with its two products normalised, each by itself, and what it shows of its memory:
+    """The LSTM with its two products and its memory readout normalised, each by itself:
 
         (i, f, g, o) = LN(x_t W; α_x) + LN(h_{t−1} R; α_h) + b
         c_t = σ(f) ∘ c_{t−1} + σ(i) ∘ tanh(g)
         h_t = σ(o) ∘ tanh(LN(c_t; α_c) + β_c),   y_t = h_t
 
     with LN(z; α) = α ∘ (z − mean z) / √(var z + ε), over all 4H entries of a product together. Ba, Kiros & Hinton
-    2016, supplementary material; of the shifts of both products, which are added, b is the sum.
-    Options, state and output are the LSTM's, and its parameters, and `input_gain` α_x `[4H]`, `recurrent_gain` α_h
-    `[4H]`, `memory_gain` α_c `[H]`, all of them 1 at first, `memory_bias` β_c `[H]`.
+    2016, supplementary material; b is the sum of the shifts of both products.
+    Options, state and output are the LSTM's. Parameters: the LSTM's, `input_gain` α_x `[4H]`, `recurrent_gain` α_h
+    `[4H]` and `memory_gain` α_c `[H]`, all initialised to 1, and `memory_bias` β_c `[H]`.
     """
 
     additive: ClassVar[bool] = False
@@ -64,22 +64,22 @@ class LayerNormLSTM(LSTM):
         i, f, g, o = self.gates(weights, drive, r)
         c = f * state.c + i * g
         normed = layer_norm(c, weights["memory_gain"], self.epsilon)
-        h = o * self.shown(add_bias(normed, weights["memory_bias"]))
+        h = o * self.memory_output(add_bias(normed, weights["memory_bias"]))
         return LSTMState(h, c), h
 
     def gates(self, weights: Weights, drive: Array, r: Array) -> list[Array]:
-        """i, f, g and o after their squashing."""
+        """Computes i, f, g and o after their nonlinearities."""
         return squash(drive + layer_norm(r, weights["recurrent_gain"], self.epsilon), GATES)
 
     def observe(self, weights: Weights, state: LSTMState, drive: Array) -> dict[str, Array]:
-        """The gates: `input` i, `forget` f and `output` o."""
+        """Returns the gates `input` i, `forget` f and `output` o."""
         i, f, _, o = self.gates(weights, drive, self.product(weights, state))
         return {"input": i, "forget": f, "output": o}
 
 
 @dataclass(frozen=True)
 class LayerNormGRU(ProductCell):
-    """The GRU, reset after the product, with the products of gates and candidate normalised, each by itself:
+    """The GRU, reset after the product, with the products of gates and candidate normalised separately:
 
         (r_t, z_t) = σ(LN(x_t W_rz; α_x) + LN(h_{t−1} R_rz; α_h) + b_rz)
         n_t = tanh(LN(x_t W_n; α_x) + b_n + r_t ∘ (LN(h_{t−1} R_n; α_h) + b_h))
@@ -87,7 +87,7 @@ class LayerNormGRU(ProductCell):
 
     with LN(z; α) = α ∘ (z − mean z) / √(var z + ε), over the 2H entries of both gates together and the H of the
     candidate. Ba, Kiros & Hinton 2016, supplementary material, where 1 − z is written for z.
-    Parameters, packed r, z, n, are the GRU's, and `input_gain` α_x and `recurrent_gain` α_h, `[3H]`, 1 at first.
+    Parameters, packed r, z, n: the GRU's, and `input_gain` α_x and `recurrent_gain` α_h, `[3H]`, initialised to 1.
     State and output: h `[*batch, H]`.
     """
 
@@ -124,12 +124,12 @@ class LayerNormGRU(ProductCell):
         return h, h
 
     def normed(self, product: Array, gain: Array) -> list[Array]:
-        """A product `[..., 3H]` as its normalised gates `[..., 2H]` and candidate `[..., H]`."""
+        """Normalises a product `[..., 3H]`: gates `[..., 2H]` and candidate `[..., H]`."""
         parts = zip(*(jnp.split(a, [2 * self.hidden_size], axis=-1) for a in (product, gain)), strict=True)
         return [layer_norm(part, gain, self.epsilon) for part, gain in parts]
 
     def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
-        """The gates: `reset` r and `update` z."""
+        """Returns the gates `reset` r and `update` z."""
         gates_r, _ = self.normed(self.product(weights, state), weights["recurrent_gain"])
         r, z = squash(drive[..., : 2 * self.hidden_size] + gates_r, (True, True))
         return {"reset": r, "update": z}

@@ -1,4 +1,4 @@
-"""Any cell with an initial state that is learned."""
+"""A learned initial state for any cell."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,67 +6,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from models.cell import (
-    Array,
-    BatchShape,
-    Cell,
-    Drive,
-    Key,
-    LinearCell,
-    Output,
-    Params,
-    ProductCell,
-    State,
-    Weights,
-)
-from models.state import begins_empty
+from models.cell import Array, BatchShape, Drive, Key, LinearCell, Output, Params, State, Weights
+from models.cells.wrapper import CellWrapper
+from models.state import starts_empty
 
 
 @dataclass(frozen=True)
-class LearnedState(ProductCell):
-    """The cell given, begun from a learned state s_0 in place of its own; everything else is that cell's.
+class LearnedState(CellWrapper):
+    """A cell whose initial state s_0 is learned; everything else is the cell's own.
 
-    Parameters: `cell`, the cell's own, and `state`: of its initial state the real leaves as they are, complex ones
-    as `[2, …]`, real and imaginary parts, and None for integer ones (a step counter), which are not learned. It
-    begins at the cell's own initial state, the same for every example; its learning is an Elman net's h0, for one.
-    In the product form where the cell is. `init` raises ValueError for a cell whose first step forgets
-    its start (xLSTM).
+    Parameters: `cell`, the cell's own, and `state`, its initial state as real leaves: real ones as they are,
+    complex ones as real and imaginary parts `[2, …]`, and None for integer ones (a step counter), which are not
+    learned. It is initialised to the cell's own initial state, the same for every example.
+
+    `init` raises ValueError for a cell whose first step forgets its initial state (xLSTM).
     """
-
-    cell: Cell
-
-    @property
-    def additive(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """As the cell's."""
-        return isinstance(self.cell, ProductCell) and self.cell.additive
-
-    @property
-    def elementwise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """As the cell's."""
-        return isinstance(self.cell, ProductCell) and self.cell.elementwise
-
-    @property
-    def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """As the cell's."""
-        return self.cell.couples_batch
-
-    @property
-    def product_cell(self) -> ProductCell:
-        """The cell, where it is of the product form. Raises TypeError where it isn't."""
-        if not isinstance(self.cell, ProductCell):
-            raise TypeError(f"{self.cell} is not of the product form")
-        return self.cell
-
-    def has_product_form(self) -> bool:
-        """True where the cell has it."""
-        return isinstance(self.cell, ProductCell) and self.cell.has_product_form()
 
     def init(self, key: Key, input_size: int) -> Params:
         params = self.cell.init(key, input_size)
-        if begins_empty(self.cell, params):
+        if starts_empty(self.cell, params):
             raise ValueError(
-                f"the initial state of {type(self.cell).__name__} can't be learned: its first step forgets what "
-                "was before it; use the cell without LearnedState"
+                f"the initial state of {type(self.cell).__name__} can't be learned, since its first step forgets "
+                "it: use the cell without LearnedState"
             )
         return {"cell": params, "state": jax.tree.map(as_parameter, self.cell.initial_state(params))}
 
@@ -85,45 +46,12 @@ class LearnedState(ProductCell):
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
-        return self.cell.prepare(params["cell"], key=key, train=train, batch_shape=batch_shape)
-
-    def drive(self, weights: Weights, x: Array) -> Drive:
-        return self.cell.drive(weights, x)
-
-    def masked(self, drive: Drive, mask: Array) -> Drive:
-        return self.cell.masked(drive, mask)
-
-    def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
-        return self.cell.step(weights, state, drive)
-
-    def coordinates(self, state: State) -> State:
-        return self.cell.coordinates(state)
-
-    def from_coordinates(self, coordinates: State, like: State) -> State:
-        return self.cell.from_coordinates(coordinates, like)
-
-    def begun(self, state: State) -> Array:
-        return self.cell.begun(state)
-
-    def observe(self, weights: Weights, state: State, drive: Drive) -> dict[str, Array]:
-        return self.cell.observe(weights, state, drive)
-
-    def added_columns(self, columns: int) -> int:
-        return self.product_cell.added_columns(columns)
-
-    def recurrent_matrix(self, weights: Weights) -> Array:
-        return self.product_cell.recurrent_matrix(weights)
-
-    def recurrent_input(self, weights: Weights, state: State) -> Array:
-        return self.product_cell.recurrent_input(weights, state)
-
-    def pointwise(self, weights: Weights, state: State, drive: Drive, r: Array) -> tuple[State, Output]:
-        return self.product_cell.pointwise(weights, state, drive, r)
+        return super().prepare(params["cell"], key=key, train=train, batch_shape=batch_shape)
 
 
 @dataclass(frozen=True)
 class LearnedLinearState(LearnedState, LinearCell):  # pyright: ignore[reportIncompatibleVariableOverride]
-    """`LearnedState` of a cell that is linear in its state, which can so be run in parallel over time still."""
+    """`LearnedState` of a cell that is linear in its state, which still runs in parallel over time."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.cell, LinearCell):
@@ -131,7 +59,7 @@ class LearnedLinearState(LearnedState, LinearCell):  # pyright: ignore[reportInc
 
     @property
     def linear_cell(self) -> LinearCell:
-        """The cell."""
+        """The cell, as a `LinearCell`."""
         assert isinstance(self.cell, LinearCell)
         return self.cell
 
@@ -143,7 +71,7 @@ class LearnedLinearState(LearnedState, LinearCell):  # pyright: ignore[reportInc
 
 
 def as_parameter(leaf: Array) -> Any:
-    """A leaf of a state as what the optimizer may change: real, or None where it can't be learned."""
+    """Returns a leaf of a state as a real parameter; None if it can't be learned."""
     if jnp.iscomplexobj(leaf):
         return jnp.stack([leaf.real, leaf.imag])
     return leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else None

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex
 
 from models.cell import Array, BatchShape, Drive, Key, LinearCell, Params, Weights, affine, check_at_least
-from models.cells.complex_parts import complex_type, enter, join, leave
+from models.cells.complex_parts import complex_affine, complex_type, real_affine, to_complex
 from models.initializers import Glorot, Initializer
 
 
@@ -19,8 +19,8 @@ class LRU(LinearCell):
         s_t = λ ∘ s_{t−1} + γ ∘ (x_t B),   λ = exp(−exp(ν) + i exp(θ))
         y_t = Re(s_t C) + x_t D
 
-    |λ| < 1 whatever ν is. At first λ is uniform on the ring `least_radius` ≤ |λ| ≤ `most_radius` with phases up
-    to `most_phase`, and γ = √(1 − |λ|²), so that white input makes a state of its own size.
+    |λ| < 1 for any ν. λ is initialised uniformly on the ring `least_radius` ≤ |λ| ≤ `most_radius` with phases up
+    to `most_phase`, and γ to √(1 − |λ|²), so that white input gives a state of the same variance.
     Parameters, N = `state_size` (H where None): `log_decay` ν, `log_phase` θ, `log_scale` ln γ, each `[N]`;
     `input_real`, `input_imag` of B `[D, N]`; `output_real`, `output_imag` of C `[N, H]`; `skip` D `[D, H]`.
     State: s complex `[*batch, N]`. Output: real `[*batch, H]`.
@@ -45,7 +45,7 @@ class LRU(LinearCell):
 
     @property
     def states(self) -> int:
-        """N."""
+        """The state size N."""
         return self.hidden_size if self.state_size is None else self.state_size
 
     def init(self, key: Key, input_size: int) -> Params:
@@ -54,7 +54,7 @@ class LRU(LinearCell):
         keys = jax.random.split(key, 5)
         eps = float(
             jnp.finfo(jnp.zeros(0).dtype).eps
-        )  # away from 0 and 1, whose logarithms are infinite or 0
+        )  # keeps away from 0 and 1, where log(decay) is infinite
         radius, phase = jax.random.uniform(keys[0], (2, states), minval=eps, maxval=1 - eps)
         inner, outer = self.least_radius**2, self.most_radius**2
         decay = -jnp.log(inner + (outer - inner) * radius) / 2
@@ -77,16 +77,16 @@ class LRU(LinearCell):
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
-        """`decay`: λ `[N]`; B with γ in it; the rest as it is."""
+        """Returns the parameters with `decay` λ `[N]` and with γ multiplied into B."""
         scale = jnp.exp(params["log_scale"])[None, :]
-        rate = join(-jnp.exp(params["log_decay"]), jnp.exp(params["log_phase"]))
+        rate = to_complex(-jnp.exp(params["log_decay"]), jnp.exp(params["log_phase"]))
         scaled = {name: params[name] * scale for name in ("input_real", "input_imag")}
         return params | scaled | {"decay": jnp.exp(rate)}
 
     def drive(self, weights: Weights, x: Array) -> Drive:
-        """`state`: γ ∘ (x B) `[..., N]`; `output`: x D `[..., H]`."""
+        """Computes `state` γ ∘ (x B) `[..., N]` and `output` x D `[..., H]`."""
         return {
-            "state": enter(x, weights["input_real"], weights["input_imag"]),
+            "state": complex_affine(x, weights["input_real"], weights["input_imag"]),
             "output": affine(x, weights["skip"]),
         }
 
@@ -94,4 +94,4 @@ class LRU(LinearCell):
         return jnp.broadcast_to(weights["decay"], drive["state"].shape), drive["state"]
 
     def readout(self, weights: Weights, state: Complex[Array, "... N"], drive: Drive) -> Array:
-        return leave(state, weights["output_real"], weights["output_imag"]) + drive["output"]
+        return real_affine(state, weights["output_real"], weights["output_imag"]) + drive["output"]

@@ -10,11 +10,11 @@ from models.cell import Array, BatchShape, Key, Params, ProductCell, Weights, af
 from models.cells.gates import squash
 from models.initializers import Glorot, Initializer, Orthogonal, chrono_bias, gate_blocks
 
-GATES = (True, True, False, True)  # i, f, g, o: which are σ; the others are tanh
+GATES = (True, True, False, True)  # i, f, g, o: True for σ, False for tanh
 
 
 class LSTMState(NamedTuple):
-    """h, what the net shows, and c, what it remembers: each `[*batch, H]`."""
+    """The output h and the memory c: each `[*batch, H]`."""
 
     h: Array
     c: Array
@@ -31,9 +31,9 @@ class LSTM(ProductCell):
         c_t = f_t ∘ c_{t−1} + i_t ∘ g_t
         h_t = o_t ∘ tanh(c_t),   y_t = h_t
 
-    Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000; its bias, 1 at the start so that
-    memory is kept until there is a reason to forget: Jozefowicz, Zaremba & Sutskever 2015.
-    `output_tanh=False` shows the memory as it is, h_t = o_t ∘ c_t. With `max_lag` T the biases begin at
+    Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000; its bias initialised to 1, so that
+    memory is kept until the net learns to forget: Jozefowicz, Zaremba & Sutskever 2015.
+    `output_tanh=False` outputs the memory itself, h_t = o_t ∘ c_t. With `max_lag` T the biases are initialised to
     b_f = log U(1, T − 1) and b_i = −b_f in place of `forget_bias`, for memories of up to T steps: chrono
     initialisation, Tallec & Ollivier 2018.
     Parameters, the gates packed i, f, g, o: `kernel [D, 4H]`, `recurrent [H, 4H]`, `bias [4H]`.
@@ -85,19 +85,20 @@ class LSTM(ProductCell):
     ) -> tuple[LSTMState, Array]:
         i, f, g, o = squash(drive + r, GATES)
         c = f * state.c + i * g
-        h = o * self.shown(c)
+        h = o * self.memory_output(c)
         return LSTMState(h, c), h
 
-    def shown(self, c: Array) -> Array:
-        """Returns what the output gate is given of the memory: tanh(c), or c itself."""
+    def memory_output(self, c: Array) -> Array:
+        """Returns the memory as the output gate sees it: tanh(c), or c itself."""
         return jnp.tanh(c) if self.output_tanh else c
 
     def observe(self, weights: Weights, state: LSTMState, drive: Array) -> dict[str, Array]:
-        """The gates: `input` i, `forget` f and `output` o."""
+        """Returns the gates `input` i, `forget` f and `output` o."""
         i, f, _, o = squash(drive + self.product(weights, state), GATES)
         return {"input": i, "forget": f, "output": o}
 
 
 def chrono_lstm(hidden_size: int, max_lag: int) -> LSTM:
-    """An LSTM whose memories begin with lifetimes spread over 2 to `max_lag` steps. Tallec & Ollivier 2018."""
+    """Returns an LSTM whose initial memory lifetimes are spread over 2 to `max_lag` steps. Tallec & Ollivier
+    2018."""
     return LSTM(hidden_size, max_lag=max_lag)

@@ -1,4 +1,4 @@
-"""Gated units whose gates see the input alone, and are therefore linear in their state."""
+"""Gated units whose gates depend on the input alone, so that they are linear in their state."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ class MinGRU(LinearCell):
         n_t = g(x_t W_n + b_n)
         h_t = (1 − z_t) ∘ h_{t−1} + z_t ∘ n_t,   y_t = h_t
 
-    g(x) = x + ½ for x ≥ 0 and σ(x) below, so that h stays positive, as the paper's form in logarithms needs; h_0
-    is then g(0) = ½. With `positive=False` g is the identity and h_0 = 0. Nothing here is subtracted: 1 − z is
-    σ(−·), so that a and b have full relative accuracy however far the gate is shut or open.
+    g(x) = x + ½ for x ≥ 0 and σ(x) below, so that h stays positive, as the paper's logarithmic form needs; h_0
+    is then g(0) = ½. With `positive=False` g is the identity and h_0 = 0. 1 − z is computed as σ(−·), so that a and
+    b have full relative accuracy however saturated the gate is.
     Parameters, packed z, n: `kernel [D, 2H]`, `bias [2H]`. State and output: h `[*batch, H]`.
     """
 
@@ -50,7 +50,7 @@ class MinGRU(LinearCell):
         return sigmoid(-z), sigmoid(z) * (above_zero(n) if self.positive else n)
 
     def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
-        """`update`: the gate z."""
+        """Returns `update`, the gate z."""
         return {"update": sigmoid(jnp.split(drive, 2, axis=-1)[0])}
 
 
@@ -96,11 +96,11 @@ class MinLSTM(LinearCell):
         return sigmoid(log_ratio), sigmoid(-log_ratio) * (above_zero(n) if self.positive else n)
 
     def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
-        """The gates as they act, of sum 1: `forget` f/(f + i) and `input` i/(f + i)."""
+        """Returns the effective gates, whose sum is 1: `forget` f/(f + i) and `input` i/(f + i)."""
         forget, _ = self.coefficients(weights, drive)
         return {"forget": forget, "input": 1 - forget}
 
 
 def above_zero(x: Array) -> Array:
-    """g(x) = x + ½ for x ≥ 0, σ(x) below: positive, continuous, and with ∂g ≥ ¼ to the right of zero."""
+    """Computes g(x) = x + ½ for x ≥ 0, σ(x) below: positive, continuous, and with ∂g ≥ ¼ to the right of zero."""
     return jnp.where(x >= 0, x + 0.5, jax.nn.sigmoid(x))

@@ -1,4 +1,4 @@
-"""A recurrent network whose recurrent matrix is orthogonal, however long it is trained."""
+"""A recurrent network whose recurrent matrix stays orthogonal during training."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -31,15 +31,15 @@ class OrthogonalRNN(ProductCell):
         Q = (I + A)⁻¹ (I − A) D      parametrisation="cayley": Helfrich, Willmott & Ye 2018 (scoRNN)
         Q = exp(A) D                 parametrisation="exponential": Lezcano-Casado & Martínez-Rubio 2019 (expRNN)
 
-    A = −Aᵀ is learned, D is fixed: the first H·`flipped` of its diagonal are −1, the others 1. It is there for
-    Cayley's sake, which can't make an eigenvalue −1 without it, and stays at ½ with the exponential too
-    unless it is set: the paper's expRNN is `parametrisation="exponential", flipped=0.0`. φ is modReLU,
-    sign(z) max(|z| + b, 0), as in both papers, or any activation of Elman's, with b inside as there.
+    A = −Aᵀ is learned, D is fixed: the first H·`flipped` of its diagonal are −1, the others 1. The Cayley transform
+    needs it, as it can't reach an eigenvalue −1 otherwise; the default of ½ holds for the exponential too, so the
+    paper's expRNN is `parametrisation="exponential", flipped=0.0`. φ is modReLU, sign(z) max(|z| + b, 0), as in
+    both papers, or any activation of Elman's, with b inside as there.
     Parameters: `kernel` W `[D, H]`, `skew` `[H(H−1)/2]`, A above its diagonal row by row, `bias` b `[H]`.
-    State and output: h `[*batch, H]`. `prepare` makes Q, once a sequence.
+    State and output: h `[*batch, H]`. `prepare` computes Q, once per sequence.
 
-    A begins as H/2 rotations by angles of U(0, π/2) for Cayley, of U(−π, π) for the exponential. In single
-    precision Q is orthogonal to rounding (‖QᵀQ − I‖₂ < 1e-6) for any A: see `orthogonalised`.
+    A is initialised to H/2 rotations by angles from U(0, π/2) for Cayley, from U(−π, π) for the exponential. In
+    single precision Q is orthogonal to rounding (‖QᵀQ − I‖₂ < 1e-6) for any A: see `orthogonalised`.
     """
 
     additive: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class OrthogonalRNN(ProductCell):
         if self.parametrisation not in ("cayley", "exponential"):
             raise ValueError(f"parametrisation is 'cayley' or 'exponential', but is {self.parametrisation!r}")
         if not 0 <= self.flipped <= 1:
-            raise ValueError(f"flipped is a share between 0 and 1, but is {self.flipped}")
+            raise ValueError(f"flipped is a fraction between 0 and 1, but is {self.flipped}")
         if self.activation != "modrelu":
             activation(self.activation)
 
@@ -81,13 +81,13 @@ class OrthogonalRNN(ProductCell):
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
-        """The parameters, and Q `recurrent [H, H]`."""
+        """Adds Q `recurrent [H, H]` to the parameters."""
         return params | {"recurrent": self.orthogonal_matrix(params["skew"])}
 
     def orthogonal_matrix(self, skew: Float[Array, " entries"]) -> Float[Array, "H H"]:
-        """Q of A's entries above the diagonal."""
+        """Computes Q from A's entries above the diagonal."""
         size = self.hidden_size
-        entries = skew.astype(jnp.promote_types(skew.dtype, jnp.float32))  # no solver knows half precision
+        entries = skew.astype(jnp.promote_types(skew.dtype, jnp.float32))  # solvers need single precision
         upper = jnp.zeros((size, size), entries.dtype).at[np.triu_indices(size, 1)].set(entries)
         a, eye = upper - upper.T, jnp.eye(size, dtype=entries.dtype)
         with jax.default_matmul_precision("highest"):
@@ -108,16 +108,16 @@ class OrthogonalRNN(ProductCell):
         return h, h
 
     def observe(self, weights: Weights, state: Array, drive: Array) -> dict[str, Array]:
-        """`hidden`: the units after the step."""
+        """Returns `hidden`, the units after the step."""
         return {"hidden": self.step(weights, state, drive)[0]}
 
 
 def orthogonalised(q: Float[Array, "H H"]) -> Float[Array, "H H"]:
-    """An almost orthogonal matrix without its rounding errors: two of Newton's steps Q ← Q (3I − QᵀQ) / 2 to the
-    nearest orthogonal one.
+    """Removes the rounding error of an almost orthogonal matrix, by two Newton steps Q ← Q (3I − QᵀQ) / 2 towards
+    the nearest orthogonal one.
 
-    A solve errs by ε·cond(I + A), and A grows in training: 1e-5 at ‖A‖ = 100 in single precision. Each step
-    squares that error. What it takes away is rounding alone, so no gradient goes through it.
+    A solve has an error of ε·cond(I + A), and A grows in training: 1e-5 at ‖A‖ = 100 in single precision. Each step
+    squares that error. The correction is rounding alone, so no gradient passes through it.
     """
     exact = jax.lax.stop_gradient(q)
     for _ in range(2):

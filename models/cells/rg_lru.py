@@ -32,13 +32,13 @@ class RGLRU(LinearCell):
         a_t = σ(Λ)^{c r_t}
         h_t = a_t ∘ h_{t−1} + √(1 − a_t²) ∘ (i_t ∘ u_t),   y_t = h_t
 
-    u is the linear layer that stands before the unit in the paper's block; with `projection=False` u = x, and D
-    must be H. W_r and W_i are block-diagonal in `blocks` blocks (16 in the paper). At first a^c, the decay of an
-    open gate, is uniform in (0.9, 0.999). c is `sharpness`.
+    u is the linear layer before the unit in the paper's block; with `projection=False` u = x, and D must be H. W_r
+    and W_i are block-diagonal in `blocks` blocks (16 in the paper). a^c, the decay of an open gate, is initialised
+    uniformly in (0.9, 0.999). c is `sharpness`.
     Parameters: `kernel` W `[D, H]` and `projection_bias` b `[H]`; `recurrence_kernel` W_r and `input_kernel` W_i
     `[blocks, H/blocks, H/blocks]`; `bias` b_r, b_i `[2H]`; `decay` Λ `[H]`. State and output: h `[*batch, H]`.
 
-    Where a → 1, 1 − a² is lost to rounding and the root's slope is infinite; here both follow from
+    As a → 1, 1 − a² is lost to rounding and the slope of the root is infinite; here both are computed from
     s = ln(−ln a_t) = ln c + ln softplus(−Λ) + ln r_t, in which the root is smooth: see `complement`.
     """
 
@@ -60,7 +60,7 @@ class RGLRU(LinearCell):
         size = self.hidden_size
         if not self.projection and input_size != size:
             raise ValueError(
-                f"without a projection the inputs must be as many as the units, {size}, but D is {input_size}"
+                f"without a projection the input size must be the hidden_size, {size}, but D is {input_size}"
             )
         keys = jax.random.split(key, 4)
         width = size // self.blocks
@@ -86,7 +86,7 @@ class RGLRU(LinearCell):
         return jnp.zeros((*batch_shape, self.hidden_size), params["decay"].dtype)
 
     def drive(self, weights: Weights, x: Array) -> Drive:
-        """u and what goes into the gates: `input`, `recurrence_gate`, `input_gate`, each `[..., H]`."""
+        """Computes `input` u and the preactivations `recurrence_gate` and `input_gate`, each `[..., H]`."""
         u = affine(x, weights["kernel"], weights["projection_bias"]) if self.projection else x
         bias_r, bias_i = jnp.split(weights["bias"], 2)
         return {
@@ -104,7 +104,7 @@ class RGLRU(LinearCell):
         ]
 
     def observe(self, weights: Weights, state: Array, drive: Drive) -> dict[str, Array]:
-        """The gates `recurrence` r and `input` i, and what they make of the state: `decay` a."""
+        """Returns the gates `recurrence` r and `input` i, and the resulting `decay` a."""
         return {
             "recurrence": sigmoid(drive["recurrence_gate"]),
             "input": sigmoid(drive["input_gate"]),
@@ -113,23 +113,23 @@ class RGLRU(LinearCell):
 
 
 def log_softplus(x: Array) -> Array:
-    """ln ln(1 + eˣ), also where eˣ underflows: there it is x."""
-    small = x < -37.0  # where even double precision can't tell ln(1 + eˣ) from eˣ
+    """Computes ln ln(1 + eˣ), also where eˣ underflows: there it is x."""
+    small = x < -37.0  # where ln(1 + eˣ) = eˣ even in double precision
     return jnp.where(small, x, jnp.log(softplus(jnp.where(small, 0.0, x))))
 
 
 @jax.custom_jvp
 def complement(log_rate: Array) -> Array:
-    """√(1 − a²) of s = ln(−ln a), to full relative accuracy from a = 0 to a = 1."""
+    """Computes √(1 − a²) from s = ln(−ln a), to full relative accuracy from a = 0 to a = 1."""
     return jnp.sqrt(-jnp.expm1(-2 * jnp.exp(log_rate)))
 
 
 @complement.defjvp
 def _complement_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    """∂√(1 − a²)/∂s = √(1 − a²) · L / (e^{2L} − 1) with L = −ln a = eˢ."""
+    """Computes ∂√(1 − a²)/∂s = √(1 − a²) · L / (e^{2L} − 1) with L = −ln a = eˢ."""
     root = complement(primals[0])
     rate = jnp.exp(primals[0])
-    ordinary = (rate > 1e-18) & (rate < 40.0)  # below, the quotient is ½ and above, 0 beside everything else
+    ordinary = (rate > 1e-18) & (rate < 40.0)  # the quotient is ½ below and negligible above
     inside = jnp.where(ordinary, rate, 1.0)
     quotient = jnp.where(ordinary, inside / jnp.expm1(2 * inside), jnp.where(rate < 1.0, 0.5, 0.0))
     return root, root * quotient * tangents[0]

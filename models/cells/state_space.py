@@ -1,4 +1,4 @@
-"""Diagonal state-space models, discretised: S4D, one small system a channel, and S5, one system for all."""
+"""Diagonal state-space models, discretised: S4D, one small system per channel, and S5, one system for all."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from models.cell import Array, BatchShape, Drive, Key, LinearCell, Params, Weights, affine, check_at_least
-from models.cells.complex_parts import complex_type, enter, join, leave
+from models.cells.complex_parts import complex_affine, complex_type, real_affine, to_complex
 from models.initializers import Glorot, Initializer
 
 Discretisation = Literal["zoh", "bilinear"]
@@ -17,7 +17,7 @@ Discretisation = Literal["zoh", "bilinear"]
 
 @dataclass(frozen=True)
 class S4D(LinearCell):
-    """Gu, Gupta, Goel & Ré 2022: every channel h filters its input u_h by a diagonal system of its own,
+    """Gu, Gupta, Goel & Ré 2022: every channel h filters its input u_h with its own diagonal system,
 
         s' = A s + B u,   y = 2 Re(C s) + D u        in steps of length Δ:
         s_t = Ā ∘ s_{t−1} + B̄ u_t
@@ -27,9 +27,9 @@ class S4D(LinearCell):
         Ā = (1 + Δ A/2)/(1 − Δ A/2),  B̄ = Δ/(1 − Δ A/2) ∘ B         discretisation="bilinear": Tustin's
 
     u_t = x_t W + b; with `projection=False` u = x, and D must be H. `state_size` N counts complex numbers, each
-    for a conjugate pair: the paper's N is twice that. `spectrum` is how A begins, "lin" for S4D-Lin,
-    A_n = −½ + iπn, or "inv" for S4D-Inv, A_n = −½ + i (2N/π) (2N/(2n + 1) − 1); B begins at 1, C normal,
-    Δ log-uniform in (`least_step`, `most_step`). Norms, activations, mixing and residuals are the model's.
+    for a conjugate pair: the paper's N is twice that. `spectrum` is the initialisation of A, "lin" for S4D-Lin,
+    A_n = −½ + iπn, or "inv" for S4D-Inv, A_n = −½ + i (2N/π) (2N/(2n + 1) − 1); B is initialised to 1, C normal,
+    Δ log-uniform in (`least_step`, `most_step`). Norms, activations, mixing and residuals are left to the model.
     Parameters: `kernel` W `[D, H]`, `bias` b `[H]`; `log_decay` ln(−Re A) and `frequency` Im A `[H, N]`;
     `input_real`, `input_imag` of B and `output_real`, `output_imag` of C `[H, N]`; `log_step` `[H]`; `skip` `[H]`.
     State: s complex `[*batch, H, N]`. Output: real `[*batch, H]`.
@@ -56,7 +56,7 @@ class S4D(LinearCell):
         size, states = self.hidden_size, self.state_size
         if not self.projection and input_size != size:
             raise ValueError(
-                f"without a projection the inputs must be as many as the channels, {size}, but D is {input_size}"
+                f"without a projection the input size must be the number of channels, {size}, but D is {input_size}"
             )
         keys = jax.random.split(key, 4)
         n = np.arange(states)
@@ -84,10 +84,13 @@ class S4D(LinearCell):
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
-        """The system in discrete time: `decay` Ā and `input` B̄ `[H, N]`; the rest as it is."""
+        """Adds the discrete-time system to the parameters: `decay` Ā and `input` B̄ `[H, N]`."""
         steps = jnp.broadcast_to(jnp.exp(params["log_step"])[:, None], (self.hidden_size, self.state_size))
         decay, factor = discretised(self.discretisation, params, steps)
-        return params | {"decay": decay, "input": factor * join(params["input_real"], params["input_imag"])}
+        return params | {
+            "decay": decay,
+            "input": factor * to_complex(params["input_real"], params["input_imag"]),
+        }
 
     def drive(self, weights: Weights, x: Array) -> Float[Array, "... H"]:
         return affine(x, weights["kernel"], weights["bias"]) if self.projection else x
@@ -108,17 +111,17 @@ class S4D(LinearCell):
 
 @dataclass(frozen=True)
 class S5(LinearCell):
-    """Smith, Warrington & Linderman 2023: one diagonal system that all inputs drive and all outputs read,
+    """Smith, Warrington & Linderman 2023: one diagonal system driven by all inputs and read by all outputs,
 
         s_t = Ā ∘ s_{t−1} + x_t B̄
         y_t = 2 Re(s_t C) + x_t D
 
-    Ā and B̄ are those of `S4D`, by the same two ways of `discretisation`, "zoh" (zero-order hold) or "bilinear".
+    Ā and B̄ are those of `S4D`, with the same `discretisation`, "zoh" (zero-order hold) or "bilinear".
 
-    `state_size` N counts complex numbers, each for a conjugate pair: the paper's P is twice that. A begins as the
-    eigenvalues of HiPPO-N, the normal part of HiPPO-LegS, in `blocks` equal blocks, and B and C are drawn in its
-    coordinates; Δ begins log-uniform in (`least_step`, `most_step`), one a state. The paper's D is diagonal, for
-    its D is H. Norms, activations, mixing and residuals are the model's.
+    `state_size` N counts complex numbers, each for a conjugate pair: the paper's P is twice that. A is
+    initialised to the eigenvalues of HiPPO-N, the normal part of HiPPO-LegS, in `blocks` equal blocks, and B and
+    C are drawn in its eigenbasis; Δ is initialised log-uniformly in (`least_step`, `most_step`), one per state.
+    The paper's skip D is diagonal, as its D = H. Norms, activations, mixing and residuals are left to the model.
     Parameters: `log_decay` ln(−Re A), `frequency` Im A and `log_step` ln Δ `[N]`; `input_real`, `input_imag` of B
     `[D, N]`; `output_real`, `output_imag` of C `[N, H]`; `skip` D `[D, H]`.
     State: s complex `[*batch, N]`. Output: real `[*batch, H]`.
@@ -166,13 +169,13 @@ class S5(LinearCell):
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
-        """The system in discrete time: `decay` Ā, and `factor`, by which B becomes B̄, `[N]`."""
+        """Adds the discrete-time system to the parameters: `decay` Ā, and `factor` B̄/B, `[N]`."""
         decay, factor = discretised(self.discretisation, params, jnp.exp(params["log_step"]))
         return params | {"decay": decay, "factor": factor}
 
     def drive(self, weights: Weights, x: Array) -> Drive:
-        """`state`: x B̄ `[..., N]`; `output`: x D `[..., H]`."""
-        b = enter(x, weights["input_real"], weights["input_imag"])
+        """Computes `state` x B̄ `[..., N]` and `output` x D `[..., H]`."""
+        b = complex_affine(x, weights["input_real"], weights["input_imag"])
         return {
             "state": b * jnp.broadcast_to(weights["factor"], b.shape),
             "output": affine(x, weights["skip"]),
@@ -184,39 +187,40 @@ class S5(LinearCell):
     def readout(
         self, weights: Weights, state: Complex[Array, "... N"], drive: Drive
     ) -> Float[Array, "... H"]:
-        return 2 * leave(state, weights["output_real"], weights["output_imag"]) + drive["output"]
+        return 2 * real_affine(state, weights["output_real"], weights["output_imag"]) + drive["output"]
 
 
-def discretised(how: Discretisation, params: Params, steps: Float[Array, "..."]) -> tuple[Array, Array]:
-    """Ā, and the factor by which B becomes B̄, in steps of length Δ."""
-    return zero_order_hold(params, steps) if how == "zoh" else bilinear(params, steps)
+def discretised(kind: Discretisation, params: Params, steps: Float[Array, "..."]) -> tuple[Array, Array]:
+    """Computes Ā and the factor B̄/B, in steps of length Δ."""
+    return zero_order_hold(params, steps) if kind == "zoh" else bilinear(params, steps)
 
 
 def zero_order_hold(params: Params, steps: Float[Array, "..."]) -> tuple[Array, Array]:
-    """exp(ΔA) and (exp(ΔA) − 1)/A for A = −exp(`log_decay`) + i `frequency`."""
-    a = join(-jnp.exp(params["log_decay"]), params["frequency"])
+    """Computes exp(ΔA) and (exp(ΔA) − 1)/A for A = −exp(`log_decay`) + i `frequency`."""
+    a = to_complex(-jnp.exp(params["log_decay"]), params["frequency"])
     z = a * steps
     # exp(x + iy) − 1 without cancellation at small steps: (eˣ − 1) cos y − 2 sin²(y/2) + i eˣ sin y
     real = jnp.expm1(z.real) * jnp.cos(z.imag) - 2 * jnp.sin(z.imag / 2) ** 2
     imaginary = jnp.exp(z.real) * jnp.sin(z.imag)
-    return jnp.exp(z), join(real, imaginary) / a
+    return jnp.exp(z), to_complex(real, imaginary) / a
 
 
 def bilinear(params: Params, steps: Float[Array, "..."]) -> tuple[Array, Array]:
-    """(1 + ΔA/2)/(1 − ΔA/2) and Δ/(1 − ΔA/2) for A = −exp(`log_decay`) + i `frequency`: the trapezoidal rule with
-    the input held over the step, which maps Re A < 0 into the unit circle for any Δ. Tustin 1947."""
-    half = join(-jnp.exp(params["log_decay"]), params["frequency"]) * steps / 2
+    """Computes (1 + ΔA/2)/(1 − ΔA/2) and Δ/(1 − ΔA/2) for A = −exp(`log_decay`) + i `frequency`: the trapezoidal
+    rule with the input held over the step, which maps Re A < 0 into the unit circle for any Δ. Tustin 1947."""
+    half = to_complex(-jnp.exp(params["log_decay"]), params["frequency"]) * steps / 2
     return (1 + half) / (1 - half), steps / (1 - half)
 
 
 def log_uniform(key: Key, size: int, least: float, most: float) -> Float[Array, " size"]:
-    """Logarithms, uniform between those of `least` and `most`."""
+    """Draws logarithms, uniform between those of `least` and `most`."""
     return jax.random.uniform(key, (size,), minval=np.log(least), maxval=np.log(most))
 
 
 def hippo_normal(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of HiPPO-N with 2·size states, −½ I + S with S_nk = −½ √(2n+1) √(2k+1) sign(n − k): the `size` positive
-    imaginary parts of its eigenvalues and their eigenvectors `[2·size, size]`. Gu et al. 2020, 2022."""
+    """Computes the `size` positive imaginary parts of the eigenvalues of HiPPO-N and their eigenvectors
+    `[2·size, size]`. HiPPO-N with 2·size states is −½ I + S with S_nk = −½ √(2n+1) √(2k+1) sign(n − k).
+    Gu et al. 2020, 2022."""
     n = np.arange(2 * size)
     root = np.sqrt(2 * n + 1)
     skew = -np.outer(root, root) * np.sign(n[:, None] - n[None, :]) / 2
@@ -225,12 +229,12 @@ def hippo_normal(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_steps(least: float, most: float) -> None:
-    """Raises ValueError where the range of the first step sizes is empty."""
+    """Raises ValueError if the range of initial step sizes is empty."""
     if not 0 < least < most:
         raise ValueError(f"step sizes need 0 < least_step < most_step, but they are {least} and {most}")
 
 
-def check_discretisation(how: str) -> None:
-    """Raises ValueError for a discretisation that isn't known."""
-    if how not in ("zoh", "bilinear"):
-        raise ValueError(f"discretisation is 'zoh' or 'bilinear', but is {how!r}")
+def check_discretisation(kind: str) -> None:
+    """Raises ValueError for an unknown discretisation."""
+    if kind not in ("zoh", "bilinear"):
+        raise ValueError(f"discretisation is 'zoh' or 'bilinear', but is {kind!r}")

@@ -1,4 +1,4 @@
-"""The unitary recurrent network: a complex state, whose length the recurrent matrix never changes."""
+"""The unitary recurrent network: a complex state whose norm the recurrent matrix preserves."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from models.cell import Array, BatchShape, Cell, Key, Params, Weights, check_at_least
-from models.cells.complex_parts import complex_type, enter, join, modrelu
+from models.cells.complex_parts import complex_affine, complex_type, modrelu, to_complex
 from models.initializers import Glorot, Initializer, gate_blocks
 
 
@@ -19,8 +19,8 @@ class UnitaryRNN(Cell):
         h_t = modReLU(U h_{t−1} + V x_t; b)      y_t = [Re h_t, Im h_t]
         U = D₃ R₂ F⁻¹ D₂ Π R₁ F D₁
 
-    D_k = diag(exp(iθ_k)); R_k = I − 2 v_k v_kᴴ / ‖v_k‖², a reflection; F the discrete Fourier transform made
-    unitary; Π a permutation, drawn from `permutation_seed` and fixed. So U costs H log H and has 7H parameters.
+    D_k = diag(exp(iθ_k)); R_k = I − 2 v_k v_kᴴ / ‖v_k‖², a reflection; F the unitary discrete Fourier transform;
+    Π a fixed permutation, drawn from `permutation_seed`. So U costs H log H and has 7H parameters.
     modReLU(z; b) = max(|z| + b, 0) z/|z|.
     Parameters, all real: `kernel` V `[D, 2H]`, real parts before imaginary ones; `phases` θ `[3, H]`;
     `reflections` v `[2, 2, H]`, the vector before the part; `bias` b `[H]`; `initial` h_0 `[2, H]`, learned.
@@ -49,26 +49,26 @@ class UnitaryRNN(Cell):
         }
 
     def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> Complex[Array, "*batch H"]:
-        return jnp.broadcast_to(join(*params["initial"]), (*batch_shape, self.hidden_size))
+        return jnp.broadcast_to(to_complex(*params["initial"]), (*batch_shape, self.hidden_size))
 
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
-        """Diagonals and reflecting vectors (of length √2) as complex numbers."""
-        vectors = jax.vmap(join)(params["reflections"][:, 0], params["reflections"][:, 1])
+        """Returns diagonals and reflection vectors (of length √2) as complex numbers."""
+        vectors = jax.vmap(to_complex)(params["reflections"][:, 0], params["reflections"][:, 1])
         squares = jnp.sum(params["reflections"] ** 2, axis=(1, 2))
         return {
             "kernel": params["kernel"],
             "bias": params["bias"],
-            "diagonals": join(jnp.cos(params["phases"]), jnp.sin(params["phases"])),
+            "diagonals": to_complex(jnp.cos(params["phases"]), jnp.sin(params["phases"])),
             "reflections": vectors * jnp.sqrt(2 / squares)[:, None],
         }
 
     def drive(self, weights: Weights, x: Array) -> Complex[Array, "... H"]:
-        return enter(x, *jnp.split(weights["kernel"], 2, axis=-1))
+        return complex_affine(x, *jnp.split(weights["kernel"], 2, axis=-1))
 
     def rotate(self, weights: Weights, h: Complex[Array, "... H"]) -> Complex[Array, "... H"]:
-        """U h."""
+        """Computes U h."""
         d, v = weights["diagonals"], weights["reflections"]
         order = np.random.default_rng(self.permutation_seed).permutation(self.hidden_size)
 
@@ -84,7 +84,7 @@ class UnitaryRNN(Cell):
         return scale(2, reflect(1, h))
 
     def matrix(self, params: Params) -> Complex[Array, "H H"]:
-        """U, for looking at."""
+        """Returns U as a matrix, for inspection."""
         eye = jnp.eye(self.hidden_size, dtype=complex_type(params["phases"].dtype))
         return self.rotate(self.prepare(params), eye).T
 

@@ -26,7 +26,7 @@ Forget = Literal["sigmoid", "exponential"]
 
 
 class SLSTMState(NamedTuple):
-    """h, what the net shows; c and n, memory and normaliser divided by eᵐ; m. Each `[*batch, H]`."""
+    """The output h, memory c and normaliser n divided by eᵐ, and m; each `[*batch, H]`."""
 
     h: Array
     c: Array
@@ -35,8 +35,8 @@ class SLSTMState(NamedTuple):
 
 
 class MLSTMState(NamedTuple):
-    """C `[*batch, heads, d, d]`, value before key, and n `[*batch, heads, d]`, memory and normaliser divided by eᵐ;
-    m `[*batch, heads]`."""
+    """Memory C `[*batch, heads, d, d]` (value axis before key axis) and normaliser n `[*batch, heads, d]`,
+    divided by eᵐ; and m `[*batch, heads]`."""
 
     C: Array
     n: Array
@@ -51,11 +51,11 @@ class SLSTM(ProductCell):
         n_t = φ(f) ∘ n_{t−1} + exp(i)
         h_t = σ(o) ∘ c_t / n_t,   y_t = h_t
 
-    kept divided by eᵐ, m_t = max(ln φ(f) + m_{t−1}, i), which changes nothing and overflows nowhere: then n ≥ 1.
-    R is block-diagonal, a block for each of `heads` heads of H/heads units.
-    Parameters: `kernel [D, 4H]`, `recurrent [heads, H/heads, 4H/heads]`, `bias [4H]`; the columns stand head after
-    head, and in each head i, f, z, o. State: (h, c, n, m), each `[*batch, H]`; m begins as ln 0, that is, as a
-    number so far below all others that the first step forgets what was before it. Output: h.
+    c and n are stored divided by eᵐ, m_t = max(ln φ(f) + m_{t−1}, i), which gives the same h without overflow, with
+    n ≥ 1. R is block-diagonal, with one block for each of `heads` heads of H/heads units.
+    Parameters: `kernel [D, 4H]`, `recurrent [heads, H/heads, 4H/heads]`, `bias [4H]`; the columns are packed head
+    by head, and within a head i, f, z, o. State: (h, c, n, m), each `[*batch, H]`; m is initialised to ln 0, a
+    number so small that the first step forgets the initial state. Output: h.
     """
 
     additive: ClassVar[bool] = True
@@ -100,7 +100,7 @@ class SLSTM(ProductCell):
         return state.h
 
     def gates(self, summed: Float[Array, "*batch columns"]) -> list[Float[Array, "*batch H"]]:
-        """i, ln φ(f), z, o, each with its heads side by side."""
+        """Splits preactivations into i, ln φ(f), z, o, each with its heads side by side."""
         *batch, _ = summed.shape
         by_head = summed.reshape(*batch, self.heads, 4, self.hidden_size // self.heads)
         i, f, z, o = (by_head[..., g, :].reshape(*batch, self.hidden_size) for g in range(4))
@@ -118,7 +118,7 @@ class SLSTM(ProductCell):
         return SLSTMState(h, c, n, m), h
 
     def coordinates(self, state: SLSTMState) -> tuple[Array, Array, Array]:
-        """(h, c/n, ln n + m), for (c e⁻ᵃ, n e⁻ᵃ, m + a) is one state for all a; at n = 0, c and m as they are."""
+        """Returns (h, c/n, ln n + m), as (c e⁻ᵃ, n e⁻ᵃ, m + a) is one state for all a; at n = 0 (h, c, m)."""
         n = jnp.where(state.n > 0, state.n, 1)
         return state.h, state.c / n, jnp.log(n) + state.m
 
@@ -127,12 +127,12 @@ class SLSTM(ProductCell):
         n = jnp.where(like.n > 0, like.n, 1)
         return SLSTMState(h, ratio * n, like.n, size - jnp.log(n))
 
-    def begun(self, state: SLSTMState) -> Array:
-        """Returns True where n is above 0."""
+    def has_coordinates(self, state: SLSTMState) -> Array:
+        """Returns True if n > 0."""
         return jnp.all(state.n > 0)
 
     def observe(self, weights: Weights, state: SLSTMState, drive: Array) -> dict[str, Array]:
-        """`forget` and `input`: the shares of the old and the new in n_t; `output`: σ(o)."""
+        """Returns `forget` and `input`, the fractions of the old and the new in n_t, and `output` σ(o)."""
         i, _, _, o = self.gates(drive + self.product(weights, state))
         new, _ = self.step(weights, state, drive)
         share = jnp.exp(i - new.m) / new.n
@@ -141,19 +141,19 @@ class SLSTM(ProductCell):
 
 @dataclass(frozen=True)
 class MLSTM(Cell):
-    """Beck et al. 2024; in each of `heads` heads, of size d = H/heads, with query q, key k/√d and value v linear in
-    x_t, and so are the gates i, f (one number a head) and o (d numbers):
+    """Beck et al. 2024: in each of `heads` heads of size d = H/heads, with query q, key k/√d, value v and gates
+    i, f (one number per head) and o (d numbers) linear in x_t:
 
         C_t = φ(f) C_{t−1} + exp(i) v kᵀ             φ = σ, or exp with forget="exponential"
         n_t = φ(f) n_{t−1} + exp(i) k
         h_t = σ(o) ∘ C_t q / max(|n_t · q|, 1),   y_t = the heads' h_t side by side
 
-    kept divided by eᵐ, m_t = max(ln φ(f) + m_{t−1}, i), where the 1 becomes e^{−m}: see `normalised`. No step sees
-    the output of the one before: there is no recurrent matrix.
+    C and n are stored divided by eᵐ, m_t = max(ln φ(f) + m_{t−1}, i), so that the 1 becomes e^{−m}: see
+    `normalised`. The gates don't depend on the last output: there is no recurrent matrix.
     Parameters: `kernel [D, 4H]` and `bias [4H]`, packed q, k, v, o; `gate_kernel [D, 2·heads]` and `gate_bias
-    [2·heads]`, i before f. The forget biases begin evenly spread over `forget_bias`, from the first head to the
+    [2·heads]`, i before f. The forget biases are initialised evenly over `forget_bias`, from the first head to the
     last, as in the authors' code. State: (C `[*batch, heads, d, d]`, n `[*batch, heads, d]`, m `[*batch, heads]`);
-    m begins as ln 0, as an sLSTM's does. Output: `[*batch, H]`.
+    m is initialised to ln 0, as an sLSTM's is. Output: `[*batch, H]`.
     """
 
     hidden_size: int
@@ -185,7 +185,8 @@ class MLSTM(Cell):
         )
 
     def drive(self, weights: Weights, x: Array) -> Drive:
-        """`q`, `k`, `v` `[..., heads, d]`; `input` i and `log_forget` ln φ(f) `[..., heads]`; `output` o."""
+        """Computes `q`, `k`, `v` `[..., heads, d]`, `input` i and `log_forget` ln φ(f) `[..., heads]`, `output`
+        o."""
         d = self.hidden_size // self.heads
         q, k, v, o = jnp.split(affine(x, weights["kernel"], weights["bias"]), 4, axis=-1)
         i, f = jnp.split(affine(x, weights["gate_kernel"], weights["gate_bias"]), 2, axis=-1)
@@ -212,8 +213,8 @@ class MLSTM(Cell):
         return MLSTMState(memory, n, m), h
 
     def coordinates(self, state: MLSTMState) -> tuple[Array, Array]:
-        """(C, n) eᵐ in units of its own size, for (C e⁻ᵃ, n e⁻ᵃ, m + a) is one state for all a: a change of (C, n)
-        eᵐ is measured relative to ‖(C, n)‖ eᵐ of its head, and neither is formed, for eᵐ overflows."""
+        """Returns (C, n) eᵐ in units of its own size, as (C e⁻ᵃ, n e⁻ᵃ, m + a) is one state for all a: a change of
+        (C, n) eᵐ is measured relative to ‖(C, n)‖ eᵐ of its head. Neither is formed, since eᵐ overflows."""
         scale = relative_scale(state)
         return state.C * scale[..., None, None], state.n * scale[..., None]
 
@@ -221,12 +222,12 @@ class MLSTM(Cell):
         scale = relative_scale(like)
         return MLSTMState(coordinates[0] / scale[..., None, None], coordinates[1] / scale[..., None], like.m)
 
-    def begun(self, state: MLSTMState) -> Array:
-        """True where m is no longer ln 0."""
+    def has_coordinates(self, state: MLSTMState) -> Array:
+        """Returns True if m is no longer ln 0."""
         return jnp.all(state.m > log_zero(state.m.dtype) / 2)
 
     def observe(self, weights: Weights, state: MLSTMState, drive: Drive) -> dict[str, Array]:
-        """`log_forget` ln φ(f) and `log_input` i, exponents for exp has no bound; `output`: the gate σ(o)."""
+        """Returns `log_forget` ln φ(f) and `log_input` i, logarithms since exp is unbounded, and `output` σ(o)."""
         return {
             "log_forget": drive["log_forget"],
             "log_input": drive["input"],
@@ -235,7 +236,7 @@ class MLSTM(Cell):
 
 
 def relative_scale(state: MLSTMState) -> Float[Array, "*batch heads"]:
-    """eᵐ over the size ‖(C, n)‖ eᵐ of each head, that size held fixed in derivatives; 1 for a memory of zeros."""
+    """Computes eᵐ over the size ‖(C, n)‖ eᵐ of each head, held constant in derivatives; 1 for a memory of zeros."""
     squares = jnp.sum(state.C**2, axis=(-2, -1)) + jnp.sum(state.n**2, axis=-1)
     size = jax.lax.stop_gradient(jnp.sqrt(jnp.where(squares > 0, squares, 1)))
     return jnp.exp(state.m - jax.lax.stop_gradient(state.m)) / size
@@ -244,9 +245,9 @@ def relative_scale(state: MLSTMState) -> Float[Array, "*batch heads"]:
 def normalised(
     read: Float[Array, "*batch heads d"], dot: Float[Array, "*batch heads"], m: Float[Array, "*batch heads"]
 ) -> Float[Array, "*batch heads d"]:
-    """read / max(|dot|, e^{−m}), in values and gradients without an overflow of e^{−m} at very negative m, where
-    it is read · eᵐ, or a division by 0 at very positive m: the divisor is at least the root of the smallest
-    number, far below where rounding has taken all meaning from |dot|."""
+    """Computes read / max(|dot|, e^{−m}), in values and gradients without an overflow of e^{−m} at very negative m,
+    where it is read · eᵐ, or a division by 0 at very positive m: the divisor is at least the root of the smallest
+    normal number, far below the rounding error of |dot|."""
     bounded = jnp.minimum(m, -0.5 * jnp.log(jnp.finfo(m.dtype).tiny))
     larger = jnp.abs(dot) >= jnp.exp(-bounded)
     by_dot = 1 / jnp.where(larger, jnp.abs(dot), 1)
@@ -254,17 +255,17 @@ def normalised(
 
 
 def log_gate(f: Array, kind: Forget) -> Array:
-    """ln φ(f)."""
+    """Computes ln φ(f)."""
     return log_sigmoid(f) if kind == "sigmoid" else f
 
 
 def log_zero(dtype: jnp.dtype) -> float:
-    """Returns what stands for ln 0: finite, so that differences of it are numbers."""
+    """Returns a finite stand-in for ln 0, so that differences of it are numbers."""
     return float(jnp.finfo(dtype).min) / 2
 
 
 def check_heads(hidden_size: int, heads: int, forget: str) -> None:
-    """Raises ValueError where the options of a cell with heads don't fit."""
+    """Raises ValueError if the options of a cell with heads don't fit together."""
     check_at_least(1, hidden_size=hidden_size, heads=heads)
     if hidden_size % heads:
         raise ValueError(f"{heads} heads don't divide a hidden_size of {hidden_size}")

@@ -1,1 +1,1 @@
-"""Outputs token by token: sampling and scheduled sampling."""
+"""Decoding token by token: sampling and scheduled sampling."""

@@ -1,4 +1,4 @@
-"""Text drawn from a language model, a token at a time."""
+"""Sampling text from a language model, one token at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from models.cell import Array, Key, Params, State, check_at_least
 from models.decoding.scheduled import sampled, scheduled_sampling
 from models.language_model import LanguageModel
 from models.recurrence.streaming import advance, stream
-from models.token_ids import check_ids, embedded
+from models.token_ids import check_ids, embed
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """The rule by which a token is drawn from logits z: from softmax(z / τ) over those that are left.
+    """Draws tokens from logits z: from softmax(z / τ) over the candidates that remain.
 
-    `temperature` τ; 0 takes the likeliest. `top_k` leaves the k likeliest (Fan, Lewis & Dauphin 2018), and of these
-    `top_p` the fewest, likeliest first, whose probabilities sum to p or more (Holtzman et al. 2020). Of equally
-    likely ones the first go first. `never` are tokens that are not drawn at all.
+    `temperature` is τ; 0 takes the most likely token. `top_k` keeps the k most likely (Fan, Lewis & Dauphin 2018),
+    and of these `top_p` keeps the fewest, most likely first, whose probabilities sum to p or more (Holtzman et al.
+    2020). Ties keep the first. Tokens in `never` are never drawn.
 
     It is a `Feed` of `free_running`. Raises ValueError for numbers outside their ranges.
     """
@@ -41,18 +41,20 @@ class Sampling:
             raise ValueError(f"top_p must be above 0 and at most 1, but is {self.top_p}")
 
     def __call__(self, logits: Float[Array, "*batch V"], key: Key | None = None) -> Int[Array, "*batch"]:
-        """A token for each. Raises ValueError where it is to be drawn and there is no key."""
-        left = self.weighed(logits)
+        """Draws a token for each example. Raises ValueError if a key is needed and missing."""
+        filtered = self.filter_logits(logits)
         if self.temperature == 0:
-            return jnp.argmax(left, axis=-1)
+            return jnp.argmax(filtered, axis=-1)
         if key is None:
-            raise ValueError("drawing tokens needs a key: give one, or temperature=0 for the likeliest")
-        return jax.random.categorical(key, left)
+            raise ValueError(
+                "drawing tokens needs a key: give one, or temperature=0 for the most likely token"
+            )
+        return jax.random.categorical(key, filtered)
 
-    def weighed(self, logits: Float[Array, "*batch V"]) -> Float[Array, "*batch V"]:
-        """z / τ, −∞ for tokens that are not to be drawn.
+    def filter_logits(self, logits: Float[Array, "*batch V"]) -> Float[Array, "*batch V"]:
+        """Computes z / τ, −∞ for excluded tokens.
 
-        Raises ValueError where `never` names a token that there isn't, or leaves none.
+        Raises ValueError if `never` names a token outside the vocabulary, or leaves none.
         """
         self.check_never(logits.shape[-1])
         z = logits / (self.temperature or 1)
@@ -68,12 +70,12 @@ class Sampling:
             z = jnp.where(keep, z, -jnp.inf)
         if self.top_p is not None:
             falling = jnp.take_along_axis(jax.nn.softmax(z, axis=-1), order, axis=-1)
-            before = jnp.cumsum(falling, axis=-1) - falling  # what the likelier ones make up
+            before = jnp.cumsum(falling, axis=-1) - falling  # total probability of more likely tokens
             keep &= jnp.take_along_axis(before < self.top_p, rank, axis=-1)
         return jnp.where(keep, z, -jnp.inf)
 
     def check_never(self, size: int) -> None:
-        """Raises ValueError where `never` names a token outside 0 … V−1, V = `size`, or all of them."""
+        """Raises ValueError if `never` names a token outside 0 … V−1, V = `size`, or all of them."""
         check_ids(np.array(self.never, int), size, "tokens of never")
         if len(set(self.never)) == size:
             raise ValueError(f"never holds all {size} tokens and leaves none to draw: leave one out")
@@ -82,28 +84,27 @@ class Sampling:
 def generate(
     model: LanguageModel, params: Params, prompt: Sequence[int], sampling: Sampling, key: Key
 ) -> Iterator[int]:
-    """Reads a prompt and goes on with it, without end: each token drawn is read as the next input.
+    """Reads a prompt and yields tokens without end: each token drawn is the next input.
 
-    One step at a time through `stream`, so that a token can be shown as soon as there is one. Token i is drawn
-    with `fold_in(key, i)`.
+    Uses `stream` one step at a time, so that each token can be shown at once. Token i is drawn with
+    `fold_in(key, i)`.
 
-    Raises ValueError for an empty prompt: the first token is drawn from what follows some other; and for a token of
-    the prompt outside 0 … V−1.
+    Raises ValueError for an empty prompt, and for a token of the prompt outside 0 … V−1.
     """
     if not len(prompt):
         raise ValueError(
-            "an empty prompt leaves nothing to go on from: give a token, the end mark of a line say"
+            "an empty prompt leaves nothing to continue: give at least one token, for example the end of a line"
         )
     check_ids(np.asarray(prompt), model.vocabulary_size, "tokens of the prompt")
-    own = params["params"]["recurrent"]["cell"]
-    online = stream(model.cell, own)
+    cell_params = params["params"]["recurrent"]["cell"]
+    online = stream(model.cell, cell_params)
     state = online.initial_state
     for token in prompt[:-1]:
-        state, _ = online.step(state, _embedded(params, int(token)))
+        state, _ = online.step(state, _embed_token(params, int(token)))
     token, drawn = int(prompt[-1]), 0
     while True:
-        state, y = online.step(state, _embedded(params, token))
-        token = int(_draw(model, sampling, params, y, jax.random.fold_in(key, drawn)))
+        state, y = online.step(state, _embed_token(params, token))
+        token = int(_sample_token(model, sampling, params, y, jax.random.fold_in(key, drawn)))
         drawn += 1
         yield token
 
@@ -116,20 +117,20 @@ def scheduled_inputs(
     key: Key,
     probability: float | Float[Array, "*batch"],
 ) -> Int[Array, "T *batch"]:
-    """The inputs of scheduled sampling: after the first, each is with the given probability no longer the right
-    one but drawn from what the model predicts there, having read what was put in before it.
+    """Draws the inputs of scheduled sampling: after the first, each is replaced, with the given probability, by a
+    sample from the model's prediction given the inputs so far.
 
-    Given to `model.loss` they make the training of Bengio et al. 2015, for no gradient passes through what is fed
-    (`scheduled_sampling`): the draws, by the model as it is in evaluation, may all be made first, and what is
-    differentiated is the model's usual way through time.
+    Training on them by `model.loss` is the method of Bengio et al. 2015: as no gradient passes through the sampled
+    inputs (`scheduled_sampling`), they can all be drawn first, by the model in evaluation mode, and the loss is
+    then differentiated as usual.
     """
     check_ids(tokens, model.vocabulary_size, "tokens")
     params, state = jax.lax.stop_gradient((params, state))
-    cell, own = model.cell, params["params"]["recurrent"]["cell"]
-    weights = cell.prepare(own, batch_shape=tokens.shape[1:])
+    cell, cell_params = model.cell, params["params"]["recurrent"]["cell"]
+    weights = cell.prepare(cell_params, batch_shape=tokens.shape[1:])
 
     def step(state: State, token: Array) -> tuple[State, tuple[Array, Array]]:
-        state, y = advance(cell, weights, state, _embedded(params, token))
+        state, y = advance(cell, weights, state, _embed_token(params, token))
         return state, (token, y)
 
     def drawn(output: tuple[Array, Array], key: Key | None) -> Array:
@@ -140,10 +141,10 @@ def scheduled_inputs(
 
 
 @jax.jit
-def _embedded(params: Params, token: Array | int) -> Array:
-    return embedded(params["params"]["embedding"]["embedding"], jnp.asarray(token))
+def _embed_token(params: Params, token: Array | int) -> Array:
+    return embed(params["params"]["embedding"]["embedding"], jnp.asarray(token))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _draw(model: LanguageModel, sampling: Sampling, params: Params, y: Array, key: Key) -> Array:
+def _sample_token(model: LanguageModel, sampling: Sampling, params: Params, y: Array, key: Key) -> Array:
     return sampling(jnp.asarray(model.apply(params, y, method="logits")), key)

@@ -1,8 +1,8 @@
-"""A decoder through time: with the right inputs, with its own outputs, and between the two.
+"""Decoding over time by teacher forcing, free running and scheduled sampling.
 
-A decoder step is a pure function `step(state, input) -> (state, output)`; one that takes parameters is given them
-by `partial(decoder_step, params)`. Everything here is one `lax.scan`, so it can be jitted, and differentiated in
-whatever the step closes over; these gradients are summed over time in single precision at least.
+A decoder step is a pure function `step(state, input) -> (state, output)`; bind its parameters by
+`partial(decoder_step, params)`. Each function is one `lax.scan`, so it can be jitted, and differentiated with
+respect to anything the step closes over; these gradients are summed over time in single precision at least.
 
 Axes: a sequence of tokens is an integer array `[T, *batch]`, one of vectors a real array `[T, *batch, D]`.
 """
@@ -16,23 +16,24 @@ from models.cell import Array, Key, Output, State, check_at_least
 from models.recurrence.scan import closed_scan
 
 Step = Callable[[State, Array], tuple[State, Output]]
-Feed = Callable[[Output, Key | None], Array]  # what a step's output makes of the next step's input
+Feed = Callable[[Output, Key | None], Array]  # maps a step's output to the next step's input
 
 
 def teacher_forcing(step: Step, state: State, inputs: Array) -> tuple[State, Output]:
-    """Every step is given the right input: final state and outputs `[T, *batch, ...]`. Williams & Zipser 1989."""
+    """Feeds every step the true input, and returns final state and outputs `[T, *batch, ...]`.
+    Williams & Zipser 1989."""
     return closed_scan(step, state, inputs)
 
 
 def greedy(logits: Array, key: Key | None = None) -> Array:
-    """A `Feed`: the likeliest token of `logits [*batch, V]`: `[*batch]`."""
+    """Returns the most likely token of `logits [*batch, V]`: `[*batch]`. A `Feed`."""
     return jnp.argmax(logits, axis=-1)
 
 
 def sampled(logits: Array, key: Key | None = None) -> Array:
-    """A `Feed`: a token drawn from softmax(logits), `logits [*batch, V]` → `[*batch]`.
+    """Draws a token from softmax(logits), `logits [*batch, V]` → `[*batch]`. A `Feed`.
 
-    Raises ValueError where there is no key.
+    Raises ValueError without a key.
     """
     if key is None:
         raise ValueError("drawing tokens needs a key: free_running(…, key=…)")
@@ -42,14 +43,14 @@ def sampled(logits: Array, key: Key | None = None) -> Array:
 def free_running(
     step: Step, state: State, first: Array, length: int, feed: Feed = greedy, *, key: Key | None = None
 ) -> tuple[State, Output]:
-    """After the input `first` every step is given what `feed(output, key)` makes of the output before:
+    """Feeds every step after the input `first` its own last output:
 
         s_t, y_t = step(s_{t−1}, x_t)     x_1 = first     x_{t+1} = feed(y_t, key_t)
 
-    Final state and outputs `[length, *batch, ...]`. `feed` is `greedy`, `sampled` (which needs a `key`) or a
-    function of your own, `lambda y, key: y` for a forecast. What is fed takes the type of `first`.
+    Returns final state and outputs `[length, *batch, ...]`. `feed` is `greedy`, `sampled` (which needs a `key`) or
+    your own function, such as `lambda y, key: y` for a forecast. Its result is cast to the type of `first`.
 
-    Raises ValueError where what is fed hasn't the shape of `first`.
+    Raises ValueError if the shape of `feed`'s result is not that of `first`.
     """
     check_at_least(0, length=length)
     keys = None if key is None else jax.random.split(key, length)
@@ -57,7 +58,7 @@ def free_running(
     def advance(carry: tuple[State, Array], key: Key | None) -> tuple[tuple[State, Array], Output]:
         state, x = carry
         state, y = step(state, x)
-        return (state, fed(feed, y, key, x)), y
+        return (state, next_input(feed, y, key, x)), y
 
     (state, _), ys = closed_scan(advance, (state, first), keys, length=length)
     return state, ys
@@ -66,16 +67,16 @@ def free_running(
 def scheduled_sampling(
     step: Step, state: State, inputs: Array, key: Key, probability: float | Array, feed: Feed = greedy
 ) -> tuple[State, Output]:
-    """Each step after the first is given the model's own output with the given probability, else the right input:
+    """Feeds each step after the first the model's own output with the given probability, else the true input:
 
         x_{t+1} = feed(y_t) with probability p,   inputs_{t+1} otherwise
 
-    one coin for each example and step. p = 0 is `teacher_forcing(step, state, inputs)` and p = 1 is
-    `free_running(step, state, inputs[0], T, feed, key=key)`, exactly. Bengio et al. 2015, who let no gradient pass
-    through what is fed: so none does here. Final state and outputs `[T, *batch, ...]`.
+    drawn independently for each example and step. p = 0 is exactly `teacher_forcing(step, state, inputs)` and p = 1
+    exactly `free_running(step, state, inputs[0], T, feed, key=key)`. As in Bengio et al. 2015, no gradient passes
+    through the fed outputs. Returns final state and outputs `[T, *batch, ...]`.
 
-    Raises ValueError where what is fed hasn't the shape of one step's inputs, there is no first input, or p is a
-    number outside [0, 1].
+    Raises ValueError if the shape of `feed`'s result is not that of one step's input, if there is no first input,
+    or if p is a number outside [0, 1].
     """
     if not isinstance(probability, jax.Array) and not 0 <= probability <= 1:
         raise ValueError(f"the probability of the model's own output is in [0, 1], but is {probability!r}")
@@ -89,23 +90,22 @@ def scheduled_sampling(
         state, x = carry
         right, key = given
         state, y = step(state, x)
-        own = jax.lax.stop_gradient(fed(feed, y, key, x))
+        own = jax.lax.stop_gradient(next_input(feed, y, key, x))
         coin = jax.random.uniform(jax.random.fold_in(key, 1), batch_shape) < probability
         coin = coin if tokens else coin[..., None]
         return (state, jnp.where(coin, own, right)), y
 
-    # After the last step nothing is read any more: whatever stands there for the right input will do.
+    # The input after the last step is never read, so any value will do.
     (state, _), ys = closed_scan(advance, (state, inputs[0]), (jnp.roll(inputs, -1, axis=0), keys))
     return state, ys
 
 
-def fed(feed: Feed, y: Output, key: Key | None, like: Array) -> Array:
-    """The next input, of the type of the last one; ValueError where its shape is another."""
+def next_input(feed: Feed, y: Output, key: Key | None, like: Array) -> Array:
+    """Returns the next input, cast to the type of the last one. Raises ValueError if the shapes differ."""
     x = feed(y, key)
     if x.shape != like.shape:
         raise ValueError(
-            f"feed makes an input of shape {list(x.shape)} of a step's output, but the step takes "
-            f"{list(like.shape)}"
+            f"feed returns an input of shape {list(x.shape)}, but the step takes {list(like.shape)}"
         )
     return x.astype(like.dtype)
 
@@ -113,20 +113,21 @@ def fed(feed: Feed, y: Output, key: Key | None, like: Array) -> Array:
 def linear_schedule(
     step: int | Array, *, slope: float, start: float = 0.0, most: float = 1.0
 ) -> Array | float:
-    """p = min(most, start + slope · step): Bengio et al.'s linear decay, of the right inputs' share 1 − p."""
+    """Computes p = min(most, start + slope · step): Bengio et al.'s linear decay of the true inputs' share 1 −
+    p."""
     return jnp.minimum(most, start + slope * jnp.asarray(step))
 
 
 def exponential_schedule(step: int | Array, *, base: float) -> Array:
-    """p = 1 − base^step, with base below 1: exponential decay of the right inputs' share."""
+    """Computes p = 1 − base^step, with base below 1: exponential decay of the true inputs' share."""
     if not 0 < base < 1:
         raise ValueError(f"the base of an exponential decay is between 0 and 1, but is {base!r}")
     return -jnp.expm1(jnp.asarray(step) * jnp.log(base))
 
 
 def inverse_sigmoid_schedule(step: int | Array, *, pace: float) -> Array:
-    """p = 1 − k / (k + exp(step / k)), with k = `pace` at least 1: the right inputs' share falls to a half at
-    step k ln k."""
+    """Computes p = 1 − k / (k + exp(step / k)), with k = `pace` at least 1: the true inputs' share falls to a
+    half at step k ln k."""
     if pace < 1:
         raise ValueError(f"the pace of an inverse sigmoid decay is at least 1, but is {pace!r}")
     return jax.nn.sigmoid(jnp.asarray(step) / pace - jnp.log(pace))

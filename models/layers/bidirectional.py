@@ -1,4 +1,4 @@
-"""Time read backward, and both directions at once."""
+"""Layers that read time backward, or in both directions."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -15,7 +15,7 @@ Merge = Literal["concatenate", "sum", "mean"]
 
 
 class Directions(NamedTuple):
-    """Something of the forward direction, and the same of the backward one."""
+    """A pair of values, one for the forward and one for the backward direction."""
 
     forward: Any
     backward: Any
@@ -23,17 +23,17 @@ class Directions(NamedTuple):
 
 @dataclass(frozen=True)
 class Backward(Layer):
-    """A cell that reads from the last step to the first; its outputs stand where their inputs do.
+    """A cell that reads from the last step to the first; outputs are aligned with their inputs.
 
-    Parameters and state are the cell's own. The final state is the one after the first valid step, the last that is
-    read. Knowing the future, it has no step.
+    Parameters and state are the cell's own. The final state is the one after the first valid step, which is read
+    last. As it isn't causal, it has no step.
     """
 
     cell: Cell
 
     @property
     def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """True where the cell couples a batch."""
+        """True if the cell couples a batch."""
         return self.cell.couples_batch
 
     def init(self, key: Key, input_size: int) -> Params:
@@ -54,7 +54,7 @@ class Backward(Layer):
         key: Key | None = None,
         train: bool = False,
     ) -> tuple[State, Output]:
-        """The cell's own, turned round; `reverse` turns it back."""
+        """Runs the cell with `reverse` flipped."""
         turned = not reverse
         return unroll(
             self.cell, params, xs, state, mask=mask, reverse=turned, method=method, key=key, train=train
@@ -71,7 +71,7 @@ class Backward(Layer):
         key: Key | None = None,
         train: bool = False,
     ) -> Output:
-        """The cell's output at the first valid step, where it has read all."""
+        """Returns the cell's output at the first valid step, which it reads last."""
         turned = not reverse
         return last_output(
             self.cell, params, xs, mask=mask, reverse=turned, method=method, key=key, train=train
@@ -86,12 +86,12 @@ class Bidirectional(Layer):
         y_t = f_t + b_t            merge="sum"
         y_t = (f_t + b_t) / 2      merge="mean"
 
-    with f the outputs of `forward` and b those of `backward` (the same kind of cell by default, with parameters of
-    its own). Schuster & Paliwal 1997. Either may be a layer, a stack for instance.
+    with f the outputs of `forward` and b those of `backward` (by default an equal cell with its own parameters).
+    Schuster & Paliwal 1997. Either may be a layer, for instance a stack.
 
-    Under a mask the backward cell starts at the last valid step, not in the padding behind it. State: the pair
+    Under a mask the backward cell starts at the last valid step, not in the padding after it. State: the pair
     (forward, backward); the final one is the forward cell's after the last valid step, and the backward cell's
-    after the first. Parameters: `forward`, `backward`. Being no function of the past alone, it has no step.
+    after the first. Parameters: `forward`, `backward`. As it isn't causal, it has no step.
     """
 
     forward: Cell
@@ -105,12 +105,12 @@ class Bidirectional(Layer):
             )
 
     def cells(self) -> Directions:
-        """The two cells."""
+        """Returns the two cells."""
         return Directions(self.forward, self.forward if self.backward is None else self.backward)
 
     @property
     def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """True where one of the cells couples a batch."""
+        """True if one of the cells couples a batch."""
         return any(cell.couples_batch for cell in self.cells())
 
     def init(self, key: Key, input_size: int) -> Params:
@@ -122,8 +122,8 @@ class Bidirectional(Layer):
             sizes.append(check_output(cell, y, f"the {name} cell of a Bidirectional"))
         if self.merge != "concatenate" and sizes[0] != sizes[1]:
             raise ValueError(
-                f"the {self.merge} of two directions wants outputs of one size, but the forward cell gives "
-                f"{sizes[0]} numbers and the backward cell {sizes[1]}: give both one size, or merge='concatenate'"
+                f"the {self.merge} of two directions needs outputs of equal size, but the forward cell has "
+                f"{sizes[0]} and the backward cell {sizes[1]}: give both one size, or use merge='concatenate'"
             )
         return Directions(*params)._asdict()
 
@@ -146,7 +146,7 @@ class Bidirectional(Layer):
         key: Key | None = None,
         train: bool = False,
     ) -> tuple[Directions, Output]:
-        """Both directions, merged; `reverse` turns both round."""
+        """Runs both directions and merges their outputs; `reverse` flips both."""
         states = (None, None) if state is None else state
         check_parts(self, states, Directions._fields)
         cells, keys = self.cells(), split_or_none(key, 2)
@@ -178,8 +178,8 @@ class Bidirectional(Layer):
         key: Key | None = None,
         train: bool = False,
     ) -> Output:
-        """The forward cell's output at the last valid step and the backward cell's at the first, merged. There
-        each has read all there is; at one and the same step one of the two has read a single input."""
+        """Returns the forward cell's output at the last valid step and the backward cell's at the first, merged:
+        there each has read the whole sequence."""
         cells, keys = self.cells(), split_or_none(key, 2)
         ends = [
             last_output(
@@ -197,19 +197,19 @@ class Bidirectional(Layer):
         return self.merged(*ends)
 
     def ends(self, ys: Array, mask: Array | None = None, *, reverse: bool = False) -> Array:
-        """Each direction's half of outputs that stand side by side, `[T, *batch, 2N]`, where it has read all there
-        is: `[*batch, 2N]`. Raises ValueError where the two don't stand side by side, or differ in size."""
+        """Picks from concatenated outputs `[T, *batch, 2N]` each direction's half at the step it reads last:
+        `[*batch, 2N]`. Raises ValueError if the directions aren't concatenated or differ in size."""
         if self.merge != "concatenate" or self.backward not in (None, self.forward):
             raise ValueError(
-                "what is added to two directions can be read at the end of each only where one cell serves for "
-                "both and their outputs are concatenated: pool the mean, or choose 'plain' or 'dense' connections"
+                "a residual or highway connection around two directions has a last output only if both use the "
+                "same cell and merge='concatenate': pool the mean, or choose 'plain' or 'dense' connections"
             )
         f, b = jnp.split(ys, 2, axis=-1)
         halves = last_valid(f, mask, reverse=reverse), last_valid(b, mask, reverse=not reverse)
         return jnp.concatenate(halves, axis=-1)
 
     def merged(self, f: Array, b: Array) -> Array:
-        """The outputs of both directions, `[..., N]` and `[..., M]`, as one."""
+        """Merges the outputs of both directions, `[..., N]` and `[..., M]`."""
         match self.merge:
             case "concatenate":
                 return jnp.concatenate([f, b], axis=-1)

@@ -1,4 +1,4 @@
-"""One answer of a sequence of outputs: the last of the valid steps, or their mean."""
+"""Pooling over time: the output of the last valid step, or the mean over valid steps."""
 
 import jax.numpy as jnp
 
@@ -6,8 +6,10 @@ from models.cell import Array
 
 
 def last_valid(ys: Array, mask: Array | None = None, *, reverse: bool = False) -> Array:
-    """The output of each sequence's last valid step: `ys [T, *batch, H]`, `mask [T, *batch]` → `[*batch, H]`;
-    of its first, which is the last read, in reverse. Zero for a sequence without one."""
+    """Returns the output of each sequence's last valid step, in reverse of its first, which is read last.
+
+    `ys [T, *batch, H]`, `mask [T, *batch]` → `[*batch, H]`. Zero for a sequence without a valid step.
+    """
     if ys.shape[0] == 0:
         return jnp.zeros(ys.shape[1:], ys.dtype)
     if mask is None:
@@ -18,8 +20,9 @@ def last_valid(ys: Array, mask: Array | None = None, *, reverse: bool = False) -
 
 
 def mean_valid(ys: Array, mask: Array | None = None) -> Array:
-    """The mean output over each sequence's valid steps: `ys [T, *batch, H]`, `mask [T, *batch]` → `[*batch, H]`.
-    Zero for a sequence without one. Summed in single precision at least, and of the outputs' type."""
+    """Computes the mean output over each sequence's valid steps: `ys [T, *batch, H]`, `mask [T, *batch]` →
+    `[*batch, H]`. Zero for a sequence without one. Summed in single precision at least, returned in the outputs'
+    type."""
     wide = ys.astype(jnp.promote_types(ys.dtype, jnp.float32))
     if mask is None:
         mask = jnp.ones(ys.shape[:-1], bool)

@@ -1,4 +1,4 @@
-"""Layer upon layer."""
+"""Stacks of layers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from models.cell import Array, BatchShape, Cell, Key, Output, Params, State, Weights, affine
 from models.initializers import Glorot
 from models.layers.bidirectional import Bidirectional
-from models.layers.dropout import Dropout, VariationalDropout, needed
+from models.layers.dropout import Dropout, VariationalDropout, require_key
 from models.layers.layer import Layer, check_causal, check_output, check_parts, is_causal, split_or_none
 from models.recurrence.unroll import last_output, unroll
 
@@ -19,24 +19,24 @@ Connection = Literal["plain", "residual", "dense", "highway"]
 
 @dataclass(frozen=True)
 class Stacked(Layer):
-    """A deep recurrent net: y¹ = f¹(x), and from the second layer on, with f the layer itself,
+    """A deep recurrent net: y¹ = f¹(x), and from the second layer on, with f = fˡ,
 
         yˡ = f(yˡ⁻¹)                                     connection="plain"
         yˡ = yˡ⁻¹ + f(yˡ⁻¹)                              "residual": He et al. 2016
         yˡ = f([x, y¹, …, yˡ⁻¹])                         "dense": Huang et al. 2017
         yˡ = t ∘ f(yˡ⁻¹) + (1 − t) ∘ yˡ⁻¹                "highway": Srivastava, Greff & Schmidhuber 2015
-             with t = σ(yˡ⁻¹ W + b), b = −1 at the start, when a layer lets pass more than it adds
+             with t = σ(yˡ⁻¹ W + b), b initialised to −1, so that a layer first passes on more than it adds
 
-    `layers` are cells or layers (directions, stacks), each of its own kind and size; only residual and highway
-    connections want one size from the first layer's output on. The output is that of the last layer.
+    `layers` are cells or layers (directions, stacks), of any type and size; residual and highway connections need
+    one size from the first layer's output on. The output is that of the last layer.
 
-    `dropout` (`Dropout`: other units at every step; `VariationalDropout`: the same through a sequence) falls, in
-    training, on what each f from the second on reads, and not on what a connection carries past f. What the first
-    reads is its giver's to drop.
+    `dropout` (`Dropout`: new units at every step; `VariationalDropout`: the same for a whole sequence) is
+    applied, in training, to the input of each f from the second on, and not to the connection around f. The input
+    of the first layer is not dropped.
 
-    Parameters: `layers`, a tuple of theirs; for highways `gates`, a tuple of `kernel [N, N]` and `bias [N]` for
-    each layer from the second on. State: the tuple of the layers' states. Where all its layers are causal a stack
-    steps.
+    Parameters: `layers`, a tuple with those of each layer; for highways `gates`, a tuple of `kernel [N, N]` and
+    `bias [N]` for each layer from the second on. State: the tuple of the layers' states. A stack is causal if all
+    its layers are.
     """
 
     layers: tuple[Cell, ...]
@@ -54,12 +54,12 @@ class Stacked(Layer):
 
     @property
     def causal(self) -> bool:
-        """True where all its layers are."""
+        """True if all layers are causal."""
         return all(is_causal(layer) for layer in self.layers)
 
     @property
     def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """True where one of its layers couples a batch."""
+        """True if one of the layers couples a batch."""
         return any(layer.couples_batch for layer in self.layers)
 
     def init(self, key: Key, input_size: int) -> Params:
@@ -74,9 +74,9 @@ class Stacked(Layer):
             given = check_output(layer, y, f"layer {i + 1} of a stack")
             if i and self.connection in ("residual", "highway") and given != size:
                 raise ValueError(
-                    f"a {self.connection} connection wants outputs of one size, but layer {i + 1} of {self.depth}, "
-                    f"{type(layer).__name__}, reads {size} numbers and gives {given}: give all layers one size, or "
-                    "choose 'plain' or 'dense'"
+                    f"a {self.connection} connection needs equal input and output sizes, but layer {i + 1} of "
+                    f"{self.depth}, {type(layer).__name__}, has input size {size} and output size {given}: give "
+                    "all layers one size, or choose 'plain' or 'dense'"
                 )
             if i and self.connection == "highway":
                 kernel = Glorot()(key_gate, (size, size))
@@ -101,7 +101,7 @@ class Stacked(Layer):
         key: Key | None = None,
         train: bool = False,
     ) -> tuple[tuple[State, ...], Output]:
-        """Layer after layer, each over the whole sequence, so that each layer's drive is one large product."""
+        """Runs layer by layer, each over the whole sequence, so that each layer's drive is one large product."""
         states = (None,) * self.depth if state is None else state
         check_parts(self, states, self.names)
         finals = []
@@ -125,8 +125,9 @@ class Stacked(Layer):
         key: Key | None = None,
         train: bool = False,
     ) -> Output:
-        """That of the last layer. Raises ValueError where that reads from the end and a connection adds what stands
-        below, so that it isn't said of which step: but of two directions side by side, each at its own end."""
+        """Returns the last output of the last layer; for two concatenated directions each at its own end. Raises
+        ValueError if that layer reads from the end and a connection adds its input, whose step is then
+        ambiguous."""
         options: Any = {"mask": mask, "reverse": reverse, "key": key, "train": train}
         if is_causal(self.layers[-1]):
             return super().last_output(params, xs, method=method, **options)
@@ -134,7 +135,7 @@ class Stacked(Layer):
             if not isinstance(self.layers[-1], Bidirectional):
                 raise ValueError(
                     f"a {self.connection} stack ending in a {type(self.layers[-1]).__name__} has no last output: "
-                    "turn the whole stack round, pool the mean, or choose 'plain' or 'dense' connections"
+                    "reverse the whole stack, pool the mean, or choose 'plain' or 'dense' connections"
                 )
             _, ys = self.unroll(params, xs, method=method, **options)
             return self.layers[-1].ends(ys, mask, reverse=reverse)
@@ -157,29 +158,29 @@ class Stacked(Layer):
         train: bool,
         **options: Any,
     ) -> Array:
-        """`run(i, xs, key=…, train=…, **options)` of each layer on what it reads; dropout and connections."""
-        keys, drops = self.keys(key, train)
+        """Calls `run(i, xs, key=…, train=…, **options)` for each layer, with dropout and connections."""
+        keys, drops = self.split_keys(key, train)
 
         def dropped(i: int, xs: Array) -> Array:
             if i and self.dropout is not None and drops is not None:
                 xs = self.dropout(xs, drops[i])
             return run(i, xs, key=keys[i], train=train, **options)
 
-        return self.through(params, xs, dropped)
+        return self.connect(params, xs, dropped)
 
     def prepare(
         self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
     ) -> Weights:
-        """The layers' own; the keys of their dropout beside them.
+        """Returns the layers' own weights, and the keys of their dropout.
 
-        Raises ValueError for a stack that isn't causal, and in training for a `Dropout` that draws anew at every
-        step, for a step doesn't know which one it is.
+        Raises ValueError for a stack that isn't causal, and in training for a `Dropout` that draws new units at
+        every step, since a step doesn't know its time.
         """
         check_causal(self)
-        keys, drops = self.keys(key, train)
+        keys, drops = self.split_keys(key, train)
         if drops is not None and not isinstance(self.dropout, VariationalDropout):
             raise ValueError(
-                f"{self.dropout} draws anew at every step, which a step alone can't: train by unroll, or step with "
+                f"{self.dropout} draws new units at every step, which a single step can't: train by unroll, or use "
                 f"VariationalDropout({self.dropout.rate if self.dropout else 0})"
             )
         layers = zip(self.layers, params["layers"], keys, strict=True)
@@ -189,7 +190,7 @@ class Stacked(Layer):
         return params | {"layers": tuple(prepared), "drops": drops}
 
     def step(self, weights: Weights, state: State, drive: Array) -> tuple[tuple[State, ...], Output]:
-        """One step of every layer, from the first to the last; the drive is the input itself."""
+        """Steps every layer, from the first to the last; the drive is the input itself."""
         check_causal(self)
         states = []
 
@@ -199,38 +200,38 @@ class Stacked(Layer):
             states.append(stepped)
             return y
 
-        y = self.through(weights, drive, run)
+        y = self.connect(weights, drive, run)
         return tuple(states), y
 
     def coordinates(self, state: State) -> State:
-        """The tuple of the layers' coordinates."""
+        """Returns the tuple of the layers' coordinates."""
         return tuple(layer.coordinates(own) for layer, own in zip(self.layers, state, strict=True))
 
     def from_coordinates(self, coordinates: State, like: State) -> State:
         parts = zip(self.layers, coordinates, like, strict=True)
         return tuple(layer.from_coordinates(own, before) for layer, own, before in parts)
 
-    def begun(self, state: State) -> Array:
-        """Tells whether all layers' states have coordinates."""
-        parts = [layer.begun(own) for layer, own in zip(self.layers, state, strict=True)]
+    def has_coordinates(self, state: State) -> Array:
+        """Returns True if the states of all layers have coordinates."""
+        parts = [layer.has_coordinates(own) for layer, own in zip(self.layers, state, strict=True)]
         return jnp.all(jnp.stack(parts))
 
     def observe(self, weights: Weights, state: State, drive: Array) -> dict[str, Array]:
-        """Returns what each layer shows of itself, under `layer1.NAME`, `layer2.NAME`, …"""
+        """Returns the diagnostics of each layer as `layer1.NAME`, `layer2.NAME`, …"""
         found = {}
 
         def run(i: int, x: Array) -> Array:
             layer, own = self.layers[i], weights["layers"][i]
-            driven = layer.drive(own, self.dropped(weights, i, x))
-            seen = layer.observe(own, state[i], driven)
+            layer_drive = layer.drive(own, self.dropped(weights, i, x))
+            seen = layer.observe(own, state[i], layer_drive)
             found.update({f"layer{i + 1}.{name}": value for name, value in seen.items()})
-            return layer.step(own, state[i], driven)[1]
+            return layer.step(own, state[i], layer_drive)[1]
 
-        self.through(weights, drive, run)
+        self.connect(weights, drive, run)
         return found
 
-    def through(self, weights: Weights, x: Array, run: Callable[[int, Array], Array]) -> Array:
-        """The connections: `run(i, x)` is f of the i-th layer, on one step or on all."""
+    def connect(self, weights: Weights, x: Array, run: Callable[[int, Array], Array]) -> Array:
+        """Applies the layers with their connections: `run(i, x)` is f of the i-th layer, on one step or on all."""
         below = [x]
         for i in range(self.depth):
             read = jnp.concatenate(below, axis=-1) if self.connection == "dense" else below[-1]
@@ -244,15 +245,17 @@ class Stacked(Layer):
             below.append(y)
         return below[-1]
 
-    def keys(self, key: Key | None, train: bool) -> tuple[tuple[Key | None, ...], tuple[Key, ...] | None]:
-        """A key for each layer, and for the dropout before it; None where nothing is dropped."""
+    def split_keys(
+        self, key: Key | None, train: bool
+    ) -> tuple[tuple[Key | None, ...], tuple[Key, ...] | None]:
+        """Splits a key into one for each layer, and one for the dropout before it; None if nothing is dropped."""
         own, dropped = split_or_none(key, 2)
         dropping = train and self.dropout is not None and self.dropout.rate > 0
-        drops = tuple(jax.random.split(needed(dropped), self.depth)) if dropping else None
+        drops = tuple(jax.random.split(require_key(dropped), self.depth)) if dropping else None
         return split_or_none(own, self.depth), drops
 
     def dropped(self, weights: Weights, i: int, x: Array) -> Array:
-        """Returns what the i-th layer reads of x at one step."""
+        """Applies the dropout before the i-th layer to x at one step."""
         if not i or weights["drops"] is None or not isinstance(self.dropout, VariationalDropout):
             return x
         return self.dropout.at_step(x, weights["drops"][i])

@@ -1,1 +1,1 @@
-"""A cell through time: one door, `unroll`, and the methods behind it."""
+"""Recurrences over time: `unroll` and the methods that implement it."""

@@ -1,8 +1,8 @@
 """All steps at once, in log T rounds, for cells that are linear in their state.
 
-s_t = a_t ∘ s_{t−1} + b_t is a chain of affine maps, and the composition of two is one again:
-(a₂, b₂) after (a₁, b₁) = (a₂ a₁, a₂ b₁ + b₂). Composition being associative, all prefixes come out of
-`jax.lax.associative_scan`. Blelloch 1990; Martin & Cundy 2018.
+s_t = a_t ∘ s_{t−1} + b_t is a chain of affine maps, and the composition of two is affine too:
+(a₂, b₂) after (a₁, b₁) = (a₂ a₁, a₂ b₁ + b₂). As composition is associative, `jax.lax.associative_scan` computes
+all prefixes. Blelloch 1990; Martin & Cundy 2018.
 """
 
 import jax
@@ -16,12 +16,12 @@ Affine = tuple[State, State]
 
 
 def can_associate(cell: Cell, mask: Array | None) -> bool:
-    """Tells whether the cell is linear in its state; one with a full matrix only where no step is masked."""
+    """Returns True if the cell is linear in its state; for one with a full matrix only if no step is masked."""
     return isinstance(cell, LinearCell) or (is_linear_elman(cell) and mask is None)
 
 
 def is_linear_elman(cell: Cell) -> bool:
-    """An Elman net without a nonlinearity: s_t = s_{t−1} R + d_t."""
+    """Returns True for an Elman net without a nonlinearity: s_t = s_{t−1} R + d_t."""
     return type(cell) is Elman and cell.activation == "identity"
 
 
@@ -34,7 +34,7 @@ def associative(
     mask: Array | None = None,
     reverse: bool = False,
 ) -> tuple[State, Output]:
-    """As `models.recurrence.scan.scan`, for the cells of `can_associate`."""
+    """Computes the same as `models.recurrence.scan.scan`, for cells that satisfy `can_associate`."""
     if not jax.tree.leaves(drive)[0].shape[0]:
         return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
     if not isinstance(cell, LinearCell):
@@ -46,25 +46,25 @@ def associative(
         b = jax.tree.map(lambda b: jnp.where(expand_mask(mask, b), b, jnp.zeros_like(b)), b)
     first, last = (-1, 0) if reverse else (0, -1)
     b = jax.tree.map(lambda a, b, s: b.at[first].add(a[first] * s), a, b, state)
-    _, states = jax.lax.associative_scan(after, (a, b), reverse=reverse)
+    _, states = jax.lax.associative_scan(compose, (a, b), reverse=reverse)
     ys = cell.readout(weights, states, drive)
     if mask is not None:
         ys = jax.tree.map(lambda y: jnp.where(expand_mask(mask, y), y, jnp.zeros_like(y)), ys)
     return jax.tree.map(lambda s: s[last], states), ys
 
 
-def after(first: Affine, second: Affine) -> Affine:
-    """The map `first`, then the map `second`."""
+def compose(first: Affine, second: Affine) -> Affine:
+    """Composes two affine maps: `first`, then `second`."""
     (a1, b1), (a2, b2) = first, second
     a = jax.tree.map(lambda a2, a1: a2 * a1, a2, a1)
     return a, jax.tree.map(lambda a2, b1, b2: a2 * b1 + b2, a2, b1, b2)
 
 
 def constant_matrix(matrix: Array, state: Array, drive: Array, reverse: bool) -> Array:
-    """s_t = s_{t−1} R + d_t for all t: `[T, *batch, H]`.
+    """Computes s_t = s_{t−1} R + d_t for all t: `[T, *batch, H]`.
 
-    With one R for all steps the maps need not carry their matrices: in round k every s_t takes in what stands 2^k
-    before it, times R^(2^k), and the power is squared. Hillis & Steele 1986.
+    As R is the same for all steps, the maps need not carry their matrices: round k adds to every s_t the entry 2^k
+    steps before it, times R^(2^k), and squares the power. Hillis & Steele 1986.
     """
     states = drive[::-1] if reverse else drive
     states = states.at[0].add(state @ matrix)

@@ -1,4 +1,4 @@
-"""The memory that is left, so that what can't fit is refused before it is begun."""
+"""Free memory, so that work that can't fit is refused before it starts."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ MEMINFO = Path("/proc/meminfo")
 
 
 def available_memory() -> int | None:
-    """Bytes free on the default device, or in the host's memory where that is the CPU; None where nobody tells."""
+    """Returns the free bytes of the default device, or of the host if that is the CPU; None if unknown."""
     device = jax.devices()[0]
     if device.platform != "cpu":
-        told = device.memory_stats() or {}
-        return told["bytes_limit"] - told["bytes_in_use"] if "bytes_limit" in told else None
+        stats = device.memory_stats() or {}
+        return stats["bytes_limit"] - stats["bytes_in_use"] if "bytes_limit" in stats else None
     if not MEMINFO.exists():
         return None
     lines = dict(
@@ -23,15 +23,15 @@ def available_memory() -> int | None:
 
 
 def fits(size: int) -> bool:
-    """Returns True where `size` bytes are free, or nobody tells."""
+    """Returns True if `size` bytes are free, or the free memory is unknown."""
     free = available_memory()
     return free is None or size <= free
 
 
 def check_memory(size: int, what: str, instead: str) -> None:
-    """Raises ValueError where `size` bytes, all that is held at once, are more than what is free.
+    """Raises ValueError if `size` bytes, the peak memory, are more than is free.
 
-    `what` names the arrays and `instead` what does without them.
+    `what` names the arrays and `instead` the alternative without them.
     """
     if not fits(size):
         free = available_memory() or 0

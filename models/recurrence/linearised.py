@@ -1,5 +1,5 @@
-"""A cell's steps as one function of vectors for all times at once, its Jacobians, and the linear recurrence of
-them: what `models/recurrence/newton.py` is made of."""
+"""The building blocks of `models/recurrence/newton.py`: a cell's steps as one function of vectors for all times at
+once, its Jacobians, and the linear recurrence with them."""
 
 from collections.abc import Callable
 
@@ -13,13 +13,13 @@ Vectors = Array  # states as real vectors, [T, *batch, S]
 Blocks = Array  # [T, *batch, n, m, m]: a full Jacobian is one block of size S, a diagonal one is S blocks of size 1
 
 
-def in_vectors(
+def vector_maps(
     cell: Cell, state: State, batch_shape: BatchShape
 ) -> tuple[Callable[[State], Array], Callable[[Array], State], Callable[..., Array]]:
-    """State `[*batch, ...]` → vectors `[*batch, S]`, at least in single precision; back; and f between them:
-    (weights, s_{t−1}, d_t, valid) → s_t, as it was where masked.
+    """Returns three maps: state `[*batch, ...]` → vectors `[*batch, S]`, in single precision at least; its inverse;
+    and the step on vectors, (weights, s_{t−1}, d_t, valid) → s_t, which keeps masked states.
 
-    The batch stays in the cell's sight, for its weights may know of it (a dropout mask for each example).
+    The step sees the whole batch, since weights may depend on it (a dropout mask for each example).
     """
     one = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[len(batch_shape) :], leaf.dtype), state)
     restore = ravel_state(one)[1]
@@ -38,13 +38,13 @@ def in_vectors(
     return pack, restore, step
 
 
-def shifted(start: Array, vectors: Vectors) -> Vectors:
-    """Returns the state that each step starts from: s_0 … s_{T−1}."""
+def shift_states(start: Array, vectors: Vectors) -> Vectors:
+    """Returns the state before each step: s_0 … s_{T−1}."""
     return jnp.concatenate([start[None], vectors[:-1]])
 
 
 def step_blocks(every_step: Callable[[Vectors], Vectors], before: Vectors, jacobian: str) -> Blocks:
-    """J_t for all t: one direction of the state for all steps and examples at once, then the next."""
+    """Computes J_t for all t: one direction of the state for all steps and examples at once, then the next."""
     _, push = jax.linearize(every_step, before)
     size = before.shape[-1]
 
@@ -61,13 +61,13 @@ def step_blocks(every_step: Callable[[Vectors], Vectors], before: Vectors, jacob
 
 
 def linear_recurrence(a: Blocks, b: Array, *, reverse: bool = False) -> Array:
-    """x_t = a_t x_{t−1} + b_t from x_0 = 0, or x_{T+1} = 0 in reverse: `b [T, *batch, n, m, 1]`."""
+    """Solves x_t = a_t x_{t−1} + b_t from x_0 = 0, or x_{T+1} = 0 in reverse: `b [T, *batch, n, m, 1]`."""
 
     def product(a: Array, b: Array) -> Array:
         return a * b if a.shape[-1] == 1 else a @ b
 
-    def after(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+    def compose(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
         (a1, b1), (a2, b2) = first, second
         return product(a2, a1), product(a2, b1) + b2
 
-    return jax.lax.associative_scan(after, (a, b), reverse=reverse)[1]
+    return jax.lax.associative_scan(compose, (a, b), reverse=reverse)[1]

@@ -1,4 +1,4 @@
-"""The ways through time by name, with their options, and which of them is taken."""
+"""The methods of unrolling a cell, with their options, and the choice among them."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ from models.recurrence.associative import can_associate
 from models.recurrence.free_memory import fits
 from models.recurrence.fused import can_fuse
 from models.recurrence.lyapunov_bound import check_exponent, expected_rounds
-from models.recurrence.newton import Newton, can_newton, held
+from models.recurrence.newton import Newton, can_newton, memory_needed
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One step after the other by `jax.lax.scan`; serves every cell.
+    """One step after the other by `jax.lax.scan`; supports every cell.
 
-    With `checkpoint_every=k` the way back keeps the state of every k-th step only and computes those between again:
-    memory falls from T steps to T/k states and k steps, for about a third more time.
+    With `checkpoint_every=k` only the state of every k-th step is stored for the backward pass, which recomputes
+    those in between: memory falls from T steps to T/k states and k steps, for about a third more time.
     """
 
     checkpoint_every: int | None = None
@@ -31,18 +31,21 @@ class Scan:
 
 @dataclass(frozen=True)
 class Fused:
-    """A scan with a hand-driven way back (`fused.py`); serves cells of the product form."""
+    """A scan with a hand-written backward pass (`fused.py`); supports cells of the product form."""
 
 
 @dataclass(frozen=True)
 class Associative:
-    """All steps at once in log T rounds (`associative.py`); serves cells linear in their state."""
+    """All steps at once in log T rounds (`associative.py`); supports cells linear in their state."""
 
 
 @dataclass(frozen=True)
 class Auto:
-    """The way that is fastest for the cell and the device (`choose`), which may depend on λ₁, its largest Lyapunov
-    exponent: a number, or "measure", where Newton's method is a choice, to have it estimated (see `Newton`)."""
+    """The fastest method for the cell and the device (`auto_method`).
+
+    It may depend on `lyapunov`, the cell's largest Lyapunov exponent λ₁: a number, or "measure" to estimate it
+    where Newton's method is an option (see `Newton`).
+    """
 
     lyapunov: float | Literal["measure"] | None = None
 
@@ -50,23 +53,28 @@ class Auto:
         check_exponent(self.lyapunov, "Auto")
 
 
-Way = Scan | Fused | Associative | Newton
-Method = Literal["auto", "scan", "fused", "associative", "newton"] | Way | Auto
-NAMED: dict[str, Way] = {"scan": Scan(), "fused": Fused(), "associative": Associative(), "newton": Newton()}
+ConcreteMethod = Scan | Fused | Associative | Newton
+Method = Literal["auto", "scan", "fused", "associative", "newton"] | ConcreteMethod | Auto
+METHODS_BY_NAME: dict[str, ConcreteMethod] = {
+    "scan": Scan(),
+    "fused": Fused(),
+    "associative": Associative(),
+    "newton": Newton(),
+}
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class UnrollInfo:
-    """Facts about the way that was taken.
+    """Information about the method that was used.
 
-    `method` is the way, `why` the reason where "auto" chose it. For `Newton`, example by example `[*batch]`:
-    `iterations`, `converged` (where it is False the result is that of scan) and `residual`, and where it was to be
-    measured `exponent`, λ₁ in nats per step; else None.
+    `method` is the method, `reason` why "auto" chose it. For `Newton`, for each example `[*batch]`: `iterations`,
+    `converged` (if False the result is that of scan), `residual`, and `exponent`, λ₁ in nats per step, if it was
+    measured; else None.
     """
 
-    method: Way = field(metadata={"static": True})
-    why: str = field(metadata={"static": True})
+    method: ConcreteMethod = field(metadata={"static": True})
+    reason: str = field(metadata={"static": True})
     iterations: Array | None = None
     converged: Array | None = None
     residual: Array | None = None
@@ -75,18 +83,22 @@ class UnrollInfo:
 
 def resolve_method(
     method: Method, cell: Cell, weights: Weights, state: State, xs: Array, mask: Array | None
-) -> tuple[Way, str]:
-    """The way that `method` comes to, and why. Newton's, where λ₁ is given, only if that promises few rounds."""
+) -> tuple[ConcreteMethod, str]:
+    """Returns the method to use and the reason. Newton's method with a given λ₁ becomes scan if that predicts too
+    many rounds."""
     if method == "auto" or isinstance(method, Auto):
         exponent = method.lyapunov if isinstance(method, Auto) else None
         return auto_method(cell, weights, state, xs, mask, exponent)
-    way = named(method)
+    way = method_by_name(method)
     if isinstance(way, Newton) and isinstance(way.lyapunov, float | int):
-        rounds, told = expected_rounds(way.lyapunov), f"the largest Lyapunov exponent is {way.lyapunov:+.3g}"
+        rounds, measured = (
+            expected_rounds(way.lyapunov),
+            f"the largest Lyapunov exponent is {way.lyapunov:+.3g}",
+        )
         if rounds > way.iterations:
-            return Scan(), f"{told}: more than Newton's {way.iterations} rounds are to be expected"
-        return way, f"asked for, and {told}: about {rounds:.0f} rounds are to be expected"
-    return way, "asked for"
+            return Scan(), f"{measured}: more than Newton's {way.iterations} rounds are expected"
+        return way, f"requested, and {measured}: about {rounds:.0f} rounds are expected"
+    return way, "requested"
 
 
 def auto_method(
@@ -96,14 +108,14 @@ def auto_method(
     xs: Array,
     mask: Array | None,
     exponent: float | str | None = None,
-) -> tuple[Way, str]:
-    """Returns what "auto" takes, and why.
+) -> tuple[ConcreteMethod, str]:
+    """Returns the method that "auto" chooses, and the reason.
 
-    - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work with
-      nothing to do it in parallel, and a scan is several times faster.
-    - Where λ₁ is given, on an accelerator and for a state with a derivative: `Newton` if it promises so few rounds,
-      of log₂ T products each, that the T steps of a scan are more, and its Jacobians fit into memory. On the CPU a
-      scan is always faster than that.
+    - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work without
+      parallelism, and a scan is several times faster.
+    - With λ₁ given, on an accelerator and for a state with a derivative: `Newton` if the expected rounds, of log₂ T
+      products each, are fewer than the T steps of a scan, and its Jacobians fit into memory. On the CPU a scan is
+      always faster.
     - A cell of the product form: `Fused`.
     - Any other: `Scan`.
     """
@@ -112,26 +124,26 @@ def auto_method(
         return Associative(), f"linear in its state, on a {backend}"
     if exponent is not None and backend != "cpu" and can_newton(state) and newton_fits(state, xs):
         if exponent == "measure":
-            why = f"on a {backend}, where the exponent measured promises few rounds"
-            return Newton(lyapunov="measure"), why
+            reason = f"on a {backend}, if the measured exponent predicts few rounds"
+            return Newton(lyapunov="measure"), reason
         assert not isinstance(exponent, str)
         if expected_rounds(exponent) * math.log2(max(xs.shape[0], 2)) < xs.shape[0]:
-            told = f"the largest Lyapunov exponent is {exponent:+.3g}"
-            return Newton(lyapunov=exponent), f"on a {backend}, and {told}: few rounds are to be expected"
+            measured = f"the largest Lyapunov exponent is {exponent:+.3g}"
+            return Newton(lyapunov=exponent), f"on a {backend}, and {measured}: few rounds are expected"
     if can_fuse(cell, weights, state, xs):
-        return Fused(), "a product and something local"
+        return Fused(), "of the product form"
     return Scan(), "neither of the product form nor, on an accelerator, linear in its state"
 
 
 def newton_fits(state: State, xs: Array) -> bool:
-    """Returns True where the Jacobians of Newton's method are no more than the memory that is free."""
-    return fits(held(Newton(), xs.shape[0], state, max(1, math.prod(xs.shape[1:-1]))))
+    """Returns True if the Jacobians of Newton's method fit into the free memory."""
+    return fits(memory_needed(Newton(), xs.shape[0], state, max(1, math.prod(xs.shape[1:-1]))))
 
 
-def named(method: Method) -> Way:
-    """The way with that name, or the one given. Raises ValueError for any other."""
-    if isinstance(method, str) and method in NAMED:
-        return NAMED[method]
-    if isinstance(method, Way):
+def method_by_name(method: Method) -> ConcreteMethod:
+    """Returns the method with that name, or the given one. Raises ValueError for any other."""
+    if isinstance(method, str) and method in METHODS_BY_NAME:
+        return METHODS_BY_NAME[method]
+    if isinstance(method, ConcreteMethod):
         return method
-    raise ValueError(f"unknown method {method!r}: there are auto, {', '.join(NAMED)}")
+    raise ValueError(f"unknown method {method!r}: there are auto, {', '.join(METHODS_BY_NAME)}")

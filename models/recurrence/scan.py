@@ -1,4 +1,4 @@
-"""The recurrence by `jax.lax.scan`, one step after the other: serves every cell."""
+"""The recurrence by `jax.lax.scan`, one step after the other: supports every cell."""
 
 import math
 from collections.abc import Callable
@@ -19,13 +19,14 @@ def scan(
     mask: Array | None = None,
     reverse: bool = False,
 ) -> tuple[State, Output]:
-    """Final state and outputs `[T, *batch, ...]` from prepared weights and drive (leaves `[T, *batch, ...]`)."""
+    """Computes final state and outputs `[T, *batch, ...]` from prepared weights and drive, leaves `[T, *batch,
+    ...]`."""
 
-    wide = widened(weights)
+    wide = widen(weights)
 
     def step(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, Output]:
         drive, valid = inputs
-        stepped, y = cell.step(narrowed(wide, weights), state, drive)
+        stepped, y = cell.step(narrow(wide, weights), state, drive)
         return (stepped, y) if valid is None else keep_valid(valid, stepped, state, y)
 
     return jax.lax.scan(step, state, (drive, mask), reverse=reverse)
@@ -41,14 +42,15 @@ def checkpointed_scan(
     mask: Array | None = None,
     reverse: bool = False,
 ) -> tuple[State, Output]:
-    """`scan` that keeps the state of every k-th step and computes those between again on the way back.
+    """Runs `scan`, storing the state of every k-th step only; the backward pass recomputes those in between.
 
-    Memory of the way back: T/k states and k steps, in place of T steps; k = √T makes it smallest. Chen et al. 2016.
+    The backward pass needs the memory of T/k states and k steps, in place of T steps; k = √T minimises it.
+    Chen et al. 2016.
     """
     length = jax.tree.leaves(drive)[0].shape[0]
     segments = math.ceil(length / every)
     padding = segments * every - length
-    if padding:  # The last segment is filled up with masked steps, at the end that is read last.
+    if padding:  # The last segment is padded with masked steps, at the end that is read last.
         if mask is None:
             mask = jnp.ones(length, bool)
         ends = (padding, 0) if reverse else (0, padding)
@@ -68,7 +70,7 @@ def checkpointed_scan(
 def states_before(
     cell: Cell, weights: Weights, state: State, drive: Drive, mask: Array | None = None
 ) -> State:
-    """The state that each step starts from: s_0 … s_{T−1}, leaves `[T, *batch, ...]`."""
+    """Returns the state before each step: s_0 … s_{T−1}, leaves `[T, *batch, ...]`."""
 
     def step(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, State]:
         drive, valid = inputs
@@ -78,23 +80,23 @@ def states_before(
     return jax.lax.scan(step, state, (drive, mask))[1]
 
 
-def widened(weights: Weights) -> Weights:
-    """The same numbers in single precision at least: what a scan holds, so that it sums their gradients in it.
+def widen(weights: Weights) -> Weights:
+    """Casts weights to single precision at least, so that a scan accumulates their gradients in it.
 
-    The gradient of what a scan's body closes over is summed step by step in the type of the leaf, and in bfloat16
-    a sum of ones stops at 256. The body takes each step from the weights as they were (`narrowed`).
+    The gradient of a leaf that a scan's body closes over is accumulated over time in the type of the leaf, and in
+    bfloat16 a sum of ones stops at 256. The body casts the weights back (`narrow`).
     """
 
-    def widen(leaf: Array) -> Array:
+    def widen_leaf(leaf: Array) -> Array:
         dtype = jnp.result_type(leaf)
         floating = jnp.issubdtype(dtype, jnp.floating)
         return leaf.astype(jnp.promote_types(dtype, jnp.float32)) if floating else leaf
 
-    return jax.tree.map(widen, weights)
+    return jax.tree.map(widen_leaf, weights)
 
 
-def narrowed(wide: Weights, like: Weights) -> Weights:
-    """The inverse of `widened`, exactly: `wide` in the types of `like`."""
+def narrow(wide: Weights, like: Weights) -> Weights:
+    """Inverts `widen` exactly: casts `wide` to the types of `like`."""
     return jax.tree.map(
         lambda leaf, own: leaf.astype(own.dtype) if leaf.dtype != own.dtype else leaf, wide, like
     )
@@ -103,34 +105,34 @@ def narrowed(wide: Weights, like: Weights) -> Weights:
 def closed_scan(
     step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, *, length: int | None = None
 ) -> tuple[Any, Any]:
-    """`jax.lax.scan` of a function that closes over what is differentiated, held as in `widened`."""
+    """Runs `jax.lax.scan` of a function that closes over differentiated arrays, cast as in `widen`."""
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), xs)
     converted, closed_over = jax.closure_convert(step, state, one)
-    wide = widened(closed_over)
+    wide = widen(closed_over)
 
     def advance(state: Any, x: Any) -> tuple[Any, Any]:
-        return converted(state, x, *narrowed(wide, closed_over))
+        return converted(state, x, *narrow(wide, closed_over))
 
     return jax.lax.scan(advance, state, xs, length=length)
 
 
 def keep_valid(valid: Array, stepped: State, state: State, y: Output) -> tuple[State, Output]:
-    """Keeps the state as it was, and puts out zero, where `valid [*batch]` is False."""
+    """Keeps the old state, and outputs zero, where `valid [*batch]` is False."""
     stepped = jax.tree.map(lambda new, old: jnp.where(expand_mask(valid, new), new, old), stepped, state)
     return stepped, jax.tree.map(lambda y: jnp.where(expand_mask(valid, y), y, jnp.zeros_like(y)), y)
 
 
 def expand_mask(valid: Array, leaf: Array) -> Array:
-    """`valid [*batch]` with axes added behind, so that it selects in `leaf [*batch, ...]` (`[]`: all alike)."""
+    """Appends axes to `valid [*batch]`, so that it broadcasts against `leaf [*batch, ...]`."""
     return valid.reshape(valid.shape + (1,) * (leaf.ndim - valid.ndim))
 
 
-def varying_alike(tree: Any) -> Any:
-    """All leaves as different on each device as any of them, inside a `jax.shard_map` that checks it; elsewhere as
-    they are.
+def match_varying_axes(tree: Any) -> Any:
+    """Marks all leaves as varying over the same mesh axes, inside a `jax.shard_map` that checks it; elsewhere
+    returns them unchanged.
 
-    A scan refuses an initial state that is the same on all devices and then isn't. And weights that are the same
-    have a gradient that is summed over the devices: here once, in place of once a step.
+    A scan rejects an initial state that is replicated if the next one varies. And the gradient of replicated
+    weights is summed over the devices: this way once, in place of once per step.
     """
     leaves = jax.tree.leaves(tree)
     axes = frozenset().union(*(varying_axes(leaf) for leaf in leaves))
@@ -143,5 +145,5 @@ def varying_alike(tree: Any) -> Any:
 
 
 def varying_axes(leaf: Any) -> frozenset[Any]:
-    """The mesh axes along which a leaf may differ from device to device."""
+    """Returns the mesh axes along which a leaf may differ from device to device."""
     return frozenset(jax.typeof(leaf).manual_axis_type.varying)  # pyright: ignore

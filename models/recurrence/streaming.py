@@ -1,4 +1,4 @@
-"""A cell one step at a time, as its inputs come in."""
+"""Streaming: a cell one step at a time, as its inputs arrive."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,13 +22,13 @@ from models.layers.layer import check_causal
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """The stream that `stream` makes: the state to begin with, and `step`.
+    """The stream that `stream` returns: the initial state, and `step`.
 
         state = online.initial_state
         for x in inputs:
             state, y = online.step(state, x)
 
-    The states are the caller's to keep: a state kept is a place to go back to.
+    A stream holds no state of its own; the caller can keep any state to return to it.
     """
 
     cell: Cell
@@ -37,9 +37,10 @@ class Stream:
     batch_shape: BatchShape
 
     def step(self, state: State, x: Array) -> tuple[State, Output]:
-        """s_t, y_t from s_{t−1} and `x [*batch, D]`. Compiled once for all streams of equal cells and shapes.
+        """Computes s_t, y_t from s_{t−1} and `x [*batch, D]`. Compiled once for all streams of equal cells and
+        shapes.
 
-        Raises ValueError where the input's batch isn't the stream's, or the state not one of its states.
+        Raises ValueError if the input's batch isn't the stream's, or the state doesn't fit.
         """
         if x.ndim == 0 or x.shape[:-1] != self.batch_shape:
             raise ValueError(
@@ -54,10 +55,10 @@ class Stream:
 
 
 def stream(cell: Cell, params: Params, batch_shape: BatchShape = ()) -> Stream:
-    """The cell one step at a time with the numbers of `unroll`, what a sequence needs once being prepared once.
+    """Prepares a cell for stepping one input at a time, with the same results as `unroll`.
 
-    Raises ValueError for a layer that reads the future, parameters that don't fit the cell, and a `batch_shape`
-    that is no tuple of whole numbers.
+    Raises ValueError for a layer that isn't causal, parameters that don't fit the cell, and a `batch_shape` that is
+    not a tuple of whole numbers.
     """
     check_hashable(cell)
     check_causal(cell)
@@ -73,5 +74,5 @@ def stream(cell: Cell, params: Params, batch_shape: BatchShape = ()) -> Stream:
 
 @partial(jax.jit, static_argnums=0)
 def advance(cell: Cell, weights: Weights, state: State, x: Array) -> tuple[State, Output]:
-    """One step from prepared weights."""
+    """Computes one step from prepared weights."""
     return cell.step(weights, state, cell.drive(weights, x))

@@ -1,8 +1,8 @@
-"""Truncated backpropagation through time: the state goes on from segment to segment, the gradient doesn't.
+"""Truncated backpropagation through time: the state is carried from segment to segment, the gradient isn't.
 
-A sequence of T steps is cut into segments of k. Each starts from the state in which the one before ended, taken as
-a constant, so that a gradient reaches back k steps at most and memory is that of one segment. Williams & Peng 1990;
-Mikolov et al. 2010 for language models. What is left out is the gradient by ways longer than k: for k ≥ T none.
+A sequence of T steps is split into segments of k. Each starts from the final state of the one before, as a
+constant, so that gradients reach back at most k steps and memory is that of one segment. Williams & Peng 1990;
+Mikolov et al. 2010 for language models. Gradients over more than k steps are dropped: for k ≥ T none.
 """
 
 from collections.abc import Callable
@@ -22,26 +22,26 @@ SegmentLoss = Callable[[Params, State, Any], tuple[Array, State]]
 
 
 def carried(state: State, reset: Bool[Array, "*batch"] | None = None, initial: State | None = None) -> State:
-    """The state that a segment hands to the next: the same numbers, through which no gradient passes.
+    """Returns the state to carry to the next segment: unchanged, but with gradients stopped.
 
-    Where `reset [*batch]` is True something new begins (a document, say) and `initial` takes the state's place: the
-    cell's `initial_state(params, batch_shape)`, through which gradients pass, for it may be learned.
+    Where `reset [*batch]` is True a new sequence starts (a document, say) with `initial` in place of the state: the
+    cell's `initial_state(params, batch_shape)`, through which gradients pass, as it may be learned.
 
     In a `LossFn` of `train` the state is the carry:
-    `carried(carry, begins, cell.initial_state(params, begins.shape))`, which holds for a device's share too.
+    `carried(carry, reset, cell.initial_state(params, reset.shape))`, which works on a device's shard too.
 
-    Raises ValueError where `reset` comes without `initial`, or isn't boolean with the shape of the batch.
+    Raises ValueError if `reset` is given without `initial`, or isn't boolean with the shape of the batch.
     """
     stopped = jax.tree.map(jax.lax.stop_gradient, state)
     if reset is None:
         return stopped
     if initial is None:
-        raise ValueError("a reset needs the initial state to go back to: carried(state, reset, initial)")
+        raise ValueError("a reset needs the initial state: carried(state, reset, initial)")
     for leaf in jax.tree.leaves(state):
         if leaf.shape[: reset.ndim] != reset.shape:
             raise ValueError(
-                f"reset must be [*batch] and so begin every leaf of the state, but it is {list(reset.shape)} and a "
-                f"leaf is {list(leaf.shape)}"
+                "reset must be [*batch], the leading axes of every leaf of the state, but is "
+                f"{list(reset.shape)}, and a leaf is {list(leaf.shape)}"
             )
     return jax.tree.map(lambda old, new: jnp.where(expand_mask(reset, old), new, old), stopped, initial)
 
@@ -50,18 +50,18 @@ def carried(state: State, reset: Bool[Array, "*batch"] | None = None, initial: S
 def truncated_value_and_gradient(
     loss: SegmentLoss, params: Params, state: State, sequence: PyTree[Array], *, every: int
 ) -> tuple[Array, Params, State]:
-    """The loss over all segments of `every` = k steps, its truncated gradient, and the final state:
+    """Computes the loss over all segments of `every` = k steps, its truncated gradient, and the final state:
 
         L = Σ_j ℓ(θ, s_j, segment_j)     g = Σ_j ∂ℓ/∂θ (θ, s_j, segment_j)  with s_j held constant
 
-    `sequence` is what the loss takes, leaves `[T, ...]`; a segment has leaves `[k, ...]`, the last one fewer where
-    k does not divide T. ℓ must be a sum over steps, for L to be the loss of the whole sequence; divide L and g by
-    the number of steps for a mean. For k ≥ T this is the loss and gradient of the whole sequence. Both are summed
-    in single precision at least: L stays in it, g has the parameters' types.
+    `sequence` has leaves `[T, ...]`; a segment, which the loss takes, has leaves `[k, ...]`, or fewer steps in the
+    last one if k does not divide T. ℓ must be a sum over steps, so that L is the loss of the whole sequence;
+    divide L and g by the number of steps for a mean. For k ≥ T this is the loss and gradient of the whole
+    sequence. Both are summed in single precision at least: L is returned in it, g in the parameters' types.
 
-    Compiled once for one function `loss` and equal shapes: don't make the function anew at every call.
+    Compiled once per function `loss` and shapes: don't create the function anew for every call.
 
-    Raises ValueError where the leaves of `sequence` differ in length, or there are none.
+    Raises ValueError if the leaves of `sequence` differ in length, or there are none.
     """
     check_at_least(1, every=every)
     lengths = {leaf.shape[0] for leaf in jax.tree.leaves(sequence)}

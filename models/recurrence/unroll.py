@@ -1,4 +1,4 @@
-"""A cell through time: one door, `unroll`, and several ways behind it."""
+"""`unroll`, which runs a cell over time by any of the methods."""
 
 from functools import partial
 from typing import Any
@@ -19,14 +19,14 @@ from models.cell import (
     Weights,
     check_hashable,
 )
-from models.checks import check_inputs, check_mask, check_params, check_state, check_step
+from models.checks import check_arguments, check_inputs, check_params, check_step
 from models.layers.layer import Layer
 from models.layers.pooling import last_valid
 from models.recurrence.associative import associative, can_associate
 from models.recurrence.fused import can_fuse, fused
 from models.recurrence.methods import Associative, Fused, Method, Newton, Scan, UnrollInfo, resolve_method
 from models.recurrence.newton import newton
-from models.recurrence.scan import checkpointed_scan, scan, varying_alike
+from models.recurrence.scan import checkpointed_scan, match_varying_axes, scan
 
 
 def unroll(
@@ -45,13 +45,13 @@ def unroll(
 
         w = prepare(params);   s_t, y_t = step(w, s_{t−1}, drive(w, x_t))   for t = 1 … T
 
-    `state` is s_0 (the cell's initial state by default). `reverse` reads from the last step to the first and
-    leaves the outputs where their inputs stand. Where `mask [T, *batch]` is False the state stays as it was, the
-    output is zero, and nothing of the input, NaN included, reaches a value or a gradient. `key` and `train` are
-    handed to the cell's `prepare`.
+    `state` is s_0 (by default the cell's initial state). `reverse` reads from the last step to the first; outputs
+    stay aligned with their inputs. Where `mask [T, *batch]` is False the state is unchanged, the output is zero,
+    and nothing of the input, NaN included, affects a value or a gradient. `key` and `train` are passed to the
+    cell's `prepare`.
 
-    Raises ValueError where the shapes or types of parameters, inputs, mask or state don't fit, and TypeError where
-    the cell's step doesn't return a state of the form that it was given.
+    Raises ValueError if the shapes or types of parameters, inputs, mask or state don't fit, and TypeError if the
+    cell's step doesn't return a state of the structure that it was given.
     """
     options: Any = {"mask": mask, "reverse": reverse, "method": method, "key": key, "train": train}
     if isinstance(cell, Layer):
@@ -72,9 +72,12 @@ def last_output(
     key: Key | None = None,
     train: bool = False,
 ) -> Output:
-    """Returns what a cell gives of a whole sequence, `[*batch, ...]`: its output at the last valid step that it
-    reads, in reverse the first in time. Of two directions each gives that of its own end
-    (`Bidirectional.last_output`). Zero for a sequence without a valid step. Arguments as for `unroll`."""
+    """Returns a cell's output at the last valid step it reads, `[*batch, ...]`; in reverse that is the first in
+    time.
+
+    For two directions each is read at its own end (`Bidirectional.last_output`). Zero for a sequence without a
+    valid step. Arguments as for `unroll`.
+    """
     if isinstance(cell, Layer):
         check_layer(cell, params, xs)
         return cell.last_output(params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
@@ -83,7 +86,7 @@ def last_output(
 
 
 def check_layer(layer: Layer, params: Params, xs: Array) -> None:
-    """Raises ValueError where inputs or parameters don't fit a layer; its parts check the rest."""
+    """Raises ValueError if inputs or parameters don't fit a layer; its parts check the rest."""
     check_hashable(layer)
     check_inputs(xs)
     check_params(layer, params, xs)
@@ -101,12 +104,14 @@ def unroll_with_info(
     key: Key | None = None,
     train: bool = False,
 ) -> tuple[State, Output, UnrollInfo]:
-    """`unroll`, and what the way taken has to tell; for a single cell, not for a stack of them.
+    """Runs `unroll` and returns information on the method used too; for a single cell, not for a layer.
 
-    Compiled once for equal cells, options and shapes, called from a compiled function or not.
+    Compiled once for equal cells, options and shapes, inside a compiled function or not.
     """
     if isinstance(cell, Layer):
-        raise ValueError(f"a {type(cell).__name__} goes a way in each of its parts: ask them one by one")
+        raise ValueError(
+            f"a {type(cell).__name__} chooses a method for each of its parts: call them one by one"
+        )
     check_hashable(cell)
     return compiled(cell, params, xs, state, mask, key, reverse=reverse, method=method, train=train)
 
@@ -124,41 +129,36 @@ def compiled(
     method: Method,
     train: bool,
 ) -> tuple[State, Output, UnrollInfo]:
-    """`unroll_with_info` of a single cell."""
-    check_inputs(xs)
-    check_params(cell, params, xs)
-    batch_shape, given = xs.shape[1:-1], state
+    """Implements `unroll_with_info`."""
+    batch_shape, given = check_arguments(cell, params, xs, state, mask), state
     if state is None:
         state = cell.initial_state(params, batch_shape)
-    else:
-        check_state(cell, params, state, batch_shape)
     if mask is not None:
-        check_mask(mask, xs)
-        # Zeros in place of what is masked: a NaN times a zero cotangent would still be NaN.
+        # Zeros in place of masked inputs: a NaN times a zero cotangent would still be NaN.
         xs = jnp.where(mask[..., None], xs, 0)
     weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
-    weights, state, xs, mask = varying_alike((weights, state, xs, mask))
+    weights, state, xs, mask = match_varying_axes((weights, state, xs, mask))
     check_step(cell, params, weights, given, xs)
-    way, why = resolve_method(method, cell, weights, state, xs, mask)
-    if isinstance(way, Fused):
-        return *run_fused(cell, weights, state, xs, mask, reverse), UnrollInfo(way, why)
+    chosen, reason = resolve_method(method, cell, weights, state, xs, mask)
+    if isinstance(chosen, Fused):
+        return *run_fused(cell, weights, state, xs, mask, reverse), UnrollInfo(chosen, reason)
     drive = cell.drive(weights, xs)
     drive = drive if mask is None else cell.masked(drive, mask)
-    if isinstance(way, Newton):
+    if isinstance(chosen, Newton):
         if train and cell.couples_batch:
             raise ValueError(
-                f"method 'newton' can't train {cell}: in training its examples see one another, and Newton's "
-                "method takes each by itself; use 'scan'"
+                f"method 'newton' can't train {cell}: in training its examples depend on one another, but Newton's "
+                "method solves for each by itself; use 'scan'"
             )
-        final, ys, told = newton(
-            cell, weights, state, drive, batch_shape=batch_shape, options=way, mask=mask, reverse=reverse
+        final, ys, details = newton(
+            cell, weights, state, drive, batch_shape=batch_shape, options=chosen, mask=mask, reverse=reverse
         )
-        return final, ys, UnrollInfo(way, why, **told)
-    return *run(way, cell, weights, state, drive, mask, reverse), UnrollInfo(way, why)
+        return final, ys, UnrollInfo(chosen, reason, **details)
+    return *run(chosen, cell, weights, state, drive, mask, reverse), UnrollInfo(chosen, reason)
 
 
 def run(
-    way: Scan | Associative,
+    chosen: Scan | Associative,
     cell: Cell,
     weights: Weights,
     state: State,
@@ -166,8 +166,8 @@ def run(
     mask: Array | None,
     reverse: bool,
 ) -> tuple[State, Output]:
-    """The recurrence by the way given. Raises ValueError where the cell can't go it, naming those that can."""
-    match way:
+    """Runs the chosen method. Raises ValueError if it doesn't support the cell, naming which cells it does."""
+    match chosen:
         case Scan(checkpoint_every=every):
             if every is None:
                 return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
@@ -184,7 +184,7 @@ def run(
 def run_fused(
     cell: Cell, weights: Weights, state: State, xs: Array, mask: Array | None, reverse: bool
 ) -> tuple[State, Output]:
-    """The recurrence by the fused scan. Raises ValueError where the cell can't go it, naming those that can."""
+    """Runs the fused scan. Raises ValueError if it doesn't support the cell, naming which cells it does."""
     if not isinstance(cell, ProductCell) or not can_fuse(cell, weights, state, xs):
         raise ValueError(
             f"method 'fused' can't run {cell}: it is for a ProductCell in the product form with no integer "

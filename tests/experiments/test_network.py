@@ -20,7 +20,7 @@ from models import (
     Scan,
     Stacked,
 )
-from models.recurrence.methods import NAMED
+from models.recurrence.methods import METHODS_BY_NAME
 from models.recurrence.unroll import unroll_with_info
 from tests.experiments.command import SMALL, command, newest_checkpoint, saved_state
 
@@ -42,7 +42,7 @@ def test_what_is_built() -> None:
 
 def test_ways() -> None:
     """By the form of each cell; with a full matrix in parallel only where nothing is masked."""
-    assert get_args(MethodOption) == ("auto", *NAMED)
+    assert get_args(MethodOption) == ("auto", *METHODS_BY_NAME)
     for name, expected in {
         "lstm": ["scan", "fused", "newton"],
         "lru": ["scan", "associative", "newton"],

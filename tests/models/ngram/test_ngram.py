@@ -141,7 +141,7 @@ def test_katz_by_its_equations() -> None:
     counts = NgramCounts.of(train, V, 2, END)
     model = smoothed(counts, "katz")
     unigrams, bigrams = Counter(train.tolist()), Counter(pairwise([END, *train.tolist()]))
-    p1 = smoothed(counts.up_to(1), "katz").distribution([])
+    p1 = smoothed(counts.truncated(1), "katz").distribution([])
     np.testing.assert_allclose(p1[:6], [unigrams[w] / len(train) * p1[:6].sum() for w in range(6)])
     assert p1[6] > 0
     for context in range(1, 6):

@@ -49,14 +49,14 @@ def test_an_exponent_that_is_given() -> None:
     _, expected, _ = unroll_with_info(cell, params, xs, method="scan")
     _, ys, info = unroll_with_info(cell, params, xs, method=Newton(lyapunov=-0.8))
     assert isinstance(info.method, Newton)
-    assert info.why == (
+    assert info.reason == (
         "asked for, and the largest Lyapunov exponent is -0.8: about 6 rounds are to be expected"
     )
     np.testing.assert_allclose(ys, expected, atol=1e-5)
     for exponent in (0.1, 0.0, -0.005):
         _, ys, info = unroll_with_info(cell, params, xs, method=Newton(lyapunov=exponent))
         assert info.method == Scan()
-        assert "more than Newton's 100 rounds are to be expected" in info.why
+        assert "more than Newton's 100 rounds are to be expected" in info.reason
         np.testing.assert_array_equal(ys, expected)
 
 
@@ -86,15 +86,15 @@ def test_auto(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def way(method: Any, length: int = T) -> tuple[str, str]:
         info = unroll_with_info(LSTM(4), params, jnp.zeros((length, 2)), method=method)[2]
-        return type(info.method).__name__, info.why
+        return type(info.method).__name__, info.reason
 
     assert way(Auto(lyapunov=-1.0)) == way("auto") == way(Auto())
     assert way("auto")[0] == "Fused"
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     jax.clear_caches()  # what was compiled for the CPU
-    name, why = way(Auto(lyapunov=-1.0))
+    name, reason = way(Auto(lyapunov=-1.0))
     assert name == "Newton"
-    assert "on a gpu, and the largest Lyapunov exponent is -1" in why
+    assert "on a gpu, and the largest Lyapunov exponent is -1" in reason
     assert way(Auto(lyapunov=0.2))[0] == "Fused"
     assert way(Auto(lyapunov=-1.0), 8)[0] == "Fused"  # 6 rounds of 3 products are more than 8 steps
     assert way(Auto(lyapunov="measure"))[0] == "Newton"

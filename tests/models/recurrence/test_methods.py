@@ -143,7 +143,7 @@ def test_block_size(length: int, batch: int, size: int) -> None:
     ids=["one by one", "by fours", "all seven at once"],
 )
 @pytest.mark.usefixtures("x64")
-def test_forward_alone(cell: Cell, masked: bool, reverse: bool, length: int) -> None:
+def test_forward_only(cell: Cell, masked: bool, reverse: bool, length: int) -> None:
     """The results are those computed where something is differentiated, and nothing as wide
     as the gates is held for all of time."""
     params = jax.tree.map(lambda p: p + 0.1, cell.init(jax.random.key(0), D))
@@ -304,8 +304,8 @@ def test_auto(cell: Cell, way: Any) -> None:
     params = cell.init(jax.random.key(0), D)
     _, _, info = unroll_with_info(cell, params, jnp.zeros((T, D)))
     assert info.method == way
-    assert auto_method(cell, params, cell.initial_state(params), jnp.zeros((T, D)), None)[1] == info.why
-    assert info.why
+    assert auto_method(cell, params, cell.initial_state(params), jnp.zeros((T, D)), None)[1] == info.reason
+    assert info.reason
 
 
 def test_block_diagonal_product() -> None:

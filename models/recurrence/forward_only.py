@@ -1,4 +1,4 @@
-"""The forward pass alone of a cell in the product form, on the CPU; and what the fused scan shares with it."""
+"""The forward pass without residuals of a cell in the product form, on the CPU; and helpers of the fused scan."""
 
 import math
 from functools import partial
@@ -8,21 +8,21 @@ import jax
 import jax.numpy as jnp
 
 from models.cell import Array, Drive, Output, ProductCell, State, Weights
-from models.recurrence.scan import keep_valid, varying_alike
+from models.recurrence.scan import keep_valid, match_varying_axes
 
-FEW = 4  # steps at a time
+STEPS_PER_ITERATION = 4  # of the scan
 
 
-def forward_alone(
+def forward_only(
     cell: ProductCell, reverse: bool, weights: Weights, state: State, xs: Array, mask: Array | None
 ) -> tuple[State, Output]:
-    """Runs the recurrence with nothing kept for a way back.
+    """Runs the recurrence without keeping residuals for a backward pass.
 
-    A few steps share one product x W and stand one after the other in the loop's body, where XLA fuses the local
-    part of a step into one kernel. A drive cut out of a larger array by an index that changes is fused into it too,
-    and a GRU's step then takes up to twice as long.
+    A few steps share one product x W and are unrolled in the loop's body, where XLA fuses the local part of a step
+    into one kernel. If the drive were sliced from a larger array by a dynamic index, the slice would be fused
+    too, and a GRU's step would take up to twice as long.
     """
-    few = divisor_near(FEW, len(xs)) or 1
+    count = nearest_divisor(STEPS_PER_ITERATION, len(xs)) or 1
 
     def step(state: State, drive: Drive, valid: Array | None) -> tuple[State, Output]:
         stepped, y = cell.step(weights, state, drive)
@@ -30,40 +30,40 @@ def forward_alone(
 
     def steps(carry: Any, inputs: tuple[Array, Array, Array | None]) -> tuple[Any, None]:
         (state, ys), (ts, xs, mask) = carry, inputs
-        drives = driven(cell, weights, xs, mask)
-        for i in reversed(range(few)) if reverse else range(few):
+        drives = compute_drive(cell, weights, xs, mask)
+        for i in reversed(range(count)) if reverse else range(count):
             t, drive, valid = jax.tree.map(lambda leaf, i=i: leaf[i], (ts, drives, mask))
             state, y = step(state, drive, valid)
-            ys = jax.tree.map(partial(put, t), ys, y)
+            ys = jax.tree.map(partial(write_at, t), ys, y)
         return (state, ys), None
 
     drive, valid = jax.eval_shape(
-        lambda xs, mask: jax.tree.map(lambda leaf: leaf[0], (driven(cell, weights, xs, mask), mask)),
+        lambda xs, mask: jax.tree.map(lambda leaf: leaf[0], (compute_drive(cell, weights, xs, mask), mask)),
         *jax.tree.map(lambda leaf: leaf[:1], (xs, mask)),
     )
     row = jax.eval_shape(step, state, drive, valid)[1]
     ys = jax.tree.map(lambda row: jnp.zeros((len(xs), *row.shape), row.dtype), row)
-    start, inputs = varying_alike(((state, ys), in_blocks((jnp.arange(len(xs)), xs, mask), few)))
+    start, inputs = match_varying_axes(((state, ys), split_blocks((jnp.arange(len(xs)), xs, mask), count)))
     return jax.lax.scan(steps, start, inputs, reverse=reverse)[0]
 
 
-def divisor_near(wanted: int, length: int) -> int | None:
-    """Returns the divisor of the length nearest to `wanted`; None where all are off by more than twofold."""
+def nearest_divisor(wanted: int, length: int) -> int | None:
+    """Returns the divisor of the length nearest to `wanted`; None if none is within a factor of two."""
     sizes = [size for size in range(math.ceil(wanted / 2), 2 * wanted + 1) if length % size == 0]
     return min(sizes, key=lambda size: abs(math.log(size / wanted)), default=None)
 
 
-def driven(cell: ProductCell, weights: Weights, xs: Array, mask: Array | None) -> Drive:
-    """Returns what the steps of a block take from its inputs."""
+def compute_drive(cell: ProductCell, weights: Weights, xs: Array, mask: Array | None) -> Drive:
+    """Computes the drive of a block of steps from its inputs."""
     drive = cell.drive(weights, xs)
     return drive if mask is None else cell.masked(drive, mask)
 
 
-def in_blocks(tree: Any, size: int) -> Any:
-    """Cuts leaves `[T, ...]` into `[T / size, size, ...]`."""
+def split_blocks(tree: Any, size: int) -> Any:
+    """Reshapes leaves `[T, ...]` to `[T / size, size, ...]`."""
     return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] // size, size, *leaf.shape[1:]), tree)
 
 
-def put(t: Array, whole: Array, leaf: Array) -> Array:
-    """Writes `leaf` at t of `whole [T, ...]`."""
+def write_at(t: Array, whole: Array, leaf: Array) -> Array:
+    """Writes `leaf` at index t of `whole [T, ...]`."""
     return jax.lax.dynamic_update_index_in_dim(whole, leaf, t, 0, allow_negative_indices=False)
