@@ -113,7 +113,7 @@ def test_both_directions_pool_each_at_its_own_end(merge: Any, stacked: bool) -> 
 
 def test_a_residual_stack_of_two_directions_has_no_last_output() -> None:
     stack = Stacked((Bidirectional(Elman(1), merge="sum"),) * 2, "residual")
-    with pytest.raises(ValueError, match="can be read at the end of each only where"):
+    with pytest.raises(ValueError, match="only if both use the same cell"):
         SequenceClassifier(stack, classes=C).init(jax.random.key(0), jnp.zeros((3, 2, 1)))
 
 

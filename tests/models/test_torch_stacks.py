@@ -131,7 +131,7 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="merge='sum'"):
         from_torch_stack(Stacked((Bidirectional(cell, merge="sum"),) * 2), states)
     for mixed in ((cell, GRU(H)), (cell, LSTM(4)), (cell, Bidirectional(cell))):
-        with pytest.raises(ValueError, match="all of one kind, size and number of directions"):
+        with pytest.raises(ValueError, match="same type, size and number of directions"):
             from_torch_stack(Stacked(mixed), states)
     with pytest.raises(ValueError, match="no counterpart"):
         to_torch_stack(Stacked((GRU(H, reset="before"),)), {"layers": ({},)})

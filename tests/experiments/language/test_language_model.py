@@ -250,7 +250,7 @@ def test_lines_and_sampled_inputs(text: Path, tmp_path: Path) -> None:
         (("--eval-rows", 28), "--eval-rows 28 are more than the 28 tokens of held-out text: take fewer"),
         (
             ("--embedding-size", 3),
-            "embedding_size must be the 5 numbers that the cell gives, but is 3",
+            "embedding_size must be the cell's output size 5, but is 3",
         ),
         (
             ("--halve-from-epoch", 2),

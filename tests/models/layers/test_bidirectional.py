@@ -146,7 +146,7 @@ def test_what_needs_a_step_refuses(name: str) -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match=r"sum of two directions .* forward cell gives 2 .* backward cell 3"):
+    with pytest.raises(ValueError, match=r"sum of two directions .* forward cell has 2 .* backward cell 3"):
         Bidirectional(LSTM(2), GRU(3), "sum").init(jax.random.key(0), D)
     layer = Bidirectional(Elman(2))
     params = drawn.parameters(layer, D)

@@ -174,12 +174,12 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="product form"):
         RecurrentDropout(GRU(2, reset="before"), 0.5)
     stack, params = pass_through(Dropout(0.5))
-    with pytest.raises(ValueError, match=r"no key: give unroll\(key=…\)"):
+    with pytest.raises(ValueError, match=r"needs a key.*unroll\(key=…\)"):
         unroll(stack, params, jnp.ones((T, H)), train=True)
     cell = RecurrentDropout(Elman(2), 0.5)
     with pytest.raises(ValueError, match="no key"):
         unroll(cell, drawn.parameters(cell, D), jnp.ones((T, D)), train=True)
-    with pytest.raises(ValueError, match="draws anew at every step"):
+    with pytest.raises(ValueError, match="new units at every step"):
         stack.prepare(params, key=KEY, train=True)
     # A rate of zero draws nothing and needs nothing.
     stack, params = pass_through(Dropout(0.0))

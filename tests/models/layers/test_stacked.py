@@ -183,7 +183,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "residual sizes": (
         lambda: started(Stacked((LSTM(2), LSTM(2), GRU(3)), "residual")),
-        "residual connection .* layer 3 of 3, GRU, reads 2 numbers and gives 3",
+        "residual connection .* layer 3 of 3, GRU, has input size 2 and output size 3",
     ),
     "highway sizes": (
         lambda: started(Stacked((LSTM(2), GRU(3)), "highway")),

@@ -77,7 +77,7 @@ REFUSED: dict[str, tuple[Cell, dict[str, Any], type[Exception], str]] = {
         Coupled(3),
         {"method": "newton", "train": True},
         ValueError,
-        r"method 'newton' can't train Coupled.*: in training its examples see one another",
+        r"method 'newton' can't train Coupled",
     ),
     "step of another shape": (WrongShape(3), {}, TypeError, r"WrongShape\.step .*\[2, 2\], but .*\[2, 3\]"),
     "step of another type": (WrongType(3), {}, TypeError, r"WrongType\.step .*bfloat16.*float32.* is wanted"),

@@ -50,13 +50,13 @@ def test_an_exponent_that_is_given() -> None:
     _, ys, info = unroll_with_info(cell, params, xs, method=Newton(lyapunov=-0.8))
     assert isinstance(info.method, Newton)
     assert info.reason == (
-        "asked for, and the largest Lyapunov exponent is -0.8: about 6 rounds are to be expected"
+        "requested, and the largest Lyapunov exponent is -0.8: about 6 rounds are expected"
     )
     np.testing.assert_allclose(ys, expected, atol=1e-5)
     for exponent in (0.1, 0.0, -0.005):
         _, ys, info = unroll_with_info(cell, params, xs, method=Newton(lyapunov=exponent))
         assert info.method == Scan()
-        assert "more than Newton's 100 rounds are to be expected" in info.reason
+        assert "more than Newton's 100 rounds" in info.reason
         np.testing.assert_array_equal(ys, expected)
 
 
