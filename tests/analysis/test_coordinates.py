@@ -135,5 +135,5 @@ def test_fewer_exponents_are_those_of_the_whole_spectrum(name: str) -> None:
 
 @pytest.mark.parametrize("cell", [SLSTM(2), MLSTM(2), Stacked((Elman(2), MLSTM(2)))], ids=str)
 def test_a_start_that_holds_nothing_is_not_learned(cell: Cell) -> None:
-    with pytest.raises(ValueError, match="initial state of .* can't be learned"):
+    with pytest.raises(ValueError, match=r"initial state of .* can't be learned"):
         jax.jit(lambda key: LearnedState(cell).init(key, 1))(jax.random.key(0))

@@ -137,7 +137,7 @@ def test_uniform_start() -> None:
 
 def test_refused() -> None:
     empty = jnp.zeros((1, 1), jnp.int32)
-    with pytest.raises(ValueError, match="embedding_size must be .* 5, but is 4"):
+    with pytest.raises(ValueError, match=r"embedding_size must be .* 5, but is 4"):
         LanguageModel(LSTM(H), V, E, tied=True).init(jax.random.key(0), empty)
     with pytest.raises(ValueError, match="reads from the end knows the future"):
         LanguageModel(Bidirectional(LSTM(H)), V, E).init(jax.random.key(0), empty)
