@@ -34,15 +34,16 @@ IN_PROCESSES = ("adding", "copy_memory", "temporal_order", "digits", "language_m
 # Those whose runs generate text, and the module that draws it.
 GENERATORS = {"language_model": "experiments.language.generate", "char_lm": "experiments.language.generate"}
 COMMANDS = {
-    "generate": "RUN: text from a trained language model, with --prompt, --temperature and more.",
-    "inspect": "RUN: its config and last metrics; draws its figures anew.",
-    "sweep": "NAME …: an experiment for every combination of options, over several seeds.",
-    "report": "RUN …: one HTML page of a run, or of several compared.",
+    "generate": "Generate text from the run of a language model; --prompt, --temperature and more.",
+    "inspect": "Print the config and last metrics of a run, and redraw its figures.",
+    "sweep": "Run an experiment for every combination of options, over several seeds.",
+    "report": "Write one HTML page about a run, or comparing several.",
 }
-ENDING = """python -m experiments NAME --help shows an experiment's options.
-
-Compiled programs are kept in ~/.cache/unroll/compiled (or $XDG_CACHE_HOME), 512 MB at most, so that
-later runs start at once; JAX_ENABLE_COMPILATION_CACHE=0 in the environment turns this off."""
+ENDING = (
+    "python -m experiments NAME --help shows the options of an experiment.",
+    "Compiled programs are cached in ~/.cache/unroll/compiled (or under $XDG_CACHE_HOME), 512 MB at most, so that "
+    "later runs start at once; JAX_ENABLE_COMPILATION_CACHE=0 in the environment turns this off.",
+)
 
 
 def overview() -> str:
@@ -57,7 +58,7 @@ def overview() -> str:
             for name, line in commands.items()
         )
         lines += [title, *entries, ""]
-    return "\n".join([*lines, ENDING])
+    return "\n".join([*lines, "\n\n".join(textwrap.fill(text, width) for text in ENDING)])
 
 
 def first_line(name: str) -> str:

@@ -1,8 +1,9 @@
-"""Speed: tokens per second of each cell against the length of the sequences, by each way through time.
+"""Time the unrolling methods of each cell: tokens per second against sequence length.
 
-Times the mean square of a cell's outputs and its gradient: B · T steps a call, the median of --repeats calls after
-the first, the ways taking turns. A way that a cell can't go is left out, and so is newton where its Jacobians would
-not fit into --newton-memory; for newton the rounds that it took are given, and whether it fell back to scan.
+Times the mean square of a cell's outputs and its gradient, B · T steps per call. Takes the median of --repeats
+calls after the first; the methods take turns. A method that can't run a cell is left out, and so is newton if its
+Jacobians don't fit into --newton-memory. For newton the number of iterations is given, and whether it fell back
+to scan.
 """
 
 import time

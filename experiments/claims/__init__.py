@@ -1,7 +1,7 @@
-"""Claims: sentences of lecture notes on recurrent nets, put to the test.
+"""Put ten claims from lecture notes on recurrent nets to the test.
 
-Each is measured with several seeds and judged by a rule written beside it: it held, it did not hold, or the spread
-over the seeds leaves it undecided. What is called larger or smaller is so by more than two standard errors of the
+Each claim is measured with several seeds and judged by a rule written beside it: it held, it did not hold, or the
+spread over the seeds leaves it undecided. Larger and smaller mean by more than two standard errors of the
 difference of the means.
 """
 

@@ -1,9 +1,9 @@
-"""Cliff: the error surface of one unit and of a trained net, with paths of descent that clip and that don't.
+"""Draw the cliff in the error surface of one unit and of a trained net, with clipped and unclipped descent.
 
-One unit, x_t = w σ(x_{t−1}) + b for 50 steps, as in figure 6 of Pascanu, Mikolov & Bengio 2013: where one of two
-stable points goes, the loss drops from a plateau, and x_T feels every change of b. Then the same on a
-real net: trained on the temporal order of two symbols up to the steepest place it meets, and from there on with
-gradients as they are, clipped by value and by norm, drawn on the surface over a plane of its parameters.
+One unit, x_t = w σ(x_{t−1}) + b for 50 steps, as in figure 6 of Pascanu, Mikolov & Bengio 2013: where one of its
+two stable points vanishes, the loss drops from a plateau, and x_T is most sensitive to b. Then a real net,
+trained on the temporal order of two symbols up to the steepest point of its training: from there it descends with
+gradients unclipped, clipped by value and clipped by norm, drawn on the surface over a plane of its parameters.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""Clipping: the same training with no bound on the gradient and with five kinds of it, over learning rates.
+"""Compare kinds of gradient clipping over learning rates, on two nets whose gradients explode.
 
-Two nets whose gradients explode, each where it does so in its own way: tanh units with a recurrent matrix a little
-larger than orthogonal, told which of two symbols came first (the loss stays bounded, and learning fails), and ReLU
-units that begin as the identity, adding two numbers (nothing stays bounded). Every way of clipping meets the same
-nets and the same data, at each learning rate with several seeds. By norm: Pascanu, Mikolov & Bengio 2013; by value:
-Mikolov 2012; adaptive: Brock, De, Smith & Simonyan 2021.
+The two nets explode in different ways: tanh units with a recurrent matrix slightly larger than orthogonal,
+trained on the temporal order of two symbols (the loss stays bounded, but learning fails), and ReLU units that
+begin as the identity, trained on adding (nothing stays bounded). Every kind of clipping starts from the same nets
+and sees the same data, at each learning rate with several seeds. By norm: Pascanu, Mikolov & Bengio 2013; by
+value: Mikolov 2012; adaptive: Brock, De, Smith & Simonyan 2021.
 """
 
 from dataclasses import dataclass

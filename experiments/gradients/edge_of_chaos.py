@@ -1,10 +1,11 @@
-"""Edge of chaos: exponents beside mean-field theory over the (σ_w, σ_b) plane, and how deep in time nets learn.
+"""Map exponents over the (σ_w, σ_b) plane, beside mean-field theory, and the delays that nets learn.
 
-Nets h_t = tanh(R h_{t−1} + b) with R_ij ~ N(0, σ_w²/N) and b_i ~ N(0, σ_b²). First λ₁ of each, measured on nets of
---units, beside ½ ln χ. Then smaller nets are trained: an image of a digit is written into the state, T steps go
-by without input, and the last state says which digit it was. Which T is learnt within --updates is drawn over the
-plane and beside the length ξ = −1/ln χ_c* over which the net's inputs become alike: 6 ξ is what Schoenholz et al.
-(2017) found for depth, which T is here; for recurrent nets Chen, Pennington & Schoenholz (2018).
+The nets are h_t = tanh(R h_{t−1} + b) with R_ij ~ N(0, σ_w²/N) and b_i ~ N(0, σ_b²). First λ₁ is measured
+on nets of --units, beside ½ ln χ. Then smaller nets are trained: an image of a digit is written into the
+state, T steps without input follow, and the last state must name the digit. The longest T that is learnt
+within --updates is drawn over the plane, beside ξ = −1/ln χ_c*, the number of steps over which the states
+of two inputs converge: 6 ξ is the border that Schoenholz et al. (2017) found for depth. For recurrent nets
+see Chen, Pennington & Schoenholz (2018).
 """
 
 import math

@@ -1,9 +1,10 @@
-"""Fixed points: the skeleton of a net that remembers three bits, its stable points and the saddles between them.
+"""Find the fixed points of a net that remembers three bits: stable points and the saddles between them.
 
-Trains a net on the flip-flop task and then looks for the states at which it stays when nothing comes in: minima of
-q = ½ ‖F(s) − s‖² from many starts, in double precision. Stable ones are what the net remembers, one for every
-pattern of bits; between them stand saddles, by whose unstable directions a pulse is decided. Sussillo & Barak 2013;
-Golub & Sussillo 2018.
+Trains a net on the flip-flop task, then finds the states that don't change without input: minima of q = ½ ‖F(s) −
+s‖² from many starts, in double precision. The stable ones are the net's memory, one for every pattern of bits.
+The saddles lie between them; a pulse must push the state across one along its unstable direction.
+
+Sussillo & Barak 2013; Golub & Sussillo 2018.
 """
 
 from collections.abc import Mapping

@@ -1,12 +1,14 @@
-"""Gradient flossing: Lyapunov exponents pushed to zero before and during training, for tasks with a long memory.
+"""Move Lyapunov exponents to zero before and during training (gradient flossing), on tasks with long memory.
 
-A tanh net whose weights are drawn at random forgets: its exponents λ_i are negative, and products of its Jacobians
-shrink as e^(λ_i·lag). Flossing makes
+A tanh net with random weights forgets: its exponents λ_i are negative, and products of its Jacobians shrink as
+e^(λ_i·lag). Flossing minimises
 
     mean of λ_i² over the k largest exponents, along the task's own sequences
 
-small by gradient descent through the QR that measures them: before training by itself, and during training as a
-term beside the task's loss. Trained are the same nets on the same data with neither, with the first, and with both.
+by gradient descent, differentiating through the QR decompositions that measure them: on its own before training,
+and as a term of the loss during training. The same nets are trained on the same data without flossing, with
+flossing before training, and with both.
+
 Engelken 2023, "Gradient flossing: improving gradient descent through dynamic control of Jacobians".
 """
 

@@ -1,9 +1,11 @@
-"""Gradients: how far back a loss reaches in each cell, before and after training, on real digits.
+"""Measure how far back gradients reach in each cell, before and after training, on real digits.
 
-The main job. Trains every cell on scikit-learn's digits, read pixel by pixel (64 steps), and measures on test
-images, before training and after: the gradient of the loss in the state k steps back, the singular values of the
-products of k step Jacobians, the step Jacobians' eigenvalues, and the Lyapunov spectrum. Hochreiter 1991; Bengio,
-Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013; Engelken, Wolf & Abbott 2023.
+This is the main job. It trains every cell on scikit-learn's digits, read pixel by pixel (64 steps). On test
+images, before and after training, it measures the gradient of the loss with respect to the state k steps back,
+the singular values of products of k step Jacobians, the eigenvalues of the step Jacobians, and the Lyapunov
+spectrum.
+
+Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013; Engelken, Wolf & Abbott 2023.
 """
 
 from dataclasses import dataclass, field

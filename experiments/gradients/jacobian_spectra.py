@@ -1,11 +1,12 @@
-"""Jacobian spectra: singular values of products of step Jacobians against lag, by cell and initialisation.
+"""Measure singular values of products of step Jacobians against lag, by cell and initialisation.
 
-Every net is measured as it is initialised and once more when it has been trained on a task: the singular values of
-J_T … J_{T−k+1} along held-out sequences, over every lag k, their growth per step (which tends to the Lyapunov
-exponents), the condition number, the eigenvalues of each step. How much of a signal a net keeps is in the singular
-values, not in the eigenvalues, and best where all are near one: Saxe et al. 2014; Pennington et al. 2017,
-"Resurrecting the sigmoid", for depth. Tanh nets stand beside the mean-field theory of their mean square, an LSTM
-and a GRU beside that of their state at rest.
+Each net is measured at initialisation and again after training on a task, along held-out sequences: the singular
+values of J_T … J_{T−k+1} over every lag k, their growth per step (which tends to the Lyapunov exponents), the
+condition number, and the eigenvalues of each step. The singular values, not the eigenvalues, determine how much
+of a signal a net keeps; it keeps most when all are near one. Tanh nets are shown beside the mean-field theory of
+their mean square, the LSTM and the GRU beside the theory of their state at rest.
+
+Saxe et al. 2014; Pennington et al. 2017, "Resurrecting the sigmoid", for depth.
 """
 
 import re

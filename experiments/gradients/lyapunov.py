@@ -1,12 +1,13 @@
-"""Lyapunov: spectra of random nets against gain beside mean-field theory, and of cells while they are trained.
+"""Measure Lyapunov spectra of random nets against gain, beside theory, and of cells during training.
 
-Random nets x' = J tanh(x) + σ ξ with J_ij ~ N(0, g²/N): the whole spectrum at each gain g, with and without noise
-(Engelken, Wolf & Abbott 2023), beside λ₁ = ½ ln χ and the mean exponent of mean-field theory. Then cells trained
-on a task, every --measure-every steps: their spectrum along held-out sequences, one after the other, and with no
-input at all. In double precision, with the sum rule Σλ = ⟨ln |det J|⟩ checked where the spectrum is whole.
+Random nets x' = J tanh(x) + σ ξ with J_ij ~ N(0, g²/N): the whole spectrum at each gain g, with and without
+noise, beside λ₁ = ½ ln χ and the mean exponent of mean-field theory (Engelken, Wolf & Abbott 2023). Then cells
+trained on a task: every --measure-every steps, their spectrum along held-out sequences joined end to end, and
+without input. Everything is in double precision; the sum rule Σλ = ⟨ln |det J|⟩ is checked where the spectrum is
+whole.
 
-The whole spectrum is that of the first of --starts trajectories; the leading exponents are taken along all of them,
-for the error between them. Starts that fall into clearly different exponents are reported as different exponents.
+The whole spectrum is measured along the first of --starts trajectories, the leading exponents along all of them,
+to estimate the error. Starts with clearly different exponents are reported separately.
 """
 
 import dataclasses

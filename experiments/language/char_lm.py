@@ -1,7 +1,8 @@
-"""Character model: the next character from those before it, by a recurrent net; bits per character, samples.
+"""Predict the next character with a recurrent net; bits per character, samples.
 
-As `language_model`, with characters for tokens. With no option it learns the prose of Python's language reference;
---preset five_minutes with --data.dir FILE is for a text of about a million characters, the first 90 % to train.
+The same as language_model, with characters as tokens. By default it learns the prose of Python's language
+reference; use --preset five_minutes with --data.dir FILE for a text of about a million characters, split 90 % for
+training.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
-"""Families: language models by counting, through a fixed window, and with a state, side by side on one text.
+"""Compare n-grams, fixed-window nets and recurrent nets on one text.
 
-n-grams with modified Kneser–Ney smoothing for n = 1 to --order; nets that see a fixed window (Bengio et al. 2003)
-and nets that see all before (Mikolov et al. 2010), alike in everything but the cell. All are scored on the same
-tokens of the same held-out text; the best net is also mixed half and half with the longest n-gram, for they err on
-different tokens. A resumed run trains no net again that is finished.
+Scores n-grams with modified Kneser–Ney smoothing for n = 1 to --order, nets with a fixed window (Bengio et
+al. 2003) and recurrent nets (Mikolov et al. 2010) on the same tokens of the same held-out text. The nets
+differ only in the cell. The best net is also mixed in equal parts with the longest n-gram, because they err
+on different tokens. A resumed run skips finished nets.
 """
 
 from dataclasses import dataclass, field, fields

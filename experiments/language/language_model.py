@@ -1,10 +1,9 @@
-"""Language model: the next word from the words before it, by a recurrent net; perplexity, gradients, samples.
+"""Predict the next word with a recurrent net; perplexity, gradients, samples.
 
-Trained on the training split of a text (--data.dir, or the prose of Python's language reference) by truncated
-backpropagation with a carried state, or with --reading lines on each line by itself. --preset zaremba_small is the
-small, unregularised LSTM of Zaremba, Sutskever & Vinyals 2014 on PTB; --preset bengio is the fixed-window model of
-Bengio et al. 2003, on any text. Perplexities count every token, line ends among them, as the literature does on
-PTB.
+Trains on the training split of a text (--data.dir, or the prose of Python's language reference) by truncated
+backpropagation with a carried state, or, with --reading lines, on each line separately. --preset zaremba_small is
+the small, unregularised LSTM of Zaremba, Sutskever & Vinyals 2014 on PTB; --preset bengio is the fixed-window
+model of Bengio et al. 2003, on any text. Perplexities count every token, including line ends, as is usual on PTB.
 """
 
 from collections.abc import Mapping

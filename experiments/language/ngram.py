@@ -1,9 +1,9 @@
-"""n-gram: language models by counting, n = 1 to --order with each smoothing; perplexity, size, samples.
+"""Count n-grams, n = 1 to --order, and compare smoothings; perplexity, size, samples.
 
-Trained on the training split of a text (--data.dir, or the prose of Python's language reference). Perplexities
-count every token, line ends among them, as the literature does on PTB; those of stupid back-off are of scores
-that don't sum to one, and compare with no other. A token that a model gives no probability makes its perplexity
-infinite; in brackets is the share of such tokens.
+The models are estimated from the training split of a text (--data.dir, or the prose of Python's language
+reference). Perplexities count every token, including line ends, as is usual on PTB. The scores of stupid back-off
+don't sum to one, so its perplexity isn't comparable with the others. A token of probability 0 makes the
+perplexity infinite; the share of such tokens follows in brackets.
 """
 
 import math

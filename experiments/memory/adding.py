@@ -1,4 +1,4 @@
-"""Adding: the sum of two marked numbers in a long sequence. Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016."""
+"""Add two marked numbers in a long sequence. Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Copy: ten symbols recalled after a stretch of blanks. Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016."""
+"""Recall ten symbols after a long run of blanks. Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016."""
 
 from dataclasses import dataclass
 from pathlib import Path

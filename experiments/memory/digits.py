@@ -1,4 +1,4 @@
-"""Digits: real 8×8 images read pixel by pixel, 64 steps, in order or permuted. Le, Jaitly & Hinton 2015."""
+"""Classify 8×8 images of digits read pixel by pixel, in order or permuted. Le, Jaitly & Hinton 2015."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,10 +1,11 @@
-"""Long memory: which cell solves adding and copy at which length, and in how many training steps.
+"""Compare cells on adding and copy: the lengths they solve, and in how many training steps.
 
-Trains every cell on every task at every length until the task is solved on held-out sequences, or for --steps; a
-net whose loss or gradient isn't finite has diverged, and the others go on.
-Adding is solved at a mean square error below 0.01, the mark of Hochreiter & Schmidhuber (1997); always answering 1
-gives 0.167. Copy is solved when more than 99 of 100 symbols are recalled; a guess recalls 12.5. Arjovsky, Shah &
-Bengio (2016) and Le, Jaitly & Hinton (2015) show whole curves instead; ours are in each net's folder.
+Trains every cell on every task at every length until it solves the task on held-out sequences, or for --steps. A
+net whose loss or gradient becomes non-finite has diverged; the others continue.
+
+Adding is solved at a mean square error below 0.01, the threshold of Hochreiter & Schmidhuber (1997); always
+answering 1 gives 0.167. Copy is solved when more than 99 % of the symbols are recalled; guessing recalls 12.5 %.
+Arjovsky, Shah & Bengio (2016) and Le, Jaitly & Hinton (2015) show whole curves; each net's folder has its own.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Temporal order: which of two symbols came first, long ago. Hochreiter & Schmidhuber 1997."""
+"""Tell in which order two symbols came long ago. Hochreiter & Schmidhuber 1997."""
 
 from dataclasses import dataclass
 from pathlib import Path
