@@ -12,6 +12,7 @@ one anew, delete its folder. docs/benchmarks.* are written by `make bench`.
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -188,6 +189,8 @@ def run(name: str, source: Source, data: Path | None) -> int:
         option = "--resume" if (ROOT / folder / "config.json").exists() else "--run-dir"
         words = [*arguments(source, data), option, str(folder)]
     quiet = subprocess.DEVNULL if words[0] == "inspect" else None
+    # Ctrl-C reaches the run too, which saves itself: wait for that.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     return subprocess.run([sys.executable, "-m", "experiments", *words], cwd=ROOT, stdout=quiet).returncode
 
 
