@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from experiments.cell_spec import parse_cell
-from experiments.registry import read_options
+from experiments.registry import NAMES, read_options
 from models import unroll
 from models.recurrence.methods import Fused
 from models.recurrence.unroll import unroll_with_info
@@ -155,10 +156,34 @@ def test_every_table_quoted_has_one_command() -> None:
         FIGURES["quoted"]("families", SOURCES["families"], "no block", "a table")
 
 
-def test_every_command_of_a_figure_is_read() -> None:
-    for source in SOURCES.values():
-        experiment, *options = FIGURES["arguments"](source)
+def test_every_command_shown_is_read() -> None:
+    """Those of figures, and those that stand in backquotes or in a line of a shell block of their own."""
+    commands = {shlex.join(FIGURES["arguments"](source)) for source in SOURCES.values()}
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        lines = re.findall(r"^(?:\.venv/bin/)?python -m experiments (\w.*?)(?: +#.*)?$", text, re.MULTILINE)
+        commands |= {*lines, *re.findall(r"`python -m experiments (\w[^`]*)`", text)}
+    commands = {
+        c for c in commands if c.split()[0] in NAMES and not set(c) & set("…$\\") and "--help" not in c
+    }
+    assert len(commands) > 30
+    for command in sorted(commands):
+        experiment, *options = shlex.split(command)
         read_options(experiment, options)
+
+
+def test_links_lead_somewhere() -> None:
+    for path in PAGES:
+        for link in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+            file, _, anchor = link.partition("#")
+            if "://" in link:
+                continue
+            target = path.parent / file if file else path
+            assert target.exists(), f"{path}: {link}"
+            if anchor:
+                titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+                anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+                assert anchor in anchors, f"{path}: {link}"
 
 
 def test_times_are_those_of_the_list_of_experiments() -> None:
