@@ -1,4 +1,4 @@
-"""The report of what was measured, as a page and a plot: dictionaries in, Markdown and a figure out."""
+"""The benchmark report as a page and a plot: dictionaries in, Markdown and a figure out."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,19 +38,20 @@ def page(record: dict[str, Any]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. One recurrent layer, float32: the mean square of its outputs (forward), and its "
-        "gradient in all weights (forward and backward). Every library in a process of its own, jitted and warmed "
-        "up, with all cores, the libraries taking turns; the same weights and inputs, and the same result to 1e-4 "
-        "or the run is refused. Times are medians in milliseconds, the quartiles' distance in brackets.",
+        "Written by `make bench`. The work is one recurrent layer in float32: the mean square of its outputs "
+        "(forward), and its gradient with respect to all weights (forward and backward). Each library runs jitted "
+        "and warmed up in its own process with all cores, and the libraries take turns. Weights and inputs are the "
+        "same; results must agree to 1e-4, or the benchmark stops. Times are medians in milliseconds, with the "
+        "interquartile range in brackets.",
         "",
-        "Ours goes over one device per core, as `python -m experiments` sets it; so do the columns *sharded*, by "
+        "*Ours* uses one device per core, as `python -m experiments` does; so do the columns *sharded*, through "
         "the same `jax.shard_map`. Equinox is a scan under `vmap`, as documented; it has no Elman cell.",
         "",
-        "*Products alone* is no layer: the matrix products of one in the order that a recurrence forces on them, "
-        "with almost nothing between them, by XLA over a device per core. *One large product* is that of two "
-        "2048 × 2048 matrices on all cores, in GFLOP/s; it takes its turns like a library. How far the products "
-        "alone lie below it is what thin products cost; how far ours lies below them is what the rest of a layer "
-        "costs.",
+        "*Products alone* is not a layer but the matrix products of one, in the order that the recurrence imposes, "
+        "with almost nothing between them, run by XLA on one device per core. *One large product* multiplies two "
+        "2048 × 2048 matrices on all cores, in GFLOP/s, and takes turns like a library. The gap between these two "
+        "is the cost of thin products; the gap between ours and the products alone is the cost of the rest of a "
+        "layer.",
         "",
         f"Machine: {told(record)}",
         "",
@@ -78,9 +79,9 @@ def page(record: dict[str, Any]) -> str:
 
 
 def noted(record: dict[str, Any], part: str) -> list[str]:
-    """Says of a part of the page when and on what it was measured, where that isn't the run of the others."""
+    """Says when and on what machine a part of the page was measured, if not in the same run as the others."""
     when = record.get("apart", {}).get(part)
-    return [f"Measured in a run of its own: {when}", ""] if when else []
+    return [f"Measured in a separate run: {when}", ""] if when else []
 
 
 def told(record: dict[str, Any]) -> str:
@@ -136,7 +137,7 @@ def ratios(record: dict[str, Any], way: str, family: str, peers: tuple[str, ...]
 
 
 def summary(record: dict[str, Any], way: str) -> list[str]:
-    """Sums up how many times as fast as its rivals ours is: geometric means and the worst row."""
+    """Summarises the speed of ours relative to the other libraries: geometric means and the worst size."""
     groups = {
         "best JAX peer as shipped": JAX_PEERS,
         "best JAX peer, sharded too": (*JAX_PEERS, *(f"{name}, sharded" for name in JAX_PEERS)),
@@ -152,12 +153,11 @@ def summary(record: dict[str, Any], way: str) -> list[str]:
             values = ratios(record, way, family, peers).values()
             cells.append(f"{geometric_mean(values):.2f} (worst {min(values):.2f})" if values else "–")
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    return [*lines, "", "Geometric mean over the sizes; in brackets the size where ours fares worst."]
+    return [*lines, "", "Geometric mean over the sizes; in brackets the ratio at the worst size for ours."]
 
 
 def costs(rows: list[dict[str, Any]]) -> list[str]:
-    """Tabulates what forward and backward adds at its peak to the process's memory, and the first call's
-    seconds."""
+    """Tabulates the peak memory that forward and backward adds to the process, and the time of the first call."""
     sizes = {
         f"{family} {size}": found
         for family in FAMILIES
@@ -167,7 +167,7 @@ def costs(rows: list[dict[str, Any]]) -> list[str]:
     }
     names = list(dict.fromkeys(name for found in sizes.values() for name in found if name not in BOUNDS))
     lines = [
-        "Forward and backward: MiB that a call adds at its peak to what is resident / seconds of the first call.",
+        "Forward and backward: peak MiB that a call adds to the resident memory / seconds of the first call.",
         "",
         f"| | {' | '.join(names)} |",
         f"| --- |{' ---: |' * len(names)}",
@@ -184,7 +184,7 @@ def costs(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def plot(record: dict[str, Any], path: Path) -> None:
-    """Forward and backward: a panel a family, a group of bars a size, a bar a peer, ours being 1."""
+    """Plots forward and backward: one panel per family, one group of bars per size, one bar per peer; ours is 1."""
     colours = {"Linen": "#0072B2", "NNX": "#56B4E9", "Equinox": "#E69F00", "PyTorch": "#D55E00"}
     figure, panels = plt.subplots(1, len(FAMILIES), figsize=(10, 3.6), sharey=True, layout="constrained")
     for panel, family in zip(panels, FAMILIES, strict=True):

@@ -1,4 +1,4 @@
-"""The page's sections beside the layers' times: each a table of what one measurement found, with what it is."""
+"""The sections of the page after the layers: each one table, with a paragraph that says what was measured."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ NAMES = {"elman": "Elman", "gru": "GRU, reset after", "lstm": "LSTM"}
 def eager(rows: list[dict[str, Any]]) -> list[str]:
     """A line a cell and size."""
     lines = [
-        "`unroll` called without `jax.jit` around it, on one device, beside the same call jitted: medians in "
-        "milliseconds, by turns. Then 1,000 more eager calls: by how much the process's resident memory grows, "
-        "and by how many the arrays that are alive. By itself: `python -m benchmarks.eager`.",
+        "`unroll` without `jax.jit` around it, on one device, beside the same call jitted: medians in "
+        "milliseconds, taking turns. The last columns show by how much 1,000 more eager calls grow the resident memory of the "
+        "process and the number of live arrays. To measure this alone: `python -m benchmarks.eager`.",
         "",
         "| T, B, D, H | | jitted | eager | times jitted | MiB grown | arrays grown |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
@@ -31,12 +31,12 @@ def kernels(rows: list[dict[str, Any]]) -> list[str]:
     """A line a size."""
     kinds = list(rows[0]["seconds"])
     lines = [
-        "Forward and backward of the LSTM on one core with one device's share of the batch, kernel by kernel in "
-        "the trace of XLA's program. *Thin products* are those of a step (h R, z̄ Rᵀ), *large products* those of a "
-        "block of steps (x W, xᵀ z̄, hᵀ z̄), the *local part* what else is done at every step, the *rest* what is "
-        "done once a block or once in all: gradients summed, memory first touched, blocks cut. Tracing adds about "
-        "0.4 µs to a kernel, and so most to the local part of a small layer. By itself: "
-        "`python -m benchmarks.kernels`.",
+        "Forward and backward of the LSTM on one core with one device's shard of the batch, kernel by kernel from "
+        "a trace of XLA's program. *Thin products* are those of one step (h R, z̄ Rᵀ), *large products* those of a "
+        "block of steps (x W, xᵀ z̄, hᵀ z̄). The *local part* is the other work of every step; the *rest* is done "
+        "once per block or once in all: summing gradients, touching memory for the first time, slicing blocks. "
+        "Tracing adds about 0.4 µs per kernel, most noticeably to the local part of a small layer. To measure this "
+        "alone: `python -m benchmarks.kernels`.",
         "",
         f"| T, B, D, H | ms | {' | '.join(kinds)} | GFLOP/s of the products | of all |",
         f"| --- | ---: |{' ---: |' * (len(kinds) + 2)}",
@@ -56,10 +56,10 @@ def jacobians(rows: list[dict[str, Any]]) -> list[str]:
     """A line a cell and length."""
     names = list(rows[0]["seconds"])
     lines = [
-        "All T Jacobians `[S, S]` of a layer with H = 256, in ms: `step_jacobians`, whose closed form these "
-        "cells have; `jax.jacfwd` under `vmap` over all steps, where the one product with R that all share is done "
-        "once; `jax.jacfwd`, jitted, called at every step; and the writing of so many numbers alone. In brackets: "
-        "times ours.",
+        "All T Jacobians `[S, S]` of a layer with H = 256, in ms: `step_jacobians` (ours, in closed form for these "
+        "cells); `jax.jacfwd` under `vmap` over all steps, which computes the product with R that all steps share "
+        "only once; jitted `jax.jacfwd` called at every step; and only writing as many numbers. In brackets: "
+        "multiples of our time.",
         "",
         f"| T, S | | {' | '.join(names)} |",
         f"| --- | --- |{' ---: |' * len(names)}",
@@ -75,11 +75,11 @@ def exponents(rows: list[dict[str, Any]]) -> list[str]:
     """A line a number of exponents and side."""
     ours = {row["k"]: row["seconds"] for row in rows if row["side"] == "ours"}
     lines = [
-        "A driven tanh net, H = 256, T = 1,000, the k leading exponents in float32: `lyapunov_spectrum` beside a "
-        "loop in PyTorch that takes directional derivatives of any step by `torch.func` as ours does, and beside "
-        "one with the derivative of tanh written into it; both with a QR at every step. Median of processes of "
-        "their own, by turns. Each begins with a frame of its own draw: the exponents differ by what 1,000 steps "
-        "have not yet forgotten of it.",
+        "The k leading exponents of a driven tanh net, H = 256, T = 1,000, in float32: `lyapunov_spectrum`; a loop "
+        "in PyTorch that, like ours, takes directional derivatives of any step (by `torch.func`); and one with the "
+        "derivative of tanh written by hand. Both loops take a QR at every step. Medians over separate processes "
+        "that take turns. Each starts from its own random frame, so the exponents differ by what 1,000 steps have "
+        "not yet forgotten of it.",
         "",
         "| k | | seconds | times ours | largest difference of an exponent from ours |",
         "| ---: | --- | ---: | ---: | ---: |",
@@ -95,10 +95,11 @@ def language_model(rows: list[dict[str, Any]]) -> list[str]:
     rivals = [row["tokens_per_second"] for row in rows if row["side"] == "PyTorch"]
     lines = [
         "The small LSTM of Zaremba, Sutskever & Vinyals 2014: embedding, two layers of 200 units, softmax over "
-        "10,000 words, 20 steps of 20 rows, clipping and gradient descent. `train_chunk` with the norms, metrics "
-        "and checks that every run of ours has, beside the same step in PyTorch; processes of their own, by turns "
-        "of 20 steps; the same weights and words, and the same losses to 1e-3 or the run is refused. Medians in "
-        "milliseconds, the quartiles' distance in brackets. By itself: `python -m benchmarks.language_model`.",
+        "10,000 words, 20 steps of 20 rows, clipping and gradient descent. Ours is `train_chunk` with the norms, "
+        "metrics and checks of every run, beside the same step in PyTorch. Separate processes take turns of 20 "
+        "steps with the same weights and words; losses must agree to 1e-3, or the benchmark stops. Medians in "
+        "milliseconds, with the interquartile range in brackets. To measure this alone: "
+        "`python -m benchmarks.language_model`.",
         "",
         "| | ms a step | tokens a second | times PyTorch |",
         "| --- | ---: | ---: | ---: |",
@@ -114,9 +115,9 @@ def language_model(rows: list[dict[str, Any]]) -> list[str]:
 def start_times(rows: list[dict[str, Any]]) -> list[str]:
     """A line a command."""
     lines = [
-        "Seconds until `python -m experiments …` has answered, median of three, or has logged its first training "
-        "step, once: with no compiled program kept, with those of an earlier run, and resumed after that run was "
-        "stopped. By itself: `python -m benchmarks.start`.",
+        "Seconds until `python -m experiments …` answers (median of three) or logs its first training step "
+        "(measured once): with an empty compilation cache, with the cache of an earlier run, and on resuming that "
+        "run after it was stopped. To measure this alone: `python -m benchmarks.start`.",
         "",
         "| | seconds | of the first time |",
         "| --- | ---: | ---: |",

@@ -171,8 +171,8 @@ def test_a_part_is_put_in(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "benchmarks.json").read_text())
     assert kept["rows"] == RECORD["rows"]
     assert len(kept["language_model"]) == 1
-    assert text.count("Measured in a run of its own: ") == 1
-    assert page(RECORD).count("Measured in a run of its own: ") == 0
+    assert text.count("Measured in a separate run: ") == 1
+    assert page(RECORD).count("Measured in a separate run: ") == 0
 
 
 def test_rows_are_exchanged_for_the_same_rows(tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_rows_are_exchanged_for_the_same_rows(tmp_path: Path) -> None:
     assert ratios(kept, "both", "lstm", ("Linen",)) == {"20, 4, 3, 8": pytest.approx(2.5)}
     assert kept["kernels"] == RECORD["kernels"]
     text = page(kept)
-    assert "### LSTM\n\nMeasured in a run of its own: " in text.split("## Forward\n")[1]
-    assert text.count("Measured in a run of its own: ") == 1
+    assert "### LSTM\n\nMeasured in a separate run: " in text.split("## Forward\n")[1]
+    assert text.count("Measured in a separate run: ") == 1
 
 
 def test_other_work_is_refused() -> None:
