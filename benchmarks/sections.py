@@ -11,8 +11,8 @@ def eager(rows: list[dict[str, Any]]) -> list[str]:
     """A line a cell and size."""
     lines = [
         "`unroll` without `jax.jit` around it, on one device, beside the same call jitted: medians in "
-        "milliseconds, taking turns. The last columns show by how much 1,000 more eager calls grow the resident memory of the "
-        "process and the number of live arrays. To measure this alone: `python -m benchmarks.eager`.",
+        "milliseconds, taking turns. The last columns show by how much 1,000 more eager calls grow the resident "
+        "memory of the process and the number of live arrays. To measure this alone: `python -m benchmarks.eager`.",
         "",
         "| T, B, D, H | | jitted | eager | times jitted | MiB grown | arrays grown |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
