@@ -46,15 +46,15 @@ class NetworkConfig:
     """The network built of a cell, and its method through time."""
 
     depth: int = 1
-    """Layers of the cell, one upon the other."""
+    """Stacked layers of the cell."""
     direction: Direction = "forward"
-    """The way each layer reads; both puts the outputs of two cells side by side."""
+    """Direction in which each layer reads; both concatenates the outputs of two cells."""
     connections: Annotated[Connection, tyro.conf.arg(help=CONNECTIONS_HELP)] = "plain"
     dropout: float = 0.0
-    """Share of the units dropped between layers while training, others at every step."""
+    """Dropout rate between layers during training, drawn anew at every step."""
     method: Annotated[MethodOption, tyro.conf.arg(help=METHOD_HELP)] = "auto"
     checkpoint_every: int | None = None
-    """With --method scan: keep every so many-th state and compute the others again; less memory, more time."""
+    """With --method scan: keep every K-th state and recompute the others; less memory, more time."""
 
     def __post_init__(self) -> None:
         check_at_least(1, depth=self.depth)

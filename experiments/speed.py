@@ -43,21 +43,21 @@ class Config:
         "min_gru",
     )
     methods: tuple[MethodName, ...] = ("scan", "fused", "associative", "newton")
-    """The ways through time."""
+    """Unrolling methods."""
     lengths: tuple[int, ...] = (64, 256, 1024, 4096)
     """Lengths of the sequences, T."""
     hidden_size: int = 16
     """Units of each cell, H; the work of newton grows with H³."""
     input_size: int = 16
-    """Numbers a step, D."""
+    """Size of the input of a step, D."""
     batch_size: int = 8
-    """Sequences at once, B."""
+    """Sequences per batch, B."""
     repeats: int = 7
-    """Timed calls, of which the median counts."""
+    """Timed calls; the median counts."""
     newton_memory: float = 1.0
-    """Leave newton out where the Jacobians of all steps would take more GiB."""
+    """Leave newton out if the Jacobians of all steps need more GiB than this."""
     seed: int = 0
-    """Of parameters and inputs."""
+    """Seed of parameters and inputs."""
 
     def __post_init__(self) -> None:
         check_at_least(

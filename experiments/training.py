@@ -27,9 +27,9 @@ class TrainingConfig:
     """Units of the cell, H."""
     network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
     batch_size: int = 50
-    """Sequences a step, B."""
+    """Sequences per step, B."""
     seed: int = 0
-    """Of parameters and training data; held-out data don't depend on it."""
+    """Seed of parameters and training data; held-out data don't depend on it."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=3000, eval_every=250))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 

@@ -18,11 +18,11 @@ class HealthConfig:
     """
 
     every: int = 0
-    """Measure exponents, singular values, gradients by lag and saturation every so many steps; 0: never."""
+    """Measure exponents, singular values, gradients by lag and saturation every N steps; 0: never."""
     examples: int = 2
-    """Held-out sequences they are measured on."""
+    """Held-out sequences to measure on."""
     directions: int = 8
-    """Leading singular values of the products of Jacobians that are followed, k."""
+    """Number of leading singular values of products of Jacobians, k."""
 
     def __post_init__(self) -> None:
         for name, least in (("every", 0), ("examples", 1), ("directions", 1)):
@@ -41,22 +41,22 @@ class LoopConfig:
     """
 
     steps: int = 1000
-    """Updates in all, those before a resumption included."""
+    """Updates in all, including those before a resumption."""
     log_every: int = 20
-    """Log the figures of every so many-th step."""
+    """Log metrics every N steps."""
     eval_every: int = 100
-    """Evaluate after so many steps; and before the first, and after the last."""
+    """Evaluate every N steps, before the first and after the last."""
     save_every: int = 500
-    """Save after so many steps; the end, and a stop, save too."""
+    """Save every N steps, at the end and when stopped."""
     chunk: int = 50
-    """Steps in one dispatch: more cost less, but a request to stop waits for them."""
+    """Steps per dispatch: more are faster, but a request to stop waits for them."""
     keep: int = 2
-    """How many of the newest checkpoints stay; besides them the best of those saved right after an evaluation."""
+    """Newest checkpoints to keep, besides the best of those saved right after an evaluation."""
     nonfinite: NonFinitePolicy = "stop"
     """At a loss or gradient that isn't finite: stop; skip that batch; or rollback to the last checkpoint and go on
     from there at half the learning rate."""
     rollbacks: int = 3
-    """How many times rollback is tried before the run stops."""
+    """Rollbacks before the run stops."""
     health: HealthConfig = field(default_factory=HealthConfig)
 
     def __post_init__(self) -> None:

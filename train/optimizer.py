@@ -37,25 +37,25 @@ class OptimizerConfig:
     """cosine: steps until the end rate, warm-up included, 0 for all of the run's; exponential: steps for one factor
     decay_rate; plateau: steps whose mean loss is compared with the best so far."""
     decay_rate: float = 0.5
-    """exponential, the plateaus: the factor by which the rate falls."""
+    """exponential and plateaus: the factor on the rate."""
     decay_begin: int = 0
-    """exponential: steps before it begins to fall."""
+    """exponential: steps before the decay begins."""
     staircase: bool = False
-    """exponential: fall at once at the end of every decay_steps steps, rather than at each step."""
+    """exponential: decay in one step every decay_steps steps, not gradually."""
     patience: int = 1
-    """the plateaus: means, or evaluations, in a row that are no better than the best before the rate falls."""
+    """plateaus: means or evaluations in a row without improvement before the rate falls."""
     warmup_steps: int = 0
-    """warmup_cosine: steps until the highest rate."""
+    """warmup_cosine: steps to reach the highest rate."""
     end_fraction: float = 0.0
     """cosine: the end rate as a fraction of the highest."""
     momentum: float = 0.9
-    """momentum: the share of the last update kept."""
+    """momentum: the fraction of the last update that is kept."""
     beta1: float = 0.9
-    """adam: decay of the mean of the gradients."""
+    """adam: decay rate of the mean gradient."""
     beta2: float = 0.999
-    """adam: decay of the mean of their squares."""
+    """adam: decay rate of the mean squared gradient."""
     rms_decay: float = 0.9
-    """rmsprop: decay of the mean of the squared gradients."""
+    """rmsprop: decay rate of the mean squared gradient."""
     epsilon: float = 1e-8
     """adam, rmsprop: keeps the division finite."""
     clip: Clip = "global_norm"
@@ -64,7 +64,7 @@ class OptimizerConfig:
     clip_at: float = 1.0
     """The bound; for adaptive the largest ratio of gradient to weights (0.01 is usual)."""
     average_from: int | None = None
-    """Average the parameters over the updates from this one on, and evaluate the average: averaged SGD."""
+    """Average the parameters from this update on, and evaluate the average (averaged SGD)."""
 
     def __post_init__(self) -> None:
         require_choice("name", self.name, ("sgd", "momentum", "adam", "rmsprop"))

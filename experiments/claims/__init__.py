@@ -27,17 +27,17 @@ class Config:
     """Claims."""
 
     seeds: int = 4
-    """Nets of each kind, with as many seeds, one after another."""
+    """Nets of each kind, with consecutive seeds."""
     hidden_size: int = 32
     """Units of each cell, H."""
     batch_size: int = 32
-    """Sequences a step, B."""
+    """Sequences per step, B."""
     steps: int = 300
     """Updates of each net."""
     length: int = 20
     """Length of the sequences, T."""
     lags: int = 50
-    """Steps back over which gradients of untrained nets are followed."""
+    """Steps back over which gradients of untrained nets are measured."""
     seed: int = 0
     """The first seed."""
 

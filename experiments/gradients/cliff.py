@@ -55,9 +55,9 @@ class Config:
     """Cliff."""
 
     weight: float = 4.816949
-    """One unit: w where descent begins."""
+    """One unit: initial weight w."""
     bias: float = -2.057143
-    """One unit: b where descent begins."""
+    """One unit: initial bias b."""
     rate: float = 0.5
     """One unit: learning rate."""
     clip_at: float = 0.3
@@ -70,21 +70,21 @@ class Config:
         "elman(recurrent_init=orthogonal(gain=1.1))"
     )
     hidden_size: int = 32
-    """Its units, H."""
+    """Net: units, H."""
     length: int = 20
-    """Length of its sequences, T."""
+    """Net: length of the sequences, T."""
     batch_size: int = 64
-    """Its sequences: one batch, on which it is trained and the surface drawn."""
+    """Net: sequences of the one batch for training and for the surface."""
     steps: int = 400
-    """Steps of training, clipped by norm, in which the steepest place is looked for."""
+    """Net: training steps, clipped by norm, among which the steepest point is found."""
     net_rate: float = 0.3
-    """Learning rate of the net, in training and from the steepest place on."""
+    """Net: learning rate, in training and from the steepest point on."""
     net_clip_at: float = 0.1
-    """The bound of its clipping, by value and by norm."""
+    """Net: the bound of clipping, by value and by norm."""
     net_path_steps: int = 15
-    """Steps of descent from the steepest place on."""
+    """Net: steps of descent from the steepest point."""
     directions: Literal["hessian", "random"] = "hessian"
-    """The plane: the two directions of strongest curvature, or two random ones, scaled unit by unit."""
+    """Plane of the surface: the two directions of largest curvature, or two random ones scaled per unit."""
     seed: int = 0
     """Of parameters, sequences and random directions."""
 

@@ -52,11 +52,11 @@ class Config:
     problems: tuple[ProblemName, ...] = ("temporal_order", "adding")
     """temporal_order: which of two symbols came first; adding: the sum of two marked numbers."""
     clips: tuple[Clip, ...] = ("none", "value", "block_norm", "global_norm", "adaptive")
-    """Ways of clipping: none, value, block_rms, block_norm, global_norm, adaptive."""
+    """Kinds of clipping: none, value, block_rms, block_norm, global_norm, adaptive."""
     rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Learning rates."""
     seeds: int = 5
-    """Nets at each learning rate, with as many seeds, one after another."""
+    """Nets at each learning rate, with consecutive seeds."""
     order_cell: ORDER_CELL = "elman(recurrent_init=orthogonal(gain=1.1))"
     order_length: int = 20
     """Length of its sequences, T."""
@@ -66,17 +66,17 @@ class Config:
     hidden_size: int = 32
     """Units of each cell, H."""
     batch_size: int = 32
-    """Sequences a step, B."""
+    """Sequences per step, B."""
     steps: int = 500
     """Updates of each net."""
     optimizer: Literal["sgd", "momentum", "adam", "rmsprop"] = "momentum"
-    """What makes an update of the clipped gradient."""
+    """The optimizer that receives the clipped gradient."""
     value_at: float = 0.1
-    """The bound of value, on each entry."""
+    """Bound of value: on each entry."""
     norm_at: float = 1.0
-    """The bound of block_rms, block_norm and global_norm."""
+    """Bound of block_rms, block_norm and global_norm."""
     adaptive_at: float = 0.03
-    """The bound of adaptive: a unit's gradient over its weights."""
+    """Bound of adaptive: the norm of a unit's gradient over that of its weights."""
     seed: int = 0
     """The first seed, of parameters and training data; held-out data don't depend on it."""
 

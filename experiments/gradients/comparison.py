@@ -34,13 +34,13 @@ class NetsConfig:
     hidden_size: int = 64
     """Units of each cell, H."""
     task: TaskName = "adding"
-    """What they are trained on; adding: the sum of two marked numbers."""
+    """The task to train on."""
     length: int = 50
     """Length of the task's sequences, T; for copy_memory the blanks between the symbols and their recall."""
     batch_size: int = 50
-    """Sequences a step, B."""
+    """Sequences per step, B."""
     seed: int = 0
-    """Of parameters, training data and random nets; held-out data don't depend on it."""
+    """Seed of parameters, training data and random nets; held-out data don't depend on it."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=600, eval_every=100))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 

@@ -44,29 +44,29 @@ class Config:
     """Edge of chaos."""
 
     gains: tuple[float, ...] = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4, 2.6)
-    """Deviations σ_w of the recurrent weights, times √N."""
+    """Standard deviations σ_w of the recurrent weights, times √N."""
     biases: tuple[float, ...] = (0.05, 0.3, 0.6, 0.9)
-    """Deviations σ_b of the biases."""
+    """Standard deviations σ_b of the biases."""
     lengths: tuple[int, ...] = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
     """Steps T between the image and the answer."""
     units: int = 512
     """Units of the nets whose λ₁ is measured, N."""
     draws: int = 2
-    """Nets at each point of the plane whose λ₁ is averaged."""
+    """Nets at each point of the plane, over which λ₁ is averaged."""
     trajectory: int = 500
     """Steps of a trajectory along which λ₁ is measured."""
     warmup: int | None = None
-    """Steps of it that don't count, while the state settles; two fifths by default."""
+    """First steps of it to discard, while the state settles; two fifths by default."""
     hidden_size: int = 64
-    """Units of the nets that are trained."""
+    """Units of the trained nets."""
     updates: int = 200
     """Training steps."""
     batch_size: int = 50
-    """Images a training step, B."""
+    """Images per training step, B."""
     learnt: float = 0.8
-    """Accuracy on held-out images from which a length counts as learnt."""
+    """Held-out accuracy from which a length counts as learnt."""
     seed: int = 0
-    """Of nets and the order of images; which are held out doesn't depend on it."""
+    """Seed of nets and of the order of images; the held-out images don't depend on it."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-3))
 
     def __post_init__(self) -> None:

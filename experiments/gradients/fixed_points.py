@@ -44,15 +44,15 @@ class Config(TrainingConfig):
     hidden_size: int = 32
     """Units of the cell, H."""
     bits: int = 3
-    """Bits to remember, each set by a channel of its own."""
+    """Bits to remember; each has its own input channel."""
     length: int = 100
     """Length of the sequences, T."""
     probability: float = 0.05
-    """Of a pulse, at each step on each channel."""
+    """Probability of a pulse, at each step on each channel."""
     starts: int = 1000
-    """States from which fixed points are looked for."""
+    """States from which the search for fixed points starts."""
     noise: float = 0.1
-    """Standard deviation of what is added to each start, in those of the states themselves."""
+    """Noise added to each start, in standard deviations of the states."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=250))
 
     def __post_init__(self) -> None:

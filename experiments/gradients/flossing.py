@@ -60,22 +60,22 @@ class Config:
     """How many of the largest exponents are flossed, k: one number for each task, or one for all; by default a
     quarter of --hidden-size, for delayed_recall all of them."""
     blanks: int = 10
-    """copy_memory: blanks between the symbols and their recall; sequences are 20 longer."""
+    """copy_memory: blanks between the symbols and their recall; sequences are 20 steps longer."""
     delay: int = 60
-    """delayed_recall: how long ago what is asked for was shown."""
+    """delayed_recall: steps between a number and its recall."""
     recall_length: int | None = None
-    """delayed_recall: length of the sequences; by default 40 longer than --delay."""
+    """delayed_recall: length of the sequences; by default --delay + 40."""
     adding_length: int = 30
     """adding: length of the sequences."""
     cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "elman(recurrent_init=gaussian)"
     hidden_size: int = 64
     """Units of the cell, H."""
     batch_size: int = 32
-    """Sequences a step, B."""
+    """Sequences per step, B."""
     seed: int = 0
-    """Of parameters and training data; held-out data don't depend on it."""
+    """Seed of parameters and training data; held-out data don't depend on it."""
     repeats: int = 2
-    """Nets of each kind, each with the next seed."""
+    """Nets of each kind, with consecutive seeds."""
     floss: Floss = field(default_factory=Floss)
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=3000, eval_every=100))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))

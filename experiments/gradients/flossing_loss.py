@@ -30,15 +30,15 @@ class Floss:
     """The schedule and strength by which exponents are pushed to zero."""
 
     trajectories: int = 1
-    """Sequences of each batch, on each device, along which they are measured."""
+    """Sequences of each batch, on each device, along which exponents are measured."""
     qr_every: int = 5
-    """Steps from one orthonormalisation to the next."""
+    """Steps between orthonormalisations."""
     steps: int | None = None
-    """Updates before training; 200 by default, or as many as training has, where that is fewer."""
+    """Updates before training; by default 200, or --steps if that is fewer."""
     learning_rate: float = 0.01
-    """Of these, by Adam."""
+    """Learning rate of these updates, by Adam."""
     weight: float = 1.0
-    """Of the mean of λ² beside the task's loss, during training."""
+    """Weight of the mean of λ² in the loss, during training."""
 
     def __post_init__(self) -> None:
         for name in ("trajectories", "qr_every", "steps"):

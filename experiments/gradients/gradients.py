@@ -59,17 +59,17 @@ class Config:
     """Units of each cell, H."""
     network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
     batch_size: int = 64
-    """Images a step, B."""
+    """Images per step, B."""
     permuted: bool = False
     """Read the pixels in one fixed random order."""
     input_gain: float = 16.0
-    """Factor on the pixels, which lie in [0, 1]. Strong inputs saturate tanh units, and there gradients vanish."""
+    """Factor on the pixels, which lie in [0, 1]. Strong inputs saturate tanh units, where gradients vanish."""
     images: int = 128
     """Test images whose gradients are measured."""
     trajectories: int = 8
     """Test images along which Jacobians are multiplied."""
     seed: int = 0
-    """Of parameters and the order of the training data; the split doesn't depend on it."""
+    """Seed of parameters and of the order of the training data; the split doesn't depend on it."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=1500, eval_every=100))
     # One setting for all cells, with which the gated ones do well; no rate per parameter hides what vanishes.
     optimizer: OptimizerConfig = field(

@@ -66,7 +66,7 @@ class Config(NetsConfig):
     trajectories: int = 4
     """Held-out sequences along which Jacobians are multiplied."""
     shown_lags: tuple[int, ...] | None = None
-    """Lags at which whole spectra are drawn; by default those of 1, 5, 20 and 50 that the sequences reach."""
+    """Lags at which whole spectra are drawn; by default 1, 5, 20 and 50, as far as the sequences reach."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -30,19 +30,19 @@ class Config(NetsConfig):
     gains: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
     """Gains g of the random nets."""
     noises: tuple[float, ...] = (0.0, 1.0)
-    """Deviations σ of their input; 0: they move by themselves."""
+    """Standard deviations σ of their input; 0: autonomous."""
     units: int = 200
     """Units of the random nets, N."""
     trajectory: int = 2000
     """Steps of a trajectory along which exponents are measured."""
     warmup: int | None = None
-    """Steps of it that don't count, while the state settles; a quarter by default."""
+    """First steps of it to discard, while the state settles; a quarter by default."""
     starts: int = STARTS
-    """Independent starts between which the error of λ₁ is taken, each with inputs of its own; 8 or more."""
+    """Independent starts, each with its own inputs, for the error of λ₁; 8 or more."""
     leading: int | None = None
-    """Only so many of the largest exponents; all by default."""
+    """Number of leading exponents to measure; all by default."""
     measure_every: int = 100
-    """Training steps between two spectra of a cell."""
+    """Training steps between spectra of a cell."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,13 +29,13 @@ class Processes:
     """HOST:PORT, a free port of the first process's host; or auto, where JAX knows the cluster (Slurm, Open MPI,
     Cloud TPU, Kubernetes) and asks it for all three."""
     count: int | None = None
-    """How many processes there are."""
+    """Number of processes."""
     index: int | None = None
-    """Which of them this is, from 0; the first writes."""
+    """Index of this process, from 0; the first one writes."""
     wait: int = 300
-    """Seconds in which all must have come."""
+    """Seconds within which all processes must connect."""
     patience: int = 100
-    """Seconds without a sign of life after which a process counts as lost."""
+    """Seconds of silence after which a process counts as lost."""
 
     def __post_init__(self) -> None:
         check_at_least(1, **{"processes.wait": self.wait, "processes.patience": self.patience})

@@ -43,9 +43,9 @@ class Launch:
     run_dir: Path | None = None
     """Folder of this run; runs/NAME/TIME-HASH by default."""
     resume: str | None = None
-    """Go on with a run that was stopped: the newest unfinished one, or the one named."""
+    """Resume a stopped run: the newest unfinished one, or the one named."""
     devices: int | None = None
-    """Devices of this process that share each batch; by default all there are, on the CPU one for each core."""
+    """Devices of this process that share each batch; by default all of them, on a CPU one per core."""
     processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:

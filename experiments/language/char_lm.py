@@ -26,11 +26,11 @@ class Config(TextModelConfig):
     hidden_size: int = 192
     """Units of the cell, H."""
     embedding_size: int | None = 32
-    """Numbers that a token is embedded in."""
+    """Size of the embedding of a token."""
     edge_dropout: float = 0.1
-    """Share of the units dropped of what the first layer reads and the last one gives, while training."""
+    """Dropout rate on the input of the first layer and the output of the last."""
     test_rows: int = 10
-    """Rows that held-out text is read in at the end; 1 carries the state through all of it."""
+    """Rows in which held-out text is read at the end; 1 carries the state through all of it."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=1500, eval_every=100))
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=1e-2, schedule="cosine")

@@ -39,13 +39,13 @@ class SampledInputs:
     """none: the right inputs always (teacher forcing); linear: p = min(most, slope · step); exponential:
     p = 1 − base^step; inverse_sigmoid: p = 1 − k / (k + exp(step / k)) with k = pace."""
     slope: float = 1e-4
-    """linear: what each step adds to the share."""
+    """linear: increase of the share per step."""
     most: float = 0.25
     """linear: the largest share."""
     base: float = 0.9999
-    """exponential: what each step leaves of the right inputs' share."""
+    """exponential: factor per step on the share of right inputs."""
     pace: float = 300.0
-    """inverse_sigmoid: k; the share is a half at step k ln k."""
+    """inverse_sigmoid: k; the share reaches a half at step k ln k."""
 
     def __post_init__(self) -> None:
         check_positive(**{"sampled_inputs.slope": self.slope})
@@ -82,43 +82,43 @@ class TextTraining:
     """Units of the cell, H."""
     network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
     embedding_size: int | None = None
-    """Numbers that a token is embedded in; by default as many as units."""
+    """Size of the embedding of a token; by default the number of units."""
     tied: bool = False
-    """One matrix for the embedding and the output layer."""
+    """Share one matrix between the embedding and the output layer."""
     edge_dropout: float = 0.0
-    """Share of the units dropped of what the first layer reads and the last one gives, while training."""
+    """Dropout rate on the input of the first layer and the output of the last."""
     init_scale: float | None = None
-    """Begin with every parameter drawn from ± this; by default as cells and layers begin by themselves."""
+    """Initialise all parameters uniformly in ± this; by default cells and layers use their own initialisers."""
     reading: Reading = "stream"
     """stream: running text in rows, the state carried from one batch to the next, the gradient cut off there;
     lines: each line by itself and in whole, from a state of zero, those of about one length together."""
     line_limit: int = 1000
-    """Refuse longer lines, in tokens, where lines are read."""
+    """With --reading lines: refuse lines of more tokens."""
     sampled_inputs: SampledInputs = field(default_factory=SampledInputs)
     length: int = 64
-    """Steps of truncated backpropagation, T; the state is carried on from one batch to the next."""
+    """Steps of truncated backpropagation, T; the state is carried from batch to batch."""
     batch_size: int = 32
-    """Rows that the text is read in at once, B."""
+    """Rows of text per batch, B."""
     loss_per: Literal["token", "row"] = "token"
-    """What the loss is a mean over: of rows it is summed over the steps, T times as large."""
+    """Average the loss over tokens, or sum it over the steps and average over rows (T times as large)."""
     epochs: float | None = None
-    """Passes through the training text after which to end; --steps ends it before."""
+    """Stop after this many passes through the training text, or after --steps."""
     halve_from_epoch: int | None = None
-    """Halve the learning rate at the beginning of this epoch, the first being 1, and of every one after it."""
+    """Halve the learning rate at the start of this epoch (the first is 1) and of every later one."""
     eval_rows: int = 20
-    """Rows that held-out text is read in while training."""
+    """Rows in which held-out text is read during training."""
     test_rows: int = 1
-    """Rows that held-out text is read in at the end; 1 carries the state through all of it."""
+    """Rows in which held-out text is read at the end; 1 carries the state through all of it."""
     positions: int = 64
-    """Tokens since a state of zero for which the perplexity is told."""
+    """Positions after a zero state at which perplexity is reported."""
     lags: int = 64
-    """Steps back for which the gradient is measured."""
+    """Steps back at which the gradient is measured."""
     examples: int = 64
-    """Pieces of held-out text whose gradients are measured."""
+    """Segments of held-out text whose gradients are measured."""
     sample_tokens: int = 400
     """Tokens drawn at the end."""
     seed: int = 0
-    """Of parameters, dropout and samples; the text and its order don't depend on it."""
+    """Seed of parameters, dropout and samples; the text and its order don't depend on it."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=200))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 
@@ -186,7 +186,7 @@ class TextModelConfig(TextTraining):
     """The options of an experiment that trains one language model."""
 
     preset: str | None = None
-    """Options of a published or timed setting, which those given beside it replace."""
+    """Options of a published or timed setting; options given explicitly override it."""
     cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "lstm"
 
     def check(self) -> None:

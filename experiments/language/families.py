@@ -55,7 +55,7 @@ class Config(language_model.WordTraining):
         "lstm",
     )
     order: int = 5
-    """The longest n-grams."""
+    """Longest n-grams."""
     sample_tokens: int = 60
     """Tokens drawn from each model at the end."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=1500, eval_every=100))

@@ -33,19 +33,19 @@ class Config:
     """The folder of a run of language_model or char_lm, finished or not. Where its cell is in a Python file, that
     file is executed."""
     prompt: str = ""
-    """What is to be gone on with; by default the beginning of a line."""
+    """Text to continue; by default the beginning of a line."""
     tokens: int = 500
-    """How many are drawn."""
+    """Number of tokens to draw."""
     temperature: float = 0.8
-    """Below 1 the likelier tokens are likelier still; 0 takes the likeliest."""
+    """Below 1 favours likely tokens; 0 always takes the likeliest."""
     top_k: int | None = None
-    """Draw from the k likeliest only."""
+    """Draw only from the k likeliest tokens."""
     top_p: float | None = None
-    """Draw from the fewest, likeliest first, whose probabilities sum to p."""
+    """Draw only from the likeliest tokens whose probabilities sum to p."""
     best: bool = False
-    """Take the checkpoint that did best in validation, of those saved right after one, and not the newest."""
+    """Use the saved checkpoint with the best validation result instead of the newest."""
     seed: int = 0
-    """Of the draws."""
+    """Seed of the draws."""
     trust: bool = False
     """Execute the cell's Python file, too, of a run that is not under the current folder, or where the file is not
     the one that the run was trained with."""

@@ -29,13 +29,13 @@ class WordTraining(TextTraining):
     hidden_size: int = 128
     """Units of the cell, H."""
     edge_dropout: float = 0.5
-    """Share of the units dropped of what the first layer reads and the last one gives, while training."""
+    """Dropout rate on the input of the first layer and the output of the last."""
     tied: bool = True
-    """One matrix for the embedding and the output layer."""
+    """Share one matrix between the embedding and the output layer."""
     length: int = 20
-    """Steps of truncated backpropagation, T; the state is carried on from one batch to the next."""
+    """Steps of truncated backpropagation, T; the state is carried from batch to batch."""
     batch_size: int = 20
-    """Rows that the text is read in at once, B."""
+    """Rows of text per batch, B."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=100))
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine")

@@ -28,19 +28,19 @@ class Config:
 
     data: TextConfig = field(default_factory=TextConfig)
     order: int = 5
-    """The longest n-grams."""
+    """Longest n-grams."""
     smoothings: tuple[Smoothing, ...] = ("mle", "add_k", "stupid_backoff", "katz", "kneser_ney")
-    """What the probabilities are made from the counts by; samples and continuations are of the last one named."""
+    """Smoothing methods; samples and continuations use the last one named."""
     add_k: float = 0.01
-    """What add_k adds to each count."""
+    """Number that add_k adds to each count."""
     prompt: str | None = None
-    """What is to be continued; by default the two tokens that follow one another most often."""
+    """Text to continue; by default the most frequent pair of tokens."""
     continuations: int = 10
-    """Most likely next tokens shown."""
+    """Number of likeliest next tokens to show."""
     sample_tokens: int = 60
     """Tokens drawn for each n."""
     seed: int = 0
-    """Of the samples."""
+    """Seed of the samples."""
 
     def __post_init__(self) -> None:
         check_at_least(1, order=self.order, continuations=self.continuations)

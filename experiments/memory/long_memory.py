@@ -45,19 +45,19 @@ class Config:
     """Long memory."""
 
     tasks: tuple[GoalName, ...] = ("adding", "copy_memory")
-    """adding: the sum of two marked numbers; copy_memory: ten symbols after so many blanks."""
+    """Tasks. adding: the sum of two marked numbers; copy_memory: ten symbols after a run of blanks."""
     cells: Annotated[tuple[str, ...], tyro.conf.arg(help=CELLS_HELP)] = DEFAULT_CELLS
     lengths: tuple[int, ...] = (50, 100, 200)
     """Lengths of the sequences, T; for copy_memory the blanks between the symbols and their recall."""
     all_lengths: bool = False
-    """Try a cell at lengths beyond one that it didn't solve."""
+    """Try each cell at every length, even beyond one that it fails on."""
     hidden_size: int = 64
     """Units of each cell, H."""
     network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
     batch_size: int = 50
-    """Sequences a step, B."""
+    """Sequences per step, B."""
     seed: int = 0
-    """Of parameters and training data; held-out data don't depend on it."""
+    """Seed of parameters and training data; held-out data don't depend on it."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=50))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 

@@ -41,23 +41,23 @@ class Sweep:
     """The options of a sweep; all others are those of the experiment."""
 
     experiment: tyro.conf.Positional[str]
-    """Which experiment is run."""
+    """The experiment to run."""
     grid: tuple[str, ...] = ()
     """OPTION=VALUE,VALUE,… as in cell=elman,gru length=100,200: every combination is run."""
     seeds: int = 1
     """Runs of each combination, with the seeds 0, 1, …"""
     jobs: int | None = None
-    """Runs at a time; by default as many as this process may use cores, with an accelerator 1."""
+    """Runs at a time; by default one per core, or 1 with an accelerator."""
     engine: Engine = "local"
     """Processes of this machine, or Ray Tune (an extra) on a cluster of its own."""
     metric: str | None = None
-    """What of the runs' results.json is compared, as in test.accuracy; by default what the experiment is about."""
+    """Entry of results.json to compare, e.g. test.accuracy; by default the experiment's main result."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Only say what would be run."""
+    """List the runs without starting them."""
     run_dir: Path | None = None
     """Folder of the sweep; runs/sweep/TIME-HASH by default."""
     resume: str | None = None
-    """Go on with a sweep: the newest unfinished one, or the one named. More values and seeds may be given."""
+    """Resume a sweep: the newest unfinished one, or the one named. Values and seeds may be added."""
 
     def __post_init__(self) -> None:
         check_at_least(1, seeds=self.seeds)
