@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from experiments.harness.files import CONFIG, read_run
-from experiments.registry import generator_of
+from experiments.harness.files import CONFIG
+from experiments.registry import generator_of, read_known_run
 
 
 def main(arguments: list[str]) -> int:
@@ -12,5 +12,5 @@ def main(arguments: list[str]) -> int:
     Raises ValueError where runs of that experiment generate nothing."""
     folders = [Path(argument) for argument in arguments if not argument.startswith("-")]
     found = [folder for folder in folders if (folder / CONFIG).is_file()]
-    name = read_run(found[0])["experiment"] if found else "language_model"
+    name = read_known_run(found[0])["experiment"] if found else "language_model"
     return generator_of(name, *found[:1]).main(arguments)

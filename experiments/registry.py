@@ -78,6 +78,21 @@ def module_of(name: str) -> ModuleType:
     return importlib.import_module("experiments.sweep" if name == "sweep" else MODULES[name])
 
 
+def read_known_run(folder: Path) -> dict[str, Any]:
+    """Reads the config of a run, checked against the options of its experiment.
+
+    Raises ValueError where the folder isn't a run's, the experiment is unknown, or a value has another type."""
+    from experiments.harness.files import CONFIG, read_run, stored_config
+
+    described = read_run(folder)
+    try:
+        module = module_of(described["experiment"])
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG} is damaged: {error}") from None
+    stored_config(module.Config, folder)
+    return described
+
+
 def generator_of(name: str, folder: Path | None = None) -> ModuleType:
     """Imports the module that generates text from runs of an experiment.
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.harness.files import read_arrays, read_json, read_run
+from experiments.harness.files import read_arrays, read_results, read_run
+from experiments.harness.types import from_json
 from experiments.network import NetworkConfig
 from experiments.task import Metric, Task
 from train import read_metrics
@@ -66,7 +67,7 @@ def label_of(folder: Path, record: Mapping[str, np.ndarray]) -> str:
     if "label" in record:
         return str(record["label"])
     config = read_run(folder)["config"]
-    return NetworkConfig(**config["network"]).describe(config["cell"])
+    return from_json(NetworkConfig, config["network"]).describe(config["cell"])
 
 
 def baselines_of(folder: Path, record: Mapping[str, np.ndarray], metric: str) -> dict[str, float]:
@@ -74,11 +75,10 @@ def baselines_of(folder: Path, record: Mapping[str, np.ndarray], metric: str) ->
     answer alone."""
     start = f"baseline|{metric}|"
     found = {name.removeprefix(start): float(v) for name, v in record.items() if name.startswith(start)}
-    results = folder / "results.json"
-    if found or "label" in record or not results.exists():
+    if found or "label" in record:
         return found
-    before = read_json(results)["baseline"]
-    return {"the trivial answer": before[metric]} if metric in before else {}
+    before = (read_results(folder) or {}).get(f"baseline.{metric}")
+    return {"the trivial answer": float(before)} if isinstance(before, int | float) else {}
 
 
 def training_record(folder: Path) -> dict[str, np.ndarray]:

@@ -53,7 +53,8 @@ def unlinked(name: str, flags: int) -> int:
     Raises OSError (ELOOP) for a link.
     """
     try:
-        return os.open(name, flags | os.O_NOFOLLOW, 0o666)
+        # Never waits for the other end of a pipe (ENXIO).
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
             error.strerror = "it is a link"

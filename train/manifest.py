@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from train.files import write_file
+from train.reading import read_file
 
 MANIFEST = "manifest.json"
 
@@ -29,7 +30,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     folder's name is not the step that was saved in it."""
     fault = "has been altered"
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_file(folder / MANIFEST))
         # Python writes what it has read in the same words, so the checksum can be taken of that.
         if manifest["checksum"] == _checksum(json.dumps(manifest["content"]).encode()):
             step = manifest["content"].get("step", folder.name)
@@ -49,7 +50,7 @@ def check_files(folder: Path, content: Mapping[str, Any]) -> None:
         if not (folder / name).is_file():
             raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({name} is missing)")
         try:
-            found = _checksum((folder / name).read_bytes())
+            found = _checksum(read_file(folder / name))
         except OSError as error:
             raise DamagedCheckpoint(
                 f"the checkpoint {folder} is damaged ({name} can't be read: {error.strerror})"

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from train.files import write_file
 from train.optimizer import OptimizerConfig
+from train.reading import read_json
 from train.sharding import REPLICATED, axis_over, batch_specs, check_divides, pad_to, shard_map_batch
 from train.state import PyTree, TrainState, leaf_name
 from train.step import LossFn, loss_and_gradient, state_specs
@@ -155,12 +156,25 @@ class Incidents:
 def read_incidents(path: Path) -> list[dict[str, Any]]:
     """Reads the reports that `Incidents` wrote. Raises ValueError where the file holds anything else."""
     try:
-        reports = json.loads(path.read_text(encoding="utf-8"))
-        if all(isinstance(report["goes_on_from"], int | None) for report in reports):
+        reports = read_json(path)
+        if isinstance(reports, list) and all(map(_is_report, reports)):
             return reports
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except ValueError:
         pass
     raise ValueError(f"{path} is damaged: it isn't the reports that a run writes; remove it")
+
+
+_FIELDS = {"step": int, "loss": str, "grad_norm": str, "parameters": dict, "first": dict, "done": str}
+_FIELDS |= {"goes_on_from": int | None}
+
+
+def _is_report(report: Any) -> bool:
+    """Tells whether this is a report as `Incidents` writes them."""
+    return (
+        isinstance(report, dict)
+        and all(name in report and isinstance(report[name], kind) for name, kind in _FIELDS.items())
+        and isinstance(report["first"].get("sentence", ""), str)
+    )
 
 
 def nonfinite_counts(run: Path) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any, SupportsFloat
 import numpy as np
 
 from train.files import unlinked, write_file
+from train.reading import parse_json, read_file
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
@@ -126,24 +128,37 @@ def read_metrics(path: Path | str) -> list[dict[str, Any]]:
     path = Path(path)
     if path.is_dir():
         path = path / METRICS_FILE
-    records = [_parse(path, line) for line in _whole_lines(path)]
-    for record in records:
-        record |= {name: float(value) for name, value in record.pop("nonfinite", {}).items()}
-    return records
+    return [_parse(path, line) for line in _whole_lines(path)]
 
 
 def _whole_lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    # At line feeds alone: a name may hold what `splitlines` takes for the end of a line.
+    lines = re.findall(r"[^\n]*\n|[^\n]+$", read_file(path).decode(errors="replace"))
     return lines[:-1] if lines and not lines[-1].endswith("\n") else lines
 
 
 def _parse(path: Path, line: str) -> dict[str, Any]:
+    """Reads a line as the record that `Tracker.log` wrote, NaN and infinities put back."""
     try:
-        record = json.loads(line)
-        if not isinstance(record["step"], int) or not isinstance(record["split"], str):
+        record = parse_json(path, line)
+        step, split, odd = record["step"], record["split"], record.pop("nonfinite", {})
+        record |= {name: _ODD[text] for name, text in odd.items() if record[name] is None}
+        numbers = [value for name, value in record.items() if name not in ("step", "split")]
+        if not (_is_whole(step) and step >= 0 and isinstance(split, str) and all(map(_is_number, numbers))):
             raise TypeError
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise ValueError(
             f"{path} holds a line that no training wrote: {line.strip()[:60]!r}; mend or remove it"
         ) from None
     return record
+
+
+_ODD = {text: float(text) for text in ("nan", "inf", "-inf")}
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return _is_whole(value) or isinstance(value, float)

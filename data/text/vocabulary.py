@@ -149,6 +149,8 @@ class Vocabulary:
             content = json.loads(path.read_text(encoding="utf-8"))
             types, counts = tuple(content["types"]), tuple(content["counts"])
             unknown, end = content["unknown"], content["end"]
+            if not all(isinstance(t, str) for t in types) or not all(isinstance(n, int) for n in counts):
+                raise TypeError
         except (ValueError, KeyError, TypeError, RecursionError):
             raise ValueError(f"{path} is damaged: it isn't a vocabulary any more") from None
         return cls(types, counts, unknown, end)

@@ -15,9 +15,17 @@ from experiments.harness.processes import process_count
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "scikit-learn")
 
-# What `environment` writes, to tell a file of it from any other.
-FIELDS = {"command": list, "started": str, "python": str, "platform": str, "devices": list, "packages": dict}
-FIELDS |= {"cpu_count": int | None, "commit": str | None}
+# The types of what `environment` writes.
+FIELDS: dict[str, Any] = {
+    "command": list[str],
+    "started": str,
+    "python": str,
+    "platform": str,
+    "devices": list[str],
+    "packages": dict[str, str],
+    "cpu_count": int | None,
+    "commit": str | None,
+}
 
 
 def cores() -> int:

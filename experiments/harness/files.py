@@ -1,10 +1,8 @@
-"""The files in a run's folder: written in one move; where one is damaged a sentence says so."""
+"""The files in a run's folder: written in one move, and read into types; damage to one becomes one sentence."""
 
-import dataclasses
 import difflib
+import io
 import json
-import typing
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,11 +11,16 @@ import numpy as np
 
 from experiments.harness.environment import FIELDS
 from experiments.harness.options import flat
+from experiments.harness.types import from_json, read_as
 from train.files import write_file
+from train.reading import StoredMapping, read_file, read_json
 
 RUNS = Path("runs")
 CONFIG = "config.json"
+RESULTS = "results.json"
+ENVIRONMENT = "environment.json"
 TABLE = "table.txt"
+FOLDERS = ("arrays", "checkpoints", "figures", "tensorboard")
 Stored = TypeVar("Stored")
 
 
@@ -26,79 +29,73 @@ def write_json(path: Path, content: Any) -> None:
     write_file(path, json.dumps(content, indent=2) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Reads what `write_json` wrote. Raises ValueError where it isn't JSON any more."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise ValueError(f"{path} is damaged: it isn't JSON") from None
-
-
 def read_run(folder: Path) -> dict[str, Any]:
-    """The config of a run. Raises ValueError where the folder isn't a run's."""
+    """Reads the config of a run. Raises ValueError where the folder isn't a run's, or the file is damaged."""
     path = folder / CONFIG
     if not path.is_file():
-        runs = sorted(str(p.parent) for p in RUNS.glob("*/*/config.json"))
+        runs = sorted(str(p.parent) for p in RUNS.glob(f"*/*/{CONFIG}"))
         near = difflib.get_close_matches(str(folder), runs, n=1)
         hint = f"did you mean {near[0]}?" if near else "name a folder that an experiment has written."
-        raise ValueError(f"{folder} is not a run folder (it has no config.json): {hint}")
+        raise ValueError(f"{folder} is not a run folder (it has no {CONFIG}): {hint}")
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(described["experiment"], str) or not isinstance(described["config"], dict):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, RecursionError):
+        described = read_json(path)
+        read_as(dict, described, "it")
+        read_as(str, described["experiment"], "experiment")
+        read_as(dict, described["config"], "config")
+    except ValueError:
         raise ValueError(
             f"{path} is damaged: it isn't the config that a run writes; put there that of one with the same options"
         ) from None
+    check_folders(folder)
     return described
 
 
 def stored_config(kind: type[Stored], folder: Path) -> Stored:
-    """The config of a run, as `config.json` holds it."""
-    return from_json(kind, read_run(folder)["config"])
+    """Reads the config of a run into its type. Raises ValueError, naming the field, for a value of another type."""
+    content = read_run(folder)["config"]
+    try:
+        return from_json(kind, content)
+    except ValueError as error:
+        raise ValueError(
+            f"{folder / CONFIG} is damaged: {error}; put there that of a run with the same options"
+        ) from None
 
 
-def from_json(kind: Any, content: dict[str, Any]) -> Any:
-    """A config from what `config.json` holds of it."""
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for field in dataclasses.fields(kind):
-        if field.name not in content:
-            continue
-        value, wanted = content[field.name], hints[field.name]
-        if dataclasses.is_dataclass(wanted):
-            value = from_json(wanted, value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif value is not None and Path in (wanted, *typing.get_args(wanted)):
-            value = Path(value)
-        values[field.name] = value
-    return kind(**values)
+def check_folders(run: Path) -> None:
+    """Raises ValueError where a file stands in the place of one of a run's folders."""
+    for name in FOLDERS:
+        path = run / name
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} is damaged: it is a file, and a run has a folder there; remove it")
 
 
 def environments(folder: Path) -> list[dict[str, Any]]:
     """Reads the environments in which a run was begun and resumed. Raises ValueError for anything else."""
-    path = folder / "environment.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} has no environment.json: put there that of a run on as many devices")
+    path = folder / ENVIRONMENT
+    if not path.exists():
+        raise ValueError(f"{folder} has no {ENVIRONMENT}: put there that of a run on as many devices")
     found = read_json(path)
-    if not isinstance(found, list) or not found or not all(map(is_environment, found)):
+    try:
+        for one in read_as(list[dict], found, "it"):
+            for field, kind in FIELDS.items():
+                read_as(kind, one[field], field)
+            read_as(int, one.get("processes", 1), "processes")
+            read_as(dict[str, str], one.get("cell_files", {}), "cell_files")
+        if not found:
+            raise ValueError("it is empty")
+    except ValueError:
         raise ValueError(
             f"{path} is damaged: it isn't what a run writes of its machine; put there one of as many devices"
-        )
+        ) from None
     return found
 
 
-def is_environment(found: Any) -> bool:
-    return isinstance(found, dict) and all(k in found and isinstance(found[k], t) for k, t in FIELDS.items())
-
-
 def read_results(folder: Path) -> dict[str, Any] | None:
-    """Reads what a finished run found, nested names joined by dots; None of an unfinished one.
+    """Reads the results of a finished run, nested names joined by dots; None for an unfinished run.
 
     Raises ValueError where the file isn't what a run writes.
     """
-    path = folder / "results.json"
+    path = folder / RESULTS
     if not path.exists():
         return None
     found = read_json(path)
@@ -108,16 +105,20 @@ def read_results(folder: Path) -> dict[str, Any] | None:
 
 
 def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
-    """Reads what `write_arrays` wrote. Raises ValueError where it isn't there."""
+    """Reads what `write_arrays` wrote; an array that is missing from it raises ValueError when it is asked for.
+
+    Raises ValueError where the file is missing or damaged.
+    """
     path = folder / "arrays" / f"{name}.npz"
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(
-            f"{folder} has no arrays/{name}.npz: the run is not finished; go on with it by --resume"
+            f"{folder} has no arrays/{name}.npz: the run is not finished; resume it with --resume"
         )
+    content = io.BytesIO(read_file(path))
     try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            return dict(arrays)
-    except (ValueError, EOFError, zipfile.BadZipFile):
+        with np.load(content) as arrays:
+            return StoredMapping(path, arrays)
+    except Exception:  # zipfile, zlib and NumPy raise a dozen kinds for what isn't theirs any more
         raise ValueError(f"{path} is damaged: write it anew by resuming the run, --resume {folder}") from None
 
 

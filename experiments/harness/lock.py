@@ -25,7 +25,7 @@ def acquire(folder: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            who = file.read().decode().strip() or "another process"
+            who = file.read().decode(errors="replace").strip() or "another process"
             file.close()
             raise ValueError(
                 f"{folder} is being written by {who}: wait until it ends, or stop it, or choose another --run-dir"
@@ -45,11 +45,11 @@ def acquire(folder: Path) -> None:
 def holder(folder: Path) -> str:
     """Returns the holder of a folder's lock, as `process 12 on HOST`; empty if there is none."""
     try:
-        with (folder / LOCK).open("rb") as file:
+        with open(folder / LOCK, "rb", opener=unlinked) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return file.read().decode().strip() or "another process"
+                return file.read().decode(errors="replace").strip() or "another process"
     except OSError:  # there is no such file, or no locks on this file system
         pass
     return ""

@@ -3,15 +3,15 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from data import Corpus, Size, TextConfig, Tokenizer, load_corpus
 from experiments.harness.errors import UserError
-from experiments.harness.files import read_json, write_json
+from experiments.harness.files import write_json
 from train.files import write_file
+from train.reading import read_json
 
 VOCABULARY = "the vocabulary"  # its digest in checkpoints, beside the options
 SOURCES = "text.json"  # in the run's folder: what it was trained on
@@ -39,7 +39,9 @@ def check_same_text(folder: Path, config: TextConfig) -> None:
     """Raises ValueError where a run was begun on other files than a config names now."""
     if not (folder / SOURCES).is_file():
         return
-    before: dict[str, Any] = read_json(folder / SOURCES)
+    before = read_json(folder / SOURCES)
+    if not isinstance(before, dict):
+        raise ValueError(f"{folder / SOURCES} is damaged: it isn't what a run writes of its text; restore it")
     now = load_corpus(config).origin
     for name in before | dict(now):
         if before.get(name) != now.get(name):

@@ -13,7 +13,7 @@ import tyro
 from data import Tokenizer, load_tokenizer
 from experiments.harness.cell_files import check_trusted
 from experiments.harness.checks import check_at_least, check_seed
-from experiments.harness.files import from_json, read_run
+from experiments.harness.files import read_run, stored_config
 from experiments.harness.run import fingerprint_of
 from experiments.language.config import TextModelConfig
 from experiments.language.corpus import VOCABULARY, encoded_prompt, vocabulary_digest
@@ -89,7 +89,7 @@ def trained_model(
     name = described["experiment"]
     generator_of(name, folder)
     kind: Any = module_of(name).Config
-    config: TextModelConfig = from_json(kind, described["config"])
+    config: TextModelConfig = stored_config(kind, folder)
     if not trust:
         check_trusted(folder, described)
     tokenizer = load_tokenizer(folder, config.data.unit)

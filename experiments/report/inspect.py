@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from experiments.harness.files import TABLE, environments, read_json, read_results, read_run
+from experiments.harness.files import TABLE, environments, read_results
 from experiments.harness.options import flat, format_number, format_value, option_name
 from experiments.health import draw_health, incident_sentence
-from experiments.registry import module_of
+from experiments.registry import module_of, read_known_run
 from train import INCIDENTS_FILE, read_metrics
+from train.nonfinite import read_incidents
+from train.reading import read_file
 
 
 def inspect_run(folder: Path) -> str:
@@ -14,7 +16,7 @@ def inspect_run(folder: Path) -> str:
 
     Raises ValueError where the folder isn't a run's.
     """
-    described = read_run(folder)
+    described = read_known_run(folder)
     lines = [f"{described['experiment']}: {folder}", ""]
     lines += [
         f"  {option_name(key):<28}{format_value(value)}" for key, value in flat(described["config"]).items()
@@ -33,7 +35,7 @@ def inspect_run(folder: Path) -> str:
             lines.append(f"  {split}, step {record['step']}: {values}")
     for path in sorted(folder.rglob(INCIDENTS_FILE)):
         lines += ["", f"not finite in {path.parent.relative_to(folder)}"]
-        lines += [f"  {incident_sentence(report)}" for report in read_json(path)]
+        lines += [f"  {incident_sentence(report)}" for report in read_incidents(path)]
     health = draw_health(folder)
     results = read_results(folder)
     if results is None:
@@ -42,7 +44,7 @@ def inspect_run(folder: Path) -> str:
     table = folder / TABLE
     lines += ["", "results"]
     lines += (
-        [table.read_text(encoding="utf-8")]
+        [read_file(table).decode(errors="replace")]
         if table.exists()
         else [f"  {name:<36}{format_number(value)}" for name, value in results.items()]
     )

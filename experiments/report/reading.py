@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.cell_spec import label
-from experiments.harness.files import environments, read_results, read_run
+from experiments.harness.files import TABLE, environments, read_results
 from experiments.harness.options import flat, folder_name, format_value, option_name
+from experiments.registry import read_known_run
 from train import Checkpoints, read_metrics
+from train.reading import read_file
 
 PNG = b"\x89PNG\r\n\x1a\n"
 Numbers = NDArray[np.float64]
@@ -75,8 +77,8 @@ class Reported:
 
 def read_reported(folder: Path) -> Reported:
     """Raises ValueError where the folder isn't a run's, is damaged, or holds nothing yet to be shown."""
-    described = read_run(folder)
-    table = folder / "table.txt"
+    described = read_known_run(folder)
+    table = folder / TABLE
     cells = cell_labels(described["config"])
     logged = sorted(
         (path.parent.relative_to(folder) for path in folder.rglob("metrics.jsonl")), key=place(cells)
@@ -89,7 +91,7 @@ def read_reported(folder: Path) -> Reported:
         environments=environments(folder),
         nets=[net for net in nets if net.lines],
         results=read_results(folder),
-        table=table.read_text(encoding="utf-8", errors="replace").rstrip() if table.exists() else "",
+        table=read_file(table).decode(errors="replace").rstrip() if table.exists() else "",
         figures={path.stem: read_png(path) for path in sorted((folder / "figures").glob("*.png"))},
     )
     if not (run.finished or run.figures or run.table or run.nets):
@@ -140,7 +142,7 @@ def is_number(value: object) -> bool:
 
 def read_png(path: Path) -> bytes:
     """A figure's file as it is."""
-    content = path.read_bytes()
+    content = read_file(path)
     if not content.startswith(PNG) or not content.rstrip(b"\0").endswith(b"IEND\xaeB`\x82"):
         raise ValueError(
             f"{path} is damaged: it isn't a whole PNG; draw it anew by python -m experiments inspect "

@@ -22,7 +22,7 @@ import tyro
 
 from experiments.harness.checks import check_at_least
 from experiments.harness.environment import cores, environment
-from experiments.harness.files import RUNS, read_json, read_run, write_json
+from experiments.harness.files import ENVIRONMENT, RUNS, environments, read_run, stored_config, write_json
 from experiments.harness.lock import acquire
 from experiments.harness.options import digest
 from experiments.harness.run import Launch, resumed_folder
@@ -138,17 +138,29 @@ def folder_of(given: Sweep, options: Sequence[str]) -> Path:
             )
         return folder
     folder = resumed_folder("sweep", Launch(run_dir=given.run_dir, resume=given.resume))
-    before = read_run(folder)
-    if before["experiment"] != "sweep" or before["config"]["experiment"] != given.experiment:
+    if (
+        read_run(folder)["experiment"] != "sweep"
+        or stored_config(Config, folder).experiment != given.experiment
+    ):
         raise ValueError(f"{folder} isn't a sweep of {given.experiment}: name another, or begin a new one")
     return folder
+
+
+@dataclass(frozen=True)
+class Config:
+    """What config.json holds of a sweep."""
+
+    experiment: str
+    grid: dict[str, list[str]]
+    seeds: int
+    options: list[str]
 
 
 def described(given: Sweep, options: Sequence[str]) -> dict[str, Any]:
     """Returns what config.json says of a sweep."""
     grid = {key: list(values) for key, values in read_grid(given.grid).items()}
-    config = {"experiment": given.experiment, "grid": grid, "seeds": given.seeds, "options": list(options)}
-    return {"experiment": "sweep", "config": config}
+    config = Config(given.experiment, grid, given.seeds, list(options))
+    return {"experiment": "sweep", "config": vars(config)}
 
 
 def open_sweep(folder: Path, given: Sweep, options: Sequence[str]) -> None:
@@ -157,8 +169,8 @@ def open_sweep(folder: Path, given: Sweep, options: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     acquire(folder)
     write_json(folder / "config.json", described(given, options))
-    path = folder / "environment.json"
-    write_json(path, [*(read_json(path) if path.is_file() else []), environment(1)])
+    before = environments(folder) if (folder / ENVIRONMENT).exists() else []
+    write_json(folder / ENVIRONMENT, [*before, environment(1)])
     (folder / "results.json").unlink(missing_ok=True)
 
 

@@ -13,10 +13,11 @@ import pytest
 
 from data import TextConfig, load_corpus
 from experiments.harness.options import default_config
+from experiments.harness.types import from_json
 from experiments.language import char_lm, language_model
 from experiments.language.config import TextModelConfig
 from experiments.language.evaluate import text_gradients
-from experiments.language.generate import from_json, trained_model
+from experiments.language.generate import trained_model
 from experiments.run_task import dividing
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
 from tests.experiments.small_text import TINY, write
