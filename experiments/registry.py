@@ -48,7 +48,7 @@ ENDING = (
 
 def overview() -> str:
     """All commands with their lines, the experiments by subject, as wide as the terminal."""
-    width = min(max(shutil.get_terminal_size().columns, 60), 116)
+    width = terminal_width()
     groups = SUBJECTS | {"across subjects": SHARED}
     helped = {title: {name: first_line(name) for name in names} for title, names in groups.items()}
     lines = ["usage: python -m experiments NAME [--option value …]", ""]
@@ -59,6 +59,24 @@ def overview() -> str:
         )
         lines += [title, *entries, ""]
     return "\n".join([*lines, "\n\n".join(textwrap.fill(text, width) for text in ENDING)])
+
+
+def terminal_width() -> int:
+    """The columns of help text: those of the terminal, within reason."""
+    return min(max(shutil.get_terminal_size().columns, 60), 116)
+
+
+def wrapped(doc: str | None) -> str:
+    """A docstring as a description for tyro: its paragraphs wrapped to the terminal, indented ones as they are.
+
+    Each line begins with a blank, since tyro joins lines that begin with a letter and doesn't wrap the result."""
+    paragraphs = [
+        textwrap.indent(paragraph, "  ")
+        if paragraph.startswith(" ")
+        else textwrap.fill(paragraph, terminal_width(), initial_indent="  ", subsequent_indent="  ")
+        for paragraph in str(doc).strip("\n").split("\n\n")
+    ]
+    return "\n\n".join(paragraphs)
 
 
 def first_line(name: str) -> str:
@@ -134,7 +152,7 @@ def read_options(name: str, arguments: list[str]) -> Any:
             options,
             args=with_resume_value(arguments),
             prog=f"python -m experiments {name}",
-            description=str(module.__doc__),
+            description=wrapped(module.__doc__),
         )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from experiments.cell_spec import parse_cell
-from experiments.registry import NAMES, read_options
+from experiments.registry import NAMES, module_of, overview, read_options, wrapped
 from models import unroll
 from models.recurrence.methods import Fused
 from models.recurrence.unroll import unroll_with_info
@@ -193,3 +193,11 @@ def test_times_are_those_of_the_list_of_experiments() -> None:
     assert len(common) > 10
     for source in common:
         assert times[source.command].startswith(source.time), source
+
+
+def test_help_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tyro doesn't wrap descriptions: a terminal would break them within words."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for text in (overview(), *(wrapped(module_of(name).__doc__) for name in (*NAMES, "sweep"))):
+        assert max(map(len, text.splitlines())) <= 80, text
+        assert all(line.startswith(" ") for line in wrapped(text).splitlines() if line)

@@ -1,4 +1,7 @@
-"""Text from a trained language model, token by token: `python -m experiments generate RUN --prompt "…"`."""
+"""Generate text from a trained language model, token by token.
+
+python -m experiments generate RUN --prompt "…"
+"""
 
 import itertools
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ from experiments.language.config import TextModelConfig
 from experiments.language.corpus import VOCABULARY, encoded_prompt, vocabulary_digest
 from experiments.language.report import line_start
 from experiments.language.train import first_state, initial
-from experiments.registry import generator_of, module_of
+from experiments.registry import generator_of, module_of, wrapped
 from models import LanguageModel, Sampling, generate
 from models.cell import Params
 from train import Checkpoints, evaluated_params
@@ -118,7 +121,9 @@ def trained_model(
 
 def main(arguments: list[str]) -> int:
     """`python -m experiments generate RUN …`."""
-    config = tyro.cli(Config, args=arguments, prog="python -m experiments generate", description=str(__doc__))
+    config = tyro.cli(
+        Config, args=arguments, prog="python -m experiments generate", description=wrapped(__doc__)
+    )
     for piece in generated_text(config):
         print(piece, end="", flush=True)
     print()

@@ -1,6 +1,7 @@
 """`python -m experiments report RUN …`: one HTML page for a run, or for several beside one another."""
 
 import hashlib
+import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import tyro
 
 from experiments.harness.errors import UserError
 from experiments.harness.files import RUNS
+from experiments.registry import wrapped
 from experiments.report.page import page
 from experiments.report.reading import read_reported
 from train.files import write_file
@@ -18,8 +20,8 @@ from train.files import write_file
 
 @dataclass(frozen=True)
 class Options:
-    """One self-contained HTML page of a run, or of several compared: options, machine, tables, figures, curves
-    and times. It opens from disk and needs no network."""
+    """Write a self-contained HTML page about a run, or comparing several: options, machine, tables, figures,
+    curves and times. It opens from disk without a network."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN …")] = ()
     """Run folders; finished or not."""
@@ -30,7 +32,12 @@ class Options:
 
 def main(arguments: Sequence[str]) -> str:
     """Writes the page; returns what `report` says of it. Raises ValueError for what can't be reported."""
-    given = tyro.cli(Options, args=arguments, prog="python -m experiments report")
+    given = tyro.cli(
+        Options,
+        args=arguments,
+        prog="python -m experiments report",
+        description=wrapped(inspect.getdoc(Options)),
+    )
     path = write_report(given.runs, given.out)
     return (
         f"report of {counted(given.runs)}: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser"

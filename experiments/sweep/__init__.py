@@ -1,8 +1,8 @@
-"""A sweep: an experiment for every combination of some options' values, over several seeds; a table, a figure.
+"""Run an experiment for every combination of some options, over several seeds; a table, a figure.
 
-    python -m experiments sweep adding --grid cell=elman,gru,lstm length=100,200 --seeds 3 --steps 1000
+    python -m experiments sweep adding --grid cell=gru,lstm --seeds 3
 
-What isn't an option of the sweep goes to every run. Each is a run like any other, in a folder of its own.
+Options that aren't the sweep's own go to every run. Each run is an ordinary one, in a folder of its own.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from experiments.harness.files import ENVIRONMENT, RUNS, environments, read_run,
 from experiments.harness.lock import acquire
 from experiments.harness.options import digest
 from experiments.harness.run import Launch, resumed_folder
-from experiments.registry import NAMES, module_of, unknown
+from experiments.registry import NAMES, module_of, unknown, wrapped
 from experiments.sweep.engines import ENGINES, Engine, Interrupted
 from experiments.sweep.outcomes import compare, draw, read_outcomes
 from experiments.sweep.plan import Job, check_begun, failure_reason, plan, read_grid
@@ -119,7 +119,7 @@ def read(arguments: Sequence[str]) -> tuple[Sweep, list[str]]:
         Sweep,
         args=list(arguments),
         prog="python -m experiments sweep",
-        description=str(__doc__),
+        description=wrapped(__doc__),
         return_unknown_args=True,
     )
     if given.experiment not in NAMES:
