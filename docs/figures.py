@@ -56,7 +56,7 @@ SOURCES = {
     ),
     "lyapunov": Source(
         "lyapunov",
-        "2 min 30 s",
+        "3 min 30 s",
         LABORATORY,
         {"random_nets": "lyapunov_random_nets", "during_training": "lyapunov_during_training"},
     ),
