@@ -13,7 +13,7 @@ from analysis.products import real_matrices
 from analysis.threads import one_blas_thread
 from models.cell import Array, Cell, Drive, Params, ProductCell, State
 from models.checks import one_sequence
-from models.recurrence.free_memory import check_memory
+from models.recurrence.free_memory import check_memory, vmapped
 from models.recurrence.scan import states_before
 from models.state import coordinates_size, ravel_coordinates
 
@@ -41,16 +41,19 @@ def step_jacobians(
     Where `mask [T]` is False the state stays as it is and the Jacobian is the identity: such a step is left out,
     and V counts the others.
 
-    Raises ValueError where these, twice, take more memory than is free; where parameters, inputs, state or mask
-    don't fit; for an unknown method; and for a mask under `jit` or `vmap`, where V isn't known.
+    Raises ValueError where these, twice, and those of all sequences of a `vmap`, take more memory than is free;
+    where parameters, inputs, state or mask don't fit; for an unknown method; and for a mask under `jit` or `vmap`,
+    where V isn't known.
     """
     if method not in get_args(Way):
         raise ValueError(f"unknown method {method!r}: there are {' and '.join(get_args(Way))}")
     xs, state = one_sequence(cell, params, xs, state, mask)
     length, size = xs.shape[0], coordinates_size(cell, state)
+    count = vmapped(xs)
+    sequences = "" if count == 1 else f" of {count} sequences"
     check_memory(
-        2 * length * size**2 * jnp.finfo(jnp.result_type(float, *jax.tree.leaves(state))).bits // 8,
-        f"the Jacobians [T, S, S] = [{length}, {size}, {size}] and a copy of them",
+        2 * count * length * size**2 * jnp.finfo(jnp.result_type(float, *jax.tree.leaves(state))).bits // 8,
+        f"the Jacobians [T, S, S] = [{length}, {size}, {size}]{sequences} and a copy of them",
         "leading_singular_values or lyapunov_spectrum(…, k=…), which form none, or fewer steps at a time",
     )
     return all_jacobians(cell, method, params, xs, state)

@@ -18,6 +18,7 @@ import data
 from data import Batch, TaskBatches, split_key
 from data.batch import Batches
 from data.synthetic.batches import MakeBatch
+from experiments.footprint import check_task_fits
 from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
@@ -70,6 +71,11 @@ class Problem:
         )
 
 
+def check_problem_fits(config: TrainingConfig, problem: Problem) -> None:
+    """Raises ValueError where training a config's cell on a problem needs more memory than is free."""
+    check_task_fits(problem.task(problem.model(config.network, config.layer())), config)
+
+
 def run_problem(run: Run, config: TrainingConfig, problem: Problem) -> str:
     """Trains a config's cell on a problem, tests it and draws; returns the report."""
     task = problem.task(problem.model(config.network, config.layer()))
@@ -90,7 +96,13 @@ def from_task(task: MakeBatch) -> Data:
         # One by one: a number of them taken at once is a program of its own, and that takes seconds to compile.
         return [jax.tree.map(itemgetter(0), batches.take(1)) for _ in range(count)]
 
-    return Data(train, lambda: held_out("validation", 3), lambda: held_out("test", 10))
+    return Data(
+        train,
+        lambda: held_out("validation", 3),
+        lambda: held_out("test", 10),
+        shapes=lambda examples: jax.eval_shape(lambda key: task(key, examples), threefry(0)),
+        held_out=300,
+    )
 
 
 def threefry(seed: int) -> jax.Array:
@@ -186,9 +198,22 @@ def digits_problem(permuted: bool, gain: float = 1.0) -> Problem:
     def held_out(split: str) -> list[Batch]:
         return list(data.evaluation_batches(images(split), batch_size=270))
 
+    def shapes(examples: int) -> Batch:
+        pixels = (data.DIGITS_PIXELS, examples)
+        return jax.eval_shape(
+            lambda: Batch(jnp.zeros((*pixels, 1)), jnp.zeros(examples, int), jnp.ones(pixels, bool))
+        )
+
     return Problem(
         title=f"digits, pixels {'permuted' if permuted else 'in order'}",
-        data=Data(train, lambda: held_out("validation"), lambda: held_out("test"), "270 test images"),
+        data=Data(
+            train,
+            lambda: held_out("validation"),
+            lambda: held_out("test"),
+            "270 test images",
+            shapes=shapes,
+            held_out=270,
+        ),
         measure=classification,
         classes=data.DIGITS_CLASSES,
         metric="accuracy",

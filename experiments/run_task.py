@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from experiments.footprint import check_task_fits
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays
 from experiments.harness.options import folder_name
@@ -71,8 +72,9 @@ def train_task(
 
     Raises:
         Stopped: a signal asked to stop.
-        ValueError: as `train.fit`, or the devices can't share a batch.
+        ValueError: as `train.fit`, the devices can't share a batch, or it needs more memory than is free.
     """
+    check_task_fits(task, options)
     validation, objective = task.data.validation(), task.objective
     before = initial_params(task, options.seed, validation[0])
     carry = () if objective.first_carry is None else objective.first_carry(before)

@@ -56,13 +56,19 @@ class RenewedData:
 
 @dataclass(frozen=True)
 class Data:
-    """Sources of batches: `train(seed, batch_size)` without an end, lists of held-out ones."""
+    """Sources of batches: `train(seed, batch_size)` without an end, lists of held-out ones.
+
+    `shapes(examples)` gives the shapes of a batch of so many, and `held_out` counts the validation examples in
+    memory, so that what can't fit is refused before it is made.
+    """
 
     train: Callable[[int, int], Batches]
     validation: Callable[[], list[Any]]
     test: Callable[[], list[Any]]
     tested_on: str = "held-out sequences"
     renewed: RenewedData | None = None
+    shapes: Callable[[int], Any] | None = None
+    held_out: int = 0
 
 
 class Scores(NamedTuple):

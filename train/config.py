@@ -68,6 +68,11 @@ class LoopConfig:
                 f"health.every is {self.health.every}, but the run ends at step {self.steps}: measure more often"
             )
 
+    @property
+    def longest_chunk(self) -> int:
+        """The most steps that one dispatch can have: chunks end where the run is evaluated, saved or over."""
+        return min(self.chunk, self.eval_every, self.save_every, self.steps)
+
 
 def next_boundary(step: int, config: LoopConfig, *others: int) -> int:
     """Returns where the chunk from `step` ends: the next multiple of what has to be done between chunks, or the

@@ -52,10 +52,10 @@ def evaluate(
         mesh.is_multi_process
     ):  # what each process has made is its own; as NumPy's arrays they are the same to all
         batches = map(jax.device_get, batches)
-    # All batches are sent off before the first result is waited for.
-    results = jax.device_get(
-        [_evaluate_batch(params, batch, eval_fn=eval_fn, mesh=mesh) for batch in batches]
-    )
+    # One after the other: the CPU would run several at once, each with memory of its own.
+    results = [
+        jax.device_get(_evaluate_batch(params, batch, eval_fn=eval_fn, mesh=mesh)) for batch in batches
+    ]
     if not results:
         raise ValueError("there is nothing to evaluate on: the list of batches is empty")
     means = {}

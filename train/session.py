@@ -147,7 +147,7 @@ class Session:
         """Trains and logs until the next boundary, or until a loss or gradient isn't finite, which is returned."""
         start, end = self.step, self.boundary()
         chunk = self.feed.next(end - start)
-        whole = global_batch(padded(chunk, self.config.chunk), self.mesh, stacked=True)
+        whole = global_batch(padded(chunk, self.config.longest_chunk), self.mesh, stacked=True)
         if not self.progress.begun:
             self.progress.say(padding_notice(jax.tree.map(itemgetter(0), whole), self.state, self.mesh))
         self.state, results = train_chunk(

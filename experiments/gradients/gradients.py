@@ -25,8 +25,9 @@ from analysis import (
     product_spectrum,
     step_jacobians,
 )
-from data import DIGITS_CLASSES
+from data import DIGITS_CLASSES, DIGITS_PIXELS
 from experiments.cell_spec import label
+from experiments.footprint import check_jacobians_fit, check_task_fits
 from experiments.gradients.gradients_report import format_table, summary
 from experiments.gradients.jacobian_spectra_measure import rest_theory
 from experiments.harness.checks import check_at_least, check_positive, check_seed
@@ -91,8 +92,11 @@ class Config:
 
     def check(self) -> None:
         """Raises ValueError for a network that can't be had, before a folder is made for the run."""
+        problem = digits_problem(self.permuted, self.input_gain)
         for cell in self.cells:
-            self.network.build(cell, self.hidden_size)
+            layer = self.network.build(cell, self.hidden_size)
+            check_task_fits(problem.task(problem.model(self.network, layer)), self)
+            check_jacobians_fit(layer, 1, DIGITS_PIXELS, min(self.trajectories, self.images))
 
 
 def main(config: Config, run: Run) -> str:

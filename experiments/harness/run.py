@@ -30,6 +30,7 @@ from train.files import check_name, is_leftover, whole_file, write_file
 from train.nonfinite import read_incidents
 from train.tracking import METRICS_FILE
 
+MOST_DEVICES = max(64, cores())  # with hundreds on a few cores XLA's devices wait for one another for ever
 NEWEST = "newest"  # what --resume without a value stands for
 # All that there is, beside leftovers of unfinished writing, where a run was killed before it was one: another may
 # begin there.
@@ -223,6 +224,10 @@ def take_devices(name: str, launch: Launch) -> int:
     wanted = launch.devices
     if launch.resume is not None:
         wanted = broadcast_from_main(lambda: begun_devices(resumed_folder(name, launch), wanted))
+    if wanted is not None and wanted > MOST_DEVICES:
+        raise UserError(
+            "--devices", f"{wanted} are more than the {MOST_DEVICES} that one process can drive: take fewer"
+        )
     with contextlib.suppress(RuntimeError):  # it has computed already
         jax.config.update("jax_num_cpu_devices", cores() if wanted is None else wanted)
     there = jax.local_device_count()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from experiments.harness.files import read_run
 from experiments.harness.run import Run
-from experiments.problems import digits_problem, run_problem
+from experiments.problems import check_problem_fits, digits_problem, run_problem
 from experiments.task import METRICS
 from experiments.task_report import draw_task
 from experiments.training import Flat, TrainingConfig
@@ -20,6 +20,11 @@ class Config(TrainingConfig):
     permuted: bool = False
     """Read the pixels in one fixed random order."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=100))
+
+    def check(self) -> None:
+        """Raises ValueError for a network that can't be built or trained in the free memory."""
+        super().check()
+        check_problem_fits(self, digits_problem(self.permuted))
 
 
 def main(config: Config, run: Run) -> str:

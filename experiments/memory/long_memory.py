@@ -18,6 +18,7 @@ import numpy as np
 import tyro
 
 from experiments.cell_spec import at_length, label
+from experiments.footprint import check_task_fits
 from experiments.goals import GOALS, GoalName, Outcome, format_outcome, outcome_of
 from experiments.harness.checks import check_at_least, check_distinct, check_seed
 from experiments.harness.errors import UserError
@@ -80,8 +81,12 @@ class Config:
         self.optimizer.lasting(self.loop.steps, self.loop.eval_every)
         if "copy_memory" in self.tasks:
             check_direction(self.network)
+        longest = max(self.lengths)
         for cell in self.cells:
-            self.network.build(at_length(cell, max(self.lengths)), self.hidden_size)
+            layer = self.network.build(at_length(cell, longest), self.hidden_size)
+            for task in self.tasks:
+                problem = GOALS[task].problem(longest)
+                check_task_fits(problem.task(problem.model(self.network, layer)), self)
 
 
 def main(config: Config, run: Run) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.harness.checks import check_at_least
 from experiments.harness.files import read_run
 from experiments.harness.run import Run
-from experiments.problems import order_problem, run_problem
+from experiments.problems import check_problem_fits, order_problem, run_problem
 from experiments.task import METRICS
 from experiments.task_report import draw_task
 from experiments.training import TrainingConfig
@@ -22,6 +22,11 @@ class Config(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(4, length=self.length)
+
+    def check(self) -> None:
+        """Raises ValueError for a network that can't be built or trained in the free memory."""
+        super().check()
+        check_problem_fits(self, order_problem(self.length))
 
 
 def main(config: Config, run: Run) -> str:

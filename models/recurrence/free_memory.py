@@ -1,8 +1,12 @@
 """Free memory, so that work that can't fit is refused before it starts."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import jax
+
+from models.cell import Array
 
 MEMINFO = Path("/proc/meminfo")
 
@@ -26,6 +30,14 @@ def fits(size: int) -> bool:
     """Returns True if `size` bytes are free, or the free memory is unknown."""
     free = available_memory()
     return free is None or size <= free
+
+
+def vmapped(array: Array) -> int:
+    """Returns how many such arrays `vmap` computes at once, the product of the axes that it hides; 1 outside it."""
+    whole: Any = array
+    while hasattr(whole, "batch_dim"):  # a tracer of `vmap`, or of one within another
+        whole = whole.val
+    return math.prod(whole.shape) // max(1, math.prod(array.shape))
 
 
 def check_memory(size: int, what: str, instead: str) -> None:
