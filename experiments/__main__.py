@@ -113,10 +113,10 @@ def run_experiment(name: str, module: Any, config: Any, launch: Any) -> int:
         tell(stopped)
         return 128 + stopped.signal
     except Terminated as terminated:
-        tell(f"stopped; resume with the same command and --resume {here.folder}")
+        tell(f"stopped; run the same command with --resume {here.folder} to continue")
         return 128 + terminated.args[0]
     except KeyboardInterrupt:  # outside training, or a second one
-        tell(f"interrupted; go on with the same command and --resume {here.folder}")
+        tell(f"interrupted; run the same command with --resume {here.folder} to continue")
         return 128 + signal.SIGINT
     except NonFinite as error:
         tell(f"error: {error}")

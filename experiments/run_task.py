@@ -47,7 +47,7 @@ class Stopped(Exception):
     """The run was asked to stop and has saved itself."""
 
     def __init__(self, folder: Path, step: int, signal: int) -> None:
-        super().__init__(f"stopped at step {step}; resume with the same command and --resume {folder}")
+        super().__init__(f"stopped at step {step}; run the same command with --resume {folder} to continue")
         self.signal = signal
 
 
@@ -68,7 +68,7 @@ def train_task(
         options: seed, batch size, loop and optimizer.
         label: in front of the progress line.
         folder: receives metrics and checkpoints, by default the run's.
-        resume: go on with what is in the folder, by default as the run says.
+        resume: continue what is in the folder, by default as the run says.
 
     Raises:
         Stopped: a signal asked to stop.

@@ -22,8 +22,8 @@ from experiments.harness.processes import AUTO, Processes, WorkerDone, clear_scr
 
 END = "unroll/end"
 LOST = (
-    "another process of this run has ended or can't be reached: see what it said, and go on with the same commands "
-    "and --resume"
+    "another process of this run has ended or can't be reached: see what it said, and run the same commands "
+    "with --resume to continue"
 )
 # How JAX tells that a peer is gone: by the library that sums over processes, or by its service.
 GONE = re.compile(r"gloo|nccl|coordination|barrier|heartbeat|connection|socket", re.IGNORECASE)

@@ -99,7 +99,7 @@ def describe_os_error(error: OSError) -> str:
         reason = (error.strerror or os.strerror(error.errno)).lower()
         refused = f"{what if error.filename else 'writing failed'} ({reason})"
     begun = [folder for folder in held_folders() if (folder / "config.json").is_file()]
-    then = f", and go on with the same command and --resume {begun[0]}" if begun else ""
+    then = f", and run the same command with --resume {begun[0]} to continue" if begun else ""
     return f"{refused}: {_MENDS[error.errno]}{then}"
 
 

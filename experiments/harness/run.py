@@ -92,7 +92,7 @@ class Run:
 
 
 def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Collection[str] = ()) -> Run:
-    """The folder for this command: a new one, or the one to go on with. `devices` is what `take_devices` gave.
+    """The folder for this command: a new one, or the one to resume. `devices` is what `take_devices` gave.
 
     `pinned` are options of the loop that this experiment, unlike others, can't change on resuming; what else it
     compares before anything is written, its config does by `check_resumed(folder)`. Of several processes the first
@@ -160,9 +160,7 @@ def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) 
     """Makes a run's folder, whole or not at all."""
     there = folder.exists()
     if there and (not folder.is_dir() or not all(map(is_beginning, folder.iterdir()))):
-        raise ValueError(
-            f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
-        )
+        raise ValueError(f"{folder} exists already: choose another --run-dir, or add --resume to continue it")
     folder.mkdir(parents=True, exist_ok=True)
     acquire(folder)
     try:
@@ -184,7 +182,7 @@ def is_beginning(path: Path) -> bool:
 
 
 def resumed_folder(name: str, launch: Launch) -> Path:
-    """The run to go on with."""
+    """The run to resume."""
     if launch.run_dir is not None:
         if launch.resume not in (NEWEST, str(launch.run_dir)):
             raise ValueError("give --resume RUN or --run-dir, not both")
@@ -213,7 +211,7 @@ def take_devices(name: str, launch: Launch) -> int:
     """Sets how many devices JAX makes of this machine's processor, and says how many share each batch:
 
     - as many as `--devices` says, of an accelerator the first so many;
-    - of a run that is gone on with as many as it was begun with, for sums in another order are other bits;
+    - a resumed run must have as many as it began with, for sums in another order are other bits;
     - else all there are, on the CPU one for each core that this process may use.
 
     This is the one place that sets anything of the whole process, and must come before JAX first computes; where it

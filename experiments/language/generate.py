@@ -64,7 +64,7 @@ class Config:
 
 
 def generated_text(config: Config) -> Iterator[str]:
-    """The prompt and what the model goes on with, piece by piece as it is drawn.
+    """The prompt and what the model continues it with, piece by piece as it is drawn.
 
     Raises ValueError where the folder isn't a run of a language model that has been trained at all, or the prompt
     holds what the vocabulary doesn't.

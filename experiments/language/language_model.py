@@ -85,7 +85,7 @@ def main(config: TextModelConfig, run: Run) -> str:
     corpus = load_corpus(config.data)
     remember_text(run.folder, corpus)
     print(corpus.summary(), flush=True)
-    before, after = train_text_model(run, config, corpus)
+    before, after, _ = train_text_model(run, config, corpus)
     return text_report.report(run, config, corpus, before, after)
 
 

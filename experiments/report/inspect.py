@@ -24,7 +24,7 @@ def inspect_run(folder: Path) -> str:
     environment, *later = environments(folder)
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     lines += ["", f"begun {environment['started']} on {', '.join(environment['devices'])}", packages]
-    lines += [f"gone on with {again['started']} on {', '.join(again['devices'])}" for again in later]
+    lines += [f"resumed {again['started']} on {', '.join(again['devices'])}" for again in later]
     for path in sorted(folder.rglob("metrics.jsonl")):
         lines += ["", f"last metrics in {path.relative_to(folder)}"]
         last = {record["split"]: record for record in read_metrics(path)}
@@ -40,7 +40,7 @@ def inspect_run(folder: Path) -> str:
     results = read_results(folder)
     if results is None:
         lines += ["", *(f"drawn from the run's metrics: {path}" for path in health)] if health else []
-        return "\n".join([*lines, "", "not finished: go on with the same command and --resume"])
+        return "\n".join([*lines, "", "not finished: run the same command with --resume to continue"])
     table = folder / TABLE
     lines += ["", "results"]
     lines += (

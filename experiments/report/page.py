@@ -78,7 +78,7 @@ def overview(runs: Sequence[Reported]) -> str:
     def row(i: int, run: Reported) -> list[str]:
         first, *later = run.environments
         state = "finished" if run.finished else "unfinished"
-        again = f"<br>gone on with {escape(clock_time(later[-1]['started']))}" if later else ""
+        again = f"<br>resumed {escape(clock_time(later[-1]['started']))}" if later else ""
         steps, seconds = sum(net.steps for net in run.nets), sum(net.seconds or 0 for net in run.nets)
         return [
             escape(run_name(runs, i) or run.name),
@@ -202,13 +202,13 @@ def is_outcome(line: Line) -> bool:
 
 
 def environment(runs: Sequence[Reported]) -> str:
-    """Command, machine and versions at the beginning, and the times it was gone on with; what differs is marked."""
+    """Command, machine and versions at the beginning, and the times it was resumed; what differs is marked."""
     columns = [run.environments[0] for run in runs]
     rows = [
         ["command", *(f"<code>{escape(' '.join(map(str, one['command'])))}</code>" for one in columns)],
         *([key, *(escape(str(one[key])) for one in columns)] for key in ("started", "commit")),
         [
-            "gone on with",
+            "resumed",
             *(escape(", ".join(e["started"] for e in run.environments[1:])) or "–" for run in runs),
         ],
         ["devices", *(escape(devices(run)) for run in runs)],

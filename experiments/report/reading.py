@@ -96,7 +96,7 @@ def read_reported(folder: Path) -> Reported:
     )
     if not (run.finished or run.figures or run.table or run.nets):
         raise ValueError(
-            f"{folder} has nothing to report yet, no metrics, table or figure: go on with it by --resume {folder}"
+            f"{folder} has nothing to report yet, no metrics, table or figure: continue it by --resume {folder}"
         )
     return run
 

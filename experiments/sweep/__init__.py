@@ -99,7 +99,8 @@ def main(arguments: Sequence[str]) -> int:
         show.close()
         done = sum(job.finished for job in jobs)
         print(
-            f"stopped with {done} of {len(jobs)} runs finished; go on with the same command and --resume {folder}",
+            f"stopped with {done} of {len(jobs)} runs finished; run the same command with --resume {folder} to "
+            "continue",
             file=sys.stderr,
         )
         return 128 + stopped.signal
@@ -128,13 +129,13 @@ def read(arguments: Sequence[str]) -> tuple[Sweep, list[str]]:
 
 
 def folder_of(given: Sweep, options: Sequence[str]) -> Path:
-    """A new folder, or that of the sweep to go on with. Raises ValueError where there is none to be had."""
+    """A new folder, or that of the sweep to resume. Raises ValueError where there is none to be had."""
     if given.resume is None:
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described(given, options))}"
         folder = given.run_dir or RUNS / "sweep" / name
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(
-                f"{folder} exists already: choose another --run-dir, or add --resume to go on with it"
+                f"{folder} exists already: choose another --run-dir, or add --resume to continue it"
             )
         return folder
     folder = resumed_folder("sweep", Launch(run_dir=given.run_dir, resume=given.resume))

@@ -356,7 +356,7 @@ def test_inspect_unfinished(copied: Path, capsys: pytest.CaptureFixture[str]) ->
     (copied / "results.json").unlink()
     shutil.rmtree(copied / "arrays")
     assert command("inspect", copied) == 0
-    assert "not finished: go on with the same command and --resume" in capsys.readouterr().out
+    assert "not finished: run the same command with --resume to continue" in capsys.readouterr().out
 
 
 # --- no option at all

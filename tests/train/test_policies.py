@@ -1,4 +1,4 @@
-"""Losses that aren't finite, by each policy: what is left as it was, what is gone on with, what is written down."""
+"""Losses that aren't finite, by each policy: the state, the data and the reports that follow."""
 
 import json
 from dataclasses import replace

@@ -16,7 +16,6 @@ import optax
 import pytest
 
 from analysis import depth_scales, tanh_mean_field
-from experiments.__main__ import ROOT
 from experiments.gradients.edge_of_chaos import Config, measured_exponents, reached
 from experiments.gradients.edge_of_chaos_training import answer, fresh_net, images, train_nets
 from tests.experiments.command import arrays_bytes, command
@@ -151,7 +150,7 @@ def test_sigterm_amid_a_computation(tmp_path: Path) -> None:
     """SIGTERM leaves, where nothing trains too, with its sentence and its code."""
     run = [sys.executable, "-m", "experiments", "edge_of_chaos", "--run-dir", str(tmp_path / "run")]
     with subprocess.Popen(
-        run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
     ) as process:
         assert process.stdout
         assert process.stderr

@@ -178,7 +178,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
 def test_resumed(
     finished: Finished, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in the second net and gone on with: the same bits, and nothing finished is trained again."""
+    """Stopped in the second net and resumed: the same bits, and nothing finished is trained again."""
     whole, folder, log = finished("flossing"), tmp_path / "run", Tracker.log
     begun = set()
 

@@ -89,7 +89,7 @@ def test_the_same_twice(made: Made, kind: str, whole: Path) -> None:
 
 
 def test_signals_at_any_moment(made: Made, kind: str, whole: Path) -> None:
-    """Twenty times over, on one run that is gone on with each time."""
+    """Twenty times over, on one run that is resumed each time."""
     command, random = made(kind), np.random.default_rng(5)
     run = command.home / "run"
     met: list[tuple[str, int, int]] = []

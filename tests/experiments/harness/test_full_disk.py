@@ -130,7 +130,7 @@ def test_full_while_it_trains(disk: Disk, whole: Path) -> None:
     code, said = disk.train("--run-dir=disk/run")
     assert code == 2, said
     assert "no space left on device" in sentence(said)
-    assert "free some space, and go on with the same command and --resume disk/run" in sentence(said)
+    assert "free some space, and run the same command with --resume disk/run to continue" in sentence(said)
     saved = Checkpoints(disk.place / "run/checkpoints").steps()
     disk.begin(FILL)
     disk.end()

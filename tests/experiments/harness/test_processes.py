@@ -236,7 +236,7 @@ def test_a_signal_to_one_stops_all(tmp_path: Path) -> None:
     pair[1].send_signal(signal.SIGTERM)
     first, second = ends(pair)
     assert (first[0], second[0]) == (143, 143), first[2] + second[2]
-    assert "go on with the same command and --resume run" in first[2]
+    assert "run the same command with --resume run to continue" in first[2]
     assert 0 < newest_checkpoint(run)[0] < 600
 
 

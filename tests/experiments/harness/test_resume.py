@@ -1,4 +1,4 @@
-"""Stopped, killed, and gone on with: the same bits as a run that never was.
+"""Stopped, killed, and resumed: the same bits as a run that never was.
 
 What is stopped is a real process; what is compared with it runs in this one, which has compiled it already.
 """
@@ -103,7 +103,7 @@ def test_sigterm_saves_and_leaves(stopped: Stopped) -> None:
     assert "stopping after the steps under way" in said
     step = Checkpoints(folder / "checkpoints").steps()[-1]
     assert 500 <= step < LAST
-    assert f"stopped at step {step}; go on with the same command and --resume runs/adding/term" in said
+    assert f"stopped at step {step}; run the same command with --resume runs/adding/term to continue" in said
     assert not (folder / "results.json").exists()
 
 
@@ -149,7 +149,7 @@ def test_resumed_as_the_newest(
 
 @pytest.mark.slow
 def test_killed_and_resumed_in_processes_of_their_own(whole: Path, tmp_path: Path) -> None:
-    """Killed twice, at other steps, and each time gone on with by a fresh process."""
+    """Killed twice, at other steps, and each time resumed by a fresh process."""
     folder = tmp_path / "run"
     for step, more in ((300, ("--run-dir", "run")), (1300, ("--resume", "run"))):
         process = start(tmp_path, *more)
@@ -209,7 +209,7 @@ def test_gradients(
         stop_at(cell, step)
         assert command(*arguments, *more) == 128 + signal.SIGTERM
         said = capsys.readouterr().err
-        assert f"stopped at step {100 if cell == first else 50}; go on with the same command" in said
+        assert f"stopped at step {100 if cell == first else 50}; run the same command" in said
         assert f"--resume {folder}" in said
         assert (folder / "cells" / second).exists() == (cell == second)
         assert not (folder / "results.json").exists()
@@ -271,7 +271,10 @@ def test_a_terminal_that_closes(
         assert command("adding", *options["adding"], "--run-dir", folder) == 128 + signal.SIGHUP
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert f"stopped at step 50; go on with the same command and --resume {folder}" in capsys.readouterr().err
+    assert (
+        f"stopped at step 50; run the same command with --resume {folder} to continue"
+        in capsys.readouterr().err
+    )
     assert Checkpoints(folder / "checkpoints").steps() == [50]
 
 
@@ -286,4 +289,4 @@ def test_interrupted_between_trainings(
     monkeypatch.setattr("experiments.run_task.initial_params", interrupted)
     folder = tmp_path / "run"
     assert command("adding", *options["adding"], "--run-dir", folder) == 128 + signal.SIGINT
-    assert f"interrupted; go on with the same command and --resume {folder}" in capsys.readouterr().err
+    assert f"interrupted; run the same command with --resume {folder} to continue" in capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_table_of_two_tasks() -> None:
 def test_resumed(
     finished: Finished, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in the second net and gone on with: the same bits, and the first is left alone."""
+    """Stopped in the second net and resumed: the same bits, and the first is left alone."""
     whole, folder, log = finished("long_memory"), tmp_path / "run", Tracker.log
 
     def logged(self: Tracker, done: int, split: str, metrics: dict) -> None:

@@ -246,7 +246,7 @@ def test_nothing_to_show(make: Make, capsys: pytest.CaptureFixture[str]) -> None
     (folder / "metrics.jsonl").write_text("")
     (folder / "figures/training.png").unlink()
     assert said_by(capsys, 2, folder) == (
-        f"error: {folder} has nothing to report yet, no metrics, table or figure: go on with it by "
+        f"error: {folder} has nothing to report yet, no metrics, table or figure: continue it by "
         f"--resume {folder}\n"
     )
 

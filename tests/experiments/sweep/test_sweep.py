@@ -141,7 +141,7 @@ def test_a_signal_ends_the_runs(quick: Callable[..., None], capsys: pytest.Captu
     began = time.monotonic()
     assert sweep("--run-dir", "here", "--jobs", "1") == 128 + signal.SIGINT
     assert time.monotonic() - began < 20
-    assert "stopped with 1 of 4 runs finished; go on with the same command and --resume here" in (
+    assert "stopped with 1 of 4 runs finished; run the same command with --resume here to continue" in (
         capsys.readouterr().err
     )
     quick()
