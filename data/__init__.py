@@ -1,4 +1,4 @@
-"""The sources of batches: tasks made from a key, and examples read through one pipeline."""
+"""Sources of batches: tasks generated from a key, and examples read through one pipeline."""
 
 from data.batch import Array, Batch, Batches
 from data.buckets import BucketBatches, bucket_batches
@@ -24,7 +24,7 @@ from data.synthetic.memory_tasks import (
     temporal_order,
     temporal_order_baseline,
 )
-from data.text.builtin_text import embedded_text
+from data.text.builtin_text import builtin_text
 from data.text.cache import load_corpus, load_tokenizer
 from data.text.corpus import Corpus, Size, TextConfig
 from data.text.streams import StreamBatch, StreamBatches, pairs, sentences, windows
@@ -62,6 +62,7 @@ __all__ = [
     "adding",
     "adding_baseline",
     "bucket_batches",
+    "builtin_text",
     "collate",
     "copy_baseline",
     "copy_memory",
@@ -70,7 +71,6 @@ __all__ = [
     "digits",
     "digits_indices",
     "digits_permutation",
-    "embedded_text",
     "empty_example",
     "evaluation_batches",
     "flip_flop",

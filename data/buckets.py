@@ -1,4 +1,4 @@
-"""Batches of examples of about one length, so that little of a batch is padding."""
+"""Batches of examples of similar length, so that little of a batch is padding."""
 
 import functools
 import sys
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from data.examples import Example, collate, empty_example
-from data.pipeline import Collate, read_options, share_of
+from data.pipeline import Collate, read_options, shard_indices
 from data.position import ResumableIterator, random_order
 
 
@@ -25,27 +25,27 @@ def bucket_batches(
     threads: int = 0,
     collate: Collate = collate,
 ) -> "BucketBatches":
-    """Endless shuffled batches, each of one bucket: examples of at most `bounds[i]` steps, and more than
+    """Returns endless shuffled batches, each from one bucket: examples of at most `bounds[i]` steps, and more than
     `bounds[i−1]`.
 
-    Every epoch goes through every example once, in an order of its own: within buckets the examples are
-    shuffled and cut into batches, then the batches of all buckets are. A bucket's last batch is filled up with
-    examples of no steps, masked throughout. Batches are padded to the bound of their bucket, so that at most
-    `len(bounds)` lengths are compiled for; several that are taken at once, to the longest among them.
+    Every epoch visits every example once, in a new order: the examples of each bucket are shuffled and split into
+    batches, then the batches of all buckets are shuffled. A bucket's last batch is padded with masked examples.
+    Batches are padded in time to the bound of their bucket, so that at most `len(bounds)` lengths are compiled;
+    several batches taken at once are padded to the longest among them.
 
-    Under several processes each makes its share of the same batch, hence of the same bucket and T.
+    With several processes each makes its shard of the same batch, hence of the same bucket and T.
 
-    Raises ValueError for bounds that don't rise, an example longer than the last, and as `train_batches` does for
-    batch sizes, seeds and an empty source.
+    Raises ValueError for bounds that don't increase, an example longer than the last bound, and as `train_batches`
+    does for batch sizes, seeds and an empty source.
     """
-    share = share_of(batch_size, process_index, process_count)
+    shard = shard_indices(batch_size, process_index, process_count)
     if not bounds or any(low >= high for low, high in zip((0, *bounds), bounds, strict=False)):
-        raise ValueError(f"bounds are {list(bounds)}: give at least one, rising from 1 or more.")
+        raise ValueError(f"bounds are {list(bounds)}: give at least one, in increasing order from 1 or more.")
     if not len(source):
         raise ValueError("the source holds no examples: give at least one.")
     if batch_size > len(source):
         raise ValueError(
-            f"batch_size is {batch_size}, but the data hold {len(source)} examples: make the batch smaller."
+            f"batch_size is {batch_size}, but there are only {len(source)} examples: make the batch smaller."
         )
     lengths = np.array([len(example.inputs) for example in source])
     if not lengths.min():
@@ -59,7 +59,7 @@ def bucket_batches(
     sizes = np.bincount(buckets, minlength=len(bounds))
     per_epoch = int(np.sum(-(-sizes // batch_size)))
 
-    # Two, for batches read ahead may be of the next epoch.
+    # Two, since batches read ahead may belong to the next epoch.
     @functools.lru_cache(maxsize=2)
     def epoch(number: int) -> list[Int[np.ndarray, "_"]]:
         order = random_order(len(source), seed, stream=2 * number)
@@ -73,10 +73,10 @@ def bucket_batches(
 
     def read(batch: int) -> tuple[int, list[Example]]:
         indices = epoch(batch // per_epoch)[batch % per_epoch]
-        found = [source[index] for index in indices[share[share < len(indices)]].tolist()]
-        # Of the bucket, not of the examples at hand: a process whose share is empty pads to the same T.
-        return int(bounds[int(buckets[indices[0]])]), found + [empty_example(source[0])] * (
-            len(share) - len(found)
+        examples = [source[index] for index in indices[shard[shard < len(indices)]].tolist()]
+        # The bucket's bound, so that a process with an empty shard pads to the same T.
+        return int(bounds[int(buckets[indices[0]])]), examples + [empty_example(source[0])] * (
+            len(shard) - len(examples)
         )
 
     import grain
@@ -97,7 +97,7 @@ class BucketBatches:
         self.batches_per_epoch = batches_per_epoch
 
     def take(self, count: int) -> Any:
-        """The next `count` batches, NumPy leaves [count, ...]. Raises ValueError for count < 1."""
+        """Returns the next `count` batches, NumPy leaves [count, ...]. Raises ValueError for count < 1."""
         taken = self._rows.take(count)
         length = max(bound for bound, _ in taken)
         return jax.tree.map(

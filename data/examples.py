@@ -1,4 +1,4 @@
-"""Single examples, each of its own length, and how several become one batch."""
+"""Single examples, each with its own length, and their collation into batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,31 +10,30 @@ from data.batch import Batch
 
 
 class Example(NamedTuple):
-    """One sequence and what is to be predicted of it."""
+    """One sequence and its target."""
 
     inputs: np.ndarray  # [T, ...]: features [T, D], or token ids [T]
-    target: np.ndarray | np.generic | int | float  # one number, or [T, ...] with one entry a step
+    target: np.ndarray | np.generic | int | float  # one number, or [T, ...] with one entry per step
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Anything that gives an example by its number: a list, `ArrayExamples`, a `grain.MapDataset`.
+    """A random-access collection of examples: a list, `ArrayExamples`, a `grain.MapDataset`.
 
-    Raw records become examples by `grain.MapDataset.source(records).map(make_example)`, read only when asked
-    for.
+    `grain.MapDataset.source(records).map(make_example)` converts raw records lazily.
     """
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Any: ...  # an Example: whether it is one is looked at on reading
+    def __getitem__(self, index: int, /) -> Any: ...  # an Example, which is checked on reading
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayExamples(Sequence[Example]):
-    """N examples of one length T in memory: a source that a batch is gathered from at once.
+    """N examples of one length T in memory: a source that gathers a batch in one indexing operation.
 
-    inputs [N, T, ...], targets [N] or [N, T, ...]. An index gives an `Example`; an array of them, or a slice,
-    gives `ArrayExamples` again. Raises ValueError where the sizes of N or T disagree.
+    inputs [N, T, ...], targets [N] or [N, T, ...]. An integer index gives an `Example`; an index array or a slice
+    gives `ArrayExamples`. Raises ValueError if the sizes of N or T disagree.
     """
 
     inputs: np.ndarray
@@ -66,29 +65,29 @@ class ArrayExamples(Sequence[Example]):
 
 
 def empty_example(example: Example) -> Example:
-    """An example of no steps and the shapes of `example`: collated, it is all zeros with a mask all False."""
+    """Returns an example without steps, with the shapes of `example`: collated, it is zeros, and fully masked."""
     target = np.asarray(example.target)
     return Example(np.asarray(example.inputs)[:0], target[:0] if target.ndim else np.zeros_like(target))
 
 
 def collate(examples: Sequence[Example], length: int) -> Batch:
-    """Several examples as one batch of T = `length` steps, zeros and a False mask after the end of each.
+    """Collates examples into one batch of T = `length` steps, with zeros and a False mask after the end of each.
 
-    A target of one number a sequence gives targets [B]; targets with axes have one entry a step and give
-    [T, B, ...]. Floating-point numbers and booleans become float32, integers int32. For targets of another kind
-    (a sequence of a length of its own) write another function like this one: the pipeline takes it.
+    Scalar targets give targets [B]; targets with axes have one entry per step and give [T, B, ...]. Floating-point
+    numbers and booleans become float32, integers int32. For other targets (a sequence with its own length) write a
+    function like this one and pass it to the pipeline.
 
-    Raises ValueError, naming the example by its place, where one is longer than `length`, or its shape is not
-    that of the first, or its target has not as many steps as its inputs.
+    Raises ValueError, naming the example by its index, if one is longer than `length`, or its shape is not that of
+    the first, or its target doesn't have as many steps as its inputs.
     """
     if not len(examples):
-        raise ValueError("there are no examples to make a batch of: give at least one.")
+        raise ValueError("there are no examples to collate: give at least one.")
     if isinstance(examples, ArrayExamples) and examples.inputs.shape[1] == length:
         return _transpose(examples)
     inputs = [np.asarray(example.inputs) for example in examples]
     targets = [np.asarray(example.target) for example in examples]
-    for place, (steps, target) in enumerate(zip(inputs, targets, strict=True)):
-        _check(place, steps, target, inputs[0], targets[0], length)
+    for index, (steps, target) in enumerate(zip(inputs, targets, strict=True)):
+        _check(index, steps, target, inputs[0], targets[0], length)
     mask = np.arange(length)[:, None] < np.array([len(steps) for steps in inputs])[None]
     if targets[0].ndim == 0:
         return Batch(_pad(inputs, length, "inputs"), _to_32_bits(np.stack(targets), "targets"), mask)
@@ -103,11 +102,11 @@ def _transpose(examples: ArrayExamples) -> Batch:
 
 
 def _pad(sequences: list[np.ndarray], length: int, what: str) -> np.ndarray:
-    """[T_b, ...] for each b → [T, B, ...]."""
+    """Pads sequences [T_b, ...] to [T, B, ...]."""
     shape = (length, len(sequences), *sequences[0].shape[1:])
     padded = np.zeros(shape, np.result_type(*{sequence.dtype for sequence in sequences}))
-    for place, sequence in enumerate(sequences):
-        padded[: len(sequence), place] = sequence
+    for index, sequence in enumerate(sequences):
+        padded[: len(sequence), index] = sequence
     return _to_32_bits(padded, what)
 
 
@@ -122,24 +121,24 @@ def _to_32_bits(values: np.ndarray, what: str) -> np.ndarray:
         and values.size
         and not limits.min <= values.min() <= values.max() <= limits.max
     ):
-        raise ValueError(f"{what} hold an integer beyond 32 bits: number the tokens or classes from 0.")
+        raise ValueError(f"{what} contain an integer beyond 32 bits: number the tokens or classes from 0.")
     return values.astype(np.int32, copy=False)
 
 
 def _check(
-    place: int,
+    index: int,
     steps: np.ndarray,
     target: np.ndarray,
     first: np.ndarray,
     first_target: np.ndarray,
     length: int,
 ) -> None:
-    where = f"example {place} of the batch"
+    name = f"example {index} of the batch"
     if steps.ndim == 0:
-        raise ValueError(f"{where} has inputs without an axis: they need one for time, [T, ...].")
+        raise ValueError(f"{name} has inputs without an axis: they need one for time, [T, ...].")
     if len(steps) > length:
         raise ValueError(
-            f"{where} has {len(steps)} steps, more than length {length}: raise length or cut the example."
+            f"{name} has {len(steps)} steps, more than length {length}: raise length or cut the example."
         )
     if (
         steps.shape[1:] != first.shape[1:]
@@ -147,21 +146,21 @@ def _check(
         or target.ndim != first_target.ndim
     ):
         raise ValueError(
-            f"{where} has inputs {steps.shape} and target {target.shape}, the first {first.shape} and "
+            f"{name} has inputs {steps.shape} and target {target.shape}, the first {first.shape} and "
             f"{first_target.shape}: all axes but time must agree."
         )
     if target.ndim and len(target) != len(steps):
         raise ValueError(
-            f"{where} has a target of {len(target)} steps for inputs of {len(steps)}: give one entry a step, "
-            "or collate by a function of your own."
+            f"{name} has a target of {len(target)} steps for inputs of {len(steps)}: give one entry per step, "
+            "or your own collate function."
         )
 
 
 @dataclass(frozen=True)
 class PadToMultiple:
-    """Pad to the longest example at hand, rounded up to a multiple of `of`.
+    """Pads to the longest example of the batch, rounded up to a multiple of `of`.
 
-    Each T met is compiled for anew, so a coarse multiple trades padded steps for compilations.
+    Each different T is compiled, so a coarse multiple trades padded steps for fewer compilations.
     Raises ValueError for a multiple below 1.
     """
 
@@ -169,15 +168,15 @@ class PadToMultiple:
 
     def __post_init__(self) -> None:
         if self.of < 1:
-            raise ValueError(f"Multiple({self.of}): a length is rounded to a multiple of 1 or more.")
+            raise ValueError(f"PadToMultiple({self.of}): the multiple must be 1 or more.")
 
 
-def checked_steps(index: int, example: object, padding: int | PadToMultiple | None) -> int:
-    """The number of steps of an example, once it is known to be one that fits."""
+def check_example(index: int, example: object, padding: int | PadToMultiple | None) -> int:
+    """Checks that an example is valid and fits, and returns its number of steps."""
     if not isinstance(example, Example):
         raise ValueError(
-            f"example {index} of the source is a {type(example).__name__}: make each an Example, "
-            "as by grain.MapDataset.source(records).map(make_example)."
+            f"example {index} of the source is a {type(example).__name__}: convert each to an Example, "
+            "for instance by grain.MapDataset.source(records).map(make_example)."
         )
     if np.ndim(example.inputs) == 0:
         raise ValueError(f"example {index} of the source has inputs without an axis for time: give [T, ...].")
@@ -194,28 +193,28 @@ def checked_steps(index: int, example: object, padding: int | PadToMultiple | No
     return steps
 
 
-def resolved_length(
+def resolve_length(
     source: Source, length: int | PadToMultiple | None, process_count: int
 ) -> int | PadToMultiple:
-    """Returns the length to pad to, with None resolved. Examples in memory are all looked at, so that none fails
+    """Returns the length to pad to, with None resolved. Examples in memory are all checked, so that none fails
     later."""
     if isinstance(length, PadToMultiple) and process_count > 1:
         raise ValueError(
-            f"{length} gives each of {process_count} processes another length: name one number of steps."
+            f"{length} gives each of {process_count} processes a different length: give a number of steps."
         )
     if isinstance(length, int) and length < 1:
         raise ValueError(f"length is {length}: a sequence has at least 1 step.")
     if isinstance(source, ArrayExamples):
-        longest = checked_steps(0, source[0], length)
+        longest = check_example(0, source[0], length)
     elif length is None or isinstance(source, list | tuple):
-        longest = max(checked_steps(index, source[index], length) for index in range(len(source)))
+        longest = max(check_example(index, source[index], length) for index in range(len(source)))
     else:
         return length
     return longest if length is None else length
 
 
 def common_length(rows: Sequence[Sequence[Example]], padding: int | PadToMultiple) -> int:
-    """The T that several batches of examples are padded to, so that they can be stacked."""
+    """Returns the T to which several batches of examples are padded, so that they can be stacked."""
     if isinstance(padding, int):
         return padding
     longest = max(len(example.inputs) for examples in rows for example in examples)

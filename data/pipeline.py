@@ -1,9 +1,9 @@
-"""The one pipeline on Grain: source → shuffle → repeat → shard by process → read → pad → batch.
+"""The data pipeline, on Grain: source → shuffle → repeat → shard by process → read → pad → batch.
 
-Grain keeps the position, reads ahead, and maps the number of a batch to its examples; so batch i is a function
-of the source, the seed and i alone. The shuffle is NumPy's, since Grain's own goes element by element: 1.1 ms
-for the 64 indices of a batch (`range(5000).shuffle(1).repeat()[0::2].batch(64)`, one CPU core), a third of a
-small model's training step, against 0.01 ms here. The price is one sort an epoch, 0.12 s for a million examples.
+Grain keeps the position, prefetches, and maps the index of a batch to its examples; so batch i is a function of the
+source, the seed and i alone. The shuffle is NumPy's, since Grain's works element by element: 1.1 ms for the 64
+indices of a batch (`range(5000).shuffle(1).repeat()[0::2].batch(64)`, one CPU core), a third of a small model's
+training step, against 0.01 ms here. The cost is one sort per epoch, 0.12 s for a million examples.
 """
 
 import functools
@@ -20,18 +20,16 @@ from data.examples import (
     Example,
     PadToMultiple,
     Source,
-    checked_steps,
+    check_example,
     collate,
     common_length,
     empty_example,
-    resolved_length,
+    resolve_length,
 )
 from data.position import ResumableIterator, random_order
 
-Dataset = (
-    Any  # a `grain.MapDataset[Sequence[Example]]`; Grain is imported where it is used, for it takes long
-)
-Collate = Callable[[Sequence[Example], int], Any]  # (examples, length) → batch, a `Batch` as a rule
+Dataset = Any  # a `grain.MapDataset[Sequence[Example]]`; Grain is slow to import, so only where it is used
+Collate = Callable[[Sequence[Example], int], Any]  # (examples, length) → batch, usually a `Batch`
 
 
 def train_batches(
@@ -45,39 +43,38 @@ def train_batches(
     threads: int = 0,
     collate: Collate = collate,
 ) -> "GrainBatches":
-    """Endless batches, every epoch in an order of its own.
+    """Returns endless batches, every epoch in a new order.
 
-    The epochs, each a permutation of the N examples drawn from (seed, epoch), are joined end to end and cut
-    into pieces of `batch_size`, of which process p gets the p-th of P equal parts. So nothing is dropped:
-    a batch may hold the end of one epoch and the beginning of the next, every example comes once in each
-    epoch, processes never share one within it, and batch i of all processes together is the same set of
-    examples whatever P is.
+    The epochs, each a permutation of the N examples drawn from (seed, epoch), are concatenated and split into
+    batches of `batch_size`, of which process p gets the p-th of P equal shards. Nothing is dropped: a batch may
+    contain the end of one epoch and the start of the next, every example occurs once per epoch and in one
+    process, and batch i of all processes together is the same set of examples for any P.
 
-    `batch_size` counts the whole batch; this process makes batch_size / process_count of it. `length` is what
-    sequences are padded to: a number of steps, a `PadToMultiple`, or None for the longest of the source (which is
-    read through once to find it; name a number where reading is slow). `threads` > 0 reads that many batches at
-    once and ahead of time, for a source in files; one in memory needs none.
+    `batch_size` is that of the whole batch; this process makes batch_size / process_count of it. `length` is the
+    length to pad sequences to: a number of steps, a `PadToMultiple`, or None for the longest of the source (which
+    reads all of it once; give a number if reading is slow). `threads` > 0 reads that many batches in parallel and
+    ahead of time, for a source in files; one in memory needs none.
 
-    Raises ValueError where the source is empty or smaller than a batch (which would hold an example twice),
-    batch_size doesn't divide by process_count, a `PadToMultiple` meets several processes (they would differ in T),
-    or an example is longer than `length` (at once for examples in memory, else when it is read).
+    Raises ValueError if the source is empty or smaller than a batch (which would contain an example twice), if
+    batch_size is not divisible by process_count, if `length` is a `PadToMultiple` with several processes (whose T
+    would differ), or if an example is longer than `length` (at once for examples in memory, else on reading).
     """
-    share = share_of(batch_size, process_index, process_count)
+    shard = shard_indices(batch_size, process_index, process_count)
     count = _count(source)
     if batch_size > count:
         raise ValueError(
-            f"batch_size is {batch_size}, but the data hold {count} examples: make the batch smaller."
+            f"batch_size is {batch_size}, but there are only {count} examples: make the batch smaller."
         )
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed is {seed}: it must lie in 0 … 2**64 - 1.")
-    padding = resolved_length(source, length, process_count)
+    padding = resolve_length(source, length, process_count)
 
     def read(batch: int) -> Sequence[Example]:
-        epochs, places = np.divmod(batch * batch_size + share, count)
+        epochs, positions = np.divmod(batch * batch_size + shard, count)
         orders = [
-            _epoch_order(count, seed, int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)
+            _epoch_order(count, seed, int(epoch))[positions[epochs == epoch]] for epoch in np.unique(epochs)
         ]
-        return _read(source, np.concatenate(orders), padding)
+        return _read_examples(source, np.concatenate(orders), padding)
 
     import grain
 
@@ -96,25 +93,25 @@ def evaluation_batches(
     threads: int = 0,
     collate: Collate = collate,
 ) -> "EvaluationBatches":
-    """Every example exactly once, in the order of the source: ⌈N / batch_size⌉ batches, all of one size.
+    """Returns batches with every example exactly once, in the order of the source: ⌈N / batch_size⌉ batches of
+    equal size.
 
-    The last is filled up with examples of zeros whose mask is all False; `batch.mask.any(axis=0)` [B] is True
-    for the real ones, and a mean over examples must weigh by it. Process p gets the p-th of P
-    equal parts of each batch; every process has as many batches as the others, the last perhaps of no real
-    example at all. The other arguments and errors are those of `train_batches`, but a batch may be larger than
-    the data.
+    The last is padded with masked examples; `batch.mask.any(axis=0)` [B] is True for the real ones, and a mean over
+    examples must be weighted by it. Process p gets the p-th of P equal shards of each batch; every process has the
+    same number of batches, the last possibly without a real example. The other arguments and errors are those of
+    `train_batches`, but a batch may be larger than the data.
     """
-    share = share_of(batch_size, process_index, process_count)
+    shard = shard_indices(batch_size, process_index, process_count)
     count = _count(source)
-    padding = resolved_length(source, length, process_count)
+    padding = resolve_length(source, length, process_count)
 
     def read(batch: int) -> Sequence[Example]:
-        places = batch * batch_size + share
-        real = places[places < count]
-        examples = _read(source, real, padding)
-        if len(real) == len(places):
+        positions = batch * batch_size + shard
+        real = positions[positions < count]
+        examples = _read_examples(source, real, padding)
+        if len(real) == len(positions):
             return examples
-        return [*examples, *[empty_example(source[0])] * (len(places) - len(real))]
+        return [*examples, *[empty_example(source[0])] * (len(positions) - len(real))]
 
     import grain
 
@@ -123,10 +120,10 @@ def evaluation_batches(
 
 
 class GrainBatches:
-    """Batches from a Grain dataset whose elements are the examples of one batch each; it must have no end.
+    """Batches from an endless Grain dataset whose elements are the examples of one batch each.
 
     `take` pads the batches it stacks to one T: with a `PadToMultiple`, that of the longest example of them all.
-    The state is that of `ResumableIterator`. Which process it was doesn't matter, nor how many there were.
+    The state is that of `ResumableIterator`; it doesn't depend on the process, nor on how many there are.
     """
 
     def __init__(
@@ -142,7 +139,7 @@ class GrainBatches:
         self._collate = collate
 
     def take(self, count: int) -> Batch:
-        """The next `count` batches, NumPy leaves [count, ...]. Raises ValueError for count < 1."""
+        """Returns the next `count` batches, NumPy leaves [count, ...]. Raises ValueError for count < 1."""
         rows = self._rows.take(count)
         length = common_length(rows, self._padding)
         batches = [self._collate(examples, length) for examples in rows]
@@ -156,7 +153,7 @@ class GrainBatches:
 
 
 class EvaluationBatches:
-    """A finite sequence of batches: `len` of them, and each `for` goes through all from the first."""
+    """A finite sequence of batches that can be iterated repeatedly."""
 
     def __init__(
         self,
@@ -178,43 +175,43 @@ class EvaluationBatches:
             yield self._collate(examples, common_length([examples], self._padding))
 
 
-# Two, since a batch may lie across two epochs.
+# Two, since a batch may span two epochs.
 @functools.lru_cache(maxsize=2)
 def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return random_order(count, seed, stream=epoch)
 
 
-def _read(source: Source, indices: np.ndarray, padding: int | PadToMultiple) -> Sequence[Example]:
+def _read_examples(source: Source, indices: np.ndarray, padding: int | PadToMultiple) -> Sequence[Example]:
     if isinstance(source, ArrayExamples):
         return source[indices]
     examples = [source[index] for index in indices.tolist()]
     for index, example in zip(indices.tolist(), examples, strict=True):
-        checked_steps(index, example, padding)
+        check_example(index, example, padding)
     return examples
 
 
 def _count(source: Source) -> int:
     if len(source) == 0:
-        raise ValueError("the source holds no examples: give at least one.")
+        raise ValueError("the source has no examples: give at least one.")
     return len(source)
 
 
-def share_of(batch_size: int, process_index: int, process_count: int) -> np.ndarray:
-    """The places within a batch that this process fills, [batch_size / process_count]."""
+def shard_indices(batch_size: int, process_index: int, process_count: int) -> np.ndarray:
+    """Returns the indices within a batch of this process's shard, [batch_size / process_count]."""
     if not 0 <= process_index < process_count:
         raise ValueError(f"process_index is {process_index}: it must lie in 0 … {process_count - 1}.")
     if batch_size < 1 or batch_size % process_count:
         raise ValueError(
-            f"batch_size is {batch_size}: it counts the whole batch and must be a multiple of the "
+            f"batch_size is {batch_size}: it is that of the whole batch and must be a multiple of the "
             f"{process_count} processes, at least 1."
         )
-    share = batch_size // process_count
-    # Side by side, as devices cut a batch: so many processes of a device each do what one of so many devices does.
-    return np.arange(process_index * share, (process_index + 1) * share)
+    shard = batch_size // process_count
+    # Contiguous, as devices shard a batch: P processes with one device each equal one process with P devices.
+    return np.arange(process_index * shard, (process_index + 1) * shard)
 
 
 def read_options(threads: int) -> Any:
-    """Grain's `ReadOptions`: it reads `threads` batches at once, and as many again ahead."""
+    """Returns Grain's `ReadOptions` to read `threads` batches in parallel, and prefetch twice as many."""
     if threads < 0:
         raise ValueError(f"threads is {threads}: it must be 0 or more.")
     import grain

@@ -163,5 +163,5 @@ def from_linen(cell: Cell, params: Mapping[str, Any]) -> Params:
         found = weights | {"bias": bias + kept, "recurrent_bias": recurrent_bias[split:]}
     else:
         found = weights | {"bias": bias + recurrent_bias}
-    check_params(cell, found, name="the converted Linen parameters")
+    check_params(cell, found, name="the converted tree of Linen parameters")
     return found

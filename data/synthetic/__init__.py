@@ -1,1 +1,1 @@
-"""Tasks made from a key: their sequences and endless batches."""
+"""Tasks generated from a key: their sequences and endless batches."""

@@ -1,8 +1,8 @@
-"""Tasks made from a key: what a recurrent network must remember, and for how long.
+"""Memory tasks generated from a key.
 
-Each task is a pure function of a key, jittable with its sizes static. The same threefry key
+Each task is a pure function of a key, jittable with static sizes. The same threefry key
 (`jax.random.key(seed, impl="threefry2x32")`) gives the same bytes on every machine and JAX version, as long as
-`jax_threefry_partitionable` stays on: only the generator's raw bits are used, and every floating-point
+`jax_threefry_partitionable` stays on: only the raw bits of the generator are used, and every floating-point
 operation on them is exact or rounds once.
 """
 
@@ -13,13 +13,13 @@ import jax.numpy as jnp
 
 from data.batch import Batch
 
-COPY_LENGTH = 10  # symbols to be remembered
+COPY_LENGTH = 10  # symbols to remember
 COPY_SYMBOLS = 8  # the symbols 0 … 7
 COPY_BLANK = 8
 COPY_DELIMITER = 9
 COPY_CATEGORIES = 10
 
-# Temporal order: X and Y come first, so that a symbol's number is its bit in the class.
+# Temporal order: X and Y are 0 and 1, so that a symbol's id is its bit in the class.
 ORDER_X, ORDER_Y, ORDER_DISTRACTORS, ORDER_START, ORDER_END = 0, 1, (2, 3, 4, 5), 6, 7
 ORDER_SYMBOLS = 8
 
@@ -27,8 +27,8 @@ ORDER_SYMBOLS = 8
 def adding(key: jax.Array, batch_size: int, length: int) -> Batch:
     """The adding problem: y = v_i + v_j for the two marked steps i < T/2 ≤ j.
 
-    inputs [T, B, 2]: a value uniform in [0, 1) and a marker, which is 1 at one step drawn from the first half
-    (0 … ⌊T/2⌋−1), at one drawn from the second, and 0 elsewhere. targets [B] float32.
+    inputs [T, B, 2]: a value uniform in [0, 1), and a marker that is 1 at one random step of the first half
+    (0 … ⌊T/2⌋−1) and at one of the second, and 0 elsewhere. targets [B] float32.
     Raises ValueError for length < 2. Hochreiter & Schmidhuber 1997, as in Arjovsky, Shah & Bengio 2016.
     """
     _check_sizes(batch_size, "length", length, 2, "one marker needs a step in each half")
@@ -40,21 +40,22 @@ def adding(key: jax.Array, batch_size: int, length: int) -> Batch:
 
     steps = jnp.arange(length, dtype=jnp.int32)[:, None]
     markers = (steps == first[None]) | (steps == second[None])
-    # Picked and added, not summed over time: one rounding, whatever order a device sums in.
+    # Gathered and added, not summed over time: one rounding, independent of a device's order of summation.
     targets = _pick(values, first) + _pick(values, second)
     inputs = jnp.stack([values, markers.astype(jnp.float32)], axis=-1)
     return Batch(inputs, targets, _all_valid(length, batch_size))
 
 
 def adding_baseline() -> float:
-    """Mean square error of always answering 1: the variance of the sum of two uniform values, 2 · 1/12."""
+    """Returns the mean squared error of always answering 1: the variance of the sum of two uniform values, 2 ·
+    1/12."""
     return 1 / 6
 
 
 def copy_memory(key: jax.Array, batch_size: int, blanks: int) -> Batch:
-    """The copy memory problem: ten symbols, a long silence, then the ten symbols from memory.
+    """The copy memory problem: reproduce ten symbols after a long delay.
 
-    With `blanks` = T of the paper, a sequence has T + 20 steps over ten categories, 0 … 7 the symbols, 8 the
+    With `blanks` = T of the paper, a sequence has T + 20 steps over ten categories: 0 … 7 are symbols, 8 is the
     blank, 9 the delimiter:
 
         inputs   10 symbols   T−1 blanks   delimiter   10 blanks
@@ -78,21 +79,22 @@ def copy_memory(key: jax.Array, batch_size: int, blanks: int) -> Batch:
 
 
 def copy_baseline(blanks: int) -> float:
-    """Cross entropy, nats a step, of blanks for sure and then a uniform guess: 10 ln 8 / (T + 20)."""
+    """Returns the cross entropy, in nats per step, of certain blanks and then uniform guesses: 10 ln 8 / (T +
+    20)."""
     return COPY_LENGTH * math.log(COPY_SYMBOLS) / (blanks + 2 * COPY_LENGTH)
 
 
 def temporal_order(key: jax.Array, batch_size: int, length: int) -> Batch:
-    """The temporal order problem: which of X and Y stood first, and which second, among distractors?
+    """The temporal order problem: tell the order of two symbols X or Y among distractors.
 
-    Step 0 shows the start symbol E, step T−1 the end symbol B, all between a distractor a, b, c or d, but for
-    one step in T/10 … 2T/10 and one in 5T/10 … 6T/10 (rounded down, ends included), each X or Y. The classes
-    are XX, XY, YX, YY = 0, 1, 2, 3. inputs [T, B, 8] float32, one-hot over X, Y, a, b, c, d, E, B; targets
+    Step 0 shows the start symbol E and step T−1 the end symbol B. The steps between show a distractor a, b, c or d,
+    except for one step in T/10 … 2T/10 and one in 5T/10 … 6T/10 (rounded down, ends included), each X or Y. The
+    classes are XX, XY, YX, YY = 0, 1, 2, 3. inputs [T, B, 8] float32, one-hot over X, Y, a, b, c, d, E, B; targets
     [B] int32.
 
-    Raises ValueError for length < 4; below 10 the first range would reach the start symbol, so it begins at
-    step 1. Hochreiter & Schmidhuber 1997, task 6a (there T is 100 to 110), for any one length as in Martens &
-    Sutskever 2011 and Pascanu, Mikolov & Bengio 2013.
+    Raises ValueError for length < 4; below 10 the first range starts at step 1, after the start symbol.
+    Hochreiter & Schmidhuber 1997, task 6a (T from 100 to 110), with a fixed length as in Martens & Sutskever 2011
+    and Pascanu, Mikolov & Bengio 2013.
     """
     _check_sizes(batch_size, "length", length, 4, "the start, two symbols and the end take four steps")
     first_low = max(1, length // 10)
@@ -115,26 +117,26 @@ def temporal_order(key: jax.Array, batch_size: int, length: int) -> Batch:
 
 
 def temporal_order_baseline() -> float:
-    """Accuracy of a guess among the four equally likely classes."""
+    """Returns the accuracy of a guess among the four equally likely classes."""
     return 1 / 4
 
 
 def flip_flop(
     key: jax.Array, batch_size: int, length: int, bits: int = 3, probability: float = 0.05
 ) -> Batch:
-    """The flip-flop: every bit remembers the sign of the last pulse u_i on a channel of its own.
+    """The flip-flop: every bit remembers the sign of the last pulse u_i on its own channel.
 
-        y_{t,i} = u_{t,i}        where a pulse comes, u_{t,i} = ±1, each sign as likely, with that probability
-        y_{t,i} = y_{t−1,i}      where none does, u_{t,i} = 0
+        y_{t,i} = u_{t,i}        if there is a pulse, u_{t,i} = ±1 with equal probability
+        y_{t,i} = y_{t−1,i}      if there is none, u_{t,i} = 0
 
-    At the first step a pulse comes on every channel, so that there is something to remember. inputs, targets
+    A pulse occurs with the given `probability`, and on every channel at the first step. inputs, targets
     [T, B, bits] float32. Raises ValueError for length < 1, bits < 1, or a probability outside 0 … 1.
-    Sussillo & Barak 2013 (there three bits).
+    Sussillo & Barak 2013 (with three bits).
     """
     _check_sizes(batch_size, "length", length, 1, "the first step sets every bit")
     _check_sizes(batch_size, "bits", bits, 1, "a flip-flop holds at least one bit")
     if not 0 <= probability <= 1:
-        raise ValueError(f"probability is {probability}: that of a pulse lies in 0 … 1.")
+        raise ValueError(f"probability is {probability}: that of a pulse must lie in 0 … 1.")
     shape = (length, batch_size, bits)
     place_key, sign_key = jax.random.split(key)
     steps = jnp.arange(length, dtype=jnp.int32)[:, None, None]
@@ -146,40 +148,41 @@ def flip_flop(
 
 
 def delayed_recall(key: jax.Array, batch_size: int, length: int, delay: int) -> Batch:
-    """Delayed recall: at every step, what was shown so many steps ago, y_t = x_{t−d}, and 0 in the first d steps.
+    """Delayed recall: reproduce the input of d = `delay` steps ago, y_t = x_{t−d}, and 0 in the first d steps.
 
-    inputs [T, B, 1] uniform in [−1, 1), a multiple of 2⁻²³; targets [T, B, 1]. Raises ValueError for delay < 0
+    inputs [T, B, 1] uniform in [−1, 1), multiples of 2⁻²³; targets [T, B, 1]. Raises ValueError for delay < 0
     or length ≤ delay. The delayed copy of Jaeger 2001's memory capacity and of Engelken 2023.
     """
-    _check_sizes(batch_size, "delay", delay, 0, "nothing is recalled before it is shown")
-    _check_sizes(batch_size, "length", length, delay + 1, f"what is shown is asked for {delay} steps later")
+    _check_sizes(batch_size, "delay", delay, 0, "an input can't be recalled before it is shown")
+    _check_sizes(batch_size, "length", length, delay + 1, f"an input is recalled {delay} steps later")
     inputs = 2 * _uniform(key, (length, batch_size, 1)) - 1
     nothing = jnp.zeros((delay, batch_size, 1), jnp.float32)
     return Batch(inputs, jnp.concatenate([nothing, inputs[: length - delay]]), _all_valid(length, batch_size))
 
 
 def delayed_recall_baseline(length: int, delay: int) -> float:
-    """Mean square error of always answering 0: the variance 1/3 of a uniform value, in T − d of T steps."""
+    """Returns the mean squared error of always answering 0: the variance 1/3 of a uniform value, in T − d of T
+    steps."""
     return (length - delay) / length / 3
 
 
 def _uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Multiples of 2⁻²⁴ uniform in [0, 1): 24 bits fit a float32's significand, so nothing is rounded."""
+    """Draws multiples of 2⁻²⁴ uniform in [0, 1): 24 bits fit a float32's significand, so nothing is rounded."""
     bits = jax.random.bits(key, shape, jnp.uint32)
     return (bits >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2**-24)
 
 
 def _integers(key: jax.Array, shape: tuple[int, ...], low: int, high: int) -> jax.Array:
-    """int32 in low … high−1: exactly uniform for a power of two, else off by at most (high − low)/2³² of it.
+    """Draws int32 in low … high−1: exactly uniform for a power of two, else to a relative (high − low)/2³².
 
-    Not `jax.random.randint`, whose way from bits to integers no one promises to keep.
+    `jax.random.randint` doesn't guarantee that its algorithm stays the same.
     """
     bits = jax.random.bits(key, shape, jnp.uint32)
     return (bits % jnp.uint32(high - low)).astype(jnp.int32) + jnp.int32(low)
 
 
 def _pick(values: jax.Array, steps: jax.Array) -> jax.Array:
-    """values[steps[b], b] for each b: [T, B], [B] → [B]."""
+    """Gathers values[steps[b], b] for each b: [T, B], [B] → [B]."""
     return jnp.take_along_axis(values, steps[None], axis=0)[0]
 
 
@@ -189,6 +192,6 @@ def _all_valid(length: int, batch_size: int) -> jax.Array:
 
 def _check_sizes(batch_size: int, name: str, size: int, least: int, reason: str) -> None:
     if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}: a batch holds at least 1 example.")
+        raise ValueError(f"batch_size is {batch_size}: a batch has at least 1 example.")
     if size < least:
         raise ValueError(f"{name} is {size}: this task needs at least {least}, since {reason}.")

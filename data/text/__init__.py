@@ -1,1 +1,1 @@
-"""Text: files, tokenizers, vocabularies, corpora and the streams of batches made from them."""
+"""Text: files, tokenizers, vocabularies, corpora and streams of batches."""

@@ -1,4 +1,4 @@
-"""A text taken apart: the numbers of its tokens by split, the vocabulary, and what was found in it."""
+"""A tokenised corpus: token ids by split, the vocabulary, and statistics of the text."""
 
 import hashlib
 import re
@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from data.text.builtin_text import embedded_text
-from data.text.files import SPLITS, cut, find_files, longest_line, read_file
+from data.text.builtin_text import builtin_text
+from data.text.files import SPLITS, find_files, longest_line, read_file, split_text
 from data.text.spelling import Speller
 from data.text.tokenizers import Bytes, Characters, SentencePiece, Tokenizer, Unit, Words, lines_of
 from data.text.vocabulary import UNKNOWN
 
-MANY_UNKNOWN = 0.05  # of the tokens: beyond it the summary warns
+MANY_UNKNOWN = 0.05  # fraction of tokens above which the summary warns
 _MARKED = re.compile(r"^\s*<(?:s|bos|eos|/s)>|<(?:eos|/s|end)>\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The choice of a text, and of the units it is split into."""
+    """The choice of a text and of its tokens."""
 
     dir: Path | None = None
     """A text file, plain or gzipped, or a folder of them (train, valid, test by their names, else all are cut; the
@@ -53,7 +53,7 @@ class TextConfig:
     in the user's cache."""
 
     def check(self) -> None:
-        """Raises ValueError for what can't be, before any file is looked at."""
+        """Raises ValueError for invalid options, before any file is read."""
         for name, number in (("min-count", self.min_count), ("vocabulary-limit", self.vocabulary_limit)):
             if number is not None and number < 1:
                 raise ValueError(
@@ -102,8 +102,7 @@ def _refuse_shares(config: TextConfig, why: str, *, valid: bool = True) -> None:
 
 @dataclass(frozen=True)
 class Texts:
-    """The text that was read, not yet split into units: by split, with a checksum of each file and the split's name
-    for people."""
+    """A text before tokenisation: its splits, a checksum of each file, and the name of each split in messages."""
 
     splits: Mapping[str, str | bytes]
     origin: Mapping[str, str]
@@ -112,9 +111,12 @@ class Texts:
 
 @dataclass(frozen=True)
 class Size:
-    """Counts of a split. `unknown` counts tokens that aren't in the vocabulary, the text's own <unk>
-    not; `characters` are those of the text, whatever its unit; `spelling` are the bits in which a model of
-    characters spells what is unknown (`Speller`); `marked` lines bear an end mark of their own."""
+    """Counts of a split.
+
+    `unknown` counts tokens outside the vocabulary, without the text's own <unk>; `characters` are those of the
+    text, whatever its unit; `spelling` is the number of bits with which a character model spells the unknown tokens
+    (`Speller`); `marked` counts lines with an end mark of their own.
+    """
 
     tokens: int
     unknown: int
@@ -127,7 +129,7 @@ class Size:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Token numbers `splits[name] [T]` int32, for train and as many of valid and test as there are."""
+    """Token ids `splits[name] [T]` int32, for train and, if they exist, valid and test."""
 
     splits: Mapping[str, Int32[np.ndarray, "_"]]
     tokenizer: Tokenizer
@@ -135,7 +137,7 @@ class Corpus:
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def split(self, name: str) -> Int32[np.ndarray, "T"]:
-        """Raises ValueError where the text has no such split."""
+        """Returns the ids of a split. Raises ValueError if the text has no such split."""
         if name not in self.splits:
             raise ValueError(
                 f"the text has no {name} split, only {' and '.join(self.splits)}: give a file for it, or a share"
@@ -143,14 +145,15 @@ class Corpus:
         return self.splits[name]
 
     def tokenizer_files(self) -> dict[str, bytes]:
-        """Returns `vocabulary.json`, and for bpe `bpe.model`: what a run needs to read its own numbers."""
+        """Returns the files with which a run decodes its ids: `vocabulary.json`, and for bpe `bpe.model`."""
         files = {"vocabulary.json": self.tokenizer.vocabulary.to_json()}
         return files | (
             {"bpe.model": self.tokenizer.model} if isinstance(self.tokenizer, SentencePiece) else {}
         )
 
     def summary(self) -> str:
-        """A line of what was found in all, one a split, and a sentence for each thing by which figures mislead."""
+        """Describes the text: a line in total, a line per split, and a warning for each property that makes
+        perplexities misleading."""
         types = len(self.tokenizer.vocabulary)
         first, *others = self.origin
         files = ", ".join(self.origin) if len(others) < 3 else f"{first} and {len(others)} other files"
@@ -161,32 +164,32 @@ class Corpus:
         return "\n".join([*lines, *self._warnings()])
 
     def _warnings(self) -> list[str]:
-        said = []
+        warnings = []
         name, size = max(self.sizes.items(), key=lambda item: item[1].unknown / max(item[1].tokens, 1))
         if size.unknown > MANY_UNKNOWN * size.tokens:
             others = "character or bpe" if isinstance(self.tokenizer, Words) else "byte"
-            said.append(
+            warnings.append(
                 f"warning: {size.unknown / size.tokens:.1%} of the {name} tokens are unknown to the vocabulary, so "
                 f"that perplexities tell little: take --data.unit {others}, or keep more types"
             )
         train = self.sizes["train"]
         if isinstance(self.tokenizer, Words | SentencePiece) and train.marked > train.lines / 2:
-            said.append(
+            warnings.append(
                 f"warning: {train.marked:,} of {train.lines:,} lines of the training text bear an end mark of "
                 "their own, beside the one that each line gets here, which halves perplexities: take the marks away"
             )
-        return said
+        return warnings
 
 
 def read_texts(config: TextConfig) -> Texts:
-    """The files of `--data.dir`, or the embedded text.
+    """Reads the files of `--data.dir`, or the built-in text.
 
-    Raises ValueError as `find_files` and `read_file` do, for lines beyond `longest_line`, and for shares where
-    nothing is cut.
+    Raises ValueError as `find_files` and `read_file` do, for lines beyond `longest_line`, and for split fractions
+    if the text already has its splits.
     """
     if config.dir is None:
         _refuse_shares(config, "the embedded text has its parts")
-        splits = embedded_text(words=config.unit in ("word", "bpe"))
+        splits = builtin_text(words=config.unit in ("word", "bpe"))
         digest = hashlib.sha256("".join(splits.values()).encode()).hexdigest()
         name = "Python's language reference"
         return Texts(_as_units(splits, config.unit), {name: digest}, dict.fromkeys(splits, name))
@@ -208,29 +211,29 @@ def read_texts(config: TextConfig) -> Texts:
         if "valid" not in texts and config.valid_share:
             of = names["train"]
             names |= {"train": f"{of} (train part)", "valid": f"{of} (valid part)"}
-            whole |= cut(whole["train"], config.valid_share, 0.0, at_lines=at_lines)
+            whole |= split_text(whole["train"], config.valid_share, 0.0, at_lines=at_lines)
         return Texts(whole, origin, names)
     parts: dict[str, Any] = {}
     for text in texts[""]:
-        for split, part in cut(text, config.valid_share, config.test_share, at_lines=at_lines).items():
+        for split, part in split_text(text, config.valid_share, config.test_share, at_lines=at_lines).items():
             before = parts.get(split, "" if isinstance(part, str) else b"")
             ended = not at_lines or not before or before.endswith("\n")
             parts[split] = before + part if ended else before + "\n" + part
     return Texts(parts, origin, {split: f"{config.dir} ({split} part)" for split in parts})
 
 
-def tokenised(texts: Texts, config: TextConfig) -> Corpus:
-    """Learns the units of the training text and takes all splits apart.
+def tokenise(texts: Texts, config: TextConfig) -> Corpus:
+    """Learns a tokenizer from the training text and tokenises all splits.
 
-    Raises ValueError for a line beyond `longest_line`, settings that leave no type, and a held-out text of which
-    nothing is known.
+    Raises ValueError for a line beyond `longest_line`, settings that leave no type, and a held-out text in which
+    all tokens are unknown.
     """
     config.check()
     if config.unit in ("word", "bpe"):
         for split, text in texts.splits.items():
             check_lines(_text(text), texts.names[split], config.longest_line)
     tokenizer = _learn(texts.splits["train"], config)
-    rare = tokenizer.left_out(_text(texts.splits["train"])) if config.unit != "byte" else []
+    rare = tokenizer.out_of_vocabulary(_text(texts.splits["train"])) if config.unit != "byte" else []
     speller = Speller.of(dict.fromkeys(rare or _text(texts.splits["train"]).split()))
     splits, sizes = {}, {}
     for split in (name for name in SPLITS if name in texts.splits):
@@ -240,14 +243,14 @@ def tokenised(texts: Texts, config: TextConfig) -> Corpus:
         marks = (tokenizer.vocabulary.unknown_id, tokenizer.vocabulary.end_id)
         if np.isin(ids, [mark for mark in marks if mark is not None]).all():
             raise ValueError(
-                f"{texts.names[split]} holds only unknown {config.unit}s: nothing in it stands in the "
-                "training text; is it of the same language and form?"
+                f"{texts.names[split]} has only unknown {config.unit}s: none of them occurs in the training text; "
+                "is it of the same language and format?"
             )
     return Corpus(splits, tokenizer, sizes, texts.origin)
 
 
 def check_lines(text: str, name: str, longest: int) -> None:
-    """Raises ValueError where a line has more characters than that."""
+    """Raises ValueError if a line has more than `longest` characters."""
     number, length = longest_line(lines_of(text))
     if length > longest:
         raise ValueError(
@@ -284,13 +287,15 @@ def _size(ids: Int32[np.ndarray, "T"], text: str | bytes, tokenizer: Tokenizer, 
         characters=characters,
         words=len(text.split()),
         lines=text.count(newline),  # type: ignore[arg-type]
-        spelling=speller.total_bits(tokenizer.left_out(text)) if isinstance(text, str) and unknown else 0.0,
+        spelling=speller.total_bits(tokenizer.out_of_vocabulary(text))
+        if isinstance(text, str) and unknown
+        else 0.0,
         marked=marked,
     )
 
 
 def characters_in(content: bytes) -> int:
-    """Characters of a text in UTF-8: all its bytes but those that go on with one."""
+    """Counts the characters of a text in UTF-8: all bytes except continuation bytes."""
     return int(np.count_nonzero((np.frombuffer(content, np.uint8) & 0xC0) != 0x80))
 
 

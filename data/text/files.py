@@ -1,4 +1,4 @@
-"""Text from local files, plain or gzipped: which files there are, what is in them, and how they are cut."""
+"""Text from local files, plain or gzipped: finding, reading and splitting them."""
 
 import codecs
 import gzip
@@ -12,23 +12,23 @@ from pathlib import Path
 
 SPLITS = ("train", "valid", "test")
 _ENDINGS = (".txt", ".text", ".tokens")
-# What a file is called of which split it is: the whole word, somewhere in its name.
-_CALLED = {"train": "train|training", "valid": "valid|validation|val|dev", "test": "test|testing"}
-_NO_TEXT = re.compile(r"readme|licen[cs]e|copying|notice", re.IGNORECASE)
+# The words in a file's name that tell its split.
+_SPLIT_NAMES = {"train": "train|training", "valid": "valid|validation|val|dev", "test": "test|testing"}
+_NOT_TEXT = re.compile(r"readme|licen[cs]e|copying|notice", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file as it was found."""
+    """A file that was read."""
 
     path: Path
     content: bytes  # unpacked
     checksum: str  # SHA-256 of the file, in hexadecimal digits
 
     def text(self, encoding: str = "utf-8") -> str:
-        """Its characters, a byte order mark taken away, lines ended by \\n alone.
+        """Decodes the file, without a byte order mark, and with \\n as the line ending.
 
-        Raises ValueError, naming the first byte at fault and the likely encoding, where it is in another.
+        Raises ValueError, naming the first invalid byte and the likely encoding, if it is in another one.
         """
         try:
             text = self.content.decode(encoding)
@@ -49,8 +49,8 @@ class TextFile:
 def likely_encoding(content: bytes) -> str:
     """Names the likely encoding of bytes that are not UTF-8.
 
-    A byte order mark says UTF-16. Where few bytes are above ASCII the text is likely of a western language: in
-    cp1252 (Windows), if any is one that ISO 8859-1 (latin-1) has no character for, else in that.
+    A byte order mark says UTF-16. If few bytes are above ASCII, the text is likely in a western language: in cp1252
+    (Windows) if any byte is unassigned in ISO 8859-1 (latin-1), else in that.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "it begins as UTF-16 does: add --data.encoding utf-16"
@@ -64,9 +64,9 @@ def likely_encoding(content: bytes) -> str:
 
 
 def read_file(path: Path) -> TextFile:
-    """A file, unpacked where it is gzipped (told by its first bytes, not by its name).
+    """Reads a file and unpacks it if it is gzipped, by its first bytes and not by its name.
 
-    Raises ValueError where it isn't there, is empty or holds nothing but white space, or is damaged.
+    Raises ValueError if it doesn't exist, is damaged, or contains only white space.
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}: name one that holds text, plain or gzipped")
@@ -82,40 +82,41 @@ def read_file(path: Path) -> TextFile:
     return TextFile(path, content, hashlib.sha256(raw).hexdigest())
 
 
-def find_files(place: Path) -> dict[str, list[Path]]:
-    """The files at a place: `{"train": …, "valid": …, "test": …}`, or `{"": […]}` for those that are to be cut.
+def find_files(location: Path) -> dict[str, list[Path]]:
+    """Finds files: `{"train": …, "valid": …, "test": …}`, or `{"": […]}` for files that have yet to be split.
 
-    A file stands for itself. Of a folder those ending in .txt, .text or .tokens count (also with .gz after it), but
-    no README or licence; they are of the split that their names say (train; valid, val, dev; test). Where no name
-    says one, all are to be cut, in the order of their names.
+    `location` is a file, or a folder, of which the files ending in .txt, .text or .tokens (or in these and .gz) are
+    used, except for a README or licence. Their names tell their splits (train; valid, val, dev; test). If no name
+    does, all are to be split, in the order of their names.
 
-    Raises ValueError where there is nothing, or names leave open what a file is for.
+    Raises ValueError if there is no file, or if names are ambiguous.
     """
-    if place.is_file():
-        return {"": [place]}
-    if not place.is_dir():
-        raise ValueError(f"there is no file or folder {place}: name one that holds text with --data.dir")
+    if location.is_file():
+        return {"": [location]}
+    if not location.is_dir():
+        raise ValueError(f"there is no file or folder {location}: name one that holds text with --data.dir")
     endings = (*_ENDINGS, *(f"{ending}.gz" for ending in _ENDINGS))
     found = sorted(
         path
-        for path in place.iterdir()
-        if path.name.endswith(endings) and path.is_file() and not _NO_TEXT.match(path.name)
+        for path in location.iterdir()
+        if path.name.endswith(endings) and path.is_file() and not _NOT_TEXT.match(path.name)
     )
     if not found:
         raise ValueError(
-            f"{place} holds no text: put files there whose names end in {', '.join(_ENDINGS)}, or in .gz after it"
+            f"{location} holds no text: put files there whose names end in {', '.join(_ENDINGS)}, or in .gz "
+            "after it"
         )
-    called = {path: _split_of(path) for path in found}
-    if not any(called.values()):
+    split_of_path = {path: _split_of(path) for path in found}
+    if not any(split_of_path.values()):
         return {"": found}
-    for path, split in called.items():
+    for path, split in split_of_path.items():
         if split is None:
             raise ValueError(
                 f"{path} is of none of the splits {', '.join(SPLITS)} by its name: rename it, or move it"
             )
     files: dict[str, list[Path]] = {}
     for split in SPLITS:
-        of_split = [path for path, its in called.items() if its == split]
+        of_split = [path for path, split_name in split_of_path.items() if split_name == split]
         if len(of_split) > 1:
             raise ValueError(
                 f"{of_split[0]} and {of_split[1].name} are both {split} by their names: leave one"
@@ -123,22 +124,22 @@ def find_files(place: Path) -> dict[str, list[Path]]:
         if of_split:
             files[split] = of_split
     if "train" not in files:
-        raise ValueError(f"{place} has a file for {' and '.join(files)}, but none for train: name one so")
+        raise ValueError(f"{location} has a file for {' and '.join(files)}, but none for train: name one so")
     return files
 
 
-def cut(
+def split_text(
     text: str | bytes, valid_share: float, test_share: float, *, at_lines: bool
 ) -> dict[str, str | bytes]:
-    """Consecutive parts of a text of n characters: the last `test_share` of it, `valid_share` before it, the rest.
+    """Splits a text of n characters into consecutive parts: train, then `valid_share`, then `test_share` of it.
 
-    The first part has ⌊(1 − valid_share − test_share) n⌋ characters, and so on; `at_lines` moves each cut on to the
-    next end of a line (or, in a last line, of a word), so that none is torn. A share of 0 leaves its split out.
+    The first part has ⌊(1 − valid_share − test_share) n⌋ characters, and so on; `at_lines` moves each boundary to
+    the next end of a line (or of a word, in the last line). A fraction of 0 omits its split.
 
-    Raises ValueError where a part that is asked for would hold nothing.
+    Raises ValueError if a requested part would be empty.
     """
     size = len(text)
-    # Rounded first: 1 − 0.1 − 0 times ten must be nine, whatever the last bit says.
+    # Rounded first: 10 · (1 − 0.1 − 0) must be 9 despite rounding errors.
     ends = [math.floor(round(size * share, 6)) for share in (1 - valid_share - test_share, 1 - test_share)]
     if at_lines:
         ends = [_next_break(text, end) for end in ends]
@@ -157,25 +158,25 @@ def cut(
     return parts
 
 
-def _next_break(text: str | bytes, place: int) -> int:
-    """Behind the end of the line that `place` is in; of the word, where the text ends first."""
-    if place in (0, len(text)):
-        return place
+def _next_break(text: str | bytes, position: int) -> int:
+    """Returns the end of the line at `position`; of the word, if that line is the last."""
+    if position in (0, len(text)):
+        return position
     newline, space = ("\n", r"\s") if isinstance(text, str) else (b"\n", rb"\s")
-    end = text.find(newline, place - 1)  # type: ignore[arg-type]
+    end = text.find(newline, position - 1)  # type: ignore[arg-type]
     if end >= 0 and end + 1 < len(text):
         return end + 1
-    found = re.compile(space).search(text, place - 1)  # type: ignore[arg-type]
+    found = re.compile(space).search(text, position - 1)  # type: ignore[arg-type]
     return found.end() if found else len(text)
 
 
 def longest_line(lines: Sequence[str]) -> tuple[int, int]:
-    """Number (from 1) and characters of the longest line."""
-    place = max(range(len(lines)), key=lambda i: len(lines[i]))
-    return place + 1, len(lines[place])
+    """Returns the number (from 1) and the length of the longest line."""
+    index = max(range(len(lines)), key=lambda i: len(lines[i]))
+    return index + 1, len(lines[index])
 
 
 def _split_of(path: Path) -> str | None:
     words = re.split(r"[^a-z]+", path.name.lower())
-    splits = [split for split, called in _CALLED.items() if set(called.split("|")) & set(words)]
+    splits = [split for split, names in _SPLIT_NAMES.items() if set(names.split("|")) & set(words)]
     return splits[0] if len(splits) == 1 else None

@@ -1,57 +1,52 @@
-"""Token streams as batches: rows that go on where they stopped, shuffled windows, sentences by their length."""
+"""Token streams as batches: rows that continue from batch to batch, shuffled windows, and sentences."""
 
 import sys
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from data.batch import Array
+from data.batch import Array, pad_axis
 from data.examples import ArrayExamples, Example
-from data.pipeline import read_options, share_of
+from data.pipeline import read_options, shard_indices
 from data.position import ResumableIterator
 
 Ids = Int[np.ndarray, "N"]
 
 
 class StreamBatch(NamedTuple):
-    """The next T tokens of B rows of text, time-major, and whether the state is to be carried into them.
+    """The next T tokens of B rows of text, time-major, and where to reset the carried state.
 
-    Where `fresh` is True the row begins, and the state with it: `models.carried(state, fresh, initial)`.
+    Where `reset` is True a row starts from the initial state: `models.carried(state, reset, initial)`.
     """
 
-    inputs: Array  # [T, B] int32: the tokens that are seen
-    targets: Array  # [T, B] int32: those that follow each
-    mask: Array  # [T, B] bool, False behind the end of a row
-    fresh: Array  # [B] bool
+    inputs: Array  # [T, B] int32
+    targets: Array  # [T, B] int32: the token after each input
+    mask: Array  # [T, B] bool, False after the end of a row
+    reset: Array  # [B] bool
 
     def batch_axes(self) -> Any:
-        """The axis of each leaf that is B, in the form of a batch."""
-        axes: Any = {"inputs": 1, "targets": 1, "mask": 1, "fresh": 0}
+        """Returns, as a batch, the axis of each leaf that is B."""
+        axes: Any = {"inputs": 1, "targets": 1, "mask": 1, "reset": 0}
         return StreamBatch(**axes)
 
     def pad_to(self, size: int) -> "StreamBatch":
-        """The batch with `size` rows, those added being none: zeros, and masked throughout."""
-
-        def fill(leaf: Array, axis: int) -> Array:
-            xp = jnp if isinstance(leaf, jax.Array) else np
-            return xp.pad(leaf, [(0, size - leaf.shape[axis] if i == axis else 0) for i in range(leaf.ndim)])
-
-        return StreamBatch(*map(fill, self, self.batch_axes()))
+        """Pads the batch to `size` with masked rows."""
+        axes = self.batch_axes()
+        return StreamBatch(*(pad_axis(leaf, axis, size) for leaf, axis in zip(self, axes, strict=True)))
 
 
 class StreamBatches:
-    """A text as B long rows read T tokens at a time, over and over; every token is a target exactly once an epoch.
+    """A text as B long rows, read T tokens at a time, endlessly; every token is a target exactly once per epoch.
 
-    The N targets are cut into B rows of ⌈N / B⌉ (the last ones one shorter, or empty where B is nearly N), row
-    b going on from batch to batch; the last batch of an epoch is shorter by its mask, and the first of the next
-    begins all rows anew. `before` is the token that is seen before the first; without it the first token is
-    only seen, and N is one less. Process p makes the p-th of P equal parts of the rows; batch i of all
-    together is the same whatever P is. A `length` beyond a row is a row's.
+    The N targets are split into B rows of ⌈N / B⌉ (the last ones shorter or empty if B doesn't divide N), which
+    continue from batch to batch; the last batch of an epoch is masked where it exceeds a row, and the first of the
+    next restarts all rows. `before` is the token before the first; without it the first token is an input only,
+    and N is one less. Process p makes the p-th of P equal shards of the rows; batch i of all processes together
+    is the same for any P. A `length` above that of a row is reduced to it.
 
-    Raises ValueError where there are fewer targets than rows.
+    Raises ValueError if there are fewer targets than rows.
     """
 
     def __init__(
@@ -65,7 +60,7 @@ class StreamBatches:
         process_count: int = 1,
         threads: int = 0,
     ) -> None:
-        rows = share_of(batch_size, process_index, process_count)
+        rows = shard_indices(batch_size, process_index, process_count)
         _check_length(length)
         inputs, targets = pairs(tokens, before)
         if batch_size > len(targets):
@@ -102,7 +97,7 @@ class StreamBatches:
         )
 
     def take(self, count: int) -> StreamBatch:
-        """The next `count` batches, leaves [count, ...]. Raises ValueError for count < 1."""
+        """Returns the next `count` batches, leaves [count, ...]. Raises ValueError for count < 1."""
         return jax.tree.map(lambda *leaves: np.stack(leaves), *self._batches.take(count))
 
     def get_state(self) -> bytes:
@@ -113,38 +108,40 @@ class StreamBatches:
 
 
 def pairs(tokens: Ids, before: int | None = None) -> tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]:
-    """Returns what is seen and what follows it, of the same length; `before` is seen before the first token.
+    """Returns inputs and targets, the next tokens, of the same length; `before` is the input before the first
+    token.
 
-    Raises ValueError where nothing is left to predict.
+    Raises ValueError if there is nothing to predict.
     """
-    seen = tokens if before is None else np.concatenate([np.array([before], tokens.dtype), tokens])
-    if len(seen) < 2:
+    stream = tokens if before is None else np.concatenate([np.array([before], tokens.dtype), tokens])
+    if len(stream) < 2:
         raise ValueError(f"a text of {len(tokens)} tokens leaves nothing to predict: give more")
-    return seen[:-1], seen[1:]
+    return stream[:-1], stream[1:]
 
 
 def windows(tokens: Ids, length: int, *, stride: int | None = None) -> ArrayExamples:
-    """Pieces of `length` tokens and what follows each token, one every `stride` (by default side by side).
+    """Returns windows of `length` tokens and the next tokens, one every `stride` (by default adjacent).
 
-    For `train_batches`, which shuffles them: no state is carried. inputs, targets [N, T], views of the text. Tokens
-    at the end that fill no window are left out. Raises ValueError where the text is shorter than one window.
+    Meant for `train_batches`, which shuffles them: no state is carried. inputs, targets [N, T], views of the text.
+    The incomplete window at the end is dropped. Raises ValueError if the text is shorter than one window.
     """
     _check_length(length)
     step = length if stride is None else stride
     if step < 1:
-        raise ValueError(f"stride is {stride}: windows lie at least 1 token apart.")
+        raise ValueError(f"stride is {stride}: it must be at least 1 token.")
     if len(tokens) < length + 1:
         raise ValueError(
-            f"a window of {length} tokens and the next doesn't fit a text of {len(tokens)}: make it shorter."
+            f"a window of {length} tokens and the next one doesn't fit into a text of {len(tokens)}: make it "
+            "shorter."
         )
     found = np.lib.stride_tricks.sliding_window_view(tokens, length + 1)[::step]
     return ArrayExamples(found[:, :-1], found[:, 1:])
 
 
 def sentences(tokens: Ids, end: int) -> list[Example]:
-    """Each line by itself: its tokens seen after the end mark of another line, to be predicted with their own mark.
+    """Returns each line as an example: inputs start with the end mark of another line, targets end with its own.
 
-    A last line without an end mark counts too. inputs and target [T] of each, T ≥ 1.
+    A last line without an end mark is included. inputs and target [T] of each, T ≥ 1.
     """
     cuts = np.flatnonzero(tokens == end) + 1
     lines = [line for line in np.split(tokens, cuts) if len(line)]

@@ -1,4 +1,4 @@
-"""A TFDS data set of token numbers, written and read without TensorFlow."""
+"""A TFDS data set of token ids, written and read without TensorFlow."""
 
 import contextlib
 import io
@@ -10,20 +10,20 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Int32
 
-BLOCK = 65_536  # tokens a record
+BLOCK = 65_536  # tokens per record
 
 
 class LocalText(tfds.core.GeneratorBasedBuilder):
-    """Splits of a text, each a row of records of 65,536 token numbers (the last of fewer), in the text's order.
+    """Splits of a text, each a sequence of records of 65,536 token ids (the last one fewer), in the text's order.
 
-    Read it by `as_data_source(split)`: a random-access source, as Grain takes it. Records are `{"ids": [T]}` int32.
+    Read it by `as_data_source(split)`, a random-access source for Grain. Records are `{"ids": [T]}` int32.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Blocks of token numbers."}  # noqa: RUF012  (TFDS's own form)
 
     def __init__(self, splits: Mapping[str, Int32[np.ndarray, "_"]] | None = None, **options: Any) -> None:
-        """`splits` is what is to be written, None to read what there is; `options` as of every builder."""
+        """Takes the `splits` to write, None for reading; `options` are those of every builder."""
         self._splits = splits or {}
         super().__init__(file_format="array_record", **options)
 
@@ -45,16 +45,14 @@ class LocalText(tfds.core.GeneratorBasedBuilder):
 
 
 def write_splits(folder: Path, splits: Mapping[str, Int32[np.ndarray, "_"]]) -> None:
-    """The splits as a TFDS data set in `folder/local_text/1.0.0`."""
-    with (
-        contextlib.redirect_stderr(io.StringIO()),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):  # progress bars
+    """Writes the splits as a TFDS data set in `folder/local_text/1.0.0`."""
+    hidden = io.StringIO()  # progress bars
+    with contextlib.redirect_stderr(hidden), contextlib.redirect_stdout(hidden):
         LocalText(splits=splits, data_dir=str(folder)).download_and_prepare()
 
 
 def read_splits(folder: Path, names: list[str]) -> dict[str, Int32[np.ndarray, "_"]]:
-    """Reads what `write_splits` wrote, each split joined to one array [T]."""
+    """Reads the splits written by `write_splits`, each as one array [T]."""
     builder: Any = LocalText(data_dir=str(folder))
     return {
         name: np.concatenate([record["ids"] for record in builder.as_data_source(name)]) for name in names

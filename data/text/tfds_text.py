@@ -1,4 +1,4 @@
-"""A text out of the TFDS catalogue."""
+"""Texts from the TFDS catalogue."""
 
 import contextlib
 import io
@@ -7,21 +7,21 @@ from typing import Any
 
 from data.text.corpus import TextConfig, Texts
 
-_CALLED = {"train": "train", "validation": "valid", "valid": "valid", "dev": "valid", "test": "test"}
+_SPLIT_NAMES = {"train": "train", "validation": "valid", "valid": "valid", "dev": "valid", "test": "test"}
 
 
-def read_catalogue(config: TextConfig) -> Texts:
-    """The splits of a data set that TFDS knows by name, an example a line (its own line breaks stay).
+def load_tfds_text(config: TextConfig) -> Texts:
+    """Loads the splits of a TFDS data set by name, one example per line (line breaks within are kept).
 
-    Fetched where a network allows, into TFDS's own folder, and read without TensorFlow. Raises ValueError where
-    TFDS doesn't know the name, can't fetch it, or it has no such feature of text.
+    It is downloaded into TFDS's own folder, and read without TensorFlow. Raises ValueError if TFDS doesn't know the
+    name, can't download it, or it has no such text feature.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.registered import DatasetNotFoundError
 
     name = str(config.tfds)
     try:
-        # Its progress bars and its advice are for notebooks.
+        # Hides progress bars and notebook hints.
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             builder: Any = tfds.builder(name, file_format="array_record")
             builder.download_and_prepare()
@@ -29,7 +29,7 @@ def read_catalogue(config: TextConfig) -> Texts:
         raise ValueError(
             f"TFDS knows no data set {name!r}: see its catalogue, or give files with --data.dir"
         ) from None
-    except Exception as error:  # whatever a download ends in: TFDS documents none
+    except Exception as error:  # TFDS doesn't document the errors of downloads
         first = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(
             f"TFDS couldn't fetch {name!r} ({type(error).__name__}: {first}): is there a network? "
@@ -44,11 +44,11 @@ def read_catalogue(config: TextConfig) -> Texts:
         )
     splits: dict[str, str | bytes] = {}
     for split in builder.info.splits:
-        if split in _CALLED:
+        if split in _SPLIT_NAMES:
             examples: Iterable[Any] = builder.as_data_source(split)
             lines = [_text(example[config.tfds_feature]) for example in examples]
             joined = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
-            splits[_CALLED[split]] = joined.encode() if config.unit == "byte" else joined
+            splits[_SPLIT_NAMES[split]] = joined.encode() if config.unit == "byte" else joined
     if "train" not in splits:
         raise ValueError(
             f"{name!r} has no training split, only {', '.join(builder.info.splits)}: choose another"

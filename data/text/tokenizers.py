@@ -1,4 +1,4 @@
-"""The units that a text is split into: characters, bytes, words, or pieces of words learned from it."""
+"""Tokenizers: characters, bytes, words, or subwords learned from the text."""
 
 import codecs
 import io
@@ -21,49 +21,49 @@ Number = int | np.integer
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Text to numbers and back."""
+    """Converts text to ids and back."""
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The tokens that the numbers stand for."""
+        """The vocabulary of the ids."""
         ...
 
     def encode(self, text: str) -> Ids:
-        """A text of whole lines; where lines have an end mark, each is ended by it."""
+        """Encodes whole lines, each followed by an end mark if the tokenizer has one."""
         ...
 
     def encode_prompt(self, text: str) -> Ids:
-        """Whole lines and the beginning of another, which has no mark at its end."""
+        """Encodes whole lines and an incomplete last one, without an end mark after it."""
         ...
 
     def decode(self, ids: Iterable[Number]) -> str:
-        """The text; a line's end mark becomes a line break."""
+        """Decodes ids to text; an end mark becomes a line break."""
         ...
 
-    def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
-        """Yields the text that each number adds as they come in, each in a time that doesn't grow: "" where it only
-        begins a character."""
+    def decode_stream(self, ids: Iterable[Number]) -> Iterator[str]:
+        """Yields the text that each id adds as it arrives, in constant time per id: "" for an incomplete
+        character."""
         ...
 
     def unknown(self, text: str) -> list[str]:
-        """Returns what of a text the vocabulary doesn't hold, each once, in the text's order."""
+        """Returns the words or characters of a text outside the vocabulary, each once, in the text's order."""
         ...
 
-    def left_out(self, text: str) -> list[str]:
-        """Every word or character of a text that the vocabulary doesn't hold, as often as it stands there; a mark
-        that stands in the text itself is a type, and held."""
+    def out_of_vocabulary(self, text: str) -> list[str]:
+        """Returns every word or character of a text outside the vocabulary, with multiplicity; marks such as
+        <unk> in the text are types of the vocabulary."""
         ...
 
 
 @dataclass(frozen=True)
 class Characters:
-    """One token a character, line breaks among them; no end mark."""
+    """One token per character, line breaks included; no end mark."""
 
     vocabulary: Vocabulary
 
     @classmethod
     def learn(cls, text: str, min_count: int, limit: int | None) -> "Characters":
-        """Those of the training text."""
+        """Collects the characters of the training text."""
         return cls(Vocabulary.build(Counter(text), min_count=min_count, limit=limit))
 
     def encode(self, text: str) -> Ids:
@@ -72,28 +72,28 @@ class Characters:
     encode_prompt = encode
 
     def decode(self, ids: Iterable[Number]) -> str:
-        return "".join(self.spelt(ids))
+        return "".join(self.decode_stream(ids))
 
-    def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
+    def decode_stream(self, ids: Iterable[Number]) -> Iterator[str]:
         return (self.vocabulary.decode([number])[0] for number in ids)
 
     def unknown(self, text: str) -> list[str]:
-        return list(dict.fromkeys(self.left_out(text)))
+        return list(dict.fromkeys(self.out_of_vocabulary(text)))
 
-    def left_out(self, text: str) -> list[str]:
+    def out_of_vocabulary(self, text: str) -> list[str]:
         known = set(self.vocabulary.types)
         return [c for c in text if c not in known]
 
 
 @dataclass(frozen=True)
 class Bytes:
-    """One token a byte: 256 types, none of them unknown. A byte b is the type `chr(b)`."""
+    """One token per byte: 256 types and no unknown ones. Byte b is the type `chr(b)`."""
 
     vocabulary: Vocabulary
 
     @classmethod
     def learn(cls, content: bytes) -> "Bytes":
-        """Nothing but how often each stands there."""
+        """Counts the bytes of the training text."""
         counts = np.bincount(np.frombuffer(content, np.uint8), minlength=256)
         return cls(Vocabulary(tuple(map(chr, range(256))), tuple(counts.tolist()), unknown=None))
 
@@ -103,31 +103,31 @@ class Bytes:
     encode_prompt = encode
 
     def encode_bytes(self, content: bytes) -> Ids:
-        """Bytes that need not be text."""
+        """Encodes bytes that need not be text."""
         return np.frombuffer(content, np.uint8).astype(np.int32)
 
     def decode(self, ids: Iterable[Number]) -> str:
         return bytes(map(int, ids)).decode("utf-8", errors="replace")
 
-    def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
+    def decode_stream(self, ids: Iterable[Number]) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         return (decoder.decode(bytes([int(number)])) for number in ids)
 
     def unknown(self, text: str) -> list[str]:
         return []
 
-    left_out = unknown
+    out_of_vocabulary = unknown
 
 
 @dataclass(frozen=True)
 class Words:
-    """Words between white space, and a mark at the end of each line (an empty one too)."""
+    """Words separated by white space, and an end mark after each line, empty ones too."""
 
     vocabulary: Vocabulary
 
     @classmethod
     def learn(cls, text: str, min_count: int, limit: int | None) -> "Words":
-        """Those of the training text."""
+        """Collects the words of the training text."""
         counts = Counter(_words(lines_of(text)))
         return cls(Vocabulary.build(counts, min_count=min_count, limit=limit, end=END))
 
@@ -141,30 +141,30 @@ class Words:
         )
 
     def decode(self, ids: Iterable[Number]) -> str:
-        return "".join(self.spelt(ids))
+        return "".join(self.decode_stream(ids))
 
-    def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
-        apart = ""  # what stands before the next word
+    def decode_stream(self, ids: Iterable[Number]) -> Iterator[str]:
+        separator = ""  # before the next word
         for number in ids:
             (word,) = self.vocabulary.decode([number])
-            yield "\n" if word == END else apart + word
-            apart = "" if word == END else " "
+            yield "\n" if word == END else separator + word
+            separator = "" if word == END else " "
 
     def unknown(self, text: str) -> list[str]:
-        return list(dict.fromkeys(self.left_out(text)))
+        return list(dict.fromkeys(self.out_of_vocabulary(text)))
 
-    def left_out(self, text: str) -> list[str]:
+    def out_of_vocabulary(self, text: str) -> list[str]:
         known = set(self.vocabulary.types)
         return [word for word in text.split() if word not in known]
 
 
 @dataclass(frozen=True)
 class SentencePiece:
-    """Pieces of words joined from the most frequent pairs, and a mark at the end of each line.
+    """Subwords by byte-pair encoding, and an end mark after each line.
 
-    Byte-pair encoding, Sennrich, Haddow & Birch 2016, as sentencepiece learns and applies it (Kudo & Richardson
-    2018). `model` is its model file. Nothing is normalised: what is decoded is what was encoded, but for
-    characters that the training text doesn't hold, and ▁ (U+2581), sentencepiece's own blank, which becomes one.
+    Sennrich, Haddow & Birch 2016, as implemented by sentencepiece (Kudo & Richardson 2018), whose model file is
+    `model`. Nothing is normalised: decoding inverts encoding, except for characters outside the training text, and
+    for ▁ (U+2581), sentencepiece's own blank, which becomes one.
     """
 
     vocabulary: Vocabulary
@@ -172,9 +172,9 @@ class SentencePiece:
 
     @classmethod
     def learn(cls, text: str, size: int) -> "SentencePiece":
-        """`size` types, the two marks among them, from the training text.
+        """Learns `size` types, including the two marks, from the training text.
 
-        Raises ValueError where the text can't fill so many, or has more characters than that.
+        Raises ValueError if the text doesn't yield so many, or has more different characters.
         """
         if size < 3:
             raise ValueError(f"--data.bpe-size must be 3 or more, but is {size}")
@@ -205,7 +205,7 @@ class SentencePiece:
             )
         except RuntimeError as error:
             raise ValueError(
-                f"--data.bpe-size {size} can't be had of this text: {_reason(str(error))}"
+                f"--data.bpe-size {size} can't be had of this text: {_training_error(str(error))}"
             ) from None
         blank = cls(Vocabulary((UNKNOWN, END), (0, 0), end=END), model.getvalue())
         types = [blank._processor.id_to_piece(number) for number in range(blank._processor.get_piece_size())]
@@ -237,8 +237,8 @@ class SentencePiece:
                 lines[-1].append(number)
         return "\n".join(self._processor.decode(line) for line in lines)
 
-    def spelt(self, ids: Iterable[Number]) -> Iterator[str]:
-        before: list[Number] = []  # the last piece: whether a blank is shown depends on whether there is one
+    def decode_stream(self, ids: Iterable[Number]) -> Iterator[str]:
+        before: list[Number] = []  # the last piece, which decides whether a blank is shown
         for number in ids:
             yield self.decode([*before, number])[len(self.decode(before)) :]
             before = [number]
@@ -246,14 +246,13 @@ class SentencePiece:
     def unknown(self, text: str) -> list[str]:
         return [c for c in dict.fromkeys(text) if self.vocabulary.unknown_id in self.encode_prompt(c)]
 
-    def left_out(self, text: str) -> list[str]:
+    def out_of_vocabulary(self, text: str) -> list[str]:
         missing = set(self.unknown(text))
         return [c for c in text if c in missing]
 
 
 def lines_of(text: str) -> Sequence[str]:
-    r"""Returns what stands between line breaks (\n alone: a form feed ends no line); the last break begins no new
-    one."""
+    r"""Splits a text at line breaks (\n only, not form feeds); a final line break starts no new line."""
     lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -262,7 +261,7 @@ def _words(lines: Iterable[str]) -> Iterable[str]:
     return (word for line in lines for word in (*line.split(), END))
 
 
-def _reason(message: str) -> str:
+def _training_error(message: str) -> str:
     most = re.search(r"<= ?(\d+)", message)
     if most:
         return f"it has {most[1]} at most; ask for fewer"

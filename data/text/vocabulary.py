@@ -1,4 +1,4 @@
-"""The types that a text is made of, and their numbers."""
+"""Vocabularies: the types of a text and their ids."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +14,11 @@ UNKNOWN, END = "<unk>", "<eos>"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """V types, numbered 0 … V − 1.
+    """V types with ids 0 … V − 1.
 
-    `unknown` is the mark that stands for every type that isn't among them, `end` the one that ends a line; None
-    where there is no such mark. Both are types themselves. `counts [V]` says how often each stood in the
-    training text (under `unknown` all that were left out), as tuple, for a vocabulary is a value.
+    `unknown` is the mark for types outside the vocabulary, `end` that for the end of a line; None if there is no
+    such mark. Both are types themselves. `counts [V]` are the occurrences in the training text (for `unknown`
+    those of all types left out), as a tuple, so that a vocabulary is hashable.
     """
 
     types: tuple[str, ...]
@@ -30,7 +30,7 @@ class Vocabulary:
         if len(self.counts) != len(self.types) or len(self._numbers) != len(self.types):
             raise ValueError(
                 f"a vocabulary of {len(self.types)} types ({len(self._numbers)} different ones) with "
-                f"{len(self.counts)} counts: each type must stand in it once, with its count"
+                f"{len(self.counts)} counts: each type must occur once, with its count"
             )
         for name, mark in (("unknown", self.unknown), ("end", self.end)):
             if mark is not None and mark not in self._numbers:
@@ -46,13 +46,13 @@ class Vocabulary:
         unknown: str | None = UNKNOWN,
         end: str | None = None,
     ) -> "Vocabulary":
-        """The marks, then every type counted at least `min_count` times, most frequent first and equally frequent
-        ones in the order of their characters; at most `limit` of them beside the marks.
+        """Builds a vocabulary: the marks, then every type counted at least `min_count` times, most frequent first,
+        ties in the order of their characters, at most `limit` besides the marks.
 
         A type spelt like a mark is that mark: PTB's own `<unk>` counts as unknown.
 
-        Raises ValueError for a `min_count` or `limit` below 1, where no type is left, or where types are left out
-        and there is no mark for them.
+        Raises ValueError for a `min_count` or `limit` below 1, if no type is left, or if types are left out and
+        there is no mark for them.
         """
         if min_count < 1:
             raise ValueError(f"--data.min-count must be 1 or more, but is {min_count}")
@@ -61,19 +61,21 @@ class Vocabulary:
                 f"--data.vocabulary-limit must be 1 or more, but is {limit}: leave it out for no limit"
             )
         marks = [mark for mark in (unknown, end) if mark is not None]
-        ranked = sorted((t for t in counts if t not in marks), key=lambda t: (-counts[t], t))
-        kept = [t for t in ranked if counts[t] >= min_count][:limit]
+        by_frequency = sorted((t for t in counts if t not in marks), key=lambda t: (-counts[t], t))
+        kept = [t for t in by_frequency if counts[t] >= min_count][:limit]
         if not kept:
             raise ValueError(
-                f"no type stands {min_count} times or more in the training text: lower "
+                f"no type occurs {min_count} times or more in the training text: lower "
                 "--data.min-count or give more"
             )
-        if len(kept) < len(ranked) and unknown is None:
-            raise ValueError(f"{len(ranked) - len(kept)} types are left out, and there is no mark for them")
-        left_out = sum(counts[t] for t in ranked) - sum(counts[t] for t in kept)
+        if len(kept) < len(by_frequency) and unknown is None:
+            raise ValueError(
+                f"{len(by_frequency) - len(kept)} types are left out, and there is no mark for them"
+            )
+        rare_count = sum(counts[t] for t in by_frequency) - sum(counts[t] for t in kept)
         frequency = {mark: counts.get(mark, 0) for mark in marks} | {t: counts[t] for t in kept}
         if unknown is not None:
-            frequency[unknown] += left_out
+            frequency[unknown] += rare_count
         return cls(tuple(frequency), tuple(frequency.values()), unknown, end)
 
     def __len__(self) -> int:
@@ -88,16 +90,16 @@ class Vocabulary:
 
     @property
     def unknown_id(self) -> int | None:
-        """The number of the mark for what is unknown."""
+        """The id of the mark for unknown types."""
         return None if self.unknown is None else self._numbers[self.unknown]
 
     @property
     def end_id(self) -> int | None:
-        """The number of the mark that ends a line."""
+        """The id of the end mark."""
         return None if self.end is None else self._numbers[self.end]
 
     def encode(self, tokens: Iterable[str]) -> Int32[np.ndarray, "T"]:
-        """The number of each token. Raises ValueError for an unknown one where there is no mark for it."""
+        """Returns the id of each token. Raises ValueError for an unknown one if there is no mark for it."""
         numbers = self._numbers
         unknown = self.unknown_id
         if unknown is not None:
@@ -106,27 +108,26 @@ class Vocabulary:
             return np.fromiter((numbers[token] for token in tokens), np.int32)
         except KeyError as missing:
             raise ValueError(
-                f"{missing.args[0]!r} is not in the vocabulary, and nothing stands for it"
+                f"{missing.args[0]!r} is not in the vocabulary, which has no mark for unknown types"
             ) from None
 
     def decode(self, ids: Iterable[int | np.integer]) -> list[str]:
-        """The type of each number. Raises ValueError for a number outside 0 … V − 1."""
+        """Returns the type of each id. Raises ValueError for an id outside 0 … V − 1."""
         numbers = [int(number) for number in ids]
         outside = [number for number in numbers if not 0 <= number < len(self)]
         if outside:
-            raise ValueError(f"{outside[0]} is no number of this vocabulary, which has 0 … {len(self) - 1}")
+            raise ValueError(f"{outside[0]} is not an id of this vocabulary, which has 0 … {len(self) - 1}")
         return [self.types[number] for number in numbers]
 
     def one_hot(self, ids: Int[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape V"]:
-        """1 at each token's number, 0 elsewhere; the unknown mark's place is the class "other"."""
+        """Returns one-hot vectors; the entry of the unknown mark is the class "other"."""
         self.decode(np.unique(ids))
         return np.eye(len(self), dtype=np.float32)[ids]
 
     def bag_of_words(
         self, documents: Sequence[Int[np.ndarray, "_"]], *, binary: bool = False
     ) -> Float32[np.ndarray, "B V"]:
-        """Counts how often each type stands in each of B documents, whatever the order; `binary`: whether it
-        does."""
+        """Counts how often each type occurs in each of B documents; with `binary`, 1 if it occurs at all."""
         bags = np.zeros((len(documents), len(self)), np.float32)
         for bag, document in zip(bags, documents, strict=True):
             self.decode(np.unique(document))
@@ -134,17 +135,15 @@ class Vocabulary:
         return np.minimum(bags, 1) if binary else bags
 
     def to_json(self) -> bytes:
-        """Returns what `load` reads from a file."""
+        """Returns the content of a file that `load` reads."""
         content = {"types": self.types, "counts": self.counts, "unknown": self.unknown, "end": self.end}
         return (json.dumps(content, ensure_ascii=False) + "\n").encode()
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Reads a file of what `to_json` gives. Raises ValueError where it isn't there or is damaged."""
+        """Reads a file written from `to_json`. Raises ValueError if it doesn't exist or is damaged."""
         if not path.is_file():
-            raise ValueError(
-                f"there is no vocabulary {path}: name the file that a run or a preparation has written"
-            )
+            raise ValueError(f"there is no vocabulary {path}: name a file written by a run or in a cache")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             types, counts = tuple(content["types"]), tuple(content["counts"])
@@ -152,5 +151,5 @@ class Vocabulary:
             if not all(isinstance(t, str) for t in types) or not all(isinstance(n, int) for n in counts):
                 raise TypeError
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise ValueError(f"{path} is damaged: it isn't a vocabulary any more") from None
+            raise ValueError(f"{path} is damaged: it is not a vocabulary") from None
         return cls(types, counts, unknown, end)

@@ -77,7 +77,7 @@ def generated_text(config: Config) -> Iterator[str]:
     drawn = generate(model, params, beginning, sampling, jax.random.key(config.seed))
     yield config.prompt
     tokens = itertools.chain(beginning[1:], itertools.islice(drawn, config.tokens))
-    yield from itertools.islice(tokenizer.spelt(tokens), len(prompt), None)
+    yield from itertools.islice(tokenizer.decode_stream(tokens), len(prompt), None)
 
 
 def trained_model(

@@ -39,9 +39,9 @@ class StreamLoss:
     def __call__(
         self, params: Params, carry: State | Counted, batch: StreamBatch, key: Array
     ) -> tuple[SumCount, tuple[State | Counted, dict[str, SumCount]]]:
-        inputs, targets, mask, fresh = map(jnp.asarray, batch)
+        inputs, targets, mask, reset = map(jnp.asarray, batch)
         before = carry.state if isinstance(carry, Counted) else carry
-        state = carried(before, fresh, initial_carry(self.model, params, fresh.shape))
+        state = carried(before, reset, initial_carry(self.model, params, reset.shape))
         metrics: dict[str, SumCount] = {}
         if isinstance(carry, Counted):
             share = self.sampled.share(carry.batches)

@@ -187,11 +187,11 @@ def test_a_source_is_read_only_where_a_batch_asks_for_it() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"batch_size": 6}, "batch_size is 6, but the data hold 5 examples"),
+        ({"batch_size": 6}, "batch_size is 6, but there are only 5 examples"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": 3, "process_count": 2}, "multiple of the 2 processes"),
         ({"batch_size": 4, "process_count": 2, "process_index": 2}, "process_index is 2"),
-        ({"batch_size": 4, "process_count": 2, "length": PadToMultiple(8)}, "another length"),
+        ({"batch_size": 4, "process_count": 2, "length": PadToMultiple(8)}, "different length"),
         ({"batch_size": 4, "length": 3}, "example 4 of the source has 5 steps, more than length 3"),
         ({"batch_size": 4, "length": 0}, "length is 0"),
         ({"batch_size": 4, "seed": -1}, "seed is -1"),
@@ -206,7 +206,7 @@ def test_options_that_cannot_be_are_refused(options, words: str) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ([], "holds no examples"),
+        ([], "no examples"),
         ([Example(np.ones((0, 1)), 0)], "example 0 of the source has no steps"),
         ([Example(np.ones((2, 1)), 0), {"inputs": 1}], "example 1 of the source is a dict"),
         ([Example(np.array(1.0), 0)], "without an axis for time"),
@@ -240,7 +240,7 @@ def test_a_state_of_other_data_or_of_something_else_is_refused() -> None:
         train_batches(numbered(5), batch_size=3, seed=0),
         train_batches(numbered(5), batch_size=2, seed=1),
     ):
-        with pytest.raises(ValueError, match="go on with the same data"):
+        with pytest.raises(ValueError, match="continue with the same data"):
             batches.set_state(other.get_state())
     for state in (b"", b"[]", b"{}", b"\xff"):
         with pytest.raises(ValueError, match="not that of a pipeline"):

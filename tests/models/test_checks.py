@@ -111,7 +111,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     # Other libraries.
     "from_linen": (
         lambda: from_linen(LSTM4, LINEN),
-        r"what the Linen parameters make doesn't fit LSTM\(hidden_size=4\): .*20",
+        r"Linen parameters doesn't fit LSTM\(hidden_size=4\): .*20",
     ),
     "one bias": (
         lambda: from_torch(LSTM4, {name: a for name, a in TORCH.items() if "bias_hh" not in name}),

@@ -41,13 +41,13 @@ def same(one: Corpus, other: Corpus) -> bool:
 def once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one at each text that is taken apart."""
     calls: list[int] = []
-    real = data.text.cache.tokenised
+    real = data.text.cache.tokenise
 
     def counted(*arguments):
         calls.append(1)
         return real(*arguments)
 
-    monkeypatch.setattr(data.text.cache, "tokenised", counted)
+    monkeypatch.setattr(data.text.cache, "tokenise", counted)
     return calls
 
 
@@ -91,7 +91,7 @@ def test_a_named_folder_is_of_one_text_and_setting(source: Path, tmp_path: Path)
     with pytest.raises(ValueError, match=r"kept was prepared from other files \(test.txt differs\)"):
         load_corpus(TextConfig(dir=source, cache=kept))
     assert before == {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
-    with pytest.raises(ValueError, match=r"text holds files, but no prepared.json: name an empty"):
+    with pytest.raises(ValueError, match=r"text has files, but no prepared.json: name an empty"):
         load_corpus(TextConfig(dir=source, cache=source))
 
 
@@ -114,7 +114,7 @@ def test_damage_is_seen_and_mended(
         (kept / name).write_bytes(content)
         capsys.readouterr()
         assert same(load_corpus(config), first)
-        assert f"are damaged ({name} has been altered): preparing them anew" in capsys.readouterr().out
+        assert f"are damaged ({name} has been altered): preparing them" in capsys.readouterr().out
     (kept / "vocabulary.json").unlink()
     assert same(load_corpus(config), first)
     assert "(vocabulary.json is missing)" in capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_a_failure_leaves_nothing(source: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_bad_text_leaves_nothing(source: Path, tmp_path: Path) -> None:
     (source / "valid.txt").write_text("x y\n")
-    with pytest.raises(ValueError, match="holds only unknown words"):
+    with pytest.raises(ValueError, match="only unknown words"):
         load_corpus(TextConfig(dir=source))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text"]
 
@@ -241,7 +241,7 @@ def test_nothing_of_the_users_is_taken_away(source: Path, tmp_path: Path) -> Non
     mine.mkdir()
     (mine / "prepared.json").write_text('{"prepared": true}')
     (mine / "thesis.txt").write_text("thesis")
-    with pytest.raises(ValueError, match=r"mine holds thesis.txt, which is no part of the prepared data"):
+    with pytest.raises(ValueError, match=r"mine contains thesis.txt"):
         load_corpus(TextConfig(dir=source, cache=mine))
     assert (mine / "thesis.txt").read_text() == "thesis"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "text"]
@@ -261,7 +261,7 @@ def test_lines_too_long_are_refused_before_and_after_preparing(source: Path) -> 
 @pytest.mark.parametrize("valid", ["x y\n", "x <unk> y\n", "<unk>\n"])
 def test_a_text_of_which_nothing_is_known(source: Path, valid: str) -> None:
     (source / "valid.txt").write_text(valid)
-    with pytest.raises(ValueError, match="holds only unknown words"):
+    with pytest.raises(ValueError, match="only unknown words"):
         load_corpus(TextConfig(dir=source))
 
 

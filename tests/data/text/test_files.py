@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data import TextConfig, embedded_text, load_corpus
-from data.text.files import cut, find_files, read_file
+from data import TextConfig, builtin_text, load_corpus
+from data.text.files import find_files, read_file, split_text
 
 
 def test_files_are_told_by_their_names(tmp_path: Path) -> None:
@@ -71,28 +71,28 @@ def test_faults_of_files(tmp_path: Path) -> None:
 def test_cut_by_characters() -> None:
     """As tinyshakespeare is cut in the literature: train is the first ⌊0.9 n⌋ characters."""
     text = "".join(chr(97 + i % 26) for i in range(1_115_394))
-    parts = cut(text, 0.1, 0.0, at_lines=False)
+    parts = split_text(text, 0.1, 0.0, at_lines=False)
     assert {split: len(part) for split, part in parts.items()} == {"train": 1_003_854, "valid": 111_540}
     assert "".join(map(str, parts.values())) == text
-    parts = cut(b"0123456789", 0.1, 0.2, at_lines=False)
+    parts = split_text(b"0123456789", 0.1, 0.2, at_lines=False)
     assert parts == {"train": b"0123456", "valid": b"7", "test": b"89"}
 
 
 def test_cut_at_lines_and_words() -> None:
     text = "one two\nthree\nfour five\nsix\n"
-    parts = cut(text, 0.25, 0.25, at_lines=True)
+    parts = split_text(text, 0.25, 0.25, at_lines=True)
     assert parts == {"train": "one two\nthree\n", "valid": "four five\n", "test": "six\n"}
-    one_line = cut("aa bb cc dd ee ff", 0.3, 0.0, at_lines=True)
+    one_line = split_text("aa bb cc dd ee ff", 0.3, 0.0, at_lines=True)
     assert one_line == {"train": "aa bb cc dd ", "valid": "ee ff"}
     with pytest.raises(
         ValueError, match="the text of 3 characters is too short to be cut: nothing is left for"
     ):
-        cut("a b", 0.1, 0.1, at_lines=True)
+        split_text("a b", 0.1, 0.1, at_lines=True)
 
 
 def test_embedded_text_is_prose_cut_once_and_for_all() -> None:
-    parts = embedded_text()
-    assert parts == embedded_text()
+    parts = builtin_text()
+    assert parts == builtin_text()
     sizes = {split: len(text) for split, text in parts.items()}
     assert 200_000 < sum(sizes.values()) < 600_000  # it differs by release of Python
     assert 0.7 < sizes["train"] / sum(sizes.values()) < 0.9
@@ -101,7 +101,7 @@ def test_embedded_text_is_prose_cut_once_and_for_all() -> None:
     assert len(set(every)) == len(every)  # so nothing held out stands in the training text too
     assert not any(mark in "".join(every) for mark in ("::=", ">>>"))
     assert all(len(line.split()) >= 6 for line in every)
-    spaced = embedded_text(words=True)["test"].splitlines()
+    spaced = builtin_text(words=True)["test"].splitlines()
     assert [line.replace(" ", "") for line in spaced] == [line.replace(" ", "") for line in lines["test"]]
     assert not any(word.endswith((".", ",")) and len(word) > 1 for line in spaced for word in line.split())
 

@@ -100,8 +100,8 @@ def test_a_fresh_row_begins_at_zero() -> None:
         total: Any = StreamLoss(model, "token")(params, carry, batch, jax.random.key(0))[0][0]
         return float(total)
 
-    assert first.fresh.all()
-    assert not second.fresh.any()
+    assert first.reset.all()
+    assert not second.reset.any()
     assert loss(first, other) == loss(first, zero)
     assert loss(second, other) != loss(second, zero)
 
@@ -143,7 +143,7 @@ def test_lines_of_one_length_together(text: Path) -> None:
     found, lengths = [], set()
     for _ in range(batches.batches_per_epoch):
         batch = jax.tree.map(lambda leaf: leaf[0], batches.take(1))
-        assert batch.fresh.all()
+        assert batch.reset.all()
         lengths.add(len(batch.inputs))
         sizes = batch.mask.sum(axis=0)
         found += [
