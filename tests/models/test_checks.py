@@ -120,7 +120,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "to_torch": (lambda: to_torch(LSTM4, OF_ELMAN), r"params doesn't fit LSTM"),
     "to_torch_stack": (lambda: to_torch_stack(STACK.layers[1], OF_LSTM), r"params doesn't fit GRU"),
     "h of another size": (lambda: state_from_torch(GRU(4), jnp.zeros((1, 3, 5))), r"h must be .*H = 4.*5\]"),
-    "h without c": (lambda: state_from_torch(LSTM4, jnp.zeros((1, 3, 4))), r"state of LSTM needs c beside h"),
+    "h without c": (lambda: state_from_torch(LSTM4, jnp.zeros((1, 3, 4))), r"state of LSTM needs h and c"),
     # Inputs and states.
     "list": (lambda: unroll(ELMAN, OF_ELMAN, [[1.0, 2.0]]), r"xs must be an array .*list"),  # pyright: ignore
     "mask of a list": (lambda: unroll(ELMAN, OF_ELMAN, XS, mask=[True] * 5), r"mask must be an array.*list"),  # pyright: ignore

@@ -226,7 +226,7 @@ def test_what_does_not_fit_is_refused() -> None:
     states = module.state_dict()
     with pytest.raises(ValueError, match="no weight_ih_l1"):
         from_torch(cell, states, layer=1)
-    with pytest.raises(ValueError, match=r"nothing stands under 'encoder\.': there are weight_ih_l0"):
+    with pytest.raises(ValueError, match=r"no entry under 'encoder\.': there are weight_ih_l0"):
         from_torch(LSTM(H), states, prefix="encoder")
     with pytest.raises(ValueError, match=r"weight_ih_l0 is \[20, 4\].*hidden_size=7.*takes \[28, 'D'\]"):
         from_torch(LSTM(7), states)

@@ -111,7 +111,7 @@ def test_other_units(text: Path, unit: str) -> None:
         ({}, [], "error: text holds no text: put files there whose names end in .txt"),
         ({"train.txt": b""}, [], "error: text/train.txt is empty: give a file that holds text"),
         ({"train.txt": b"a b\n\xffc\n"}, [], "not UTF-8: byte 0xff at offset 4 (line 2): it is likely latin-1"),
-        ({"valid.txt": b"x y z\n"}, [], "text/valid.txt holds only unknown words: nothing in it stands"),
+        ({"valid.txt": b"x y z\n"}, [], "text/valid.txt has only unknown words"),
         ({"train.txt": b"a b " * 250_000}, [], "text/train.txt has 1,000,000 characters, more than 100,000"),
         ({"train.txt": b"a b\n" * 9, "valid.txt": b"a\n"}, ["--prompt", "a zebra b cow"],
          "--prompt 'a zebra b cow' holds what the vocabulary of the training text doesn't: 'zebra', 'cow'; choose"),

@@ -54,7 +54,7 @@ CASES = [
 @pytest.mark.parametrize(("sampling", "expected"), CASES, ids=[str(case[0])[9:-1] for case in CASES])
 def test_distribution(sampling: Sampling, expected: np.ndarray) -> None:
     """softmax of what is left, and draws as often as it says."""
-    np.testing.assert_allclose(jax.nn.softmax(sampling.weighed(Z)), expected, rtol=1e-5)
+    np.testing.assert_allclose(jax.nn.softmax(sampling.filter_logits(Z)), expected, rtol=1e-5)
     count = 20_000
     drawn = sampling(jnp.broadcast_to(Z, (count, 5)), jax.random.key(3))
     shares = np.bincount(np.asarray(drawn), minlength=5) / count
@@ -65,7 +65,7 @@ def test_distribution(sampling: Sampling, expected: np.ndarray) -> None:
 def test_order_of_tokens_does_not_matter() -> None:
     order = jnp.array([3, 0, 4, 2, 1])
     sampling = Sampling(top_p=0.51)
-    assert np.isfinite(sampling.weighed(Z[order])).tolist() == [False, True, False, True, False]
+    assert np.isfinite(sampling.filter_logits(Z[order])).tolist() == [False, True, False, True, False]
 
 
 def test_temperature_of_zero_takes_the_likeliest() -> None:
