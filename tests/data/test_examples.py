@@ -88,8 +88,8 @@ def test_nothing_collates_to_nothing(target) -> None:
         ([Example(np.ones((3, 2)), np.ones(2))], "target of 2 steps for inputs of 3"),
         ([Example(np.array(1.0), 0)], "without an axis"),
         ([Example(np.array(["a", "b"]), 0)], "inputs are of type <U1"),
-        ([Example(np.array([1, 2**31]), 0)], "inputs hold an integer beyond 32 bits"),
-        ([Example(np.ones(2), np.int64(-(2**31) - 1))], "targets hold an integer beyond 32 bits"),
+        ([Example(np.array([1, 2**31]), 0)], "inputs contain an integer beyond 32 bits"),
+        ([Example(np.ones(2), np.int64(-(2**31) - 1))], "targets contain an integer beyond 32 bits"),
     ],
 )
 def test_examples_that_make_no_batch_are_refused(examples: list[Example], words: str) -> None:
