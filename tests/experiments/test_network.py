@@ -137,7 +137,7 @@ def test_sizes_that_dont_fit(tmp_path: Path) -> None:
     path.write_text(GROWING)
     build = partial(NetworkConfig, depth=2)
     build(connections="dense").build(f"{path}:Growing", H)
-    with pytest.raises(ValueError, match="a residual connection wants outputs of one size, but layer 2 of 2"):
+    with pytest.raises(ValueError, match=r"a residual connection needs equal .* sizes, but layer 2 of 2"):
         build(connections="residual").build(f"{path}:Growing", H)
 
 
