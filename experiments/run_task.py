@@ -104,7 +104,7 @@ def train_task(
             stop=stop,
             label=label,
             stop_when=task.stop_when,
-            judge=task.cost,
+            selection=task.cost,
             score=None if task.score is None else scored_on(task.score, validation),
             score_every=task.score_every,
             fingerprint={**run.fingerprint, **task.fingerprint},

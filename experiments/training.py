@@ -40,7 +40,7 @@ class TrainingConfig:
     def check(self) -> None:
         """Raises ValueError for a network that can't be had, before a folder is made for the run."""
         check_health(self.layer(), self.loop.health)
-        self.optimizer.lasting(self.loop.steps, self.loop.eval_every)
+        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
 
     def layer(self) -> Cell:
         """The layer built of the cell."""

@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax, with what Orbax leaves out: checksums, a comparison before loading, a way back."""
+"""Checkpoints by Orbax, with checksums, validation before loading and fallback to older ones."""
 
 import base64
 import errno
@@ -23,7 +23,7 @@ from train.manifest import (
     check_files,
     check_same_config,
     check_same_model,
-    forms,
+    leaf_specs,
     read_manifest,
     write_manifest,
 )
@@ -32,7 +32,7 @@ from train.state import TrainState, is_key, leaf_name
 
 
 class Restored(NamedTuple):
-    """A checkpoint read back: what `Checkpoints.save` was given."""
+    """The arguments of `Checkpoints.save`, read back."""
 
     step: int
     state: TrainState
@@ -41,41 +41,40 @@ class Restored(NamedTuple):
 
 
 class NotSaved(OSError):
-    """A checkpoint couldn't be written: no space, no permission. Those written before are as they were."""
+    """A checkpoint couldn't be written: no space, no permission. Earlier checkpoints are intact."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 class Checkpoints:
-    """The checkpoints of one run, a folder for each step; written while training goes on.
+    """The checkpoints of one run, a folder per step; written in the background.
 
-    Orbax writes the leaves under their names (`params/cell/recurrent`), bit for bit; what it writes when killed
-    is never taken for a checkpoint. Then comes `manifest.json`: dtype and shape of every leaf, the data
-    position, the extras, the config, the score, and a CRC-32 of every file. It completes the checkpoint; without it
-    there is none.
+    Orbax writes the leaves under their names (`params/cell/recurrent`), bit for bit. Then `manifest.json` is
+    written: dtype and shape of every leaf, the data position, the extras, the config, the score, and a CRC-32 of
+    every file. Only a folder with a manifest is a checkpoint, so one left incomplete by a kill is never loaded.
     """
 
     def __init__(self, folder: Path | str, keep: int = 2, config: Mapping[str, Any] | None = None) -> None:
-        """Touches nothing yet.
+        """Doesn't touch any file.
 
         Args:
-            folder: where they stand.
-            keep: how many of the newest stay; the best one stays besides.
-            config: by option what made the model, in terms that JSON holds: goes into every checkpoint, and one
-                that was saved with other values isn't loaded.
+            folder: of the checkpoints.
+            keep: how many of the newest to keep; the best one is kept too.
+            config: the options of the run, as JSON: saved in every checkpoint, and a checkpoint that was saved with
+                other values isn't loaded.
         """
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least one checkpoint must be kept")
         self.folder = Path(folder).absolute()
         self.keep = keep
         self.config = dict(config or {})
-        self._orbax: Any = None  # a Checkpointer of Orbax, which takes half a second to import
+        self._orbax: Any = None  # a Checkpointer of Orbax, created lazily: the import takes half a second
         self._thread: ThreadPoolExecutor | None = None
         self._saving: Future[None] | None = None
 
     def close(self) -> None:
-        """Waits, and ends the threads; saving again starts them again. Raises NotSaved as `wait`."""
+        """Waits, and ends the threads; the next save restarts them. Raises NotSaved as `wait` does."""
         try:
             self.wait()
         finally:
@@ -85,23 +84,23 @@ class Checkpoints:
             self._end_orbax()
 
     def wait(self) -> None:
-        """Returns when the checkpoint being written is whole on disk. Raises NotSaved where it can't be."""
+        """Waits until the checkpoint being written is complete on disk. Raises NotSaved if that fails."""
         saving, self._saving = self._saving, None
         if saving is not None:
             saving.result()
 
     def steps(self) -> list[int]:
-        """The steps saved whole, oldest first."""
+        """Lists the steps with a complete checkpoint, oldest first."""
         folders = [path.name for path in self.folder.glob("*") if os.path.lexists(path / MANIFEST)]
         return sorted(int(name) for name in folders if name.isdecimal() and str(int(name)) == name)
 
     def recorded_steps(self) -> list[int]:
-        """Lists the steps whose manifest is whole and says that it is theirs, oldest first."""
+        """Lists the steps whose manifest is undamaged and of that step, oldest first."""
         return [step for step in self.steps() if self._content(step) is not None]
 
     def check(self) -> None:
-        """Reads, without a model, what `restore_latest` would load. Raises DamagedCheckpoint where there are
-        checkpoints and none is whole, ValueError where the newest whole one was saved with another config."""
+        """Checks, without a model, what `restore_latest` would load. Raises DamagedCheckpoint if all checkpoints
+        are damaged, ValueError if the newest undamaged one was saved with another config."""
         damages: list[DamagedCheckpoint] = []
         for step in reversed(self.steps()):
             folder = self.folder / str(step)
@@ -114,10 +113,10 @@ class Checkpoints:
             check_same_config(folder, content, self.config)
             return
         if damages:
-            raise _none_whole(damages)
+            raise _all_damaged(damages)
 
     def best(self, among: Iterable[int] | None = None) -> int | None:
-        """The step saved with the lowest score, the latest of equals; None where none has one."""
+        """Returns the step with the lowest score, the latest of equals; None if there is no score."""
         contents = {step: self._content(step) for step in (self.steps() if among is None else among)}
         scores = {step: content["score"] for step, content in contents.items() if content is not None}
         scored = [(score, -step) for step, score in scores.items() if score is not None]
@@ -131,36 +130,36 @@ class Checkpoints:
         extras: dict[str, Any] | None = None,
         score: float | None = None,
     ) -> None:
-        """Begins to write a checkpoint once the one before is whole; `state` may be given away when it returns.
+        """Starts writing a checkpoint when the previous one is complete; `state` may be donated on return.
 
-        When it is whole on disk, the oldest go, but for the best.
+        When it is complete on disk, the oldest are removed, except for the best.
 
         Args:
-            step: the number of updates done; checkpoints of this step or later belong to an abandoned
+            step: the number of updates so far; checkpoints of this step or later belong to an abandoned
                 continuation (or are damaged) and are removed too.
             state: what to save.
-            position: where the data stands, in the data's own words.
-            extras: anything else that JSON can hold.
-            score: what was found of this state by validation, lower being better; None if it wasn't asked.
+            position: the position of the data.
+            extras: anything else, as JSON.
+            score: the validation score of this state, lower is better; None if it wasn't evaluated.
 
         Raises:
-            NotSaved: this one, or the one before, can't be written.
-            ValueError: the folder's path isn't UTF-8, which Orbax can't write to or read from.
+            NotSaved: this one, or the previous one, can't be written.
+            ValueError: the folder's path isn't UTF-8, which Orbax doesn't support.
         """
         check_name(self.folder)
         self.wait()
         leaves = _named_leaves(state)
-        # Orbax refuses arrays without entries; their shape is all there is to know of them.
-        arrays = {name: _own(_bits(leaf)) for name, leaf in leaves.items() if leaf.size}
+        # Orbax rejects empty arrays; their shape in the manifest suffices.
+        arrays = {name: _copy_on_cpu(_bits(leaf)) for name, leaf in leaves.items() if leaf.size}
         content = {
             "step": step,
-            "leaves": forms(leaves),
+            "leaves": leaf_specs(leaves),
             "position": base64.b64encode(position).decode(),
             "extras": extras or {},
             "config": self.config,
             "score": None if score is None or not math.isfinite(score) else score,
         }
-        with self._or_not_saved(step):
+        with self._raising_not_saved(step):
             writing = self._writer().save_checkpointables_async(
                 step, {"state": arrays}, force=True, overwrite=True
             )
@@ -168,35 +167,35 @@ class Checkpoints:
                 self._thread = ThreadPoolExecutor(1, "checkpoint")
             self._saving = self._thread.submit(self._complete, step, content, writing)
         if jax.process_count() > 1:
-            self.wait()  # what Orbax sums over the processes must not meet what training sums
+            self.wait()  # collectives of Orbax must not interleave with those of training
 
     def _complete(self, step: int, content: dict[str, Any], writing: Any) -> None:
-        """Does what remains when Orbax has written the leaves; the other thread doesn't touch Orbax meanwhile."""
-        with self._or_not_saved(step):
+        """Completes a checkpoint after Orbax has written the leaves; no other thread uses Orbax meanwhile."""
+        with self._raising_not_saved(step):
             writing.result()
             if jax.process_index() == 0:
                 write_manifest(self.folder / str(step), content)
             barrier(f"manifest {step}")
-            # Only now may another go: a kill at any moment leaves one that is whole.
+            # Removed only now, so that a kill at any moment leaves a complete checkpoint.
             saved = [saved for saved in self.steps() if saved <= step]
             self._keep([*saved[-self.keep :], self.best(saved)])
 
     def drop_after(self, step: int) -> None:
-        """Removes the checkpoints of later steps: training went back."""
+        """Removes the checkpoints of later steps, after a rollback."""
         self.wait()
-        with self._or_not_saved(step):
+        with self._raising_not_saved(step):
             self._keep([saved for saved in self.steps() if saved <= step])
 
     def restore_latest(self, template: TrainState, before: int | None = None) -> Restored | None:
-        """The newest checkpoint that is whole, on the template's devices; None if there is none at all.
+        """Loads the newest undamaged checkpoint onto the template's devices; None if there is no checkpoint.
 
         Args:
-            template: a state of the same model and optimizer; its values don't matter.
-            before: only checkpoints of earlier steps than this one are looked at.
+            template: a state of the same model and optimizer, with any values.
+            before: considers only checkpoints of earlier steps than this one.
 
         Raises:
-            ValueError: it is a checkpoint of another model or config, with the name of what differs first.
-            DamagedCheckpoint: all there are can't be read. If an older one can, a warning says so instead.
+            ValueError: it is a checkpoint of another model or config; names the first difference.
+            DamagedCheckpoint: all checkpoints are damaged. If only newer ones are, it warns instead.
         """
         self.wait()
         damages: list[DamagedCheckpoint] = []
@@ -207,22 +206,22 @@ class Checkpoints:
                 damages.append(damage)
                 continue
             for damage in damages:
-                warnings.warn(f"{damage}; going on from step {step} instead", stacklevel=2)
+                warnings.warn(f"{damage}; continuing from step {step} instead", stacklevel=2)
             return restored
         if damages:
-            raise _none_whole(damages)
+            raise _all_damaged(damages)
         return None
 
     def restore(self, step: int, template: TrainState) -> Restored:
-        """The checkpoint of this step; raises as `restore_latest`."""
+        """Loads the checkpoint of this step; raises as `restore_latest` does."""
         check_name(self.folder)
         self.wait()
         folder = self.folder / str(step)
         content = read_manifest(folder)
         leaves = _named_leaves(template)
         check_same_model(folder, content, leaves, self.config)
-        # Checked before Orbax sees them: it reads altered weights without a word, and other damage ends in
-        # pages of tracebacks from its threads.
+        # Checked before Orbax reads them: it loads altered weights silently, and prints tracebacks from its threads
+        # for other damage.
         check_files(folder, content)
         from orbax.checkpoint import v1 as ocp
 
@@ -249,7 +248,7 @@ class Checkpoints:
         if self._orbax is None:
             from orbax.checkpoint import v1 as ocp
 
-            # Only who writes may clean up after a kill: a reader would take away what a running job writes.
+            # Only a writer may clean up after a kill: a reader would remove what a running job is writing.
             self._orbax = ocp.training.Checkpointer(str(self.folder), cleanup_tmp_directories=True)
         return self._orbax
 
@@ -259,34 +258,36 @@ class Checkpoints:
             orbax.close()
 
     @contextmanager
-    def _or_not_saved(self, step: int) -> Iterator[None]:
-        """Says in a sentence what kept a checkpoint from being written, and takes away what was written of it."""
+    def _raising_not_saved(self, step: int) -> Iterator[None]:
+        """Raises NotSaved for an error of the operating system, and removes the incomplete checkpoint."""
         try:
             yield
         except Exception as error:
-            why = _refused_by_the_system(error)
-            if why is None:
+            number = _os_error_number(error)
+            if number is None:
                 raise
-            with suppress(Exception):  # it knows of files that are to go
+            with suppress(Exception):  # it may refer to files that are removed next
                 self._end_orbax()
-            for begun in (self.folder / str(step), *self.folder.glob(f"{step}.*")):
-                if not (begun / MANIFEST).exists():
-                    shutil.rmtree(begun, ignore_errors=True)
+            for partial in (self.folder / str(step), *self.folder.glob(f"{step}.*")):
+                if not (partial / MANIFEST).exists():
+                    shutil.rmtree(partial, ignore_errors=True)
             steps = self.steps()
-            newest = f"the newest checkpoint there is of step {steps[-1]}" if steps else "there is none yet"
-            said = f"step {step} could not be saved in {self.folder} ({os.strerror(why).lower()}); {newest}"
-            raise NotSaved(why, said) from error
+            newest = f"the newest checkpoint is of step {steps[-1]}" if steps else "there is none yet"
+            message = (
+                f"step {step} could not be saved in {self.folder} ({os.strerror(number).lower()}); {newest}"
+            )
+            raise NotSaved(number, message) from error
 
 
-def _none_whole(damages: list[DamagedCheckpoint]) -> DamagedCheckpoint:
-    return DamagedCheckpoint(f"{damages[0]}, and no older checkpoint is whole; start the run anew")
+def _all_damaged(damages: list[DamagedCheckpoint]) -> DamagedCheckpoint:
+    return DamagedCheckpoint(f"{damages[0]}, and so are all older checkpoints; start a new run")
 
 
 def _named_leaves(state: TrainState) -> dict[str, jax.Array]:
     leaves = [(leaf_name(path), jnp.asarray(leaf)) for path, leaf in jax.tree.leaves_with_path(state)]
     named = dict(leaves)
     if len(named) < len(leaves):
-        raise ValueError("two leaves of the state have the same name; take '/' out of the parameters' names")
+        raise ValueError("two leaves of the state have the same name; avoid '/' in the parameters' names")
     return named
 
 
@@ -294,9 +295,9 @@ def _bits(leaf: jax.Array) -> jax.Array:
     return jax.random.key_data(leaf) if is_key(leaf) else leaf
 
 
-def _own(leaf: jax.Array) -> jax.Array:
-    """On an accelerator Orbax copies before it returns; on the CPU it would read memory that the next step is
-    given."""
+def _copy_on_cpu(leaf: jax.Array) -> jax.Array:
+    """Copies a leaf on the CPU, where Orbax would read memory that the next step overwrites; on an accelerator
+    Orbax copies before it returns."""
     return jnp.copy(leaf) if any(device.platform == "cpu" for device in leaf.devices()) else leaf
 
 
@@ -309,8 +310,8 @@ def _from_bits(bits: jax.Array, like: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(like)) if is_key(like) else bits
 
 
-# What the words of an error without a number (TensorStore's) tell of what the system said.
-_WORDS = {
+# Maps the text of errors without a number (TensorStore's) to numbers of the operating system.
+_MESSAGES = {
     number: os.strerror(number)
     for number in (
         *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG),
@@ -319,22 +320,21 @@ _WORDS = {
 }
 
 
-def _refused_by_the_system(error: BaseException | None) -> int | None:
-    """The number of the system's error behind an exception; None where there is none."""
+def _os_error_number(error: BaseException | None) -> int | None:
+    """Returns the number of the operating system's error behind an exception; None if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error.errno
-        for number, words in _WORDS.items():
+        for number, words in _MESSAGES.items():
             if words in str(error):
                 return number
         error = error.__cause__ or error.__context__
     return None
 
 
-def _not_of_orbax(record: logging.LogRecord) -> bool:
+def _is_not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
-# Keeps what Orbax logs off the terminal, whichever of its threads and however late: what matters comes as an
-# exception.
-logging.getLogger("absl").addFilter(_not_of_orbax)
+# Hides the log messages of Orbax's threads: what matters is raised as an exception.
+logging.getLogger("absl").addFilter(_is_not_orbax)

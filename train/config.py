@@ -1,4 +1,4 @@
-"""The length of training and what is done along the way."""
+"""Settings of the training loop."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,12 +9,12 @@ NonFinitePolicy = Literal["stop", "skip", "rollback"]
 
 @dataclass(frozen=True)
 class HealthConfig:
-    """The net's health: how often it is measured while training, and on how much.
+    """Settings of health measurements during training.
 
-    Training knows of it only when to stand still for it: what is measured is handed to `fit` (see `Probe`).
+    The loop uses `every` alone: the measurement itself is passed to `fit` (see `Probe`).
 
     Raises:
-        ValueError: a number is below its least or beyond 32 bits.
+        ValueError: a number is too small or beyond 32 bits.
     """
 
     every: int = 0
@@ -34,10 +34,10 @@ class HealthConfig:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """The length of training and what is done along the way, all in steps.
+    """Settings of the training loop, in steps.
 
     Raises:
-        ValueError: a number is below 1 or beyond 32 bits, or health would be measured before the first step alone.
+        ValueError: a number is below 1 or beyond 32 bits, or health would be measured before the first step only.
     """
 
     steps: int = 1000
@@ -53,8 +53,8 @@ class LoopConfig:
     keep: int = 2
     """Newest checkpoints to keep, besides the best of those saved right after an evaluation."""
     nonfinite: NonFinitePolicy = "stop"
-    """At a loss or gradient that isn't finite: stop; skip that batch; or rollback to the last checkpoint and go on
-    from there at half the learning rate."""
+    """At a loss or gradient that isn't finite: stop, skip the batch, or rollback to an earlier checkpoint at half
+    the learning rate."""
     rollbacks: int = 3
     """Rollbacks before the run stops."""
     health: HealthConfig = field(default_factory=HealthConfig)
@@ -75,10 +75,9 @@ class LoopConfig:
 
 
 def next_boundary(step: int, config: LoopConfig, *others: int) -> int:
-    """Returns where the chunk from `step` ends: the next multiple of what has to be done between chunks, or the
-    end.
+    """Returns the end of the chunk that starts at `step`: the next multiple of a stride, or the end of training.
 
-    `others` are strides of what is done besides evaluating and saving.
+    `others` are strides besides those of evaluating and saving.
     """
     strides = (config.chunk, config.eval_every, config.save_every, *others)
     return min(config.steps, *((step // stride + 1) * stride for stride in strides))

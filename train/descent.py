@@ -1,6 +1,6 @@
-"""Descent without the bookkeeping of `fit`: all steps of one net in one `lax.scan`.
+"""Gradient descent without the bookkeeping of `fit`: all steps of one net in one `lax.scan`.
 
-For ensembles, whose nets are points of a curve, and for paths on error surfaces; under `vmap` and `shard_map` too.
+For ensembles and for paths on error surfaces; works under `vmap` and `shard_map`.
 """
 
 from collections.abc import Callable
@@ -30,23 +30,23 @@ def descend(
 
     Args:
         loss: `(θ, x_i) → L`.
-        params: θ at the beginning.
+        params: the initial θ.
         optimizer: u; one that takes extra arguments is given `value`, the loss.
         inputs: leaves `[n, …]`; None with `length` steps, for a loss that needs none.
-        record: `(θ, L, ∇L, optimizer's state after the step) →` what is kept of each step, θ being that before it.
-        length: the number of steps, where `inputs` is None.
+        record: `(θ, L, ∇L, optimizer's state after the step) →` the record of a step, with θ before it.
+        length: the number of steps, if `inputs` is None.
 
     Returns:
-        θ at the end, and the records, leaves `[n, …]`.
+        The final θ, and the records, leaves `[n, …]`.
     """
     update = optax.with_extra_args_support(optimizer).update
 
     def step(carry: tuple[PyTree, Any], x: Any) -> tuple[tuple[PyTree, Any], PyTree]:
-        params, memory = carry
+        params, opt_state = carry
         value, gradient = jax.value_and_grad(loss)(params, x)
-        updates, memory = update(gradient, memory, params, value=value)
-        kept = record(params, value, gradient, memory)
-        return (optax.apply_updates(params, updates), memory), kept
+        updates, opt_state = update(gradient, opt_state, params, value=value)
+        recorded = record(params, value, gradient, opt_state)
+        return (optax.apply_updates(params, updates), opt_state), recorded
 
     begin = (params, optimizer.init(params))
     (params, _), records = jax.lax.scan(step, begin, inputs, length)
@@ -54,7 +54,8 @@ def descend(
 
 
 def halt_at_nonfinite(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """Stops for good where a loss, gradient or update isn't finite; its state is `(inner state, alive)`."""
+    """Stops all further updates once a loss, gradient or update isn't finite; its state is `(inner state,
+    alive)`."""
 
     def init(params: PyTree) -> tuple[Any, Array]:
         return optimizer.init(params), jnp.array(True)
@@ -67,12 +68,12 @@ def halt_at_nonfinite(optimizer: optax.GradientTransformation) -> optax.Gradient
         value: Array,
         **extra: Any,
     ) -> tuple[PyTree, tuple[Any, Array]]:
-        memory, alive = state
-        updates, later = optimizer.update(gradient, memory, params)
+        opt_state, alive = state
+        updates, later = optimizer.update(gradient, opt_state, params)
         sizes = (value, optax.tree.norm(gradient), optax.tree.norm(updates))
         alive &= jnp.all(jnp.isfinite(jnp.stack(sizes)))
-        kept = jax.tree.map(lambda new, old: jnp.where(alive, new, old), later, memory)
-        return jax.tree.map(lambda u: jnp.where(alive, u, 0), updates), (kept, alive)
+        recorded = jax.tree.map(lambda new, old: jnp.where(alive, new, old), later, opt_state)
+        return jax.tree.map(lambda u: jnp.where(alive, u, 0), updates), (recorded, alive)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -91,7 +92,7 @@ def path_of(
 ) -> DescentPath:
     """Follows an optimizer down a loss, first point and last included."""
 
-    def record(params: PyTree, value: Array, gradient: PyTree, memory: Any) -> tuple[PyTree, Array, Array]:
+    def record(params: PyTree, value: Array, gradient: PyTree, opt_state: Any) -> tuple[PyTree, Array, Array]:
         return params, value, optax.tree.norm(gradient)
 
     follow = jax.jit(
@@ -102,11 +103,12 @@ def path_of(
 
 
 def clipped_sgd(learning_rate: float, clip: str = "none", at: float = 1.0) -> optax.GradientTransformation:
-    """θ ← θ − η g with g as it is, each entry in [−c, c], or g · min(1, c/‖g‖), c = `at`. Pascanu et al. 2013.
+    """Returns θ ← θ − η g with g unclipped, each entry in [−c, c], or g · min(1, c/‖g‖), c = `at`. Pascanu et al.
+    2013.
 
-    Raises ValueError for another way of clipping.
+    Raises ValueError for an unknown `clip`.
     """
-    ways = {"none": optax.identity(), "value": optax.clip(at), "norm": optax.clip_by_global_norm(at)}
-    if clip not in ways:
-        raise ValueError(f"clip must be one of {', '.join(ways)}, but is {clip!r}")
-    return optax.chain(ways[clip], optax.sgd(learning_rate))
+    clippings = {"none": optax.identity(), "value": optax.clip(at), "norm": optax.clip_by_global_norm(at)}
+    if clip not in clippings:
+        raise ValueError(f"clip must be one of {', '.join(clippings)}, but is {clip!r}")
+    return optax.chain(clippings[clip], optax.sgd(learning_rate))

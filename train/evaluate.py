@@ -27,32 +27,30 @@ from train.state import PyTree
 EvalFn = Callable[[PyTree, PyTree], dict[str, SumCount]]
 """`(params, batch) -> {metric: (sum, count)}`, hashed by `jit` as a `LossFn` is.
 
-A batch may be one device's share of it: its leaves begin with the batch axis, or it has a method `batch_axes()`.
+A batch may be one device's shard: its leaves begin with the batch axis, or it has a method `batch_axes()`.
 """
 
 
 def evaluate(
     eval_fn: EvalFn, params: PyTree, batches: Iterable[PyTree], *, mesh: Mesh | None = None
 ) -> dict[str, float]:
-    """The mean of every metric over all that the batches hold: Σ sums / Σ counts, added up in float64.
+    """Computes the mean of every metric over all batches: Σ sums / Σ counts, added in float64.
 
     Args:
         eval_fn: see `EvalFn`.
         params: the parameters.
         batches: batches of any sizes (each new size is compiled once).
-        mesh: the devices that share each batch, by default all of this process; a batch that doesn't divide over
-            them and can't be filled up goes to one.
+        mesh: the devices over which each batch is sharded, by default all of this process; a batch that neither
+            divides over them nor can be padded is evaluated on one.
 
     Raises:
-        ValueError: there is no batch, or nothing in them counts.
+        ValueError: there is no batch, or all counts are zero.
     """
     mesh = batch_mesh() if mesh is None else mesh
     params = on_every_device(params, mesh)
-    if (
-        mesh.is_multi_process
-    ):  # what each process has made is its own; as NumPy's arrays they are the same to all
+    if mesh.is_multi_process:  # NumPy arrays, as arrays on a process's own devices can't be sharded over all
         batches = map(jax.device_get, batches)
-    # One after the other: the CPU would run several at once, each with memory of its own.
+    # One at a time: the CPU would run several at once, each with its own memory.
     results = [
         jax.device_get(_evaluate_batch(params, batch, eval_fn=eval_fn, mesh=mesh)) for batch in batches
     ]
@@ -64,7 +62,7 @@ def evaluate(
         count = math.fsum(float(result[name][1]) for result in results)
         if count == 0:
             raise ValueError(
-                f"there is nothing to evaluate {name!r} on: every place of every batch is masked"
+                f"there is nothing to evaluate {name!r} on: every entry of every batch is masked"
             )
         means[name] = summed / count
     return means
@@ -74,38 +72,43 @@ def evaluate(
 def _evaluate_batch(params: PyTree, batch: PyTree, *, eval_fn: EvalFn, mesh: Mesh) -> dict[str, SumCount]:
     if mesh.size == 1:
         return eval_fn(params, batch)
-    full = divisible_size(batch_size(batch), mesh)
-    if full != batch_size(batch) and not isinstance(batch, Paddable):
+    size = divisible_size(batch_size(batch), mesh)
+    if size != batch_size(batch) and not isinstance(batch, Paddable):
         return eval_fn(params, batch)
-    batch = pad_to(batch, full)
+    batch = pad_to(batch, size)
 
-    def share(params: PyTree, batch: PyTree) -> dict[str, SumCount]:
+    def evaluate_shard(params: PyTree, batch: PyTree) -> dict[str, SumCount]:
         return psum_over(eval_fn(params, batch), BATCH_AXIS)
 
-    return shard_map_batch(share, mesh, (REPLICATED, batch_specs(batch)), REPLICATED)(params, batch)
+    return shard_map_batch(evaluate_shard, mesh, (REPLICATED, batch_specs(batch)), REPLICATED)(params, batch)
 
 
-Judge = Callable[[Mapping[str, float]], float]
-"""`means of an evaluation -> a score`, lower for a better state."""
+Selection = Callable[[Mapping[str, float]], float]
+"""`means of an evaluation -> score`, lower is better."""
 
 
-def selection_score(evaluation: Mapping[str, float], judge: Judge | None) -> float | None:
-    """The score of an evaluation; None where nobody says which of its figures counts, or that isn't finite."""
-    if judge is None and len(evaluation) != 1:
+def selection_score(evaluation: Mapping[str, float], selection: Selection | None) -> float | None:
+    """Returns the score of an evaluation; None if it isn't finite, or without a selection among several metrics."""
+    if selection is None and len(evaluation) != 1:
         return None
-    score = judge(evaluation) if judge is not None else next(iter(evaluation.values()))
+    score = selection(evaluation) if selection is not None else next(iter(evaluation.values()))
     return score if math.isfinite(score) else None
 
 
-def scores(records: Iterable[Mapping[str, Any]], names: Iterable[str], judge: Judge | None) -> list[float]:
-    """The scores of all evaluations so far, each a record of these figures; ∞ for one that isn't finite.
+def scores(
+    records: Iterable[Mapping[str, Any]], names: Iterable[str], selection: Selection | None
+) -> list[float]:
+    """Returns the scores of all evaluations so far, given as records of these metrics; ∞ for one that isn't finite.
 
-    Raises ValueError where nobody says which of several figures counts.
+    Raises ValueError without a selection among several metrics.
     """
     names = list(names)
-    if judge is None and len(names) != 1:
-        raise ValueError(f"validation_plateau can't tell which of {', '.join(names)} to watch: give a judge")
+    if selection is None and len(names) != 1:
+        raise ValueError(
+            f"validation_plateau needs to know which of {', '.join(names)} to watch: give a selection"
+        )
     found = [
-        selection_score({name: record[name] for name in names if name in record}, judge) for record in records
+        selection_score({name: record[name] for name in names if name in record}, selection)
+        for record in records
     ]
     return [math.inf if score is None else score for score in found]

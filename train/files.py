@@ -1,4 +1,4 @@
-"""Files written whole and in their place: a kill leaves the old one or the new one, and no link is followed."""
+"""Atomic writing of files: a kill leaves the old file or the new one, and no symbolic link is followed."""
 
 import errno
 import os
@@ -13,42 +13,42 @@ _LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a fresh file that takes the name `path` when the block ends, on disk; if it fails, nothing is left.
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a temporary file that is synced and renamed to `path` when the block ends; on failure it is removed.
 
-    The fresh file stands beside `path` under a name that can't be foreseen. A link at `path` is replaced, and what
-    it leads to stays as it is. Raises OSError that names `path`.
+    The temporary file is in the same folder under a random name. A link at `path` is replaced; its target is not
+    changed. Raises OSError that names `path`.
 
         with whole_file(folder / "x.npz") as file:
             np.savez(file, x=x)
     """
-    fresh = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with fresh.open("xb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(path)
+        temporary.replace(path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename in (None, str(fresh)):
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Writes bytes, or text as UTF-8, by `whole_file`. Bytes of a file's name that aren't UTF-8 show as escapes."""
-    with whole_file(path) as file:
+    """Writes bytes, or text as UTF-8, by `atomic_file`. Surrogates of undecodable file names become escapes."""
+    with atomic_file(path) as file:
         file.write(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
 
 
 def is_leftover(name: str) -> bool:
-    """Tells whether a file's name is one of those that a killed `whole_file` leaves behind."""
+    """Returns True for the name of a temporary file that a killed `atomic_file` leaves behind."""
     return _LEFTOVER.fullmatch(name) is not None
 
 
-def unlinked(name: str, flags: int) -> int:
-    """Opens a file, but no link: the `opener` of files that are added to.
+def open_no_follow(name: str, flags: int) -> int:
+    """Opens a file unless it is a link: the `opener` for files that are appended to.
 
     Raises OSError (ELOOP) for a link.
     """
@@ -62,7 +62,7 @@ def unlinked(name: str, flags: int) -> int:
 
 
 def check_name(folder: Path) -> None:
-    """Raises ValueError for a folder whose path isn't UTF-8: Orbax can neither write nor read checkpoints there."""
+    """Raises ValueError for a folder whose path isn't UTF-8, which Orbax doesn't support."""
     try:
         str(folder.absolute()).encode()
     except UnicodeEncodeError:

@@ -11,18 +11,18 @@ from jax.sharding import Mesh
 
 from train.checkpoint import Checkpoints
 from train.config import LoopConfig
-from train.evaluate import EvalFn, Judge
+from train.evaluate import EvalFn, Selection
 from train.feed import Batches
 from train.hooks import Hook, Renewal, Score, StopWhen
 from train.nonfinite import Diagnose, Incidents
 from train.optimizer import OptimizerConfig
-from train.probe import Probe, Reports
+from train.probe import Probe, ProbeRunner
 from train.processes import agree_to_stop, gather, is_main, shared_dir
 from train.progress import Progress
 from train.resume import restore_or_start
 from train.session import Session
 from train.sharding import batch_mesh
-from train.state import PyTree, TrainState, copied
+from train.state import PyTree, TrainState, copy_tree
 from train.step import LossFn, UpdateAverages, on_devices
 from train.stop import StopRequest
 from train.tracking import Tracker
@@ -30,17 +30,17 @@ from train.tracking import Tracker
 
 @dataclass(frozen=True)
 class Result:
-    """The end of training.
+    """The result of training.
 
     Attributes:
         state: the last state, which is also the newest checkpoint.
-        step: how many updates it has behind it.
-        finished: False if it was asked to stop before its end.
-        evaluation: the last evaluation's means; empty if there was none.
-        best: step and score of the best evaluation; None if none was judged.
-        seconds: time spent training, those before a resumption included.
-        skipped: steps of `step` that were passed over, for a loss or gradient wasn't finite.
-        rollbacks: how many times training went back to an earlier checkpoint for that reason.
+        step: the number of its updates.
+        finished: False if training was stopped before its end.
+        evaluation: the means of the last evaluation; empty if there was none.
+        best: step and score of the best evaluation; None if none has a score.
+        seconds: time spent training, including that before a resumption.
+        skipped: the number of steps skipped because a loss or gradient wasn't finite.
+        rollbacks: the number of rollbacks to an earlier checkpoint for that reason.
     """
 
     state: TrainState
@@ -69,7 +69,7 @@ def fit(
     resume: bool = False,
     on_log: Hook | None = None,
     stop_when: StopWhen | None = None,
-    judge: Judge | None = None,
+    selection: Selection | None = None,
     score: Score | None = None,
     score_every: int = 1,
     fingerprint: Mapping[str, Any] | None = None,
@@ -79,51 +79,53 @@ def fit(
     label: str = "",
     stream: Any = None,
 ) -> Result:
-    """Trains until `config.steps` updates are done, an evaluation says enough, or a stop is requested.
+    """Trains until `config.steps` updates are done, `stop_when` ends it, or a stop is requested.
 
-    A run that is stopped or killed and resumed ends with the same bits, in the parameters and in
-    `metrics.jsonl` (but for `seconds`), as one that never was.
+    A run that is stopped or killed and then resumed ends with the same bits, in the parameters and in
+    `metrics.jsonl` (except for `seconds`), as one without interruption.
 
     Args:
-        state: where to begin (`create_state`); it is copied, not consumed. On resuming it is the template.
+        state: the initial state (`create_state`); it is copied, not donated. On resuming it is the template.
         loss_fn: see `LossFn`.
-        optimizer: the one `state` was made with.
-        batches: see `Batches`; left at the position the returned state has come to.
-        renewal: makes the training data anew between epochs; see `Renewal`.
+        optimizer: the one with which `state` was created.
+        batches: see `Batches`; left at the position of the returned state.
+        renewal: regenerates the training data between epochs; see `Renewal`.
         config: see `LoopConfig`.
         folder: receives `metrics.jsonl`, `tensorboard/` and `checkpoints/`.
         eval_fn: see `EvalFn`; evaluates `validation` before the first update, every `eval_every` steps and at the
             end.
         validation: the batches to evaluate on.
         update_averages: see `UpdateAverages`.
-        mesh: the devices that share each batch (`batch_mesh`), by default all there are, of all processes; each
-            process then gives its share of the batches, and all write checkpoints in the first one's folder. A
-            batch that doesn't divide over them is padded with masked examples, and a notice is shown
-            once. Resumed on another number of devices a run goes on, but with other bits.
-        resume: go on from the newest checkpoint in the folder, or begin if there is none.
-        on_log: called at every logged step for further figures.
-        stop_when: asked after every evaluation; where it says yes, training is finished.
-        score: further metrics of the validation data, computed on the host, where outputs must be decoded; every
-            process calls it, with equal parameters.
-        score_every: at every so many-th evaluation, and the last.
-        judge: how good an evaluation is; by default its figure, where it has but one. Of the states saved right
-            after an evaluation the best stays, whatever its age. The schedule "validation_plateau" watches it.
-        fingerprint: by option what made this run, as JSON holds it; saved with it, and a checkpoint that was
-            made with other values is refused.
-        probe: what else to measure while training, and how often; see `Probe`.
-        diagnose: asked what first wasn't finite where a loss or gradient isn't; see `Diagnose`.
+        mesh: the devices over which each batch is sharded (`batch_mesh`), by default all of all processes; each
+            process then provides its shard of the batches, and all write checkpoints to the main process's
+            folder. A batch that doesn't divide over them is padded with masked examples, with a notice. Resumed
+            on another number of devices a run continues, but with other bits.
+        resume: continue from the newest checkpoint in the folder, or start if there is none.
+        on_log: called at every logged step for further metrics.
+        stop_when: called after every evaluation; training ends if it returns True.
+        score: further metrics of the validation data, computed on the host from decoded outputs; every process
+        calls
+            it, with equal parameters.
+        score_every: the number of evaluations per call of `score`; it is called at the last evaluation too.
+        selection: maps an evaluation to a score, lower is better; by default its only metric. The best of the
+        states
+            saved right after an evaluation is kept. The schedule "validation_plateau" follows it.
+        fingerprint: the options of this run, as JSON; saved with it, and a checkpoint with other values is
+        rejected. probe: further measurements during training; see `Probe`.
+        diagnose: finds what first wasn't finite if a loss or gradient isn't; see `Diagnose`.
         stop: see `stop_on_signals`.
-        label: a word in front of the progress line.
-        stream: the text stream where progress is shown, standard error by default.
+        label: a prefix of the progress line.
+        stream: the text stream for progress, by default standard error.
 
     Raises:
-        ValueError: the folder holds a run already; or, on resuming, one of another model, another `fingerprint`, or
-            longer than asked; or a batch neither divides over the devices nor can be padded; or the schedule
-            doesn't fit the run (`OptimizerConfig.lasting`).
-        DamagedCheckpoint: no checkpoint in the folder can be read.
-        NonFinite: a loss or gradient wasn't finite and `config.nonfinite` is to stop there, or to go back and that
-            was tried as often as allowed; the state before it has been saved.
-        NotSaved: a checkpoint can't be written; those before it are whole.
+        ValueError: the folder already has a run; or, on resuming, one of another model, another `fingerprint`, or
+            more steps; or a batch neither divides over the devices nor can be padded; or the schedule doesn't fit
+            the run (`OptimizerConfig.for_run`).
+        DamagedCheckpoint: all checkpoints in the folder are damaged.
+        NonFinite: a loss or gradient wasn't finite and `config.nonfinite` is "stop", or "rollback" and the number
+        of
+            rollbacks is used up; the state before it has been saved.
+        NotSaved: a checkpoint can't be written; earlier ones are intact.
     """
     if eval_fn is not None and not validation:
         raise ValueError(
@@ -131,17 +133,17 @@ def fit(
         )
     if optimizer.schedule == "validation_plateau" and eval_fn is None:
         raise ValueError(
-            "optimizer.schedule is validation_plateau, and there is no validation loss here to watch: take another"
+            "optimizer.schedule is validation_plateau, but there is no validation loss to watch: choose another"
         )
-    optimizer = optimizer.lasting(config.steps, config.eval_every)
+    optimizer = optimizer.for_run(config.steps, config.eval_every)
     folder, stop = Path(folder), stop or StopRequest()
     mesh = batch_mesh(processes="all") if mesh is None else mesh
     checkpoints = Checkpoints(shared_dir(folder, mesh) / "checkpoints", config.keep, fingerprint)
-    first = on_devices(state, mesh)
-    restored = restore_or_start(first, checkpoints, config, resume)
-    if not is_main(mesh):  # its folder is its own affair, and progress is shown once
+    initial = on_devices(state, mesh)
+    restored = restore_or_start(initial, checkpoints, config, resume)
+    if not is_main(mesh):  # progress is shown once
         stream = io.StringIO()
-    tracker, step = Tracker(folder), int(first.step) if restored is None else restored.step
+    tracker, step = Tracker(folder), int(initial.step) if restored is None else restored.step
     session = Session(
         loss_fn=loss_fn,
         optimizer=optimizer,
@@ -153,7 +155,7 @@ def fit(
         validation=validation,
         score=score,
         score_every=score_every,
-        judge=judge,
+        selection=selection,
         stop_when=stop_when,
         update_averages=update_averages,
         on_log=on_log,
@@ -161,21 +163,21 @@ def fit(
         checkpoints=checkpoints,
         tracker=tracker,
         progress=Progress(config.steps, start=step, label=label, stream=stream),
-        reports=Reports(probe, tracker),
+        probe=ProbeRunner(probe, tracker),
         incidents=Incidents(folder),
-        state=copied(first) if restored is None else restored.state,
+        state=copy_tree(initial) if restored is None else restored.state,
         step=step,
     )
     with closing(checkpoints), closing(tracker), closing(session.progress):
         session.start(restored)
         while not agree_to_stop(stop, mesh) and not session.finished:
             session.renew_data()
-            met = session.train_chunk()
-            if met is not None and session.recover(met):
+            error = session.train_chunk()
+            if error is not None and session.recover(error):
                 continue
             session.after_chunk()
         session.feed.drop_prefetch()
-        # Before the last save, so that a resumed run, which starts from that, has spent more.
+        # Read before the last save, so that a resumed run, which starts from that, has a larger value.
         seconds = session.seconds
         if session.step != session.saved:
             session.save()

@@ -1,7 +1,7 @@
-"""Losses over the valid places of a batch, as sum and count; `mean` of one is the loss to train on.
+"""Losses over the valid entries of a batch, as sum and count; `mean` of one is the loss to train on.
 
-What stands at a masked place, NaN included, reaches neither the loss nor a gradient. `where` on the result
-isn't enough for that (0 · NaN is NaN on the way back), so the inputs are replaced too.
+Values at masked entries, NaN included, affect neither the loss nor a gradient. `where` on the result isn't enough
+for that (0 · NaN is NaN in the backward pass), so the inputs are replaced too.
 """
 
 import jax.numpy as jnp
@@ -11,12 +11,12 @@ from train.metrics import Array, SumCount, check_targets, full_mask, masked_sum,
 
 
 def squared_error(predictions: Array, targets: Array, mask: Array | None = None) -> SumCount:
-    """Σ (y − t)² over the entries of the valid places, and the number of those entries.
+    """Computes Σ (y − t)² over the valid entries, and their number.
 
     Args:
         predictions: real, any shape: `[B]`, `[B, D]`, `[T, B, D]`, …
         targets: the same shape.
-        mask: booleans over the leading axes, `[B]` or `[T, B]`, True where a place counts; all by default.
+        mask: booleans over the leading axes, `[B]` or `[T, B]`, True for valid entries; all by default.
 
     Raises:
         ValueError: the shapes don't fit.
@@ -36,15 +36,15 @@ def squared_error(predictions: Array, targets: Array, mask: Array | None = None)
 
 
 def cross_entropy(logits: Array, targets: Array, mask: Array | None = None) -> SumCount:
-    """Σ −log softmax(logits)[target] over the valid places, in nats, and their number.
+    """Computes Σ −log softmax(logits)[target] over the valid entries, in nats, and their number.
 
     Args:
         logits: `[B, V]` or `[T, B, V]`.
-        targets: class numbers `[B]` or `[T, B]`; one outside 0 … V−1 at a valid place gives NaN under `jit`.
-        mask: booleans of the targets' shape, True where a place counts; all of them by default.
+        targets: class ids `[B]` or `[T, B]`; one outside 0 … V−1 at a valid entry gives NaN under `jit`.
+        mask: booleans of the targets' shape, True for valid entries; all by default.
 
     Raises:
-        ValueError: the shapes don't fit, or a concrete target of a valid place is outside 0 … V−1.
+        ValueError: the shapes don't fit, or a concrete target at a valid entry is outside 0 … V−1.
     """
     check_targets(logits, targets)
     mask = full_mask(mask, targets.shape)

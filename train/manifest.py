@@ -1,4 +1,4 @@
-"""`manifest.json`, which makes a checkpoint of what Orbax wrote: what is in it, and a checksum of every file."""
+"""`manifest.json`, which completes a checkpoint: its content, and a checksum of every file."""
 
 import json
 import zlib
@@ -15,28 +15,28 @@ MANIFEST = "manifest.json"
 
 
 class DamagedCheckpoint(ValueError):
-    """A checkpoint's files are cut short, missing or altered."""
+    """Files of a checkpoint are truncated, missing or altered."""
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
-    """Adds a checksum of every file in the folder, and of the manifest itself; appears in one move."""
+    """Writes the content with checksums of every file in the folder and of the manifest itself, atomically."""
     whole = {**content, "files": {name: _checksum((folder / name).read_bytes()) for name in _files(folder)}}
     manifest = {"content": whole, "checksum": _checksum(json.dumps(whole).encode())}
     write_file(folder / MANIFEST, json.dumps(manifest, indent=1))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Reads what `write_manifest` was given. Raises DamagedCheckpoint where it isn't that any more, or where the
-    folder's name is not the step that was saved in it."""
+    """Reads the content written by `write_manifest`. Raises DamagedCheckpoint if it was altered, or if the folder's
+    name is not the step that was saved in it."""
     fault = "has been altered"
     try:
         manifest = json.loads(read_file(folder / MANIFEST))
-        # Python writes what it has read in the same words, so the checksum can be taken of that.
+        # Python serialises what it has read to the same text, so the checksum can be computed from that.
         if manifest["checksum"] == _checksum(json.dumps(manifest["content"]).encode()):
             step = manifest["content"].get("step", folder.name)
             if str(step) == folder.name:
                 return manifest["content"]
-            fault = f"is of step {step}: the folder has been renamed or copied"
+            fault = f"is of step {step}: the folder was renamed or copied"
     except FileNotFoundError:
         fault = "is missing"
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OSError):
@@ -45,7 +45,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_files(folder: Path, content: Mapping[str, Any]) -> None:
-    """Raises DamagedCheckpoint with the first file that is missing or isn't as it was written."""
+    """Raises DamagedCheckpoint, naming the first file that is missing or altered."""
     for name, checksum in content["files"].items():
         if not (folder / name).is_file():
             raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({name} is missing)")
@@ -59,19 +59,19 @@ def check_files(folder: Path, content: Mapping[str, Any]) -> None:
             raise DamagedCheckpoint(f"the checkpoint {folder} is damaged ({name} has been altered)")
 
 
-def forms(leaves: Mapping[str, jax.Array]) -> dict[str, list[Any]]:
-    """Dtype and shape of every leaf, as JSON holds them."""
+def leaf_specs(leaves: Mapping[str, jax.Array]) -> dict[str, list[Any]]:
+    """Returns dtype and shape of every leaf, as JSON."""
     return {name: [str(leaf.dtype), list(leaf.shape)] for name, leaf in leaves.items()}
 
 
 def check_same_model(
     folder: Path, content: Mapping[str, Any], leaves: Mapping[str, jax.Array], config: Mapping[str, Any]
 ) -> None:
-    """Raises ValueError with the first leaf that is missing, too many, or of another shape or dtype; or with the
-    first option that was another, where both sides know of one."""
-    here, there = forms(leaves), content["leaves"]
+    """Raises ValueError, naming the first leaf that is missing, unexpected, or of another shape or dtype; or as
+    `check_same_config`."""
+    here, there = leaf_specs(leaves), content["leaves"]
     for name in [*here, *there]:
-        mine, theirs = _shown(here.get(name)), _shown(there.get(name))
+        mine, theirs = _format_spec(here.get(name)), _format_spec(there.get(name))
         if mine != theirs:
             raise ValueError(
                 f"{folder} is a checkpoint of another model: {name} is {theirs} there and {mine} here; "
@@ -81,17 +81,17 @@ def check_same_model(
 
 
 def check_same_config(folder: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Raises ValueError with the first option that was another, where both sides know of one."""
-    before = content["config"]
-    for option in config.keys() & before.keys():
-        if config[option] != before[option]:
+    """Raises ValueError, naming the first option that both sides have and whose values differ."""
+    saved = content["config"]
+    for option in config.keys() & saved.keys():
+        if config[option] != saved[option]:
             raise ValueError(
-                f"{folder} is a checkpoint of another run: {option} was {before[option]!r} there and is "
+                f"{folder} is a checkpoint of another run: {option} was {saved[option]!r} there and is "
                 f"{config[option]!r} here; resume with the config it was saved with"
             )
 
 
-def _shown(form: list[Any] | None) -> str:
+def _format_spec(form: list[Any] | None) -> str:
     return "absent" if form is None else f"{form[0]}[{','.join(map(str, form[1]))}]"
 
 

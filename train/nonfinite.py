@@ -1,4 +1,4 @@
-"""A loss or gradient that is NaN or infinite: which parameter, and how to say so."""
+"""Reports of a loss or gradient that is NaN or infinite, and of the parameters at fault."""
 
 import dataclasses
 import json
@@ -22,17 +22,17 @@ from train.tracking import METRICS_FILE, read_metrics
 
 
 class NonFinite(FloatingPointError):
-    """Training met a loss, gradient or update that isn't finite, and stopped before it.
+    """Raised if a loss, gradient or update isn't finite, before the update.
 
     Attributes:
-        step: the update that couldn't be made; the last good state has done `step - 1`.
+        step: the update that failed; the last good state has done `step - 1`.
         loss: the loss at that step.
         grad_norm: the gradient's norm at that step.
-        parameters: what is wrong with the gradient, by parameter name: "nan", "inf", or "too large" where it
-            is finite but its norm is not. Empty if the gradient is in order.
+        parameters: the fault of the gradient, by parameter name: "nan", "inf", or "too large" if it is finite but
+            its norm is not. Empty if the gradient is finite.
         checkpoint: where the last good state is saved, or will be if training stops.
-        first: what first wasn't finite inside the net, as `diagnose` told `fit`; empty if nobody was asked.
-        rollbacks: how many times the run had gone back to an earlier state before.
+        first: what first wasn't finite inside the net, as returned by `diagnose`; empty without it.
+        rollbacks: the number of earlier rollbacks.
     """
 
     def __init__(
@@ -50,30 +50,30 @@ class NonFinite(FloatingPointError):
         self.first, self.rollbacks = first or {}, rollbacks
         tried = f", after {rollbacks} rollbacks," if rollbacks > 1 else ", after a rollback," * rollbacks
         super().__init__(
-            f"{self.met}; training stopped{tried} and the state before it is saved in {checkpoint}; "
+            f"{self.summary}; training stopped{tried} and the state before it is saved in {checkpoint}; "
             "lower the learning rate or clip the gradient"
         )
 
     @property
-    def met(self) -> str:
-        """Says what wasn't finite, without what was done about it."""
-        shown = [f"{name} ({fault})" for name, fault in list(self.parameters.items())[:5]]
-        if len(self.parameters) > len(shown):
-            shown.append(f"{len(self.parameters) - len(shown)} more")
-        culprits = f" in {', '.join(shown)}" if shown else ""
-        why = f"; {self.first['sentence']}" if "sentence" in self.first else ""
+    def summary(self) -> str:
+        """Describes what wasn't finite."""
+        names = [f"{name} ({fault})" for name, fault in list(self.parameters.items())[:5]]
+        if len(self.parameters) > len(names):
+            names.append(f"{len(self.parameters) - len(names)} more")
+        culprits = f" in {', '.join(names)}" if names else ""
+        cause = f"; {self.first['sentence']}" if "sentence" in self.first else ""
         return (
             f"step {self.step}: the loss is {self.loss:.6g} and the norm of its gradient "
-            f"{self.grad_norm:.6g}{culprits}{why}"
+            f"{self.grad_norm:.6g}{culprits}{cause}"
         )
 
 
 def faulty_parameters(
     state: TrainState, batch: PyTree, *, loss_fn: LossFn, mesh: Mesh | None = None
 ) -> dict[str, str]:
-    """Says what is wrong with the gradient of `batch` at `state`, by parameter name.
+    """Returns the fault of the gradient of `batch` at `state`, by parameter name.
 
-    It is computed once more here, so that the train step need not look at every array of every step.
+    It recomputes the gradient, so that the train step need not inspect every array at every step.
     """
     return {
         leaf_name(path): _fault(leaf)
@@ -84,15 +84,15 @@ def faulty_parameters(
 
 @partial(jax.jit, static_argnames=("loss_fn", "mesh"))
 def gradient_at(state: TrainState, batch: PyTree, *, loss_fn: LossFn, mesh: Mesh | None) -> PyTree:
-    """The gradient that a train step of the same arguments would take, under the name `params`."""
+    """Computes the gradient of a train step with the same arguments, under the name `params`."""
     axis_name = axis_over(mesh)
     batch = pad_to(batch, check_divides(batch, state.carry, mesh))
 
-    def share(state: TrainState, batch: PyTree) -> PyTree:
+    def shard_gradient(state: TrainState, batch: PyTree) -> PyTree:
         return {"params": loss_and_gradient(state, batch, loss_fn=loss_fn, axis_name=axis_name)[1]}
 
-    cut = batch_specs(batch) if axis_name else None
-    return shard_map_batch(share, mesh, (state_specs(), cut), REPLICATED)(state, batch)
+    specs = batch_specs(batch) if axis_name else None
+    return shard_map_batch(shard_gradient, mesh, (state_specs(), specs), REPLICATED)(state, batch)
 
 
 def _fault(gradient: jax.Array) -> str:
@@ -105,40 +105,40 @@ def _fault(gradient: jax.Array) -> str:
 
 INCIDENTS_FILE = "nonfinite.json"
 SPLIT = "nonfinite"  # of the records in metrics.jsonl
-REPORTED = 3  # a run that skips thousands of steps reports the first ones, and counts the others
+REPORTED = 3  # a run that skips thousands of steps reports the first and counts the others
 
 Diagnose = Callable[[TrainState, PyTree], Mapping[str, Any]]
-"""`(state, batch) -> what first wasn't finite`, in terms that JSON holds; `sentence`, if there, is shown."""
+"""`(state, batch) -> what first wasn't finite`, as JSON; `sentence`, if there is one, is shown."""
 
 
 class Incidents:
     """`folder/nonfinite.json`: a list of reports, one for each loss or gradient that wasn't finite.
 
-    A report has `step`, `batch` (the data's position at it, in the data's own words), `loss`, `grad_norm`,
-    `parameters` (what is wrong with the gradient of each), `first` (what `diagnose` found), `done` (in words) and
-    `goes_on_from`, the step from which training went on, null where it stopped.
+    A report has `step`, `batch` (the position of the data), `loss`, `grad_norm`, `parameters` (the fault of each
+    gradient), `first` (what `diagnose` found), `done` (the action, in words) and `goes_on_from`, the step from
+    which training continued, null if it stopped.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Touches nothing yet."""
+        """Doesn't touch any file."""
         self.path = folder / INCIDENTS_FILE
         self.reports: list[dict[str, Any]] = []
 
-    def cut_back(self, step: int) -> None:
-        """Forgets what a run that stands at `step` hasn't met yet, and why it was stopped."""
+    def truncate_after(self, step: int) -> None:
+        """Removes reports after `step`, and that of a stop."""
         known = read_incidents(self.path) if self.path.exists() else []
         self.reports = [r for r in known if r["goes_on_from"] is not None and r["goes_on_from"] <= step]
         self._write()
 
-    def add(self, met: NonFinite, batch: bytes, done: str, goes_on_from: int | None) -> None:
-        """Adds a report, but for one that a run killed right after it has written already."""
+    def add(self, error: NonFinite, batch: bytes, done: str, goes_on_from: int | None) -> None:
+        """Adds a report, unless it was written before the run was killed."""
         report = {
-            "step": met.step,
+            "step": error.step,
             "batch": _readable(batch),
-            "loss": str(met.loss),
-            "grad_norm": str(met.grad_norm),
-            "parameters": met.parameters,
-            "first": dict(met.first),
+            "loss": str(error.loss),
+            "grad_norm": str(error.grad_norm),
+            "parameters": error.parameters,
+            "first": dict(error.first),
             "done": done,
             "goes_on_from": goes_on_from,
         }
@@ -154,14 +154,14 @@ class Incidents:
 
 
 def read_incidents(path: Path) -> list[dict[str, Any]]:
-    """Reads the reports that `Incidents` wrote. Raises ValueError where the file holds anything else."""
+    """Reads the reports written by `Incidents`. Raises ValueError if the file has other content."""
     try:
         reports = read_json(path)
         if isinstance(reports, list) and all(map(_is_report, reports)):
             return reports
     except ValueError:
         pass
-    raise ValueError(f"{path} is damaged: it isn't the reports that a run writes; remove it")
+    raise ValueError(f"{path} is damaged: it has no reports of a run; remove it")
 
 
 _FIELDS = {"step": int, "loss": str, "grad_norm": str, "parameters": dict, "first": dict, "done": str}
@@ -178,18 +178,17 @@ def _is_report(report: Any) -> bool:
 
 
 def nonfinite_counts(run: Path) -> dict[str, int]:
-    """Counts how many steps were `skipped` and how many `rollbacks` made in all trainings of a folder; none that is
-    0."""
+    """Counts the steps `skipped` and the `rollbacks` of all trainings in a folder, without zeros."""
     counts = {"skipped": 0, "rollbacks": 0}
     for path in run.rglob(METRICS_FILE):
-        met = [record for record in read_metrics(path) if record["split"] == SPLIT]
+        records = [record for record in read_metrics(path) if record["split"] == SPLIT]
         for kind in counts:
-            counts[kind] += sum(kind in record for record in met)
+            counts[kind] += sum(kind in record for record in records)
     return {kind: count for kind, count in counts.items() if count}
 
 
 def _readable(position: bytes) -> Any:
-    """The data's position: JSON, as all of ours is, or its characters."""
+    """Decodes the position of the data: JSON, or else text."""
     try:
         return json.loads(position)
     except ValueError:
@@ -197,8 +196,8 @@ def _readable(position: bytes) -> Any:
 
 
 def skip_step(state: TrainState) -> TrainState:
-    """The state after a step that was skipped: the step counted, for a schedule of the learning rate too (which is
-    a function of steps), and everything else as it was."""
+    """Returns the state after a skipped step: only the step is counted, also for the schedule of the learning
+    rate."""
 
     def count(node: Any) -> Any:
         scheduled = isinstance(node, optax.ScaleByScheduleState)
@@ -210,5 +209,5 @@ def skip_step(state: TrainState) -> TrainState:
 
 
 def halve_rate(optimizer: OptimizerConfig, rollbacks: int) -> OptimizerConfig:
-    """The optimizer after so many rollbacks, each of which halves the learning rate."""
+    """Returns the optimizer after a number of rollbacks, each of which halves the learning rate."""
     return dataclasses.replace(optimizer, learning_rate=optimizer.learning_rate / 2**rollbacks)

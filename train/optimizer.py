@@ -1,4 +1,4 @@
-"""Optimizers, clipping and learning-rate schedules: one page of options, all of it Optax."""
+"""Optimizers, clipping and learning-rate schedules, built from Optax by one config."""
 
 import dataclasses
 import math
@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from train.averaging import average_parameters
-from train.plateau import scaled_from_outside
+from train.transforms import average_parameters, scale_externally
 
 Clip = Literal["none", "value", "block_rms", "block_norm", "global_norm", "adaptive"]
 Schedule = Literal["constant", "cosine", "exponential", "warmup_cosine", "plateau", "validation_plateau"]
@@ -20,7 +19,7 @@ PLATEAUS = ("plateau", "validation_plateau")
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """The way from a gradient to an update. Equal configs are equal to `jit`: building one twice compiles once.
+    """An optimizer with clipping and a schedule. Equal configs hash alike, so they compile once.
 
     Raises:
         ValueError: a number is outside its range.
@@ -31,11 +30,11 @@ class OptimizerConfig:
     learning_rate: float = 1e-3
     """The rate, or the highest rate of a schedule."""
     schedule: Schedule = "constant"
-    """How the rate changes; warmup_cosine rises from 0 in a straight line first: its first update is nil; plateau
-    falls where the training loss has stopped falling, validation_plateau where that of the evaluations has."""
+    """How the rate changes; warmup_cosine first rises linearly from 0 (its first update is zero); plateau falls
+    when the training loss stops falling, validation_plateau when the validation loss does."""
     decay_steps: int = 0
-    """cosine: steps until the end rate, warm-up included, 0 for all of the run's; exponential: steps for one factor
-    decay_rate; plateau: steps whose mean loss is compared with the best so far."""
+    """cosine: steps until the end rate, including warm-up, 0 for all of the run's; exponential: steps per factor
+    decay_rate; plateau: steps over which the loss is averaged."""
     decay_rate: float = 0.5
     """exponential and plateaus: the factor on the rate."""
     decay_begin: int = 0
@@ -59,8 +58,8 @@ class OptimizerConfig:
     epsilon: float = 1e-8
     """adam, rmsprop: keeps the division finite."""
     clip: Clip = "global_norm"
-    """Bound each entry (value), each array's root mean square or norm, the norm of all arrays together, or each
-    unit's norm in proportion to that of its weights (adaptive; Brock et al. 2021)."""
+    """What is bounded: each entry (value), each array's root mean square or norm, the norm of all arrays
+    together, or each unit's norm relative to that of its weights (adaptive; Brock et al. 2021)."""
     clip_at: float = 1.0
     """The bound; for adaptive the largest ratio of gradient to weights (0.01 is usual)."""
     average_from: int | None = None
@@ -100,30 +99,34 @@ class OptimizerConfig:
                 f"between 0 and decay_steps, which is {self.decay_steps or 'the length of the run'}"
             )
 
-    def lasting(self, steps: int, eval_every: int | None = None) -> "OptimizerConfig":
-        """The same for a run of so many steps, evaluated every `eval_every` (None: not known): a cosine whose
-        `decay_steps` are left open ends where the run ends.
+    def for_run(self, steps: int, eval_every: int | None = None) -> "OptimizerConfig":
+        """Returns the config for a run of `steps` steps, evaluated every `eval_every` (None if unknown): a cosine
+        without `decay_steps` ends with the run.
 
-        Raises ValueError where nothing would be learned at the end, for the rate is 0 before it, or where a warm-up
-        or average would begin or end after it, or the rate couldn't fall before it.
+        Raises ValueError if the rate would be 0 before the end, if warm-up or averaging wouldn't fit into the
+        run, or if the rate couldn't fall within it.
         """
-        first = self.first_fall(eval_every)
+        first = self.first_decay_step(eval_every)
         if first is not None and first >= steps:
-            by = {"exponential": "decay_begin", "plateau": "decay_steps", "validation_plateau": "patience"}
-            given = f"{by[self.schedule]} {getattr(self, by[self.schedule])}"
+            option = {
+                "exponential": "decay_begin",
+                "plateau": "decay_steps",
+                "validation_plateau": "patience",
+            }
+            given = f"{option[self.schedule]} {getattr(self, option[self.schedule])}"
             raise ValueError(
                 f"optimizer.schedule is {self.schedule}, but with {given} the rate can't fall before step {first}, "
-                f"and the run ends at step {steps}: let it fall sooner, or train longer"
+                f"and the run ends at step {steps}: lower it, or train longer"
             )
         if self.average_from is not None and self.average_from >= steps:
             raise ValueError(
-                f"optimizer.average_from is {self.average_from}, but the run ends at step {steps}: begin sooner"
+                f"optimizer.average_from is {self.average_from}, but the run ends at step {steps}: lower it"
             )
         if self.schedule not in COSINES:
             return self
         if self.schedule == "warmup_cosine" and self.warmup_steps >= steps:
             raise ValueError(
-                f"optimizer.warmup_steps is {self.warmup_steps}, but the run ends at step {steps}: take fewer"
+                f"optimizer.warmup_steps is {self.warmup_steps}, but the run ends at step {steps}: lower it"
             )
         if 0 < self.decay_steps < steps and not self.end_fraction:
             raise ValueError(
@@ -132,30 +135,31 @@ class OptimizerConfig:
             )
         return dataclasses.replace(self, decay_steps=self.decay_steps or steps)
 
-    def first_fall(self, eval_every: int | None) -> int | None:
-        """Counts the updates before the first that an exponential or a plateau could slow; None where that is not
-        known, or the schedule is another."""
+    def first_decay_step(self, eval_every: int | None) -> int | None:
+        """Returns the first step at which an exponential or a plateau can lower the rate; None if that is
+        unknown, or for other schedules."""
         match self.schedule:
             case "exponential":
                 return self.decay_begin + (self.decay_steps if self.staircase else 1)
             case (
                 "plateau"
-            ):  # the first mean is the best so far; the step that ends the last one is slowed too
+            ):  # the first mean is the first best; the last step of the last mean has the lower rate
                 return self.decay_steps * (1 + self.patience) - 1
-            case "validation_plateau":  # the loss before the first update is the best so far
+            case "validation_plateau":  # the loss before the first update is the first best
                 return None if eval_every is None else eval_every * self.patience
         return None
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
-    """From clipped gradients to updates; clipping stands apart, so that both norms can be logged.
+    """Returns the transformation from clipped gradients to updates; clipping is separate, so that both norms are
+    logged.
 
     With gradient g, rate η:  sgd −ηg;  momentum v ← μv + g, −ηv;
     adam m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², −η m̂/(√v̂ + ε) with m̂, v̂ the bias-corrected means;
     rmsprop v ← ρv + (1−ρ)g², −η g/√(v + ε).
 
-    On a plateau its `update` wants the loss, `value=`; every one of ours takes it. On that of the validation loss
-    the loop sets the scale of the updates after each evaluation (`train.plateau`).
+    `update` takes the loss as `value=`, which the schedule "plateau" needs. For "validation_plateau" the loop sets
+    the scale of the updates after each evaluation (`train.transforms`).
     """
     parts = [rule(config)]
     if config.schedule == "plateau":
@@ -165,14 +169,14 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtra
             )
         )
     if config.schedule == "validation_plateau":
-        parts.append(scaled_from_outside())
+        parts.append(scale_externally())
     if config.average_from is not None:
         parts.append(average_parameters(config.average_from))
     return optax.with_extra_args_support(parts[0] if len(parts) == 1 else optax.chain(*parts))
 
 
 def rule(config: OptimizerConfig) -> optax.GradientTransformation:
-    """The update rule itself, at the rate of the schedule."""
+    """Returns the update rule itself, at the rate of the schedule."""
     rate = make_schedule(config)
     match config.name:
         case "sgd":
@@ -186,7 +190,7 @@ def rule(config: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def make_clipping(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Bounds gradients at c = `clip_at`; it remembers nothing from step to step. `update` takes the parameters too.
+    """Returns a stateless transformation that bounds gradients at c = `clip_at`; `update` needs the parameters.
 
     value: each entry into [−c, c];  block_rms: each array g / max(1, rms(g)/c), rms(g) = √(mean g²);
     block_norm: each array g · min(1, c/‖g‖);
@@ -210,7 +214,7 @@ def make_clipping(config: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def clip_by_block_norm(bound: float) -> optax.GradientTransformation:
-    """Each array g by itself: g · min(1, c/‖g‖)."""
+    """Clips each array g by itself: g · min(1, c/‖g‖)."""
 
     def clipped(gradient: jax.Array) -> jax.Array:
         norm = jnp.linalg.norm(gradient.ravel())
@@ -224,9 +228,10 @@ def clip_by_block_norm(bound: float) -> optax.GradientTransformation:
 
 
 def clip_by_unit(ratio: float, least: float = 1e-3) -> optax.GradientTransformation:
-    """The gradient g of the weights w into each unit: g · min(1, c max(‖w‖, least)/‖g‖).
+    """Clips the gradient g of the weights w into each unit: g · min(1, c max(‖w‖, least)/‖g‖).
 
-    `optax.adaptive_grad_clip` takes a kernel `[1, units]` for a vector, a block-diagonal one for a convolution's.
+    Unlike here, `optax.adaptive_grad_clip` treats a kernel `[1, units]` as a vector, and a block-diagonal one as
+    that of a convolution.
     """
 
     def norms(leaf: jax.Array) -> jax.Array:
@@ -242,12 +247,12 @@ def clip_by_unit(ratio: float, least: float = 1e-3) -> optax.GradientTransformat
 
 
 def make_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """The learning rate as a function of the number of updates done; on a plateau, the highest.
+    """Returns the learning rate as a function of the number of updates done; for a plateau, the highest.
 
-    Called, one for a cosine that hasn't been told the run's length (`OptimizerConfig.lasting`) raises ValueError.
+    The schedule of a cosine without a length raises ValueError when it is called (see `OptimizerConfig.for_run`).
     """
     if config.schedule in COSINES and not config.decay_steps:
-        return _open
+        return _undecided
     peak, end = config.learning_rate, config.learning_rate * config.end_fraction
     match config.schedule:
         case "constant" | "plateau" | "validation_plateau":
@@ -266,12 +271,12 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
             return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup_steps, config.decay_steps, end)
 
 
-def _open(count: Any) -> Any:
-    raise ValueError("optimizer.decay_steps is open: give it, or the run's length by config.lasting(steps)")
+def _undecided(count: Any) -> Any:
+    raise ValueError("optimizer.decay_steps is 0: give it, or the run's length by config.for_run(steps)")
 
 
 def rate_of(config: OptimizerConfig, step: jax.Array | int, opt_state: optax.OptState) -> jax.Array:
-    """The learning rate of the update that `opt_state` came out of, `step` updates being done before it."""
+    """Returns the learning rate of the update that returned `opt_state`, after `step` earlier updates."""
     rate = jnp.asarray(make_schedule(config)(step), jnp.float32)
     if config.schedule not in PLATEAUS:
         return rate

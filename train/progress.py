@@ -1,4 +1,4 @@
-"""The progress of training: a bar redrawn in place on a terminal, elsewhere a line every tenth of the way."""
+"""The progress of training: a bar on a terminal, elsewhere a line per tenth of the steps."""
 
 import os
 import sys
@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
-BETWEEN_DRAWINGS = 0.1  # seconds
+REDRAW_INTERVAL = 0.1  # seconds
 
 
 class Progress:
-    """Shows step, speed, time left and the newest figures; leaves one plain line at the end, and no bar."""
+    """Shows step, speed, time left and the newest metrics; at the end the bar is replaced by a plain line."""
 
     def __init__(self, total: int, *, start: int = 0, label: str = "", stream: Any = None) -> None:
-        """`total` steps are to be done, `start` of them before now; `label` stands in front of every line.
+        """Takes the `total` number of steps, `start` of which are done, and the `label` before every line.
 
         `stream` is any text stream; standard error by default.
         """
@@ -24,20 +24,20 @@ class Progress:
         self._figures: dict[str, float] = {}
         self._step = start
         self._written = start  # the step of the last plain line
-        # The first chunk includes compilation: speed is counted from the first update on.
-        self._opened = time.monotonic()
+        # The first chunk includes compilation, so speed is measured from the first call of `update`.
+        self._start_time = time.monotonic()
         self._first: tuple[float, int] | None = None
         self._drawn = 0.0
 
     def update(self, step: int, figures: Mapping[str, SupportsFloat]) -> None:
-        """Tells that `step` steps are done; figures not named keep their last value."""
+        """Shows that `step` steps are done; metrics not given keep their last value."""
         now = time.monotonic()
         self._step = step
         self._figures |= {name: float(value) for name, value in figures.items()}
         if self._first is None:
             self._first = (now, step)
         if self.on_terminal:
-            if now - self._drawn >= BETWEEN_DRAWINGS:
+            if now - self._drawn >= REDRAW_INTERVAL:
                 self._drawn = now
                 self._write("\r" + self._bar(self._columns()) + "\x1b[K")
         elif step * 10 // self.total > self._written * 10 // self.total and step < self.total:
@@ -45,21 +45,21 @@ class Progress:
             self._write(self._line() + "\n")
 
     @property
-    def begun(self) -> bool:
-        """Tells whether anything has been told yet."""
+    def started(self) -> bool:
+        """True after the first call of `update`."""
         return self._first is not None
 
-    def say(self, line: str) -> None:
-        """A line that stays; nothing for an empty one."""
+    def print_line(self, line: str) -> None:
+        """Writes a permanent line, unless it is empty."""
         if line:
             self._write(("\r\x1b[K" if self.on_terminal else "") + f"{self.label}{line}\n")
 
     def close(self) -> None:
-        """Wipes the bar and writes the last line."""
+        """Clears the bar and writes the last line."""
         if self.on_terminal:
             self._write("\r\x1b[K")
         if self._first is not None:
-            self._write(self._line() + f"  took {clock(time.monotonic() - self._opened)}\n")
+            self._write(self._line() + f"  took {clock(time.monotonic() - self._start_time)}\n")
 
     def _line(self) -> str:
         parts = [f"{self.label}step {self._step}/{self.total}"]
@@ -72,7 +72,7 @@ class Progress:
         return "  ".join(parts)
 
     def _bar(self, columns: int) -> str:
-        """The line behind a bar, in at most `columns - 1` characters (one more would wrap)."""
+        """Returns a bar and the line, in at most `columns - 1` characters (one more would wrap)."""
         size = max(0, min(30, columns // 4 - 2))
         full = size * self._step // self.total
         bar = f"[{'#' * full}{'-' * (size - full)}] " if size else ""
@@ -95,7 +95,7 @@ class Progress:
 
 
 def clock(seconds: float | int) -> str:
-    """`0:07`, `12:30`, `1:02:03`."""
+    """Formats seconds as `0:07`, `12:30`, `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""The beginning of training: anew, or where it was saved last."""
+"""The start of training: from the beginning, or from the last checkpoint."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from train.config import LoopConfig
 from train.sharding import batch_size, check_divides
 from train.state import PyTree, TrainState
 
-BEGUN: dict[str, Any] = {
+NEW_RUN: dict[str, Any] = {
     "seconds": 0.0,
     "evaluation": {},
     "best": [],
@@ -18,26 +18,29 @@ BEGUN: dict[str, Any] = {
 
 
 def restore_or_start(
-    first: TrainState, checkpoints: Checkpoints, config: LoopConfig, resume: bool
+    template: TrainState, checkpoints: Checkpoints, config: LoopConfig, resume: bool
 ) -> Restored | None:
-    """Returns what was saved last; None for a run that begins."""
+    """Returns the newest checkpoint; None for a new run.
+
+    Raises ValueError if a new run's folder already has checkpoints, or a resumed run has more steps than requested.
+    """
     if not resume and (steps := checkpoints.steps()):
         raise ValueError(
-            f"{checkpoints.folder.parent} holds a run of {steps[-1]} steps already; "
+            f"{checkpoints.folder.parent} already has a run of {steps[-1]} steps; "
             "resume it or choose another folder"
         )
-    restored = checkpoints.restore_latest(first) if resume else None
+    restored = checkpoints.restore_latest(template) if resume else None
     if restored is not None and restored.step > config.steps:
         raise ValueError(
             f"{checkpoints.folder.parent} has been trained for {restored.step} steps, more than the "
-            f"{config.steps} asked for; resume with {restored.step} steps or more"
+            f"{config.steps} requested; resume with {restored.step} steps or more"
         )
     return restored
 
 
 def padding_notice(batch: PyTree, state: TrainState, mesh: Mesh) -> str:
-    """Says what becomes of batches that don't divide over the devices; nothing of those that do."""
+    """Describes the padding of batches that don't divide over the devices; empty for those that do."""
     full = check_divides(batch, state.carry, mesh)
     if not full or full == batch_size(batch):
         return ""
-    return f"batch of {batch_size(batch)} filled up to {full} to divide over {mesh.size} devices"
+    return f"batch of {batch_size(batch)} padded to {full} to divide over {mesh.size} devices"

@@ -1,4 +1,4 @@
-"""A training run between two chunks: its state, where its data stand, what it has evaluated, logged and saved."""
+"""The state of a training run between two chunks: parameters, data, evaluations, log and checkpoints."""
 
 import dataclasses
 import time
@@ -13,8 +13,8 @@ from jax.sharding import Mesh
 
 from train.checkpoint import Checkpoints, Restored
 from train.config import LoopConfig, next_boundary
-from train.evaluate import EvalFn, Judge, evaluate, scores, selection_score
-from train.feed import Batches, Feed, padded
+from train.evaluate import EvalFn, Selection, evaluate, scores, selection_score
+from train.feed import Batches, Feed, pad_steps
 from train.hooks import Hook, Renewal, Score, StopWhen
 from train.nonfinite import (
     REPORTED,
@@ -27,19 +27,19 @@ from train.nonfinite import (
     skip_step,
 )
 from train.optimizer import OptimizerConfig
-from train.plateau import Watch, scale_rate
-from train.probe import Reports
+from train.probe import ProbeRunner
 from train.processes import broadcast, global_batch, local_view
 from train.progress import Progress
-from train.resume import BEGUN, padding_notice
+from train.resume import NEW_RUN, padding_notice
 from train.state import PyTree, TrainState, evaluated_params
 from train.step import LossFn, UpdateAverages, train_chunk
 from train.tracking import Tracker
+from train.transforms import PlateauWatch, scale_rate
 
 
 @dataclass
 class Session:
-    """See the module. What the fields of the first block hold is `fit`'s; the others change while it trains."""
+    """A training run. The fields of the first block are arguments of `fit`; the others change during training."""
 
     loss_fn: LossFn
     optimizer: OptimizerConfig
@@ -51,7 +51,7 @@ class Session:
     validation: Sequence[PyTree]
     score: Score | None
     score_every: int
-    judge: Judge | None
+    selection: Selection | None
     stop_when: StopWhen | None
     update_averages: UpdateAverages | None
     on_log: Hook | None
@@ -59,36 +59,36 @@ class Session:
     checkpoints: Checkpoints
     tracker: Tracker
     progress: Progress
-    reports: Reports
+    probe: ProbeRunner
     incidents: Incidents
 
     state: TrainState
     step: int
-    batches: Batches = field(init=False)  # the training data of now
+    batches: Batches = field(init=False)  # the training data of the current epoch
     feed: Feed = field(init=False)
     losses: dict[int, float] = field(init=False)  # of the steps of the last chunk
     evaluation: dict[str, float] = field(default_factory=dict)
     best: list[Any] = field(default_factory=list)  # step and score of the best evaluation
     saved: int = -1
-    evaluated: int = -1  # where the last evaluation was made by this process …
-    cost: float | None = None  # … and how good it was
-    watch: Watch | None = None  # what validation_plateau has seen; read from the log where it isn't known
+    evaluated: int = -1  # the step of the last evaluation by this process …
+    selection_value: float | None = None  # … and its score
+    plateau: PlateauWatch | None = None  # of validation_plateau; read from the log where it isn't known
     skipped: int = 0
     rollbacks: int = 0
     began: float = 0.0
 
     def start(self, restored: Restored | None) -> None:
-        """Takes up what was saved last; or evaluates, measures and saves before the first update."""
-        extras = BEGUN if restored is None else restored.extras
+        """Restores a checkpoint; or evaluates, measures and saves before the first update."""
+        extras = NEW_RUN if restored is None else restored.extras
         self.evaluation, self.best = extras["evaluation"], extras["best"]
         self.began = time.monotonic() - extras["seconds"]
-        # Without a checkpoint not even what was logged before the first step is known to the state.
+        # Without a checkpoint everything logged is dropped, including the records before the first step.
         logged = -1 if restored is None else self.step
-        self.tracker.cut_back(logged)
-        self.incidents.cut_back(logged)
-        self.reports.go_back(extras["tally"])
-        odd = self.tracker.records(SPLIT)
-        counts = [sum(kind in record for record in odd) for kind in ("skipped", "rollbacks")]
+        self.tracker.truncate_after(logged)
+        self.incidents.truncate_after(logged)
+        self.probe.restore(extras["tally"])
+        nonfinite_records = self.tracker.records(SPLIT)
+        counts = [sum(kind in record for record in nonfinite_records) for kind in ("skipped", "rollbacks")]
         self.skipped, self.rollbacks = broadcast(counts, self.mesh)
         if restored is not None:
             self.saved = self.step
@@ -98,12 +98,12 @@ class Session:
         self.feed = Feed(self.batches)
         if self.eval_fn is not None:
             self.evaluate(self.eval_fn)
-        self.reports.report(self.step, local_view(self.state, self.mesh))
+        self.probe.report(self.step, local_view(self.state, self.mesh))
         if self.config.nonfinite == "rollback":
             self.save()
 
     def feed_from(self, position: bytes) -> None:
-        """Feeds the data of the current step, from a position in them."""
+        """Sets the feed to the data of the current epoch, at a position in them."""
         self.batches = self.first_batches
         if self.renewal is not None and (epoch := self.step // self.renewal.every):
             self.batches = self.renewal.batches(self.local_params(), epoch)
@@ -113,43 +113,46 @@ class Session:
 
     @property
     def epoch_ends(self) -> bool:
-        """Tells whether the training data are made anew from here."""
+        """True if the training data are regenerated at this step."""
         return self.renewal is not None and self.step > 0 and self.step % self.renewal.every == 0
 
     def renew_data(self) -> None:
-        """Makes the training data anew where an epoch has ended."""
+        """Regenerates the training data if an epoch has ended."""
         if self.renewal is not None and self.epoch_ends:
             self.batches = self.renewal.batches(self.local_params(), self.step // self.renewal.every)
             self.feed = Feed(self.batches)
 
     def local_params(self) -> PyTree:
-        """The parameters that evaluation uses, as this process can look at them by itself."""
+        """Returns the parameters that evaluation uses, as this process can read them alone."""
         return evaluated_params(local_view(self.state, self.mesh))
 
     @property
     def seconds(self) -> float:
-        """Seconds spent training, those before a resumption included."""
+        """Seconds spent training, including those before a resumption."""
         return time.monotonic() - self.began
 
     @property
     def finished(self) -> bool:
-        """Tells whether all updates are done or the last evaluation ends training."""
+        """True if all updates are done or `stop_when` ends training."""
         enough = self.stop_when is not None and bool(self.evaluation) and self.stop_when(self.evaluation)
         return self.step == self.config.steps or enough
 
     def boundary(self) -> int:
-        """The step at which the chunk from this one ends."""
+        """Returns the step at which the next chunk ends."""
         others = () if self.on_log is None else (self.config.log_every,)
         others += () if self.renewal is None else (self.renewal.every,)
-        return next_boundary(self.step, self.config, *others, *self.reports.strides)
+        return next_boundary(self.step, self.config, *others, *self.probe.strides)
 
     def train_chunk(self) -> NonFinite | None:
-        """Trains and logs until the next boundary, or until a loss or gradient isn't finite, which is returned."""
+        """Trains and logs until the next boundary, or until a loss or gradient isn't finite, and returns the
+        error."""
         start, end = self.step, self.boundary()
         chunk = self.feed.next(end - start)
-        whole = global_batch(padded(chunk, self.config.longest_chunk), self.mesh, stacked=True)
-        if not self.progress.begun:
-            self.progress.say(padding_notice(jax.tree.map(itemgetter(0), whole), self.state, self.mesh))
+        whole = global_batch(pad_steps(chunk, self.config.longest_chunk), self.mesh, stacked=True)
+        if not self.progress.started:
+            self.progress.print_line(
+                padding_notice(jax.tree.map(itemgetter(0), whole), self.state, self.mesh)
+            )
         self.state, results = train_chunk(
             self.state,
             whole,
@@ -159,7 +162,7 @@ class Session:
             update_averages=self.update_averages,
             mesh=self.mesh,
         )
-        # The device is at work: time to fetch what comes next, and only then to wait for the figures.
+        # While the device is busy, prefetch the next chunk; only then wait for the metrics.
         self.step = end
         if end < self.config.steps and not self.epoch_ends:
             self.feed.fetch_ahead(self.boundary() - end)
@@ -168,12 +171,12 @@ class Session:
         good = len(finite) if finite.all() else int(finite.argmin())
         self.step = start + good
         self.losses = {start + 1 + i: float(loss) for i, loss in enumerate(figures["loss"][: end - start])}
-        self.reports.tally.add(figures["grad_norm"][:good], figures["clipped_norm"][:good])
+        self.probe.counts.add(figures["grad_norm"][:good], figures["clipped_norm"][:good])
         self.log(figures, start, min(self.step + 1, end))
         return None if self.step == end else self.nonfinite(figures, chunk, good)
 
     def log(self, figures: Mapping[str, np.ndarray], start: int, end: int) -> None:
-        """Logs the steps after `start` to `end` that are due, and one that wasn't finite."""
+        """Logs the steps after `start` up to `end` that are due, and one that wasn't finite."""
         for done in range(start + 1, end + 1):
             if done % self.config.log_every == 0 or done == self.config.steps or done > self.step:
                 record: dict[str, SupportsFloat] = {
@@ -184,15 +187,15 @@ class Session:
                 self.tracker.log(done, "train", record | {"seconds": self.seconds})
 
     def nonfinite(self, figures: Mapping[str, np.ndarray], chunk: PyTree, bad: int) -> NonFinite:
-        """Describes the step that wasn't finite, at `bad` in the chunk, and sets the data back to before it."""
-        culprit = jax.tree.map(itemgetter(bad), chunk)
+        """Describes the step that wasn't finite, at index `bad` of the chunk, and rewinds the data to before it."""
+        bad_batch = jax.tree.map(itemgetter(bad), chunk)
         self.feed.rewind_to(bad)
         parameters, first = {}, {}
         if self.skipped < REPORTED:
-            batch = global_batch(culprit, self.mesh)
+            batch = global_batch(bad_batch, self.mesh)
             parameters = faulty_parameters(self.state, batch, loss_fn=self.loss_fn, mesh=self.mesh)
             if self.diagnose is not None:
-                first = self.diagnose(local_view(self.state, self.mesh), culprit)
+                first = self.diagnose(local_view(self.state, self.mesh), bad_batch)
         return NonFinite(
             self.step + 1,
             float(figures["loss"][bad]),
@@ -203,54 +206,57 @@ class Session:
             self.rollbacks,
         )
 
-    def recover(self, met: NonFinite) -> bool:
-        """Does what the config says about a step that wasn't finite; tells whether training went back.
+    def recover(self, error: NonFinite) -> bool:
+        """Skips the batch or rolls back, as configured; returns True after a rollback.
 
-        Raises NonFinite where it is to stop, once the state before it is saved."""
+        Raises NonFinite if training is to stop, after saving the state before it.
+        """
         if self.config.nonfinite == "skip":
-            self.skip_batch(met)
+            self.skip_batch(error)
             return False
         if self.config.nonfinite == "rollback" and self.rollbacks < self.config.rollbacks:
-            self.roll_back(met)
+            self.roll_back(error)
             return True
         if self.step != self.saved:
             self.save()
         self.checkpoints.wait()
-        self.incidents.add(met, self.feed.position, "stopped", None)
-        raise met
+        self.incidents.add(error, self.feed.position, "stopped", None)
+        raise error
 
-    def skip_batch(self, met: NonFinite) -> None:
-        """Counts the step, and leaves everything else as it was."""
+    def skip_batch(self, error: NonFinite) -> None:
+        """Counts the step, and leaves everything else unchanged."""
         if self.skipped < REPORTED:
-            self.incidents.add(met, self.feed.position, "skipped this batch", self.step + 1)
-            self.progress.say(f"{met.met}; skipped this batch")
+            self.incidents.add(error, self.feed.position, "skipped this batch", self.step + 1)
+            self.progress.print_line(f"{error.summary}; skipped this batch")
         self.feed.skip()
         self.state, self.step, self.skipped = skip_step(self.state), self.step + 1, self.skipped + 1
         self.tracker.log(self.step, SPLIT, {"skipped": self.skipped})
 
-    def roll_back(self, met: NonFinite) -> None:
-        """Goes back to the checkpoint before the last, at half the learning rate: from the state at fault itself no
-        learning rate leads away."""
+    def roll_back(self, error: NonFinite) -> None:
+        """Rolls back to a checkpoint before the current step, at half the learning rate, as the current state can
+        be at fault for any learning rate."""
         restore = self.checkpoints.restore_latest
         back = restore(self.state, before=self.step) or restore(self.state)
-        assert back is not None  # the beginning was saved
+        assert back is not None  # the initial state was saved
         self.rollbacks += 1
         rate = halve_rate(self.optimizer, self.rollbacks).learning_rate
         done = f"went back to step {back.step}, learning rate {rate:.4g}"
-        self.incidents.add(met, self.feed.position, done, back.step)
-        self.progress.say(f"{met.met}; {done} (rollback {self.rollbacks} of {self.config.rollbacks})")
+        self.incidents.add(error, self.feed.position, done, back.step)
+        self.progress.print_line(
+            f"{error.summary}; {done} (rollback {self.rollbacks} of {self.config.rollbacks})"
+        )
         self.state, self.step, self.saved = back.state, back.step, back.step
         self.feed_from(back.position)
-        self.evaluation, self.best, self.watch = back.extras["evaluation"], back.extras["best"], None
+        self.evaluation, self.best, self.plateau = back.extras["evaluation"], back.extras["best"], None
         self.checkpoints.drop_after(self.step)
-        self.tracker.cut_back(self.step)
-        # One line, and so all or nothing: it is from here that a resumed run knows its learning rate.
-        figures = {"rollbacks": self.rollbacks, "failed": met.step, "learning_rate": rate}
+        self.tracker.truncate_after(self.step)
+        # One line, and so atomic: a resumed run reads its learning rate from it.
+        figures = {"rollbacks": self.rollbacks, "failed": error.step, "learning_rate": rate}
         self.tracker.log(self.step, SPLIT, figures)
-        self.reports.go_back(back.extras["tally"])
+        self.probe.restore(back.extras["tally"])
 
     def after_chunk(self) -> None:
-        """Shows, evaluates, measures and saves, where each is due."""
+        """Shows progress, and evaluates, measures and saves if due."""
         last = self.step == self.config.steps
         self.progress.update(self.step, {"loss": self.losses[self.step]})
         if self.eval_fn is not None and (self.step % self.config.eval_every == 0 or last):
@@ -260,40 +266,40 @@ class Session:
             self.progress.update(
                 self.step, {f"validation {name}": value for name, value in self.evaluation.items()}
             )
-        self.reports.report(self.step, local_view(self.state, self.mesh))
+        self.probe.report(self.step, local_view(self.state, self.mesh))
         if self.step % self.config.save_every == 0 or last:
             self.save()
 
     def evaluate(self, eval_fn: EvalFn) -> None:
-        """Evaluates on the validation data, scores and logs."""
+        """Evaluates and scores on the validation data, and logs."""
         self.evaluation = evaluate(eval_fn, evaluated_params(self.state), self.validation, mesh=self.mesh)
         due = self.step % (self.config.eval_every * self.score_every) == 0 or self.step == self.config.steps
         if self.score is not None and due:
             self.evaluation |= self.score(self.local_params())
-        self.evaluated, self.cost = self.step, selection_score(self.evaluation, self.judge)
-        if self.cost is not None and (not self.best or self.cost < self.best[1]):
-            self.best = [self.step, self.cost]
+        self.evaluated, self.selection_value = self.step, selection_score(self.evaluation, self.selection)
+        if self.selection_value is not None and (not self.best or self.selection_value < self.best[1]):
+            self.best = [self.step, self.selection_value]
         self.tracker.log(self.step, "validation", self.evaluation | {"seconds": self.seconds})
 
     def follow_plateau(self) -> None:
-        """Lowers the learning rate where evaluations have stopped getting better."""
-        unseen = self.tracker.records("validation") if self.watch is None else [self.evaluation]
-        watch = self.watch or Watch(self.optimizer.patience)
-        self.watch = watch.see(scores(unseen, self.evaluation, self.judge))
-        (falls,) = broadcast([self.watch.falls], self.mesh)
+        """Lowers the learning rate if evaluations have stopped improving."""
+        unseen = self.tracker.records("validation") if self.plateau is None else [self.evaluation]
+        plateau = self.plateau or PlateauWatch(self.optimizer.patience)
+        self.plateau = plateau.update(scores(unseen, self.evaluation, self.selection))
+        (falls,) = broadcast([self.plateau.falls], self.mesh)
         opt_state = scale_rate(self.state.opt_state, int(falls), self.optimizer.decay_rate)
         self.state = dataclasses.replace(self.state, opt_state=opt_state)
 
     def save(self) -> None:
-        """Saves the state, the position of the data, and what a resumed run must know besides."""
+        """Saves the state, the position of the data, and everything else that a resumed run needs."""
         self.tracker.flush()
-        tally = dict(vars(self.reports.tally))  # it goes on counting while this is written
+        tally = dict(vars(self.probe.counts))  # a copy, as counting continues while this is written
         extras = {
             "seconds": self.seconds,
             "evaluation": self.evaluation,
             "best": self.best,
             "tally": tally,
         }
-        cost = self.cost if self.evaluated == self.step else None
-        self.checkpoints.save(self.step, self.state, self.feed.position, extras, cost)
+        selection_value = self.selection_value if self.evaluated == self.step else None
+        self.checkpoints.save(self.step, self.state, self.feed.position, extras, selection_value)
         self.saved = self.step

@@ -1,4 +1,4 @@
-"""The state that training changes, as one pytree."""
+"""The training state, as one pytree."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,26 +6,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from train.averaging import ParameterAverage
 from train.optimizer import OptimizerConfig, make_optimizer
+from train.transforms import ParameterAverage
 
 PyTree = Any
 Leaf = Any
-"""An array; inside JAX's transformations, whatever stands for one."""
+"""An array; inside JAX's transformations, anything that represents one."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """Everything one step hands to the next: this saved, and the data's position, is the run saved.
+    """Everything that a step passes to the next; with the position of the data, it is all that a run saves.
 
     Attributes:
         step: int32 `[]`, the number of updates done so far.
-        params: the parameters, real arrays; running averages among them stand under the name `averages`.
-        opt_state: what Optax remembers of earlier gradients.
-        carry: what else goes from step to step, example by example: the hidden state of truncated
-            backpropagation; `()` when there is nothing. Its leaves begin with the batch axis `[B, …]`, along
-            which devices share it as they share the batch, and never change their shapes.
+        params: the parameters, real arrays; running averages among them are under the name `averages`.
+        opt_state: the state of the Optax optimizer.
+        carry: what else is carried from step to step for each example: the hidden state of truncated
+            backpropagation; `()` if nothing is. Its leaves begin with the batch axis `[B, …]`, are sharded like the
+            batch, and have constant shapes.
         key: the run's random key. Step `n` draws from `fold_in(key, n)`, resumed or not.
     """
 
@@ -39,16 +39,16 @@ class TrainState:
 def create_state(
     params: PyTree, optimizer: OptimizerConfig, key: jax.Array, carry: PyTree = ()
 ) -> TrainState:
-    """The state before the first update, in memory of its own: `params` stay usable after training."""
-    params = copied(params)
-    opt_state = copied(make_optimizer(optimizer).init(params))
-    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, copied(carry), copied(key))
+    """Returns the state before the first update, with copies of `params`, which stay usable after training."""
+    params = copy_tree(params)
+    opt_state = copy_tree(make_optimizer(optimizer).init(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, copy_tree(carry), copy_tree(key))
 
 
 def evaluated_params(state: TrainState) -> PyTree:
-    """The parameters to evaluate: the average of them that the optimizer keeps (`average_from`), else themselves.
+    """Returns the parameters to evaluate: their average kept by the optimizer (`average_from`), or themselves.
 
-    Running averages are always those of the state: they are means already.
+    Running averages are always those of the state, as they are means already.
     """
     nodes = jax.tree.leaves(state.opt_state, is_leaf=lambda node: isinstance(node, ParameterAverage))
     for node in nodes:
@@ -59,8 +59,8 @@ def evaluated_params(state: TrainState) -> PyTree:
     return state.params
 
 
-def copied(tree: PyTree) -> PyTree:
-    """The same leaves in memory of their own: a train step gives its input's memory away (donation)."""
+def copy_tree(tree: PyTree) -> PyTree:
+    """Copies all leaves, since a train step donates its input."""
 
     def copy(leaf: Any) -> jax.Array:
         leaf = jnp.asarray(leaf)
@@ -71,7 +71,7 @@ def copied(tree: PyTree) -> PyTree:
 
 
 def is_key(leaf: jax.Array) -> bool:
-    """Tells whether a leaf is a typed random key (`jax.random.key`), whose bits have to be asked for."""
+    """Returns True for a typed random key (`jax.random.key`), whose bits must be read by `key_data`."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 

@@ -1,17 +1,17 @@
-"""One update of the parameters, and many of them in one dispatch: pure functions."""
+"""One update of the parameters, and many in one dispatch, as pure functions."""
 
 from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from train.checks import check_carry, check_names, check_pairs
+from train.hooks import check_carry, check_names, check_pairs
 from train.metrics import SumCount, mean
-from train.norms import norm_after_clipping, norm_of_update
 from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, rate_of
 from train.sharding import (
     REPLICATED,
@@ -31,47 +31,51 @@ Metrics = dict[str, jax.Array]
 LossFn = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[SumCount, tuple[PyTree, dict[str, SumCount]]]]
 """`(params, carry, batch, key) -> ((sum, count), (carry, {metric: (sum, count)}))`.
 
-Loss and metrics are sums over the examples given and the number of what was summed, so that shares of a batch,
-however uneven, add up to the batch: trained on is Σ sums / Σ counts (zero where nothing counts). The batch's leaves
-begin with the batch axis, or it has a method `batch_axes()` that says where it stands.
+Loss and metrics are sums over the given examples and counts, so that shards of a batch, however uneven, add up to
+the batch: the training loss is Σ sums / Σ counts (zero if the count is). The batch's leaves begin with the batch
+axis, or it has a method `batch_axes()`.
 
-`jit` caches by its hash: write a module's function or a frozen dataclass with `__call__`, no closure made anew.
+`jit` caches by its hash: use a module-level function or a frozen dataclass with `__call__`, not a new closure.
 """
 
 UpdateAverages = Callable[[PyTree, PyTree, jax.Array], PyTree]
-"""`(params, batch, key) -> params`: what changes without a gradient (running averages), after each update.
+"""`(params, batch, key) -> params`: updates what changes without a gradient (running averages), after each step.
 
-Hashed by `jit` as a `LossFn` is. On several devices it sees its device's share of the batch, and must give the
-same on all: statistics are summed over `BATCH_AXIS`.
+Hashed by `jit` as a `LossFn` is. On several devices it sees its device's shard of the batch, and must return the
+same on all: it sums statistics over `BATCH_AXIS`.
 """
 
 
 def loss_and_gradient(
     state: TrainState, batch: PyTree, *, loss_fn: LossFn, axis_name: str | None = None
 ) -> tuple[jax.Array, PyTree, PyTree, Metrics]:
-    """The loss at the state, its gradient, the new carry and the metrics, of this batch on all devices together:
+    """Computes the loss at the state, its gradient, the new carry and the metrics, for the batch on all devices:
 
         L = Σ_d S_d / Σ_d n_d        ∂L/∂θ = Σ_d ∂S_d/∂θ / Σ_d n_d
 
-    with S_d and n_d the sum and count of device d. Each device draws with a key of its own.
+    with S_d and n_d the sum and count of device d. Each device draws with its own key.
     """
     key = key_of_step(state, axis_name)
 
-    def own_sum(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree, dict[str, SumCount]]]:
-        loss, (carry, extra) = loss_fn(params, state.carry, batch, key)
-        check_pairs({"loss": loss} | extra)
-        return loss[0], (loss[1], carry, extra)
+    def loss_sum(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree, dict[str, SumCount]]]:
+        loss, (carry, metrics_of_loss) = loss_fn(params, state.carry, batch, key)
+        check_pairs({"loss": loss} | metrics_of_loss)
+        return loss[0], (loss[1], carry, metrics_of_loss)
 
-    (own, (count, carry, extra)), gradient = jax.value_and_grad(own_sum, has_aux=True)(state.params)
-    check_carry(carry, state.carry)
-    # Summed and divided in single precision at least: float16 has no count above 65,504.
-    wide = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
-    # All in one, for each sum over the devices makes them wait for one another.
-    loss, wide, extra = psum_over(((own, count), wide, extra), axis_name)
-    gradient = jax.tree.map(
-        lambda leaf, g: mean((leaf, loss[1].astype(leaf.dtype))).astype(g.dtype), wide, gradient
+    (total, (count, carry, metrics_of_loss)), gradient = jax.value_and_grad(loss_sum, has_aux=True)(
+        state.params
     )
-    return mean(loss), gradient, carry, {name: mean(pair) for name, pair in extra.items()}
+    check_carry(carry, state.carry)
+    # Summed and divided in single precision at least: float16 overflows above 65,504.
+    wide_gradient = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
+    # All in one, as each sum over the devices synchronises them.
+    loss, wide_gradient, metrics_of_loss = psum_over(
+        ((total, count), wide_gradient, metrics_of_loss), axis_name
+    )
+    gradient = jax.tree.map(
+        lambda leaf, g: mean((leaf, loss[1].astype(leaf.dtype))).astype(g.dtype), wide_gradient, gradient
+    )
+    return mean(loss), gradient, carry, {name: mean(pair) for name, pair in metrics_of_loss.items()}
 
 
 def train_step(
@@ -83,18 +87,18 @@ def train_step(
     update_averages: UpdateAverages | None = None,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One update: gradient, clipping, optimizer. Not jitted; `train_chunk` is.
+    """Performs one update: gradient, clipping, optimizer. Not jitted; `train_chunk` is.
 
-    A loss, gradient or update that isn't finite changes nothing: the state comes back as it was, its step
-    not counted, and `metrics["finite"]` is False. A finite gradient whose norm overflows is not finite here.
+    If the loss, gradient or update isn't finite, the state is returned unchanged, without counting the step, and
+    `metrics["finite"]` is False. A finite gradient whose norm overflows counts as not finite.
 
     Args:
-        state: where training stands.
+        state: the current state.
         batch: one batch, as `loss_fn` takes it.
         loss_fn: see `LossFn`.
-        optimizer: see `OptimizerConfig`; parameters under the name `averages` are not its own to change.
+        optimizer: see `OptimizerConfig`; it doesn't change parameters under the name `averages`.
         update_averages: see `UpdateAverages`.
-        axis_name: inside `jax.shard_map` the axis over whose devices the batch (and the carry) is shared.
+        axis_name: inside `jax.shard_map` the axis over which the batch (and the carry) is sharded.
 
     Returns:
         The next state, and scalars: `loss`, `grad_norm` (Euclidean norm of the whole gradient before
@@ -102,11 +106,13 @@ def train_step(
         `finite`, and the metrics of `loss_fn`.
 
     Raises:
-        ValueError: loss or metric isn't a pair of scalars, a metric bears a name of the step's own, or the carry
-            changes its form.
+        ValueError: loss or metric isn't a pair of scalars, a metric has the name of one of the step's own, or the
+            carry changes its structure, shapes or types.
     """
-    loss, gradient, carry, extra = loss_and_gradient(state, batch, loss_fn=loss_fn, axis_name=axis_name)
-    check_names(extra)
+    loss, gradient, carry, metrics_of_loss = loss_and_gradient(
+        state, batch, loss_fn=loss_fn, axis_name=axis_name
+    )
+    check_names(metrics_of_loss)
 
     clipping, transform = make_clipping(optimizer), make_optimizer(optimizer)
     clipped, _ = clipping.update(gradient, clipping.init(state.params), state.params)
@@ -123,22 +129,22 @@ def train_step(
         params = update_averages(params, batch, jax.random.fold_in(key_of_step(state, axis_name), 1))
     new = (state.step + 1, params, opt_state, carry)
     old = (state.step, state.params, state.opt_state, state.carry)
-    following = TrainState(*jax.tree.map(partial(jnp.where, finite), new, old), key=state.key)
-    return following, {
+    next_state = TrainState(*jax.tree.map(partial(jnp.where, finite), new, old), key=state.key)
+    return next_state, {
         "loss": loss,
         "grad_norm": grad_norm,
         "clipped_norm": clipped_norm,
         "update_norm": update_norm,
-        # Of what is kept: of `params` XLA would make the whole update once more to measure it.
-        "param_norm": optax.tree.norm(following.params),
+        # Of the result: for `params` XLA would recompute the whole update.
+        "param_norm": optax.tree.norm(next_state.params),
         "learning_rate": rate,
         "finite": finite,
-        **extra,
+        **metrics_of_loss,
     }
 
 
 def key_of_step(state: TrainState, axis_name: str | None) -> jax.Array:
-    """Returns what this step draws from, on each device something else; one device doesn't count itself."""
+    """Returns the random key of this step, a different one on each device of several."""
     key = jax.random.fold_in(state.key, state.step)
     return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
 
@@ -156,30 +162,30 @@ def train_chunk(
     update_averages: UpdateAverages | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """`count` train steps in one dispatch, one batch each; ends early at the first that isn't finite.
+    """Performs `count` train steps in one dispatch, one batch each; ends early at the first that isn't finite.
 
-    `count` is not part of what is compiled: one program serves every chunk no longer than `batches`, and a
-    step has the same bits however the steps are cut into chunks. Hence a resumed run equals an unbroken one.
+    `count` is not static: one program serves every chunk no longer than `batches`, and a step has the same bits
+    however the steps are split into chunks. Hence a resumed run equals an uninterrupted one.
 
-    On a mesh of several devices each runs the whole loop with its share of every batch, and they meet once a step,
-    to add up loss, gradient and metrics. The result is that of one device to rounding, but for what is drawn at
-    random, for each device draws for itself. A batch that doesn't divide is filled up with examples that are none.
+    On a mesh of several devices each runs the whole loop with its shard of every batch, and they synchronise once
+    per step, to sum loss, gradient and metrics. The result is that of one device up to rounding, except for
+    random draws, which differ by device. A batch that doesn't divide is padded with masked examples.
 
     Args:
-        state: where training stands; its memory is given away, so it can't be used afterwards.
-        batches: batches stacked, leaves `[length, …]`; those from `count` on are not looked at.
-        count: how many steps, at most `length`.
+        state: the current state; it is donated, so it can't be used afterwards.
+        batches: batches stacked, leaves `[length, …]`; those from `count` on are ignored.
+        count: the number of steps, at most `length`.
         loss_fn: see `LossFn`.
         optimizer: see `OptimizerConfig`.
         update_averages: see `UpdateAverages`.
-        mesh: the devices that share a batch (`batch_mesh`); None for one.
+        mesh: the devices over which a batch is sharded (`batch_mesh`); None for one.
 
     Returns:
-        The state after the last finite step, and the metrics of `train_step` stacked `[length]`. Of a step
-        that wasn't done they are zero; the first False among `finite[:count]` is the step that wasn't finite.
+        The state after the last finite step, and the metrics of `train_step` stacked `[length]`. They are zero for
+        steps that weren't done; the first False among `finite[:count]` is the step that wasn't finite.
 
     Raises:
-        ValueError: a batch that doesn't divide over the devices can't be filled up.
+        ValueError: a batch that doesn't divide over the devices can't be padded.
     """
     axis_name = axis_over(mesh)
     step = partial(
@@ -213,15 +219,15 @@ def train_chunk(
         _, _, state, stacked = jax.lax.while_loop(unfinished, advance, start)
         return state, stacked
 
-    where = state_specs()
-    cut = batch_specs(one, stacked=True) if axis_name else None
-    return shard_map_batch(loop, mesh, (where, cut, REPLICATED), (where, REPLICATED))(
+    specs = state_specs()
+    batch_spec = batch_specs(one, stacked=True) if axis_name else None
+    return shard_map_batch(loop, mesh, (specs, batch_spec, REPLICATED), (specs, REPLICATED))(
         state, batches, jnp.asarray(count)
     )
 
 
 def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
-    """The state where `train_chunk` on this mesh leaves it, so that the first chunk's memory can be given away.
+    """Puts the state on the devices where `train_chunk` leaves it, so that the first chunk can be donated.
 
     Raises:
         ValueError: the carry doesn't divide over the devices.
@@ -230,7 +236,7 @@ def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
         if jnp.ndim(leaf) == 0 or len(leaf) % mesh.size:
             raise ValueError(
                 f"the carry's leaf {leaf_name(path) or 'itself'} of shape {jnp.shape(leaf)} must begin with a "
-                f"batch axis that divides over {mesh.size} devices; make the batch such, or take fewer devices"
+                f"batch axis that divides over {mesh.size} devices; change the batch size, or use fewer devices"
             )
     return jax.tree.map(
         lambda spec, part: device_put_global(part, NamedSharding(mesh, spec)),
@@ -241,5 +247,22 @@ def on_devices(state: TrainState, mesh: Mesh) -> TrainState:
 
 
 def state_specs() -> TrainState:
-    """Returns where a state lies: everywhere the same, but for the carry, which goes with the batch."""
+    """Returns the sharding of a state: replicated, except for the carry, which is sharded like the batch."""
     return TrainState(REPLICATED, REPLICATED, REPLICATED, SHARDED, REPLICATED)
+
+
+def norm_after_clipping(config: OptimizerConfig, norm: jax.Array, clipped: Any) -> jax.Array:
+    """Returns ‖g‖ after clipping, without a sum over all parameters (half the cost of an update) if it is known."""
+    match config.clip:
+        case "none":
+            return norm
+        case "global_norm":
+            return jnp.where(
+                norm < config.clip_at, norm, jnp.asarray(config.clip_at, norm.dtype) * (norm / norm)
+            )
+    return optax.tree.norm(clipped)
+
+
+def norm_of_update(config: OptimizerConfig, scaled: jax.Array, updates: Any) -> jax.Array:
+    """Returns ‖u‖: for plain gradient descent `scaled`, the rate times the norm of the clipped gradient."""
+    return scaled if config.name == "sgd" else optax.tree.norm(updates)

@@ -1,4 +1,4 @@
-"""Leaving in good order when asked to."""
+"""Graceful stopping on signals."""
 
 import os
 import signal
@@ -11,25 +11,25 @@ from types import FrameType
 
 @dataclass
 class StopRequest:
-    """Set `requested`, and the loop saves and returns after the chunk it is in."""
+    """A request to stop: if `requested` is set, the loop saves and returns after the current chunk."""
 
     requested: bool = False
     signal: int = 0
-    """The number of the signal that asked, 0 if none did."""
+    """The number of the signal, 0 if there was none."""
 
 
 def stopping_signals() -> list[signal.Signals]:
-    """The signals that ask a run to save and leave: SIGINT, SIGTERM and, unless it is ignored, SIGHUP."""
+    """Returns the signals that make a run save and stop: SIGINT, SIGTERM and, unless it is ignored, SIGHUP."""
     hangup = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
     return [signal.SIGINT, signal.SIGTERM, *hangup]
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Ctrl-C (SIGINT), SIGTERM and a terminal that closes (SIGHUP, unless it is ignored, as `nohup` has it) ask to
-    stop while this lasts; a second signal does what it did before.
+    """Turns SIGINT (Ctrl-C), SIGTERM and SIGHUP (unless it is ignored, as by `nohup`) into requests to stop within
+    the block; a second signal has its usual effect.
 
-    Outside the main thread, where Python allows no handlers, it catches nothing.
+    Outside the main thread, where Python allows no handlers, it does nothing.
 
         with stop_on_signals() as stop:
             result = fit(…, stop=stop)
@@ -49,9 +49,9 @@ def stop_on_signals() -> Iterator[StopRequest]:
         del frame
         request.requested, request.signal = True, number
         restore()
-        # Not print: the signal may have come in the middle of one.
+        # Not `print`: the signal may have interrupted one.
         with suppress(OSError):  # the terminal may be gone
-            os.write(2, b"\nstopping after the steps under way; once more stops at once\n")
+            os.write(2, b"\nstopping after the current steps; once more stops at once\n")
 
     for number in before:
         signal.signal(number, handle)

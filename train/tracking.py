@@ -1,4 +1,4 @@
-"""Records written while training: `metrics.jsonl` for programs, TensorBoard events for eyes."""
+"""The log of training: `metrics.jsonl`, and TensorBoard events."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
-from train.files import unlinked, write_file
+from train.files import open_no_follow, write_file
 from train.reading import parse_json, read_file
 
 METRICS_FILE = "metrics.jsonl"
@@ -19,49 +19,49 @@ EVENTS_FOLDER = "tensorboard"
 
 
 class Tracker:
-    """Appends figures to `folder/metrics.jsonl`, one JSON object a line, and to `folder/tensorboard/`.
+    """Appends metrics to `folder/metrics.jsonl`, one JSON object per line, and to `folder/tensorboard/`.
 
-    A line is `{"step": 20, "split": "train", "loss": 0.5, …}`. JSON knows no NaN or infinity: such a value is
-    written as null, and `"nonfinite": {"loss": "nan"}` says which it was. A line is with the operating system
-    when `log` returns, so a kill of the process loses none.
+    A line is `{"step": 20, "split": "train", "loss": 0.5, …}`. JSON has no NaN or infinity: such a value is
+    written as null, with its value in `"nonfinite": {"loss": "nan"}`. `log` flushes each line to the operating
+    system, so that a kill of the process loses none.
     """
 
     def __init__(self, folder: Path | str) -> None:
-        """Touches nothing until something is logged or cut back."""
+        """Doesn't touch any file until something is logged or truncated."""
         self.folder = Path(folder)
         self._purge_step: int | None = None
         self._file: Any = None
         self._events: Any = None
 
-    def cut_back(self, step: int) -> None:
-        """Removes what was written after `step`, and a last line that a kill left half written.
+    def truncate_after(self, step: int) -> None:
+        """Removes records after `step`, and an incomplete last line left by a kill.
 
-        The file is replaced in one move. TensorBoard is told to hide its events after `step`.
+        The file is replaced atomically. TensorBoard is told to hide its events after `step`.
 
         Raises:
-            ValueError: a line before the last isn't such a record.
+            ValueError: a line before the last isn't a record.
         """
         self.close()
         path = self.folder / METRICS_FILE
         if not path.exists():
             return
         self._purge_step = step + 1
-        kept = [line for line in _whole_lines(path) if _parse(path, line)["step"] <= step]
-        write_file(path, "".join(kept))
+        lines = [line for line in _whole_lines(path) if _parse(path, line)["step"] <= step]
+        write_file(path, "".join(lines))
 
     def log(self, step: int, split: str, metrics: Mapping[str, SupportsFloat]) -> None:
         """Writes one record; `split` is "train", "validation", …"""
         self._open()
         values = {name: float(value) for name, value in metrics.items()}
-        odd = {name: str(value) for name, value in values.items() if not math.isfinite(value)}
+        nonfinite = {name: str(value) for name, value in values.items() if not math.isfinite(value)}
         record: dict[str, Any] = {"step": step, "split": split}
-        record |= {name: None if name in odd else value for name, value in values.items()}
-        if odd:
-            record["nonfinite"] = odd
+        record |= {name: None if name in nonfinite else value for name, value in values.items()}
+        if nonfinite:
+            record["nonfinite"] = nonfinite
         self._file.write(json.dumps(record, allow_nan=False) + "\n")
         self._file.flush()
-        # One event for all figures: tensorboardX pickles every event through a queue, which took longer
-        # than a small train step when each figure went alone.
+        # One event for all metrics: tensorboardX pickles every event through a queue, which took longer than a
+        # small train step with an event per metric.
         _, Summary = tensorboard()
         scalars = [Summary.Value(tag=f"{split}/{name}", simple_value=value) for name, value in values.items()]
         self._events.file_writer.add_summary(Summary(value=scalars), step)
@@ -72,18 +72,18 @@ class Tracker:
         self._events.add_image(tag, pixels, step, dataformats="HWC")
 
     def records(self, split: str) -> list[dict[str, Any]]:
-        """Returns what has been logged under this name, NaN and infinities put back."""
+        """Returns the records of this split, with NaN and infinities restored."""
         if not (self.folder / METRICS_FILE).exists():
             return []
         return [record for record in read_metrics(self.folder) if record["split"] == split]
 
     def flush(self) -> None:
-        """Sends buffered TensorBoard events to their file."""
+        """Writes buffered TensorBoard events to their file."""
         if self._events is not None:
             self._events.flush()
 
     def close(self) -> None:
-        """Closes both files; logging again opens them again."""
+        """Closes both files; the next log reopens them."""
         if self._file is not None:
             self._file.close()
             self._events.close()
@@ -92,7 +92,7 @@ class Tracker:
     def _open(self) -> None:
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.folder / METRICS_FILE, "a", encoding="utf-8", opener=unlinked)  # noqa: SIM115
+            self._file = open(self.folder / METRICS_FILE, "a", encoding="utf-8", opener=open_no_follow)  # noqa: SIM115
             SummaryWriter, _ = tensorboard()
             self._events = SummaryWriter(
                 str(self.folder / EVENTS_FOLDER), purge_step=self._purge_step, max_queue=1000
@@ -103,7 +103,7 @@ class Tracker:
 def tensorboard() -> tuple[Any, Any]:
     """Imports tensorboardX's `SummaryWriter` and `Summary` without PyTorch.
 
-    tensorboardX imports PyTorch wherever it is installed, which takes 2 s, for tensors that are never handed to it.
+    tensorboardX imports PyTorch if it is installed, which takes 2 s, for tensors that are never passed to it.
     """
     hidden = "torch" not in sys.modules
     if hidden:
@@ -118,12 +118,12 @@ def tensorboard() -> tuple[Any, Any]:
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl` (or of the one in a folder), NaN and infinities put back.
+    """Reads the records of a `metrics.jsonl` (or of the one in a folder), with NaN and infinities restored.
 
-    A half-written last line is passed over.
+    An incomplete last line is ignored.
 
     Raises:
-        ValueError: a line before the last isn't such a record.
+        ValueError: a line before the last isn't a record.
     """
     path = Path(path)
     if path.is_dir():
@@ -138,22 +138,22 @@ def _whole_lines(path: Path) -> list[str]:
 
 
 def _parse(path: Path, line: str) -> dict[str, Any]:
-    """Reads a line as the record that `Tracker.log` wrote, NaN and infinities put back."""
+    """Parses a line written by `Tracker.log`, with NaN and infinities restored."""
     try:
         record = parse_json(path, line)
-        step, split, odd = record["step"], record["split"], record.pop("nonfinite", {})
-        record |= {name: _ODD[text] for name, text in odd.items() if record[name] is None}
+        step, split, nonfinite = record["step"], record["split"], record.pop("nonfinite", {})
+        record |= {name: _NONFINITE[text] for name, text in nonfinite.items() if record[name] is None}
         numbers = [value for name, value in record.items() if name not in ("step", "split")]
         if not (_is_whole(step) and step >= 0 and isinstance(split, str) and all(map(_is_number, numbers))):
             raise TypeError
     except (ValueError, LookupError, TypeError, AttributeError):
         raise ValueError(
-            f"{path} holds a line that no training wrote: {line.strip()[:60]!r}; mend or remove it"
+            f"{path} has a line that is not a record of training: {line.strip()[:60]!r}; correct or remove it"
         ) from None
     return record
 
 
-_ODD = {text: float(text) for text in ("nan", "inf", "-inf")}
+_NONFINITE = {text: float(text) for text in ("nan", "inf", "-inf")}
 
 
 def _is_whole(value: object) -> bool:

@@ -25,32 +25,31 @@ class TextConfig:
     """The choice of a text and of its tokens."""
 
     dir: Path | None = None
-    """A text file, plain or gzipped, or a folder of them (train, valid, test by their names, else all are cut; the
-    end of train, where there is no valid); without it the English prose of Python's own language reference."""
+    """A text file, plain or gzipped, or a folder of them, whose names tell train, valid and test (else all are
+    split; without a valid file, the end of train is). Default: the English prose of Python's language reference."""
     tfds: str | None = None
-    """Instead of --data.dir: the name of a data set in the TFDS catalogue, fetched where a network allows."""
+    """Instead of --data.dir: the name of a data set in the TFDS catalogue, downloaded if necessary."""
     tfds_feature: str = "text"
-    """Which feature of --data.tfds is the text."""
+    """The text feature of --data.tfds."""
     encoding: str = "utf-8"
-    """Of the files of --data.dir, as Python names it: latin-1, cp1252, gb18030, utf-16 …"""
+    """Encoding of the files of --data.dir, by its Python name: latin-1, cp1252, gb18030, utf-16 …"""
     unit: Unit = "word"
-    """One token is a character, a byte, what stands between white space, or a piece of a word (sentencepiece)."""
+    """A token is a character, a byte, a word between white space, or a subword (bpe, by sentencepiece)."""
     min_count: int | None = None
-    """Types of the training text that stand there less often become <unk> (characters, words); by default 1, of
-    words 2 where the text holds no <unk> of its own."""
+    """Rarer types of the training text become <unk> (characters, words). Default: 1, or 2 for words if the text has
+    no <unk> of its own."""
     vocabulary_limit: int | None = None
-    """The most types beside <unk> and the end mark (characters, words); by default no limit."""
+    """Maximal number of types besides <unk> and the end mark (characters, words). Default: no limit."""
     bpe_size: int = 4000
-    """Types of --data.unit bpe, the marks among them."""
+    """Number of types of --data.unit bpe, including the marks."""
     valid_share: float = 0.1
-    """Share to validate, of files that are cut, or of a training file without one to validate."""
+    """Fraction for validation of files that are split, or of a training file without a validation file."""
     test_share: float = 0.1
-    """Share to test, the last of it, of files that are cut; 0 for none."""
+    """Fraction for test, the last part, of files that are split; 0 for none."""
     longest_line: int = 100_000
-    """Refuse longer lines, in characters, where lines are what contexts end at (words, bpe)."""
+    """Maximal characters per line, where contexts end at lines (words, bpe)."""
     cache: Path | None = None
-    """Where what was prepared of --data.dir is kept: this one folder, or by default one for each text and setting
-    in the user's cache."""
+    """Folder for the prepared text of --data.dir. Default: one per text and settings in the user's cache folder."""
 
     def check(self) -> None:
         """Raises ValueError for invalid options, before any file is read."""

@@ -115,7 +115,7 @@ class Config:
 
     def check(self) -> None:
         """Raises ValueError for a cell that can't be had or flossed, before a folder is made for the run."""
-        self.optimizer.lasting(self.loop.steps, self.loop.eval_every)
+        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         layer = self.layer()
         if layer.couples_batch:
             raise UserError(

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import IO
 
-from train.files import unlinked
+from train.files import open_no_follow
 
 LOCK = ".lock"
 _held: dict[Path, IO[bytes]] = {}  # by folder, open as long as it is held
@@ -20,7 +20,7 @@ def acquire(folder: Path) -> None:
     """
     path = folder / LOCK
     while True:
-        file = open(path, "a+b", buffering=0, opener=unlinked)  # noqa: SIM115  (open as long as it is held)
+        file = open(path, "a+b", buffering=0, opener=open_no_follow)  # noqa: SIM115  (open as long as it is held)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -26,7 +26,7 @@ from experiments.harness.processes import (
     scratch_folder,
 )
 from train import INCIDENTS_FILE, Checkpoints, nonfinite_counts, read_metrics
-from train.files import check_name, is_leftover, whole_file, write_file
+from train.files import atomic_file, check_name, is_leftover, write_file
 from train.nonfinite import read_incidents
 from train.tracking import METRICS_FILE
 
@@ -68,7 +68,7 @@ class Run:
         """Writes `arrays/name.npz` in one move: a kill leaves the old file or the new one."""
         path = self.folder / "arrays" / f"{name}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
 
     def has_arrays(self, name: str) -> bool:

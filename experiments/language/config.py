@@ -203,7 +203,7 @@ class TextModelConfig(TextTraining):
             check_lines(corpus, self.line_limit)
         batches = training_batches(corpus, self.reading, self.batch_size, self.length, self.seed)
         loop, optimizer = self.resolved(batches.batches_per_epoch)
-        optimizer.lasting(loop.steps, loop.eval_every)
+        optimizer.for_run(loop.steps, loop.eval_every)
         for option, rows in (("eval-rows", self.eval_rows), ("test-rows", self.test_rows)):
             tokens = min(len(corpus.splits[split]) for split in corpus.splits if split != "train")
             if rows >= tokens:

@@ -78,7 +78,7 @@ class Config:
 
     def check(self) -> None:
         """Raises ValueError for a network that can't be had, before a folder is made for the run."""
-        self.optimizer.lasting(self.loop.steps, self.loop.eval_every)
+        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         if "copy_memory" in self.tasks:
             check_direction(self.network)
         longest = max(self.lengths)
@@ -121,7 +121,7 @@ def solve(config: Config, run: Run, name: GoalName, cell: str) -> dict[int, Outc
         return vars(outcome_of(folder, goal))
 
     def diverged(net: str, met: NonFinite, folder: Path) -> dict[str, Any]:
-        print(met.met, flush=True)
+        print(met.summary, flush=True)
         return vars(outcome_of(folder, goal, met))
 
     def path(net: str) -> str:

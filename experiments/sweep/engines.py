@@ -14,7 +14,7 @@ from typing import Any, Literal
 from experiments.harness.lock import holder
 from experiments.sweep.plan import Job
 from train import stopping_signals
-from train.files import unlinked
+from train.files import open_no_follow
 
 Engine = Literal["local", "ray"]
 Ended = Callable[[Job, int, float], None]
@@ -72,7 +72,7 @@ def start(job: Job) -> subprocess.Popen:
     """A run as a process of its own, deaf to the terminal's Ctrl-C, which the sweep passes on; it ends with the
     sweep, however that ends."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with open(job.log, "ab", opener=unlinked) as log:
+    with open(job.log, "ab", opener=open_no_follow) as log:
         return subprocess.Popen(
             [sys.executable, "-m", "experiments.sweep.worker", *job.command()],
             stdin=subprocess.PIPE,
@@ -138,7 +138,7 @@ def run_with_ray(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runni
 
     def trial(given: dict[str, Any]) -> None:
         began = time.monotonic()
-        with open(logs[given["run"]], "ab", opener=unlinked) as log:
+        with open(logs[given["run"]], "ab", opener=open_no_follow) as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "experiments.sweep.worker", *words[given["run"]]],
                 stdin=subprocess.PIPE,

@@ -75,7 +75,7 @@ def distance(found: Any, expected: Any) -> float:
 
 
 def check_gradients() -> None:
-    """Those of one device, in both precisions, of batches that divide and of some that must be filled up."""
+    """Those of one device, in both precisions, of batches that divide and of some that must be padded."""
     model = SequenceClassifier(GRU(3), classes=1)
     for wide in (False, True):
         with jax.enable_x64(wide):
@@ -188,11 +188,11 @@ class Sequences:
 
 
 def check_fit_fills_up_and_says_so() -> None:
-    """Once, and not where nothing is filled up; the evaluation of an uneven batch is NumPy's."""
+    """Once, and not where nothing is padded; the evaluation of an uneven batch is NumPy's."""
     model = SequenceClassifier(GRU(3), classes=1)
     config = LoopConfig(steps=30, chunk=10)
     for size, said in (
-        (N + 1, f"batch of {N + 1} filled up to {2 * N} to divide over {N} devices\n"),
+        (N + 1, f"batch of {N + 1} padded to {2 * N} to divide over {N} devices\n"),
         (N, ""),
     ):
         params = fresh(model, first(sequences(size)))
@@ -201,13 +201,13 @@ def check_fit_fills_up_and_says_so() -> None:
         with tempfile.TemporaryDirectory() as folder:
             fit(state, loss_fn=Loss(model, regression), folder=folder, **options)
             assert len(read_metrics(folder)) == 2
-        assert ("filled up" in stream.getvalue()) == bool(said)
+        assert ("padded" in stream.getvalue()) == bool(said)
         assert said in stream.getvalue()
-        assert stream.getvalue().count("filled up") <= 1
+        assert stream.getvalue().count("padded") <= 1
 
 
 def check_evaluation() -> None:
-    """Batches that divide, that are filled up, and that one device has to take."""
+    """Batches that divide, that are padded, and that one device has to take."""
 
     def rows(params: Any, batch: Any) -> Any:
         return {"error": squared_error(params * batch[0], batch[1])}
@@ -233,7 +233,7 @@ def refused(call: Callable[[], Any]) -> str:
 
 
 def check_refusals() -> None:
-    """A batch that neither divides nor can be filled up, a carry with one, leaves without a batch axis."""
+    """A batch that neither divides nor can be padded, a carry with one, leaves without a batch axis."""
     size = N + 1
     batches = jax.tree.map(lambda leaf: np.stack([leaf[:1].repeat(size, axis=0)]), toy_batch(0))
 
@@ -244,14 +244,14 @@ def check_refusals() -> None:
     assert f"a batch of {size} doesn't divide over {N} devices" in said
     assert f"make the batch {2 * N}" in said
     carrying = replace(toy_state(), carry=jnp.zeros((size, 1)))
-    assert "a carry can't be filled up" in refused(chunk(carrying, sequences(size)))
+    assert "a carry can't be padded" in refused(chunk(carrying, sequences(size)))
     assert f"shape (8, 1) must begin with the batch axis, {size}" in refused(chunk(toy_state(), batches))
     assert "leaf itself of shape () has no axis 0" in refused(chunk(toy_state(), np.ones(3, np.float32)))
     assert "one batch size, but have: 2 in 0, 3 in 1" in refused(
         chunk(toy_state(), (np.ones((1, 2)), np.ones((1, 3))))
     )
     assert f"divides over {N} devices" in refused(lambda: on_devices(carrying, MESH))
-    assert f"{N + 1} devices are asked for, but JAX sees {N}" in refused(lambda: batch_mesh(N + 1))
+    assert f"{N + 1} devices are requested, but JAX sees {N}" in refused(lambda: batch_mesh(N + 1))
     other = jax.make_mesh((N,), ("model",))
     assert "make it by batch_mesh()" in refused(
         lambda: train_chunk(toy_state(), batches, 1, loss_fn=loss_fn, optimizer=ADAM, mesh=other)

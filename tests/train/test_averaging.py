@@ -13,10 +13,10 @@ from tests.train.toy import LOOP, ToyBatches, eval_fn, toy_batch, toy_state
 from tests.train.toy import loss_fn as toy_loss
 from train import OptimizerConfig, create_state, evaluated_params, fit, make_schedule, read_metrics
 from train.metrics import SumCount
-from train.plateau import Watch
 from train.state import TrainState
 from train.step import train_chunk
 from train.tracking import Tracker
+from train.transforms import PlateauWatch
 
 
 def loss_fn(params: Any, carry: Any, batch: Any, key: Any) -> tuple[SumCount, tuple[Any, dict]]:
@@ -143,7 +143,7 @@ def test_refused(options: dict[str, Any], message: str) -> None:
 
 def test_falls() -> None:
     """Each time so many in a row were no better than the best."""
-    assert [Watch(2).see([4.0, 3.0, 3.0, 5.0, 2.0, 2.0, 2.0, 1.0][:n]).falls for n in range(9)] == [
+    assert [PlateauWatch(2).update([4.0, 3.0, 3.0, 5.0, 2.0, 2.0, 2.0, 1.0][:n]).falls for n in range(9)] == [
         0,
         0,
         0,
@@ -154,8 +154,8 @@ def test_falls() -> None:
         2,
         2,
     ]
-    assert Watch(1).see([3.0, 2.0, 2.0, 2.0, 2.0]).falls == 3
-    assert Watch(1).see([float("nan"), float("nan"), 1.0]).falls == 2
+    assert PlateauWatch(1).update([3.0, 2.0, 2.0, 2.0, 2.0]).falls == 3
+    assert PlateauWatch(1).update([float("nan"), float("nan"), 1.0]).falls == 2
 
 
 def test_validation_plateau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_validation_plateau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     records = read_metrics(tmp_path / "whole")
     errors = [record["error"] for record in records if record["split"] == "validation"]
     rates = [record["learning_rate"] for record in records if record["split"] == "train"]
-    expected = [0.2 * 0.5 ** Watch(1).see(errors[: step // 10 + 1]).falls for step in range(90)]
+    expected = [0.2 * 0.5 ** PlateauWatch(1).update(errors[: step // 10 + 1]).falls for step in range(90)]
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
     assert rates[-1] < rates[0]
     trained(tmp_path / "part", 40)
@@ -190,7 +190,7 @@ def test_validation_plateau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         jax.tree.map(np.testing.assert_array_equal, getattr(part.state, name), getattr(whole.state, name))
     with pytest.raises(ValueError, match="can't fall before step 10, and the run ends at step 10"):
         trained(tmp_path / "short", 10)
-    with pytest.raises(ValueError, match="there is no validation loss here to watch"):
+    with pytest.raises(ValueError, match="there is no validation loss to watch"):
         fit(
             toy_state(config), loss_fn=toy_loss, optimizer=config, batches=ToyBatches(),
             folder=tmp_path / "none", config=loop,

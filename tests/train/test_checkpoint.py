@@ -149,7 +149,7 @@ def test_damage_is_found_whatever_the_file(saved, tmp_path, harm, capfd):
             (warning,) = said
             what = "missing" if harm is Path.unlink else "been altered"
             assert re.fullmatch(
-                rf"the checkpoint {folder}/20 is damaged \({name} (is|has) {what}\); going on from step 10 instead",
+                rf"the checkpoint {folder}/20 is damaged \({name} (is|has) {what}\); continuing from step 10 instead",
                 str(warning.message),
             )
         shutil.rmtree(folder)
@@ -162,7 +162,7 @@ def test_all_damaged(saved, tmp_path):
     shutil.copytree(source, folder)
     for step in ("10", "20"):
         shutil.rmtree(folder / step / "state")
-    with pytest.raises(DamagedCheckpoint, match=r"copy/20 is damaged \(.*no older checkpoint is whole"):
+    with pytest.raises(DamagedCheckpoint, match=r"copy/20 is damaged \(.*all older checkpoints"):
         Checkpoints(folder).restore_latest(state)
 
 
@@ -259,7 +259,7 @@ def test_what_the_system_refuses(tmp_path, monkeypatch, place):
             save_and_wait(checkpoints, 2, state)
     assert str(caught.value) == (
         f"step 2 could not be saved in {tmp_path} (no space left on device); "
-        "the newest checkpoint there is of step 1"
+        "the newest checkpoint is of step 1"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
     checkpoints.save(3, state)
@@ -290,7 +290,7 @@ def test_step_is_in_the_manifest(tmp_path, way):
     else:
         for old, new in (("40", "x"), ("60", "40"), ("x", "60")):
             (tmp_path / old).rename(tmp_path / new)
-    with pytest.warns(UserWarning, match=r"is of step [46]0: the folder has been renamed or copied"):
+    with pytest.warns(UserWarning, match=r"is of step [46]0: the folder was renamed or copied"):
         restored = Checkpoints(tmp_path).restore_latest(toy_state())
     assert restored is not None
     assert restored.step == {"renamed": 40, "copied": 60, "swapped": 20}[way]

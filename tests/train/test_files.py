@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from train.files import check_name, is_leftover, unlinked, whole_file, write_file
+from train.files import atomic_file, check_name, is_leftover, open_no_follow, write_file
 
 
 def test_written_in_one_move(tmp_path: Path) -> None:
     """A reader meanwhile sees the old content; a failure half way leaves that, and no more."""
     path = tmp_path / "x.json"
     write_file(path, "älter\n")
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(b"new")
         file.flush()
         assert path.read_text(encoding="utf-8") == "älter\n"
@@ -22,7 +22,7 @@ def test_written_in_one_move(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
     def fill() -> None:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(b"newer")
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -44,7 +44,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     target.write_text("mine")
     for path, leads_to in ((link, target), (dangling, tmp_path / "nowhere")):
         path.symlink_to(leads_to)
-        with pytest.raises(OSError, match="it is a link") as caught, open(path, "ab", opener=unlinked):
+        with pytest.raises(OSError, match="it is a link") as caught, open(path, "ab", opener=open_no_follow):
             pass
         assert caught.value.errno == errno.ELOOP
         write_file(path, "ours")
@@ -52,7 +52,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
         assert not path.is_symlink()
     assert target.read_text() == "mine"
     assert not (tmp_path / "nowhere").exists()
-    with open(link, "ab", opener=unlinked) as file:
+    with open(link, "ab", opener=open_no_follow) as file:
         file.write(b" too")
     assert link.read_text() == "ours too"
 

@@ -58,7 +58,7 @@ def test_sigterm(unbroken, tmp_path):
     process.send_signal(signal.SIGTERM)
     code, message = finish(process)
     assert code == 3, message
-    assert "stopping after the steps under way" in message
+    assert "stopping after the current steps" in message
     assert "Traceback" not in message
     (*_, last) = Checkpoints(tmp_path / "checkpoints").steps()
     assert 0 < last < 90

@@ -194,7 +194,7 @@ def test_the_culprit_is_named(tmp_path, loss, fault):
 
 def test_refusals(unbroken, tmp_path):
     folder, _ = unbroken
-    with pytest.raises(ValueError, match=f"{folder} holds a run of 90 steps already"):
+    with pytest.raises(ValueError, match=f"{folder} already has a run of 90 steps"):
         train_toy(folder)
     with pytest.raises(ValueError, match="no validation batch"):
         train_toy(tmp_path, validation=[])
@@ -352,8 +352,8 @@ def test_until_and_resume(tmp_path):
 def test_the_best_evaluation_is_known_and_kept(tmp_path, at):
     """Also of a run that was stopped; what a state that wasn't evaluated is worth, nobody knows."""
     config = replace(LOOP, keep=1, save_every=30)
-    judge = lambda evaluation: -evaluation["error"]  # noqa: E731  (the worst, which is not the newest)
-    whole = train_toy(tmp_path / "whole", config, judge=judge)
+    selection = lambda evaluation: -evaluation["error"]  # noqa: E731  (the worst, which is not the newest)
+    whole = train_toy(tmp_path / "whole", config, selection=selection)
     errors = {r["step"]: r["error"] for r in read_metrics(tmp_path / "whole") if r["split"] == "validation"}
     assert errors[0] > errors[30] > max(errors[60], errors[90])
     assert whole.best == (0, -errors[0])  # before the first update; of the states that were saved it is 30
@@ -361,9 +361,9 @@ def test_the_best_evaluation_is_known_and_kept(tmp_path, at):
 
     stop = StopRequest()
     stopping = lambda step, state: setattr(stop, "requested", step == at) or {}  # noqa: E731
-    train_toy(tmp_path / "part", config, judge=judge, stop=stop, on_log=stopping)
+    train_toy(tmp_path / "part", config, selection=selection, stop=stop, on_log=stopping)
     assert Checkpoints(tmp_path / "part/checkpoints").steps() == [30, at]
-    assert train_toy(tmp_path / "part", config, judge=judge, resume=True).best == whole.best
+    assert train_toy(tmp_path / "part", config, selection=selection, resume=True).best == whole.best
     assert Checkpoints(tmp_path / "part/checkpoints").best() == 30
     # Without a judge, an evaluation's only figure counts.
     assert train_toy(tmp_path / "plain", config).best == (90, min(errors.values()))

@@ -220,10 +220,10 @@ def test_a_cosine_ends_where_the_run_ends() -> None:
     """Left open it falls to 0 at the last step, whatever that is, by ½ (1 + cos πt/T)."""
     config = OptimizerConfig(learning_rate=2.0, schedule="cosine")
     for steps in (60, 2200):
-        rate = make_schedule(config.lasting(steps))
+        rate = make_schedule(config.for_run(steps))
         for step in (0, steps // 3, steps - 1, steps):
             np.testing.assert_allclose(rate(step), 1 + np.cos(np.pi * step / steps), atol=1e-6)
-    with pytest.raises(ValueError, match=r"decay_steps is open: give it, or the run's length"):
+    with pytest.raises(ValueError, match=r"decay_steps is 0: give it, or the run's length"):
         make_schedule(config)(0)
 
 
@@ -260,9 +260,9 @@ def test_a_cosine_ends_where_the_run_ends() -> None:
 def test_schedules_that_do_not_fit_the_run(options: dict[str, Any], said: str) -> None:
     config = OptimizerConfig(**options)
     with pytest.raises(ValueError, match=said):
-        config.lasting(100, eval_every=20)
-    assert config.lasting(99 if options.get("schedule") == "cosine" else 104, eval_every=20)
-    assert OptimizerConfig(schedule="cosine", decay_steps=50, end_fraction=0.1).lasting(100).decay_steps == 50
+        config.for_run(100, eval_every=20)
+    assert config.for_run(99 if options.get("schedule") == "cosine" else 104, eval_every=20)
+    assert OptimizerConfig(schedule="cosine", decay_steps=50, end_fraction=0.1).for_run(100).decay_steps == 50
 
 
 @pytest.mark.parametrize(
@@ -281,4 +281,4 @@ def test_where_a_rate_first_falls(options: dict[str, Any]) -> None:
     for _ in range(12):
         update, state = optimizer.update(jnp.ones(()), state, params, value=jnp.ones(()))
         sizes.append(-np.asarray(update).item())
-    assert next(step for step, size in enumerate(sizes) if size < sizes[0]) == config.first_fall(None)
+    assert next(step for step, size in enumerate(sizes) if size < sizes[0]) == config.first_decay_step(None)

@@ -22,7 +22,7 @@ from train import (
     train_step,
 )
 from train.metrics import masked_sum
-from train.state import copied
+from train.state import copy_tree
 
 SGD = OptimizerConfig("sgd", 0.1, clip_at=0.5)
 
@@ -150,7 +150,7 @@ ONE = (jnp.ones(()), jnp.ones(()))
 @pytest.mark.parametrize(
     ("outcome", "message"),
     [
-        (lambda carry: (ONE, (carry, {"loss": ONE})), "'loss' has a name of the train step's own"),
+        (lambda carry: (ONE, (carry, {"loss": ONE})), "'loss' has the name of one of the train step's own"),
         (lambda carry: (ONE, (carry, {"odd": jnp.zeros(3)})), r"'odd' must be a pair \(sum, count\)"),
         (
             lambda carry: (ONE, (carry, {"odd": (jnp.zeros(3), jnp.ones(()))})),
@@ -161,7 +161,7 @@ ONE = (jnp.ones(()), jnp.ones(()))
             lambda carry: (ONE, ({"h": carry["h"][:1]}, {})),
             r"leaf h is float32\[2\] before .* float32\[1\] after",
         ),
-        (lambda carry: (ONE, ((), {})), "return what it was given"),
+        (lambda carry: (ONE, ((), {})), "return the same structure"),
     ],
 )
 def test_bad_loss_functions(outcome, message):
@@ -211,7 +211,7 @@ def test_nothing_that_counts_changes_nothing():
 
 
 def test_weak_types_compile_once():
-    state = copied({"a": jnp.asarray(1.0), "b": 2.0, "c": np.float32(3)})
+    state = copy_tree({"a": jnp.asarray(1.0), "b": 2.0, "c": np.float32(3)})
     assert not any(leaf.weak_type for leaf in jax.tree.leaves(state))
 
 

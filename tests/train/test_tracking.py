@@ -63,7 +63,7 @@ def test_cut_back(tmp_path):
     assert len(read_metrics(path)) == 5
 
     tracker = Tracker(tmp_path)
-    tracker.cut_back(3)
+    tracker.truncate_after(3)
     assert path.read_text().splitlines() == whole.splitlines()[:3]
     tracker.log(4, "train", {"loss": 4})
     tracker.close()
@@ -73,7 +73,7 @@ def test_cut_back(tmp_path):
 
 
 def test_cut_back_of_nothing(tmp_path):
-    Tracker(tmp_path / "new").cut_back(0)
+    Tracker(tmp_path / "new").truncate_after(0)
     assert not (tmp_path / "new").exists()
 
 
@@ -82,11 +82,11 @@ def test_no_record(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(
         f'{{"step": 1, "split": "train"}}\n{line}\n{{"step": 2, "split": "train"}}\n'
     )
-    said = re.escape(f"holds a line that no training wrote: {line!r}; mend or remove it")
+    said = re.escape(f"has a line that is not a record of training: {line!r}; correct or remove it")
     with pytest.raises(ValueError, match=said):
         read_metrics(tmp_path)
     with pytest.raises(ValueError, match=said):
-        Tracker(tmp_path).cut_back(1)
+        Tracker(tmp_path).truncate_after(1)
 
 
 def test_pytorch_stays_out(tmp_path):

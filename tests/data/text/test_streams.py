@@ -164,8 +164,8 @@ def test_mistakes() -> None:
         windows(TOKENS, 2, stride=0)
     for bounds, said in (
         ((), "give at least one"),
-        ((3, 3), "rising"),
-        ((0, 12), "rising"),
+        ((3, 3), "increasing"),
+        ((0, 12), "increasing"),
         ((11,), "has 12 steps"),
     ):
         with pytest.raises(ValueError, match=said):

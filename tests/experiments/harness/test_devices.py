@@ -44,7 +44,7 @@ def test_two_devices(tmp_path: Path) -> None:
     for name, steps in (("whole", "40"), ("part", "20")):
         code, said = program(tmp_path, *run, "--devices=2", "--run-dir", name, "--steps", steps)
         assert code == 0, said
-        assert said.count("batch of 7 filled up to 8 to divide over 2 devices") == 1
+        assert said.count("batch of 7 padded to 8 to divide over 2 devices") == 1
     code, said = program(tmp_path, *run, "--devices=1", "--resume=part", "--steps=40")
     assert code == 2
     assert "error: part was begun with --devices 2, not 1, and would end with other bits" in said

@@ -164,7 +164,7 @@ def test_damage(made: Made, stopped: Command, whole: Path, files: str, harm: Cal
     code, said = command.run("--resume=run")
     if files == "metrics.jsonl" and code != 0:
         assert (code, harm) == (2, flip)
-        assert "run/metrics.jsonl holds a line that no training wrote" in sentence(said)
+        assert "run/metrics.jsonl has a line that is not a record of training" in sentence(said)
         assert contents(run / "checkpoints") == before
         return
     assert code == 0, said

@@ -100,7 +100,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sigterm_saves_and_leaves(stopped: Stopped) -> None:
     folder, code, said = stopped
     assert code == 128 + signal.SIGTERM, said
-    assert "stopping after the steps under way" in said
+    assert "stopping after the current steps" in said
     step = Checkpoints(folder / "checkpoints").steps()[-1]
     assert 500 <= step < LAST
     assert f"stopped at step {step}; run the same command with --resume runs/adding/term to continue" in said
@@ -241,7 +241,7 @@ def test_a_renamed_checkpoint_and_links(options: Options, finished: Finished, tm
     before = {path: path.read_bytes() for path in elsewhere.iterdir()}
     longer = ("adding", *options["adding"], "--steps", 150)
     with pytest.warns(
-        UserWarning, match="150 is damaged .* is of step 100: .*; going on from step 50 instead"
+        UserWarning, match="150 is damaged .* is of step 100: .*; continuing from step 50 instead"
     ):
         assert command(*longer, "--resume", part) == 0
     assert {path: path.read_bytes() for path in elsewhere.iterdir()} == before
