@@ -149,7 +149,8 @@ def test_damage_is_found_whatever_the_file(saved, tmp_path, harm, capfd):
             (warning,) = said
             what = "missing" if harm is Path.unlink else "been altered"
             assert re.fullmatch(
-                rf"the checkpoint {folder}/20 is damaged \({name} (is|has) {what}\); continuing from step 10 instead",
+                rf"the checkpoint {folder}/20 is damaged \({name} (is|has) {what}\); continuing from step 10 "
+                "instead",
                 str(warning.message),
             )
         shutil.rmtree(folder)
