@@ -61,19 +61,15 @@ def halt_at_nonfinite(optimizer: optax.GradientTransformation) -> optax.Gradient
         return optimizer.init(params), jnp.array(True)
 
     def update(
-        gradient: PyTree,
-        state: tuple[Any, Array],
-        params: PyTree | None = None,
-        *,
-        value: Array,
-        **extra: Any,
+        updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, tuple[Any, Array]]:
-        opt_state, alive = state
-        updates, later = optimizer.update(gradient, opt_state, params)
-        sizes = (value, optax.tree.norm(gradient), optax.tree.norm(updates))
+        inner, alive = state
+        gradient_norm = optax.tree.norm(updates)
+        updates, later = optimizer.update(updates, inner, params)
+        sizes = (extra["value"], gradient_norm, optax.tree.norm(updates))
         alive &= jnp.all(jnp.isfinite(jnp.stack(sizes)))
-        recorded = jax.tree.map(lambda new, old: jnp.where(alive, new, old), later, opt_state)
-        return jax.tree.map(lambda u: jnp.where(alive, u, 0), updates), (recorded, alive)
+        inner = jax.tree.map(lambda new, old: jnp.where(alive, new, old), later, inner)
+        return jax.tree.map(lambda u: jnp.where(alive, u, 0), updates), (inner, alive)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -1,14 +1,19 @@
-"""Atomic writing of files: a kill leaves the old file or the new one, and no symbolic link is followed."""
+"""Files written atomically (a kill leaves the old file or the new one, and no link is followed) and read with
+checks."""
 
 import errno
+import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+MAX_DEPTH = 50  # of JSON: a run nests up to 8
+MAX_INTEGER = 2**63  # in JSON
 _LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
@@ -69,3 +74,62 @@ def check_name(folder: Path) -> None:
         raise ValueError(
             f"{folder.absolute()} is not UTF-8, and checkpoints can't be kept there: choose another folder"
         ) from None
+
+
+class StoredMapping(dict[str, Any]):
+    """The named content of a file, where a missing name means that the file is damaged.
+
+    Raises:
+        ValueError: by `[name]`, naming the file and the missing name.
+    """
+
+    def __init__(self, path: Path, content: Any = ()) -> None:
+        super().__init__(content)
+        self.path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise ValueError(f"{self.path} is damaged: it has no {name!r}; restore it, or make the run again")
+
+
+def read_file(path: Path) -> bytes:
+    """Reads a regular file without blocking. Raises ValueError for a pipe, a folder or a device."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError(f"{path} is damaged: it is not a regular file; remove it or restore it")
+        return file.read()
+
+
+def parse_json(path: Path, text: str | bytes) -> Any:
+    """Parses JSON that was read from `path`; every object in it becomes a `StoredMapping`.
+
+    Raises ValueError if it isn't JSON, nests deeper than `MAX_DEPTH`, or has text or numbers that a run never
+    writes: a lone surrogate, an integer beyond 64 bits.
+    """
+    try:
+        content = json.loads(text, object_pairs_hook=lambda pairs: StoredMapping(path, pairs))
+        _check_plain(content)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is damaged: it isn't JSON that a run writes; restore it") from None
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file by `read_file` and `parse_json`."""
+    return parse_json(path, read_file(path))
+
+
+def _check_plain(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError("too deep")
+    if isinstance(value, str):
+        value.encode("utf-8", "surrogateescape")  # the encoding of file names that aren't UTF-8
+    elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ValueError("too large")
+    elif isinstance(value, list):
+        for item in value:
+            _check_plain(item, depth + 1)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check_plain(name, depth + 1)
+            _check_plain(item, depth + 1)

@@ -8,8 +8,7 @@ from typing import Any
 
 import jax
 
-from train.files import write_file
-from train.reading import read_file
+from train.files import read_file, write_file
 
 MANIFEST = "manifest.json"
 

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from train.files import write_file
+from train.files import read_json, write_file
 from train.optimizer import OptimizerConfig
-from train.reading import read_json
 from train.sharding import REPLICATED, axis_over, batch_specs, check_divides, pad_to, shard_map_batch
 from train.state import PyTree, TrainState, leaf_name
 from train.step import LossFn, loss_and_gradient, state_specs

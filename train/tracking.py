@@ -11,8 +11,7 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
-from train.files import open_no_follow, write_file
-from train.reading import parse_json, read_file
+from train.files import open_no_follow, parse_json, read_file, write_file
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"

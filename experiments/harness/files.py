@@ -12,8 +12,7 @@ import numpy as np
 from experiments.harness.environment import FIELDS
 from experiments.harness.options import flat
 from experiments.harness.types import from_json, read_as
-from train.files import write_file
-from train.reading import StoredMapping, read_file, read_json
+from train.files import StoredMapping, read_file, read_json, write_file
 
 RUNS = Path("runs")
 CONFIG = "config.json"

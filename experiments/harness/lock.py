@@ -45,7 +45,7 @@ def acquire(folder: Path) -> None:
 def holder(folder: Path) -> str:
     """Returns the holder of a folder's lock, as `process 12 on HOST`; empty if there is none."""
     try:
-        with open(folder / LOCK, "rb", opener=unlinked) as file:
+        with open(folder / LOCK, "rb", opener=open_no_follow) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -10,8 +10,7 @@ from jaxtyping import Int
 from data import Corpus, Size, TextConfig, Tokenizer, load_corpus
 from experiments.harness.errors import UserError
 from experiments.harness.files import write_json
-from train.files import write_file
-from train.reading import read_json
+from train.files import read_json, write_file
 
 VOCABULARY = "the vocabulary"  # its digest in checkpoints, beside the options
 SOURCES = "text.json"  # in the run's folder: what it was trained on

@@ -7,8 +7,8 @@ from experiments.harness.options import flat, format_number, format_value, optio
 from experiments.health import draw_health, incident_sentence
 from experiments.registry import module_of, read_known_run
 from train import INCIDENTS_FILE, read_metrics
+from train.files import read_file
 from train.nonfinite import read_incidents
-from train.reading import read_file
 
 
 def inspect_run(folder: Path) -> str:

@@ -13,7 +13,7 @@ from experiments.harness.files import TABLE, environments, read_results
 from experiments.harness.options import flat, folder_name, format_value, option_name
 from experiments.registry import read_known_run
 from train import Checkpoints, read_metrics
-from train.reading import read_file
+from train.files import read_file
 
 PNG = b"\x89PNG\r\n\x1a\n"
 Numbers = NDArray[np.float64]
