@@ -113,7 +113,7 @@ def test_stopped_and_resumed(unbroken, tmp_path, at):
 
 def test_more_steps(unbroken, tmp_path):
     train_toy(tmp_path, replace(LOOP, steps=33))
-    with pytest.raises(ValueError, match="trained for 33 steps, more than the 20 asked for"):
+    with pytest.raises(ValueError, match="trained for 33 steps, more than the 20 requested"):
         train_toy(tmp_path, replace(LOOP, steps=20), resume=True)
     again = train_toy(tmp_path, replace(LOOP, steps=33), resume=True)
     assert (again.step, again.finished) == (33, True)
