@@ -133,7 +133,7 @@ SOURCES = {
     ),
     "zaremba": Source(
         "language_model --preset zaremba_small --data.dir PATH/ptb --devices 1",
-        "27 min",
+        "28 min",
         RESULTS,
         {"training": "zaremba_training"},
     ),
