@@ -1,18 +1,18 @@
 # Each target sets up .venv by itself; a second call installs nothing.
-#   make gradients                       the main job: how gradients vanish, and what holds them
+#   make gradients                       the main job: how gradients vanish, and what prevents it
 #   make gradients ARGS="--steps 500"    the same with options (python -m experiments gradients --help)
 #   make PYTHON=python3.12 gradients     with another interpreter, 3.11 or later
-#   make test, make lint                 the suite; ruff and pyright
+#   make test, make lint                 the test suite; ruff and pyright
 #   make test-slow, make test-peers      the slow tests; those that need PyTorch, Equinox, NLTK
-#   make figures                         every figure and table of the pages anew (ARGS="--help")
-#   make bench                           beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (half an hour)
+#   make figures                         remakes the figures and tables of the pages (ARGS="--help" says more)
+#   make bench                           timings beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (half an hour)
 #   make format, make lock, make clean
 .DEFAULT_GOAL := help
 .PHONY: help gradients figures bench test test-slow test-peers lint format lock clean
 
 PYTHON ?= python3
 ARGS ?=
-# A worker a core; a file goes to one worker, which makes the runs that its tests share once. One that dies ends all.
+# One worker per core. A file's tests share one worker and the runs they need. Stop if a worker crashes.
 WORKERS := --numprocesses auto --dist loadfile --max-worker-restart 0
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +28,7 @@ gradients: $(VENV)/.run
 figures: $(VENV)/.run
 	@$(BIN)/python docs/figures.py $(ARGS)
 
-# Compilation is most of it: but for tests/models, a third of it goes with XLA's optimizations, which test-slow has.
+# Compilation dominates; without XLA's optimizations it takes a third less. tests/models and test-slow keep them.
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not peers" $(ARGS)
@@ -51,7 +51,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# What `install` does, with the lock file as its argument: uv where there is one, pip otherwise.
+# Installs the lock file given as argument, with uv if available, else with pip.
 define install
 	@echo "installing $(1) into $(VENV) (once)"
 	@if command -v uv >/dev/null; then \
@@ -72,7 +72,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(call install,requirements-dev.lock)
 	@touch $(VENV)/.run
 
-# Oracles and rivals, outside the lock: nothing of ours needs them, and their tests skip without.
+# Reference implementations, outside the lock: only tests marked peers and the benchmarks need them.
 $(VENV)/.peers: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" equinox nltk
 	@touch $@
@@ -82,7 +82,7 @@ $(BIN)/python:
 	  echo "Python 3.11 or later is needed, and $(PYTHON) is not: try make PYTHON=python3.12 …" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
 
-# Another interpreter, asked for by name, means another .venv; looked at before make looks at the files in it.
+# If PYTHON is given and .venv has another interpreter, recreate .venv before make checks the files in it.
 ifeq ($(origin PYTHON),command line)
 VERSION := import sys; print(sys.version)
 ifneq ($(shell $(PYTHON) -c '$(VERSION)'),$(shell $(BIN)/python -c '$(VERSION)' 2>/dev/null))
