@@ -54,11 +54,9 @@ class Config:
     """Gradient flossing."""
 
     tasks: tuple[TaskName, ...] = ("copy_memory", "delayed_recall")
-    """copy_memory: ten symbols after a stretch of blanks; delayed_recall: at every step a number shown long ago;
-    adding: the sum of two marked numbers."""
+    """copy_memory: symbols after blanks; delayed_recall: a number shown long ago; adding: a sum of two."""
     exponents: tuple[int, ...] | None = None
-    """How many of the largest exponents are flossed, k: one number for each task, or one for all; by default a
-    quarter of --hidden-size, for delayed_recall all of them."""
+    """Leading exponents to floss, k, one per task or one for all; by default H/4, for delayed_recall H."""
     blanks: int = 10
     """copy_memory: blanks between the symbols and their recall; sequences are 20 steps longer."""
     delay: int = 60

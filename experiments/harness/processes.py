@@ -26,8 +26,7 @@ class Processes:
     """The processes that share a run, each started with the same options but for its index."""
 
     coordinator: str | None = None
-    """HOST:PORT, a free port of the first process's host; or auto, where JAX knows the cluster (Slurm, Open MPI,
-    Cloud TPU, Kubernetes) and asks it for all three."""
+    """HOST:PORT, a free port of the first process's host; or auto, to ask the cluster (Slurm, Open MPI, …)."""
     count: int | None = None
     """Number of processes."""
     index: int | None = None

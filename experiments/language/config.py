@@ -90,8 +90,7 @@ class TextTraining:
     init_scale: float | None = None
     """Initialise all parameters uniformly in ± this; by default cells and layers use their own initialisers."""
     reading: Reading = "stream"
-    """stream: running text in rows, the state carried from one batch to the next, the gradient cut off there;
-    lines: each line by itself and in whole, from a state of zero, those of about one length together."""
+    """stream: running text in rows, the state carried between batches; lines: each line by itself, from zero."""
     line_limit: int = 1000
     """With --reading lines: refuse lines of more tokens."""
     sampled_inputs: SampledInputs = field(default_factory=SampledInputs)

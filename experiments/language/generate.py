@@ -33,8 +33,7 @@ class Config:
     """Generate."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """The folder of a run of language_model or char_lm, finished or not. Where its cell is in a Python file, that
-    file is executed."""
+    """Run folder of language_model or char_lm, finished or not. A cell from a Python file is executed."""
     prompt: str = ""
     """Text to continue; by default the beginning of a line."""
     tokens: int = 500
@@ -50,8 +49,7 @@ class Config:
     seed: int = 0
     """Seed of the draws."""
     trust: bool = False
-    """Execute the cell's Python file, too, of a run that is not under the current folder, or where the file is not
-    the one that the run was trained with."""
+    """Execute the cell's Python file even if the run lies elsewhere or the file has changed since training."""
 
     def __post_init__(self) -> None:
         check_at_least(1, tokens=self.tokens)

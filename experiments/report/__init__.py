@@ -26,8 +26,7 @@ class Options:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN …")] = ()
     """Run folders; finished or not."""
     out: Path | None = None
-    """The file to write: by default RUN/report.html of one run, runs/report-HASH.html of several, where the same
-    runs have the same HASH."""
+    """File to write; by default RUN/report.html for one run, runs/report-HASH.html for several."""
 
 
 def main(arguments: Sequence[str]) -> str:
