@@ -129,7 +129,7 @@ def run_with_ray(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runni
         import ray  # pyright: ignore[reportMissingImports]
         from ray import tune  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise ValueError('--engine ray needs Ray Tune: pip install "unroll[sweep]", or ray[tune]') from None
+        raise ValueError('--engine ray needs Ray Tune: pip install "ray[tune]"') from None
     here, environment = os.getcwd(), surroundings()
     words = {job.name: [*job.command()] for job in jobs}
     logs = {job.name: str(job.log.resolve()) for job in jobs}  # a trial has another working folder
