@@ -1,4 +1,4 @@
-"""What JSON holds, read into the types that our dataclasses are annotated with."""
+"""Values of JSON, read into the types that our dataclasses are annotated with."""
 
 import dataclasses
 import types

@@ -1,10 +1,10 @@
 """`python -m experiments report RUN …`: one HTML page for a run, or for several beside one another."""
 
 import hashlib
-import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import getdoc
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> str:
         Options,
         args=arguments,
         prog="python -m experiments report",
-        description=wrapped(inspect.getdoc(Options)),
+        description=wrapped(getdoc(Options)),
     )
     path = write_report(given.runs, given.out)
     return (

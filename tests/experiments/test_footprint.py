@@ -1,4 +1,4 @@
-"""What a run needs at least is counted from shapes, and what can't fit is refused before it begins."""
+"""The memory that a run needs at least is counted from shapes; a run that can't fit is refused before it begins."""
 
 import subprocess
 import sys
