@@ -149,7 +149,7 @@ def folder_of(given: Sweep, options: Sequence[str]) -> Path:
 
 @dataclass(frozen=True)
 class Config:
-    """What config.json holds of a sweep."""
+    """The options of a sweep, as config.json holds them."""
 
     experiment: str
     grid: dict[str, list[str]]

@@ -107,13 +107,23 @@ def unroll_with_info(
     """Runs `unroll` and returns information on the method used too; for a single cell, not for a layer.
 
     Compiled once for equal cells, options and shapes, inside a compiled function or not.
+
+    Raises ValueError for a layer, and for forward-mode differentiation of a method that supports none.
     """
     if isinstance(cell, Layer):
         raise ValueError(
             f"a {type(cell).__name__} chooses a method for each of its parts: call them one by one"
         )
     check_hashable(cell)
-    return compiled(cell, params, xs, state, mask, key, reverse=reverse, method=method, train=train)
+    try:
+        return compiled(cell, params, xs, state, mask, key, reverse=reverse, method=method, train=train)
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+    raise ValueError(
+        f"unroll with method {method!r} of {type(cell).__name__} has a hand-written backward pass and no forward "
+        "mode (jax.jvp, jax.jacfwd): use method='scan'"
+    )
 
 
 @partial(jax.jit, static_argnames=("cell", "reverse", "method", "train"))

@@ -183,7 +183,7 @@ def test_reports_of_what_was_not_finite(tmp_path: Path) -> None:
 
 
 def test_metrics_that_look_odd_and_are_not(tmp_path: Path) -> None:
-    """What stands for NaN and infinity comes back; a name may hold what Python takes for the end of a line."""
+    """NaN and infinities come back as they were; a name may hold a character at which Python breaks lines."""
     lines = [
         '{"step": 0, "split": "train", "loss": null, "up": null, "nonfinite": {"loss": "nan", "up": "-inf"}}',
         '{"step": 1, "split": "train", "a\u2028b": 2}',
