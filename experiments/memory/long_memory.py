@@ -91,7 +91,7 @@ class Config:
 
 def main(config: Config, run: Run) -> str:
     """Trains net by net, tabulates and draws; returns the table."""
-    outcomes = {
+    outcomes: dict[GoalName, dict[str, dict[int, Outcome]]] = {
         task: {label(cell): solve(config, run, task, cell) for cell in config.cells} for task in config.tasks
     }
     run.write_arrays("outcomes", as_arrays(outcomes))

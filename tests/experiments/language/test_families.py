@@ -3,10 +3,12 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from experiments import run_task
 from experiments.language import families, language_model
 from models.ngram import perplexity, smoothed
 from models.ngram.counts import NgramCounts
@@ -82,23 +84,23 @@ def test_mixture() -> None:
 def test_resumed(run: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after the first net, which is not trained again; all that is told is the same."""
     folder, arguments = tmp_path / "run", ("families", *OPTIONS, "--data.dir", text)
-    scored, trained = families.scored_net, families.train_text_model
+    scored, trained = families.score_net, run_task.train_task
 
-    def interrupted(config: families.Config, *others: object) -> object:
-        if others[-1] == "lstm":
+    def interrupted(config: language_model.Config, *others: object) -> object:
+        if config.cell == "lstm":
             raise KeyboardInterrupt
         return scored(config, *others)  # type: ignore
 
     with monkeypatch.context() as patch:
-        patch.setattr(families, "scored_net", interrupted)
+        patch.setattr(families, "score_net", interrupted)
         assert command(*arguments, "--run-dir", folder) == 130
     cells = []
 
-    def counted(run: object, config: language_model.Config, *others: object) -> object:
-        cells.append(config.cell)
-        return trained(run, config, *others)  # type: ignore
+    def counted(*given: Any, label: str, **more: Any) -> object:
+        cells.append(label)
+        return trained(*given, label=label, **more)
 
-    monkeypatch.setattr(families, "train_text_model", counted)
+    monkeypatch.setattr(run_task, "train_task", counted)
     assert command(*arguments, "--resume", folder) == 0
     assert cells == ["lstm"]
     assert arrays_bytes(folder) == arrays_bytes(run)
