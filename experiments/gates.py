@@ -72,9 +72,9 @@ class Inside:
             def replay(call: Any, args: Any, options: Any, context: nn.module.InterceptorContext) -> Any:
                 if not is_recurrence(context):
                     return call(*args, **options)
-                through = options.get("through", unroll)
-                given = through(Replayed(), ys, args[0], mask=options.get("mask"))
-                return (final, given[1]) if through is unroll else given
+                run = options.get("run", unroll)
+                given = run(Replayed(), ys, args[0], mask=options.get("mask"))
+                return (final, given[1]) if run is unroll else given
 
             with nn.intercept_methods(replay):
                 answer = self.model.apply(params, batch.inputs, mask=batch.mask, method=self.method)
