@@ -82,12 +82,14 @@ def run_experiment(name: str, module: Any, config: Any, launch: Any) -> int:
     """Checks the options, opens the run's folder and runs the experiment in it. Returns the exit code."""
     from experiments.harness.options import option_fields
     from experiments.harness.processes import broadcast_from_main, check_divides, is_main, process_count
-    from experiments.harness.run import check_started_alike, open_run, take_devices
+    from experiments.harness.run import check_started_alike, leave_accelerator, open_run, take_devices
     from experiments.run_task import Stopped
     from train import NonFinite
 
     check_file_limit()
     check_started_alike(name, config, launch)
+    if getattr(module, "STARTS_RUNS", False):
+        leave_accelerator()
     devices = take_devices(name, launch)  # before anything is computed
     if process_count() > 1:
         check_divides(config.batch_size)

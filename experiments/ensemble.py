@@ -6,6 +6,7 @@ stands still and is counted while the others go on.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from train import OptimizerConfig, make_clipping, make_optimizer, mean
 from train.descent import descend, halt_at_nonfinite
 
 NETS = "nets"  # the axis over whose devices they are shared
+ADAM_RATES = (0.003, 0.01)  # where each kind of net gets its best
 
 
 @dataclass(frozen=True)
@@ -145,3 +147,33 @@ def evaluate_all(course: EnsembleConfig, params: Params) -> dict[str, Array]:
         return {"loss": next(iter(found.values())), **found}  # named here: a dict comes back sorted by name
 
     return jax.lax.map(measures, params)
+
+
+# --- learning rates
+
+
+def train_at_rates(
+    course: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Sequence[float], devices: int = 1
+) -> tuple[EnsembleResult, Float[np.ndarray, "R N"]]:
+    """Trains a net for every rate and seed.
+
+    Returns all R·N of them, rate by rate, and their held-out losses, infinite for a net that wasn't finite to the
+    end.
+    """
+    trained = train_side_by_side(course, np.tile(seeds, len(rates)), np.repeat(rates, len(seeds)), devices)
+    loss = held_out(course, trained.params)["loss"]
+    finite = np.isfinite(loss) & (np.asarray(trained.steps) == course.steps)
+    return trained, np.where(finite, loss, np.inf).reshape(len(rates), len(seeds))
+
+
+def losses_at_best_rate(
+    course: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Sequence[float], devices: int = 1
+) -> Float[np.ndarray, " N"]:
+    """The held-out losses at the rate whose median over the seeds is least."""
+    _, loss = train_at_rates(course, seeds, rates, devices)
+    return loss[np.argmin(np.median(loss, axis=1))]
+
+
+def as_list(values: Float[np.ndarray, " N"]) -> list[float | None]:
+    """Values as `results.json` holds them, None for those that aren't finite: JSON has no infinity."""
+    return [float(value) if np.isfinite(value) else None for value in values]

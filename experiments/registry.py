@@ -12,14 +12,16 @@ from types import ModuleType
 from typing import Annotated, Any
 
 SUBJECTS = {
-    "memory": ("adding", "copy_memory", "temporal_order", "digits", "long_memory"),
+    "memory": ("adding", "copy_memory", "temporal_order", "digits", "long_memory", "gated_cells"),
     "gradients": (
         "gradients",
+        "initial_gradients",
         "jacobian_spectra",
         "lyapunov",
         "edge_of_chaos",
         "cliff",
         "clipping",
+        "depth",
         "flossing",
         "fixed_points",
     ),

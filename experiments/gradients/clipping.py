@@ -17,7 +17,7 @@ import tyro
 from data import adding, temporal_order
 from data.synthetic.batches import MakeBatch
 from experiments.cell_spec import parse_cell
-from experiments.ensemble import EnsembleConfig, held_out, train_side_by_side
+from experiments.ensemble import EnsembleConfig, train_at_rates
 from experiments.gradients.clipping_report import (
     QUESTIONS,
     WAYS,
@@ -145,14 +145,11 @@ def train(
     model = SequenceClassifier(cell, question.classes, method=NetworkConfig().way)
     optimizer = OptimizerConfig(config.optimizer, 1.0, clip=clip, clip_at=config.bound(clip))
     course = EnsembleConfig(model, question.measure, task, optimizer, config.steps, config.batch_size)
-    shape = (len(config.rates), config.seeds)
-    seeds = np.tile(config.seed + np.arange(config.seeds), shape[0])
-    trained = train_side_by_side(course, seeds, np.repeat(config.rates, config.seeds), devices)
-    loss = held_out(course, trained.params)["loss"]
-    steps = np.asarray(trained.steps)
-    finite = np.isfinite(loss) & (steps == config.steps)
+    seeds = config.seed + np.arange(config.seeds)
+    trained, held_out = train_at_rates(course, seeds, config.rates, devices)
+    steps, shape = np.asarray(trained.steps), held_out.shape
     return {
-        "held_out": np.where(finite, loss, np.inf).reshape(shape),
+        "held_out": held_out,
         "clipped": (np.asarray(trained.clipped).sum(1) / np.maximum(steps, 1)).reshape(shape),
         "steps": steps.reshape(shape),
         "loss": np.asarray(trained.loss).reshape(*shape, -1),

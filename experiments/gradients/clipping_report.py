@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from data import adding_baseline
+from experiments.ensemble import as_list
 from experiments.harness.files import read_arrays, read_run
 from experiments.objective import Measure, classification, regression
 from train.optimizer import Clip
@@ -56,7 +57,7 @@ def stopped(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return arrays["steps"] < arrays["loss"].shape[-1]
 
 
-def results(folder: Path) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+def results(folder: Path) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
     """`{problem: {clip: {rate: what came of it}}}` of a run."""
     rates = read_run(folder)["config"]["rates"]
     return {
@@ -67,9 +68,10 @@ def results(folder: Path) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
 
 def summary(
     rates: Sequence[float], problem: ProblemName, arrays: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """By learning rate: the median held-out loss (absent where it isn't finite), the mean share of clipped steps,
-    and of how many nets each was true."""
+    of how many nets each was true; and lists of each net's held-out loss (None where the net wasn't finite to the
+    end), largest gradient norm, and how far its training loss climbed."""
     rows = {}
     for i, rate in enumerate(rates):
         row = {
@@ -78,10 +80,21 @@ def summary(
             "diverged": int(diverged(problem, arrays)[i].sum()),
             "not_finite": int(stopped(arrays)[i].sum()),
             "largest_norm": float(np.nanmax(arrays["norm"][i], initial=0.0)),
+            "losses": as_list(arrays["held_out"][i]),
+            "largest_norms": as_list(np.nanmax(arrays["norm"][i], axis=1, initial=0.0)),
+            "climbs": as_list(np.array([climb(losses) for losses in arrays["loss"][i]])),
         }
         median = float(np.median(arrays["held_out"][i]))
         rows[f"{rate:g}"] = row | ({"loss": median} if math.isfinite(median) else {})
     return rows
+
+
+def climb(losses: np.ndarray) -> float:
+    """Σ max(0, rise of ln loss) between the means of `SMOOTHED` steps, as far as they are finite, of `[steps]`."""
+    count = max(len(losses) // SMOOTHED, 1)
+    means = np.array([part.mean() for part in np.array_split(losses, count)])
+    logs = np.log(means[np.isfinite(means) & (means > 0)])
+    return float(np.maximum(np.diff(logs), 0).sum())
 
 
 def format_outcome(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> str:

@@ -207,6 +207,12 @@ def described_for_all(name: str, config: Any, launch: Launch) -> dict[str, Any]:
     return {**described, "config": options | described["config"]}
 
 
+def leave_accelerator() -> None:
+    """Keeps this process on the CPU: it starts runs, which need the accelerator. Call before JAX first computes."""
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_platforms", "cpu")
+
+
 def take_devices(name: str, launch: Launch) -> int:
     """Sets how many devices JAX makes of this machine's processor, and says how many share each batch:
 

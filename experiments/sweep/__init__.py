@@ -5,7 +5,6 @@
 Options that aren't the sweep's own go to every run. Each run is an ordinary one, in a folder of its own.
 """
 
-import contextlib
 import shutil
 import sys
 import time
@@ -17,7 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
 import tyro
 
 from experiments.harness.checks import check_at_least
@@ -25,7 +23,7 @@ from experiments.harness.environment import cores, environment
 from experiments.harness.files import ENVIRONMENT, RUNS, environments, read_run, stored_config, write_json
 from experiments.harness.lock import acquire
 from experiments.harness.options import digest
-from experiments.harness.run import Launch, resumed_folder
+from experiments.harness.run import Launch, leave_accelerator, resumed_folder
 from experiments.registry import NAMES, module_of, unknown, wrapped
 from experiments.sweep.engines import ENGINES, Engine, Interrupted
 from experiments.sweep.outcomes import compare, draw, read_outcomes
@@ -68,8 +66,7 @@ class Sweep:
 def main(arguments: Sequence[str]) -> int:
     """Plans, checks, runs, compares; 0 when all is finished, 1 where a run failed, 128 + signal when stopped."""
     given, options = read(arguments)
-    with contextlib.suppress(RuntimeError):  # what is only planned here mustn't take a run's accelerator
-        jax.config.update("jax_platforms", "cpu")
+    leave_accelerator()
     folder = folder_of(given, options)
     jobs = plan(given.experiment, read_grid(given.grid), given.seeds, options, folder)
     pinned = getattr(module_of(given.experiment), "PINNED", ())
@@ -83,8 +80,31 @@ def main(arguments: Sequence[str]) -> int:
         read_outcomes(jobs, given.metric)  # an unknown one is better known now than in hours
     open_sweep(folder, given, options)
     print(f"sweep folder: {folder}", flush=True)
-    at_once = min(given.jobs or default_jobs(), max(1, len(left)))
-    show = Show(len(jobs), len(left), at_once)
+    try:
+        failures = run_jobs(jobs, given.engine, given.jobs or default_jobs())
+    except Interrupted as stopped:
+        done = sum(job.finished for job in jobs)
+        print(
+            f"stopped with {done} of {len(jobs)} runs finished; run the same command with --resume {folder} to "
+            "continue",
+            file=sys.stderr,
+        )
+        return 128 + stopped.signal
+    print(compare(folder, jobs, given.metric, given.seeds, failures))
+    for path in sorted((folder / "figures").glob("*.png")):
+        print(f"look at: {path}")
+    if failures:
+        again = f"try again with the same command and --resume {folder}"
+        print(f"{len(failures)} of {len(jobs)} runs failed; {again}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def run_jobs(jobs: Sequence[Job], engine: Engine, at_once: int) -> dict[str, str]:
+    """Runs those that aren't finished, so many at a time, and tells as each ends; returns why each that failed did.
+
+    Raises Interrupted at a signal, when all have saved themselves."""
+    left = [job for job in jobs if not job.finished]
+    show = Show(len(jobs), len(left), min(at_once, max(1, len(left))))
     failures: dict[str, str] = {}
 
     def ended(job: Job, code: int, seconds: float) -> None:
@@ -94,24 +114,10 @@ def main(arguments: Sequence[str]) -> int:
 
     try:
         if left:
-            ENGINES[given.engine](left, at_once, ended, show.running)
-    except Interrupted as stopped:
+            ENGINES[engine](left, show.at_once, ended, show.running)
+    finally:
         show.close()
-        done = sum(job.finished for job in jobs)
-        print(
-            f"stopped with {done} of {len(jobs)} runs finished; run the same command with --resume {folder} to "
-            "continue",
-            file=sys.stderr,
-        )
-        return 128 + stopped.signal
-    show.close()
-    print(compare(folder, jobs, given.metric, given.seeds, failures))
-    for path in sorted((folder / "figures").glob("*.png")):
-        print(f"look at: {path}")
-    if failures:
-        again = f"try again with the same command and --resume {folder}"
-        print(f"{len(failures)} of {len(jobs)} runs failed; {again}", file=sys.stderr)
-    return 1 if failures else 0
+    return failures
 
 
 def read(arguments: Sequence[str]) -> tuple[Sweep, list[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.gradients.clipping_report import block, curve, diverged, learnt
+from experiments.gradients.clipping_report import block, climb, curve, diverged, learnt, summary
 from tests.experiments.command import arrays_bytes, command
 
 SMALL = (
@@ -92,6 +92,22 @@ def test_outcomes_by_hand() -> None:
     np.testing.assert_array_equal(diverged("temporal_order", arrays), [[False, False, False, True, True]])
     shown = block("temporal_order", {"none": arrays | {"clipped": np.full((1, 5), 0.25)}}, [0.1])
     assert shown.splitlines()[-1].split() == ["none", "2.8", "(2;", "25%)"]
+
+
+def test_climb_by_hand() -> None:
+    """Means of ten steps 4, 2, 6, 3, then no more numbers: one rise, by ln 3."""
+    assert climb(np.repeat([4.0, 2.0, 6.0, 3.0, np.nan], 10)) == pytest.approx(math.log(3))
+
+
+def test_results_list_every_net() -> None:
+    """Of two nets at one rate the second diverged: it has no held-out loss."""
+    norm, loss = np.full((1, 2, 20), 2.0), np.ones((1, 2, 20))
+    norm[0, 1, 3], norm[0, 1, 4:], loss[0, 1, 4:] = 7.0, np.nan, np.nan
+    arrays = {"held_out": np.array([[0.5, np.inf]]), "clipped": np.zeros((1, 2))}
+    arrays |= {"norm": norm, "loss": loss, "steps": np.array([[20, 4]])}
+    row = summary([0.1], "adding", arrays)["0.1"]
+    assert (row["losses"], row["largest_norms"], row["climbs"]) == ([0.5, None], [2.0, 7.0], [0.0, 0.0])
+    json.dumps(row, allow_nan=False)
 
 
 def test_curve_by_hand() -> None:
