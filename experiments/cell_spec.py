@@ -25,7 +25,7 @@ Kind = type[Cell] | type[Initializer]  # what an expression may call
 
 
 def parse_cell(expression: str, hidden_size: int) -> Cell:
-    """The cell that an expression names, checked against the protocol.
+    """Returns the cell that an expression names, checked against the protocol.
 
     Values in the parentheses are Python literals, bare words (`reset=before`) or initialisers
     (`recurrent_init=gaussian(gain=1.5)`). `hidden_size` serves a cell that has such a field and isn't given one.
@@ -49,7 +49,7 @@ def parse_cell(expression: str, hidden_size: int) -> Cell:
 
 
 def split_path(expression: str) -> tuple[Path | None, str]:
-    """`a/b.py:MyCell(x=1)` → (a/b.py, MyCell(x=1)); without a file the path is None."""
+    """Splits `a/b.py:MyCell(x=1)` into (a/b.py, MyCell(x=1)); without a file the path is None."""
     if ".py:" in expression:
         path, call = expression.split(".py:", 1)
         return cell_file(path + ".py"), call
@@ -59,7 +59,7 @@ def split_path(expression: str) -> tuple[Path | None, str]:
 
 
 def parse_call(expression: str, call: str) -> tuple[str, list[ast.expr], dict[str, ast.expr]]:
-    """`MyCell(1, x=2)` → ("MyCell", [1], {"x": 2}), the values still syntax."""
+    """Parses `MyCell(1, x=2)` into ("MyCell", [1], {"x": 2}), the values still syntax."""
     try:
         node = ast.parse(call.strip(), mode="eval").body
     except SyntaxError:
@@ -74,7 +74,7 @@ def parse_call(expression: str, call: str) -> tuple[str, list[ast.expr], dict[st
 
 
 def built_in(name: str) -> type[Cell]:
-    """The class of a built-in cell."""
+    """Returns the class of a built-in cell."""
     if name in CELLS:
         return CELLS[name]
     near = difflib.get_close_matches(name, CELLS, n=1)
@@ -85,7 +85,7 @@ def built_in(name: str) -> type[Cell]:
 
 
 def load_class(path: Path, name: str) -> type[Cell]:
-    """The class of that name in a user's file."""
+    """Loads the class of that name from a user's file."""
     if not path.is_file():
         raise ValueError(f"there is no cell file {path}")
     whole = path.resolve()
@@ -111,7 +111,7 @@ def load_class(path: Path, name: str) -> type[Cell]:
 
 
 def load_module(path: Path) -> ModuleType:
-    """A user's file as a module, once a process: classes loaded twice would not be equal."""
+    """Loads a user's file as a module, once a process: classes loaded twice would not be equal."""
     name = f"cell_file_{path.stem}_{abs(hash(path)):x}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -129,7 +129,7 @@ def load_module(path: Path) -> ModuleType:
 
 
 def field_types(kind: Kind) -> dict[str, Any]:
-    """The options of a cell or initialiser and their annotated types."""
+    """Returns the options of a cell or initialiser and their annotated types."""
     try:
         hints = typing.get_type_hints(kind)
     except Exception as error:  # a name that only a type checker knows, say
@@ -140,7 +140,7 @@ def field_types(kind: Kind) -> dict[str, Any]:
 def bind(
     expression: str, kind: Kind, positional: list[ast.expr], keywords: dict[str, ast.expr]
 ) -> dict[str, Any]:
-    """The options by name, their values read and checked against the annotations."""
+    """Binds options to their names, their values read and checked against the annotations."""
     types = field_types(kind)
     if len(positional) > len(types):
         raise ValueError(f"{expression} has {len(positional)} values, but {kind.__name__} takes {len(types)}")
@@ -156,7 +156,7 @@ def bind(
 
 
 def read_value(kind: Kind, name: str, wanted: Any, node: ast.expr) -> Any:
-    """One value, of the annotated type where that is a plain one."""
+    """Reads one value, of the annotated type where that is a plain one."""
     value: Any = read_initializer(node) if is_initializer(wanted) else read_literal(node)
     plain = {int: int, float: (int, float), bool: bool, str: str}.get(wanted)
     wrong = plain is not None and (
@@ -175,7 +175,7 @@ def is_initializer(wanted: Any) -> bool:
 
 
 def read_literal(node: ast.expr) -> Any:
-    """A literal's value; a bare word stands for itself."""
+    """Reads a literal's value; a bare word stands for itself."""
     if isinstance(node, ast.Name):
         return node.id
     try:
@@ -187,7 +187,7 @@ def read_literal(node: ast.expr) -> Any:
 
 
 def read_initializer(node: ast.expr) -> Initializer:
-    """`orthogonal`, or with options `gaussian(gain=1.5)`."""
+    """Reads `orthogonal`, or with options `gaussian(gain=1.5)`."""
     text = ast.unparse(node)
     name, positional, keywords = parse_call(text, text)
     kind = INITIALIZERS.get(name.lower())
@@ -245,7 +245,8 @@ def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:
 
 
 def label(expression: str) -> str:
-    """An expression as figures and tables name it: without folders and brackets, `elman recurrent=glorot`."""
+    """Shortens an expression to what figures and tables call it, without folders and brackets: `elman
+    recurrent=glorot`."""
     path, call = split_path(expression)
     name, positional, keywords = parse_call(expression, call)
     values = [ast.unparse(v) for v in positional]
@@ -254,5 +255,5 @@ def label(expression: str) -> str:
 
 
 def at_length(cell: str, length: int) -> str:
-    """A cell's expression with the length in place of T: `lstm(max_lag=T)` → `lstm(max_lag=100)`."""
+    """Puts the length in place of T in a cell's expression: `lstm(max_lag=T)` → `lstm(max_lag=100)`."""
     return re.sub(r"=\s*T\b", f"={length}", cell)

@@ -88,7 +88,7 @@ def train_side_by_side(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def train_all(course: EnsembleConfig, mesh: Mesh, seeds: Array, rates: Array) -> EnsembleResult:
-    """`train_one` of each, on each device one after another: a net's bits don't depend on its neighbours."""
+    """Trains each by `train_one`, on each device one after another: a net's bits don't depend on its neighbours."""
 
     def own(seeds: Array, rates: Array) -> EnsembleResult:
         return jax.lax.map(lambda pair: train_one(course, *pair), (seeds, rates))
@@ -98,7 +98,7 @@ def train_all(course: EnsembleConfig, mesh: Mesh, seeds: Array, rates: Array) ->
 
 
 def train_one(course: EnsembleConfig, seed: Array, rate: Array) -> EnsembleResult:
-    """All steps of one net: θ ← θ + rate · update."""
+    """Trains one net: θ ← θ + rate · update at every step."""
     loss_of, key = Loss(course.model, course.measure), jax.random.key(seed)
     data = split_key(jax.random.key(seed, impl="threefry2x32"), "train")
     clipping = make_clipping(course.optimizer)
@@ -129,15 +129,15 @@ def scaled_by(rate: Array) -> optax.GradientTransformation:
 
 
 def held_out(course: EnsembleConfig, params: Params, count: int = 1000) -> dict[str, Float[np.ndarray, " N"]]:
-    """The measures of each net (leaves of `params` `[N, ...]`) on so many sequences that no net was trained on;
-    the one that training makes small is there as `loss` too."""
+    """Evaluates each net (leaves of `params` `[N, ...]`) on `count` sequences that no net was trained on; the
+    training loss is there as `loss` too."""
     found = evaluate_all(dataclasses.replace(course, batch_size=count), params)
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 
 @partial(jax.jit, static_argnums=0)
 def evaluate_all(course: EnsembleConfig, params: Params) -> dict[str, Array]:
-    """The means over one batch of the test split, the same for every seed."""
+    """Averages over one batch of the test split, the same for every seed."""
     key = split_key(jax.random.key(0, impl="threefry2x32"), "test")
     batch = (course.test or course.task)(key, course.batch_size)
     evaluation = Evaluation(course.model, course.measure)

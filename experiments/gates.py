@@ -46,7 +46,7 @@ class Inside:
     method: str = "__call__"  # of the model, which makes the answer
 
     def entry(self, params: Params, batch: Any) -> tuple[Params, Array]:
-        """The cell's own parameters, and what it reads: `[T, B, D]`, zero where masked."""
+        """Returns the cell's own parameters, and what it reads: `[T, B, D]`, zero where masked."""
         batch = jax.tree.map(jnp.asarray, batch)
         found: list[tuple[Params, Array]] = []
 
@@ -65,7 +65,7 @@ class Inside:
         return own, jnp.where(jnp.asarray(batch.mask)[..., None], xs, 0)
 
     def loss(self, params: Params, batch: Any) -> Callable[[State, Output], Array]:
-        """The loss, summed over the batch, as a function of the cell's final state and outputs."""
+        """Returns the loss, summed over the batch, as a function of the cell's final state and outputs."""
         batch = jax.tree.map(jnp.asarray, batch)
 
         def of_outputs(final: State, ys: Output) -> Array:
@@ -90,7 +90,7 @@ def is_recurrence(context: nn.module.InterceptorContext) -> bool:
 
 
 def longest(batch: Batch, count: int) -> Batch:
-    """The so many longest sequences of a batch, without the steps that none of them has."""
+    """Takes the `count` longest sequences of a batch, without the steps that all of them mask."""
     lengths = np.asarray(batch.mask).sum(axis=0)
     chosen = np.argsort(-lengths, kind="stable")[:count]
     steps = max(int(lengths[chosen].max(initial=0)), 1)
@@ -104,5 +104,5 @@ def longest(batch: Batch, count: int) -> Batch:
 
 
 def on_first_device(tree: Any) -> Any:
-    """In the memory of one device: what is measured would else be computed on each."""
+    """Moves to the memory of one device: measurements would else be computed on each."""
     return jax.device_put(tree, jax.local_devices()[0])

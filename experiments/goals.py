@@ -65,7 +65,7 @@ def outcome_of(folder: Path, goal: Goal, met: NonFinite | None = None) -> Outcom
 
 
 def format_outcome(goal: Goal, outcome: Outcome) -> str:
-    """`solved in 350 steps`, or how near it came."""
+    """Formats `solved in 350 steps`, or how near it came."""
     if outcome.solved:
         return f"solved in {outcome.steps} steps"
     metric = METRICS[goal.metric]

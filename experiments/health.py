@@ -61,13 +61,13 @@ def health_probe(
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def arrays_of(cell: Cell, inside: Inside, directions: int, params: Params, batch: Batch) -> dict[str, Array]:
-    """`health_arrays` of the cell in a model."""
+    """Computes `health_arrays` of the cell in a model."""
     own, xs = inside.entry(params, batch)
     return health_arrays(cell, own, xs, inside.loss(params, batch), directions=directions)
 
 
 def health_figures(measured: Mapping[str, Any], directions: int) -> dict[str, float]:
-    """The arrays as figures for the log, medians over the sequences; logarithms are natural ones.
+    """Turns the arrays into figures for the log, medians over the sequences; logarithms are natural ones.
 
     `exponent` λ₁, `half_life` in steps; `log_gradient/lag_K`; `log_singular_I/lag_K`, the I-th largest singular
     value of a product over K steps; `saturated/GATE`, and `saturated` of all gates together.
@@ -99,7 +99,7 @@ def health_figures(measured: Mapping[str, Any], directions: int) -> dict[str, fl
 
 
 def by_lag(records: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Of all records what is logged under `name/lag_K`: the lags `[K]`, and the values `[n, K]`."""
+    """Collects what all records log under `name/lag_K`: the lags `[K]`, and the values `[n, K]`."""
     start = f"{name}/lag_"
     lags = sorted(
         {int(key.removeprefix(start)) for record in records for key in record if key.startswith(start)}
@@ -109,12 +109,12 @@ def by_lag(records: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray,
 
 
 def column(records: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """One figure of all records, NaN where a record hasn't got it."""
+    """Collects one figure of all records, NaN where a record lacks it."""
     return np.array([record.get(name, math.nan) for record in records], np.float64)
 
 
 def heat_map(records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """The pictures for TensorBoard: gradient and largest singular value by lag over training."""
+    """Draws the pictures for TensorBoard: gradient and largest singular value by lag over training."""
     from analysis.figures.heat_image import heat_image
 
     steps, pictures = column(records, "step"), {}
@@ -143,7 +143,7 @@ class Series:
 
 
 def series(records: Sequence[Mapping[str, Any]]) -> Series:
-    """The records of a run as arrays."""
+    """Returns the records of a run as arrays."""
     names = dict.fromkeys(key for record in records for key in record)
     places = sorted(
         {int(n.split("/")[0].removeprefix("log_singular_")) for n in names if n.startswith("log_singular_")}
@@ -164,7 +164,7 @@ def series(records: Sequence[Mapping[str, Any]]) -> Series:
 
 
 def draw_health(run: Path) -> list[Path]:
-    """A figure for each net in the run's folder whose health was measured, from its metrics."""
+    """Draws a figure for each net in the run's folder whose health was measured, from its metrics."""
     from analysis.figures.health import health_figure
     from analysis.figures.style import save
 
@@ -179,7 +179,7 @@ def draw_health(run: Path) -> list[Path]:
 
 
 def incident_sentence(report: Mapping[str, Any]) -> str:
-    """A report of `nonfinite.json` in a line."""
+    """Formats a report of `nonfinite.json` in a line."""
     why = f"; {report['first']['sentence']}" if report["first"] else ""
     return (
         f"step {report['step']}: loss {report['loss']}, gradient {report['grad_norm']}{why}; {report['done']}"

@@ -74,7 +74,7 @@ class NetworkConfig:
             )
 
     def build(self, expression: str, hidden_size: int) -> Cell:
-        """The layer that is made of the cell an expression names; the cell itself where there is one, forward.
+        """Builds the layer of the cell that an expression names; the cell itself if there is one, forward.
 
         Raises ValueError, one sentence, for a cell that can't be had, can't go the way, or doesn't fit the
         connections.
@@ -90,20 +90,20 @@ class NetworkConfig:
         return Backward(layer) if self.direction == "backward" else layer
 
     def classifier(self, layer: Cell, classes: int) -> SequenceClassifier:
-        """One answer a sequence, from where each direction has read all of it."""
+        """Builds a model with one answer per sequence, from where each direction has read all of it."""
         return SequenceClassifier(layer, classes, method=self.way)
 
     def tagger(self, layer: Cell, classes: int) -> SequenceTagger:
-        """One answer a step."""
+        """Builds a model with one answer per step."""
         return SequenceTagger(layer, classes, method=self.way)
 
     @property
     def way(self) -> Method:
-        """The method with its option."""
+        """Returns the method with its option."""
         return self.method if self.checkpoint_every is None else Scan(self.checkpoint_every)
 
     def describe(self, expression: str) -> str:
-        """The network as figures and tables name it: `lstm, 2 layers, residual, both directions`."""
+        """Names the network as figures and tables do: `lstm, 2 layers, residual, both directions`."""
         words = [label(expression)]
         if self.depth > 1:
             words.append(f"{self.depth} layers")
@@ -125,7 +125,7 @@ def check_cells(expressions: Sequence[str]) -> None:
 
 
 def supported_methods(cell: Cell, *, masked: bool = True) -> list[MethodName]:
-    """The methods that a cell can go."""
+    """Lists the methods that can run a cell."""
     return [name for name in get_args(MethodName) if supports(cell, name, masked=masked)]
 
 

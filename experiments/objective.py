@@ -37,13 +37,13 @@ Measure = Callable[[Array, Batch], dict[str, SumCount]]
 
 
 def regression(outputs: Array, batch: Batch) -> dict[str, SumCount]:
-    """One number a sequence: `outputs [B, 1]`, targets `[B]`."""
+    """Measures one number per sequence: `outputs [B, 1]`, targets `[B]`."""
     real = jnp.any(batch.mask, axis=0)
     return {"mean_square_error": squared_error(outputs[..., 0], jnp.asarray(batch.targets), real)}
 
 
 def classification(logits: Array, batch: Batch) -> dict[str, SumCount]:
-    """One class a sequence: `logits [B, classes]`, targets `[B]`."""
+    """Measures one class per sequence: `logits [B, classes]`, targets `[B]`."""
     real, targets = jnp.any(batch.mask, axis=0), jnp.asarray(batch.targets)
     return {
         "cross_entropy": cross_entropy(logits, targets, real),
@@ -52,7 +52,7 @@ def classification(logits: Array, batch: Batch) -> dict[str, SumCount]:
 
 
 def tagging(logits: Array, batch: Batch) -> dict[str, SumCount]:
-    """One class a step: `logits [T, B, classes]`, targets `[T, B]`."""
+    """Measures one class per step: `logits [T, B, classes]`, targets `[T, B]`."""
     mask, targets = jnp.asarray(batch.mask), jnp.asarray(batch.targets)
     return {
         "cross_entropy": cross_entropy(logits, targets, mask),
@@ -114,13 +114,13 @@ def measured_by(model: nn.Module, measure: Measure, devices: int = 1) -> Objecti
 
 
 def cell_of(model: nn.Module) -> Cell:
-    """The cell of one of our models."""
+    """Returns the cell of one of our models."""
     return model.cell  # type: ignore
 
 
 def over_devices(model: nn.Module, devices: int) -> nn.Module:
-    """The model as it is trained on so many devices: a cell whose examples see one another names in its field
-    `axis_name` the axis over which its batch is shared. Raises ValueError where it has none."""
+    """Returns the model as it is trained on so many devices: a cell whose examples see one another names in its
+    field `axis_name` the axis over which its batch is shared. Raises ValueError where it has none."""
     cell = cell_of(model)
     if devices == 1 or not cell.couples_batch:
         return model

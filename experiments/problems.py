@@ -49,12 +49,12 @@ class Problem:
     each_step: bool = False
 
     def model(self, network: NetworkConfig, layer: Cell) -> nn.Module:
-        """A model that answers it."""
+        """Builds a model that answers it."""
         build = network.tagger if self.each_step else network.classifier
         return build(layer, self.classes)
 
     def task(self, model: nn.Module, stop_when: StopWhen | None = None) -> Task:
-        """The task of training a model of a cell on it; `until` may end it early."""
+        """Builds the task of training a model of a cell on it; `stop_when` may end it early."""
         cell, objective = cell_of(model), measured_by(model, self.measure)
         return Task(
             title=self.title,
@@ -106,12 +106,12 @@ def from_task(task: MakeBatch) -> Data:
 
 
 def threefry(seed: int) -> jax.Array:
-    """The key whose bits are the same on every machine."""
+    """Returns the key whose bits are the same on every machine."""
     return jax.random.key(seed, impl="threefry2x32")
 
 
 def adding_problem(length: int) -> Problem:
-    """Adding over so many steps."""
+    """Returns the problem of adding over `length` steps."""
     return Problem(
         title=f"adding, length {length}",
         data=from_task(partial(data.adding, length=length)),
@@ -124,7 +124,7 @@ def adding_problem(length: int) -> Problem:
 
 
 def copy_problem(length: int) -> Problem:
-    """Copy after so many blanks."""
+    """Returns the problem of copying after `length` blanks."""
     return Problem(
         title=f"copy after {length} blanks",
         data=from_task(partial(data.copy_memory, blanks=length)),
@@ -138,7 +138,8 @@ def copy_problem(length: int) -> Problem:
 
 
 def recall(logits: Array, batch: Batch) -> dict[str, SumCount]:
-    """As `tagging`, and `recalled`: the accuracy where a symbol is to be recalled, the blanks apart."""
+    """Measures as `tagging` does, and `recalled`: the accuracy on the symbols to be recalled, without the
+    blanks."""
     targets = jnp.asarray(batch.targets)
     asked = jnp.asarray(batch.mask) & (targets != data.COPY_BLANK)
     return tagging(logits, batch) | {"recalled": accuracy(logits, targets, asked)}
@@ -154,7 +155,7 @@ def check_direction(network: NetworkConfig) -> None:
 
 
 def order_problem(length: int) -> Problem:
-    """Temporal order over so many steps."""
+    """Returns the problem of temporal order over `length` steps."""
     return Problem(
         title=f"temporal order, length {length}",
         data=from_task(partial(data.temporal_order, length=length)),
@@ -167,12 +168,12 @@ def order_problem(length: int) -> Problem:
 
 
 def recall_error(outputs: Array, batch: Batch) -> dict[str, SumCount]:
-    """One number a step: `outputs` and targets `[T, B, 1]`."""
+    """Measures one number per step: `outputs` and targets `[T, B, 1]`."""
     return {"mean_square_error": squared_error(outputs, jnp.asarray(batch.targets), jnp.asarray(batch.mask))}
 
 
 def recall_problem(delay: int, length: int) -> Problem:
-    """Delayed recall of a number shown so many steps ago."""
+    """Returns the problem of recalling a number shown `delay` steps ago."""
     return Problem(
         title=f"delayed recall after {delay} steps",
         data=from_task(partial(data.delayed_recall, length=length, delay=delay)),

@@ -49,7 +49,7 @@ ENDING = (
 
 
 def overview() -> str:
-    """All commands with their lines, the experiments by subject, as wide as the terminal."""
+    """Lists all commands with their lines, the experiments by subject, as wide as the terminal."""
     width = terminal_width()
     groups = SUBJECTS | {"across subjects": SHARED}
     helped = {title: {name: first_line(name) for name in names} for title, names in groups.items()}
@@ -64,12 +64,12 @@ def overview() -> str:
 
 
 def terminal_width() -> int:
-    """The columns of help text: those of the terminal, within reason."""
+    """Returns the columns of help text: those of the terminal, within reason."""
     return min(max(shutil.get_terminal_size().columns, 60), 116)
 
 
 def wrapped(doc: str | None) -> str:
-    """A docstring as a description for tyro: its paragraphs wrapped to the terminal, indented ones as they are.
+    """Wraps a docstring's paragraphs to the terminal as a description for tyro; indented ones stay as they are.
 
     Each line begins with a blank, since tyro joins lines that begin with a letter and doesn't wrap the result."""
     paragraphs = [
@@ -82,7 +82,7 @@ def wrapped(doc: str | None) -> str:
 
 
 def first_line(name: str) -> str:
-    """The first line of an experiment's docstring, without importing it: a list must not wait for JAX."""
+    """Reads the first line of an experiment's docstring without importing it: a list must not wait for JAX."""
     module = Path(__file__).parent.parent / MODULES[name].replace(".", "/")
     path = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
     with path.open(encoding="utf-8") as file:
@@ -159,7 +159,7 @@ def read_options(name: str, arguments: list[str]) -> Any:
 
 
 def with_resume_value(arguments: list[str]) -> list[str]:
-    """`--resume` alone stands for `--resume newest`."""
+    """Fills in `--resume newest` for `--resume` alone."""
     filled = []
     for argument, following in zip_longest(arguments, arguments[1:], fillvalue="--"):
         filled.append(argument)

@@ -124,7 +124,7 @@ def train_task(
 
 
 def initial_params(task: Task, seed: int, batch: Any) -> Params:
-    """Fresh parameters; the same seed gives the same ones on every machine."""
+    """Initialises parameters; the same seed gives the same ones on every machine."""
     if task.initial is not None:
         return task.initial(seed)
     key = jax.random.fold_in(jax.random.key(seed), 1)
@@ -144,7 +144,7 @@ def renewal_of(renewed: RenewedData, run: Run, options: Options) -> Renewal:
 def scored_on(
     score: Callable[[Params, Sequence[Any]], Scores], batches: Sequence[Any]
 ) -> Callable[[Params], Mapping[str, float]]:
-    """A score's figures on held-out batches."""
+    """Returns a score's figures on held-out batches."""
     return lambda params: score(params, batches).figures
 
 
@@ -158,7 +158,7 @@ def probe_of(model: nn.Module, recurrent: Recurrence, loop: LoopConfig, batch: A
 
 
 def dividing(rows: int, devices: int) -> int:
-    """The greatest number of devices over which so many rows divide. Says so where that isn't all of them."""
+    """Returns the greatest number of devices that divides so many rows. Says so where that isn't all of them."""
     chosen = max(count for count in range(1, devices + 1) if rows % count == 0)
     if chosen < devices:
         print(f"{rows} rows are shared by {chosen} of {devices} devices, over which they divide", flush=True)

@@ -72,7 +72,7 @@ class Config:
         check_positive(newton_memory=self.newton_memory)
 
     def check(self) -> None:
-        """Raises ValueError for a cell that can't be had or goes none of the ways, before anything is timed."""
+        """Raises ValueError for a cell that cannot be built or that no method runs, before anything is timed."""
         for expression in self.cells:
             able = supported_methods(parse_cell(expression, self.hidden_size), masked=False)
             if not set(able) & set(self.methods):
@@ -122,7 +122,7 @@ def main(config: Config, run: Run) -> str:
 def time_at(
     config: Config, name: str, cell: Cell, methods: Sequence[MethodName], length: int
 ) -> list[dict[str, Any]]:
-    """A row for each way at one length: median seconds, tokens per second, Newton's rounds (else 0)."""
+    """Times each method at one length: median seconds, tokens per second, Newton's rounds (else 0)."""
     key_params, key_inputs = jax.random.split(jax.random.key(config.seed))
     params = jax.jit(cell.init, static_argnums=1)(key_params, config.input_size)
     xs = jax.random.normal(key_inputs, (length, config.batch_size, config.input_size))
@@ -169,7 +169,8 @@ def time_at(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def value_and_gradient(cell: Cell, method: MethodName, params: Params, xs: Array) -> Any:
-    """The mean square of the outputs, with Newton's rounds and convergence, and its gradient in the parameters."""
+    """Returns the mean square of the outputs, with Newton's rounds and convergence, and its gradient in the
+    parameters."""
 
     def loss(params: Params) -> tuple[Array, tuple[Array | None, Array | None]]:
         _, ys, info = unroll_with_info(cell, params, xs, method=method)
@@ -179,18 +180,18 @@ def value_and_gradient(cell: Cell, method: MethodName, params: Params, xs: Array
 
 
 def newton_gib(cell: Cell, params: Params, length: int, batch_size: int) -> float:
-    """T · B · S² numbers of four bytes."""
+    """Estimates Newton's memory: T · B · S² numbers of four bytes."""
     state = jax.eval_shape(lambda params: ravel_state(cell.initial_state(params))[0], params)
     return 4 * length * batch_size * state.size**2 / 2**30
 
 
 def array_name(name: str) -> str:
-    """A cell's name as a file."""
+    """Returns a cell's name as a file."""
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
 
 
 def stored(folder: Path) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """`{cell: {method: {key: column}}}` of a run's arrays."""
+    """Returns `{cell: {method: {key: column}}}` of a run's arrays."""
     panels: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for expression in read_run(folder)["config"]["cells"]:
         curves = panels.setdefault(label(expression), {})
@@ -201,7 +202,8 @@ def stored(folder: Path) -> dict[str, dict[str, dict[str, np.ndarray]]]:
 
 
 def format_table(panels: dict[str, dict[str, dict[str, np.ndarray]]]) -> str:
-    """A row for each cell and way: thousands of tokens per second at each length, Newton's rounds in brackets."""
+    """Formats a row for each cell and method: thousands of tokens per second at each length, Newton's rounds in
+    brackets."""
     lengths = sorted({int(t) for curves in panels.values() for c in curves.values() for t in c["length"]})
     width = max(len(name) for name in panels)
     lines = ["".join([f"{'cell':<{width}}  {'method':<12}", *(f"{f'T = {t}':>14}" for t in lengths)])]
@@ -221,13 +223,13 @@ def format_table(panels: dict[str, dict[str, dict[str, np.ndarray]]]) -> str:
 
 
 def entry(method: str, curve: dict[str, np.ndarray], i: int) -> str:
-    """`1,234` or, of newton, `1,234 (9)`."""
+    """Formats `1,234` or, for newton, `1,234 (9)`."""
     rate = f"{curve['rate'][i] / 1000:,.4g}"
     return f"{rate} ({curve['rounds'][i]}{'*' * bool(curve['fallen'][i])})" if method == "newton" else rate
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figure of a finished run, from its arrays."""
+    """Draws the figure of a finished run from its arrays."""
     from analysis.figures.lengths import tokens_per_second
     from analysis.figures.style import save
 

@@ -26,7 +26,7 @@ class Metric:
     scale: Literal["log", "linear"] = "linear"
 
     def cost(self, value: float) -> float:
-        """The value as a cost: lower is better."""
+        """Returns the value as a cost: lower is better."""
         return value if self.better == "lower" else -value
 
 
@@ -143,11 +143,11 @@ class Task:
 
     @property
     def reported(self) -> str:
-        """The name of the metric that is drawn and reported."""
+        """Returns the name of the metric that is drawn and reported."""
         return self.report or self.select
 
     def cost(self, evaluation: Mapping[str, float]) -> float:
-        """The selected metric of an evaluation, lower for better; NaN where it wasn't measured."""
+        """Returns the selected metric of an evaluation, lower for better; NaN where it wasn't measured."""
         return self.metrics[self.select].cost(evaluation.get(self.select, math.nan))
 
 

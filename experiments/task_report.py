@@ -13,7 +13,7 @@ from train import read_metrics
 
 
 def format_report(task: Task, label: str, test: Mapping[str, float], examples: str) -> str:
-    """One sentence on the reported metric; with a score a row for every metric, and examples."""
+    """Formats one sentence on the reported metric; with a score a row for every metric, and examples."""
     metric = task.metrics[task.reported]
     lines = [
         f"{task.title}, {label}: {metric.label} {test[task.reported]:{metric.format}} on {task.data.tested_on}"
@@ -29,7 +29,7 @@ def format_report(task: Task, label: str, test: Mapping[str, float], examples: s
 
 
 def format_metrics(task: Task, label: str, test: Mapping[str, float]) -> list[str]:
-    """A row for every metric: on the test data the model, and beside it the baselines."""
+    """Formats a row for every metric: the model on the test data, and beside it the baselines."""
     columns = {label: test, **task.baselines}
     width = max(len(metric.label) for metric in task.metrics.values())
     lines = ["".join([" " * width, *(f"  {name:>12}" for name in columns)])]
@@ -44,7 +44,7 @@ def format_metrics(task: Task, label: str, test: Mapping[str, float]) -> list[st
 
 
 def draw_task(folder: Path, metrics: Mapping[str, Metric], report: str) -> list[Path]:
-    """The held-out metric of a finished run against the step, beside the baselines."""
+    """Draws the held-out metric of a finished run against the step, beside the baselines."""
     from analysis.figures.curves import loss_curves, training_curves
     from analysis.figures.style import save
 
@@ -63,7 +63,7 @@ def draw_task(folder: Path, metrics: Mapping[str, Metric], report: str) -> list[
 
 
 def label_of(folder: Path, record: Mapping[str, np.ndarray]) -> str:
-    """The net as figures name it. Runs made before there were tasks have it in their config."""
+    """Returns the net's name in figures. Runs made before there were tasks have it in their config."""
     if "label" in record:
         return str(record["label"])
     config = read_run(folder)["config"]
@@ -82,7 +82,7 @@ def baselines_of(folder: Path, record: Mapping[str, np.ndarray], metric: str) ->
 
 
 def training_record(folder: Path) -> dict[str, np.ndarray]:
-    """`metrics.jsonl` as arrays: `train/loss`, `validation/accuracy`, …, each with its `…/step`."""
+    """Reads `metrics.jsonl` into arrays: `train/loss`, `validation/accuracy`, …, each with its `…/step`."""
     columns: dict[str, list[float]] = {}
     for record in read_metrics(folder):
         split = record["split"]

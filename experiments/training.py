@@ -38,14 +38,14 @@ class TrainingConfig:
         check_seed(self.seed)
 
     def check(self) -> None:
-        """Raises ValueError for a network that can't be had, before a folder is made for the run."""
+        """Raises ValueError for a network that cannot be built, before the run's folder is made."""
         check_health(self.layer(), self.loop.health)
         self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
 
     def layer(self) -> Cell:
-        """The layer built of the cell."""
+        """Builds the layer of the cell."""
         return self.network.build(self.cell, self.hidden_size)
 
     def label(self) -> str:
-        """The network as figures and tables name it."""
+        """Names the network as figures and tables do."""
         return self.network.describe(self.cell)

@@ -99,12 +99,12 @@ class Config:
         check_finite(weight=self.weight, bias=self.bias)
 
     def check(self) -> None:
-        """Raises ValueError for a cell that can't be had, before a folder is made for the run."""
+        """Raises ValueError for a cell that cannot be built, before the run's folder is made."""
         parse_cell(self.cell, self.hidden_size)
 
 
 def main(config: Config, run: Run) -> str:
-    """Piece by piece, then the table and the figures; a resumed run keeps the pieces that it has."""
+    """Measures piece by piece, then tabulates and draws; a resumed run keeps its finished pieces."""
     pieces = {"one_unit": one_unit, "bifurcation": sensitivity, "net": net}
     for name, piece in pieces.items():
         if run.resumed and (run.folder / "arrays" / f"{name}.npz").exists():
@@ -122,7 +122,7 @@ def main(config: Config, run: Run) -> str:
 
 
 def one_unit(config: Config) -> dict[str, np.ndarray]:
-    """The paper's surface over (w, b), and the three paths on it, in double precision."""
+    """Measures the paper's surface over (w, b), and the three paths on it, in double precision."""
     with jax.enable_x64(True):
         loss = ScalarRNNLoss()
         zero = {"w": jnp.zeros(()), "b": jnp.zeros(())}
@@ -143,7 +143,8 @@ def one_unit(config: Config) -> dict[str, np.ndarray]:
 
 
 def sensitivity(config: Config) -> dict[str, np.ndarray]:
-    """∂x_T/∂b from x_0 = −1 at w = 5, about the b where the lower stable point goes, refined about each peak.
+    """Returns ∂x_T/∂b from x_0 = −1 at w = 5, about the b where the lower stable point goes, refined about each
+    peak.
 
     A peak's distance from the edge falls as T⁻² and so does its width, and its height grows as T³: no grid chosen
     beforehand finds it at every T.
@@ -159,7 +160,7 @@ def sensitivity(config: Config) -> dict[str, np.ndarray]:
         finals = [partial(last_state, cell, steps=steps) for steps in SENSITIVITY_STEPS]
 
         def sizes(b: np.ndarray) -> np.ndarray:
-            """|∂x_T/∂b| of every T, `[T, n]`."""
+            """Returns |∂x_T/∂b| of every T, `[T, n]`."""
             found = [loss_surface(final, params, plane, np.zeros(1), b, chunk=512) for final in finals]
             return np.stack([np.abs(one.slopes[0, :, 1]) for one in found])
 
@@ -175,9 +176,10 @@ def sensitivity(config: Config) -> dict[str, np.ndarray]:
 
 
 def net(config: Config) -> dict[str, np.ndarray]:
-    """A net trained to the steepest place it meets; the surface over a plane there, as far as the unclipped step
-    leaps and, `near_…`, as far as the clipped ones come; and three paths from there:
-    within the plane, so that they lie on what is drawn, and of all parameters, `…|free_loss [points]`."""
+    """Measures a net trained to the steepest place it meets: the surface over a plane there, as far as the
+    unclipped
+    step leaps and, `near_…`, as far as the clipped ones come; and three paths from there: within the plane, so that
+    they lie on what is drawn, and of all parameters, `…|free_loss [points]`."""
     task = partial(temporal_order, length=config.length)
     cell = parse_cell(config.cell, config.hidden_size)
     loss = NetLoss(
@@ -228,5 +230,5 @@ def net(config: Config) -> dict[str, np.ndarray]:
 
 
 def path_arrays(name: str, path: DescentPath, where: np.ndarray) -> dict[str, np.ndarray]:
-    """A path as it is stored: `…|where [points, 2]`, `…|loss`, `…|gradient_norm [points]`."""
+    """Returns a path as it is stored: `…|where [points, 2]`, `…|loss`, `…|gradient_norm [points]`."""
     return {f"{name}|where": where, f"{name}|loss": path.loss, f"{name}|gradient_norm": path.gradient_norm}

@@ -30,7 +30,7 @@ class NetLoss:
         return mean(next(iter(Evaluation(self.model, classification)(params, batch).values())))
 
     def init(self) -> Params:
-        """Fresh parameters."""
+        """Returns fresh parameters."""
         batch = self.task(split_key(threefry(self.seed), "train"), self.batch_size)
         return self.model.init(
             jax.random.fold_in(jax.random.key(self.seed), 1), batch.inputs, mask=batch.mask
@@ -38,8 +38,8 @@ class NetLoss:
 
 
 def orthonormal(first: Params, second: Params) -> tuple[Params, Params]:
-    """Two directions of length one at a right angle in the plane of those given: distances on the surface are
-    those between parameters."""
+    """Returns two directions of length one at a right angle in the plane of those given: distances on the surface
+    are those between parameters."""
 
     def inner(a: Params, b: Params) -> Array:
         return sum(
@@ -57,8 +57,8 @@ def orthonormal(first: Params, second: Params) -> tuple[Params, Params]:
 def surface_about(
     loss: NetLoss, params: Params, plane: tuple[Params, Params], reach: float, points: int
 ) -> dict[str, np.ndarray]:
-    """The surface `reach` far from the parameters each way: `first`, `second [points]`, `loss`, `gradient_norm
-    [points, points]`."""
+    """Returns the surface `reach` far from the parameters each way: `first`, `second [points]`, `loss`,
+    `gradient_norm [points, points]`."""
     axis = np.linspace(-reach, reach, points)
     surface = loss_surface(loss, params, plane, axis, axis)
     return {

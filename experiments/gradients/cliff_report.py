@@ -59,12 +59,12 @@ def path_summary(losses: np.ndarray, norms: np.ndarray) -> dict[str, Any]:
 
 
 def finite_largest(values: np.ndarray) -> float:
-    """The largest that is finite, zero where none is."""
+    """Returns the largest finite value, 0 if there is none."""
     return float(np.max(values[np.isfinite(values)], initial=0.0))
 
 
 def format_table(results: Mapping[str, Any]) -> str:
-    """The edges, the peaks, and a row a path."""
+    """Formats the edges, the peaks, and a row for each path."""
     edges, peaks = results["bistable"], results["peak_of_sensitivity"]
     lines = [
         f"x' = {W:g} σ(x) + b has two stable points for {edges['from']:.5f} < b < {edges['to']:.5f}",
@@ -101,7 +101,7 @@ def format_table(results: Mapping[str, Any]) -> str:
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.curves import training_curves
     from analysis.figures.error_surface import (
         bifurcation,

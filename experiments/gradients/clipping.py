@@ -94,22 +94,22 @@ class Config:
             check_positive(rates=rate)
 
     def check(self) -> None:
-        """Raises ValueError for a cell that can't be had, before a folder is made for the run."""
+        """Raises ValueError for a cell that cannot be built, before the run's folder is made."""
         for problem in self.problems:
             parse_cell(self.cell(problem), self.hidden_size)
 
     def cell(self, problem: ProblemName) -> str:
-        """The expression of the cell that meets a problem."""
+        """Returns the expression of the cell that meets a problem."""
         return self.order_cell if problem == "temporal_order" else self.adding_cell
 
     def task(self, problem: ProblemName) -> MakeBatch:
-        """The task that its sequences come from."""
+        """Returns the task that the sequences come from."""
         if problem == "temporal_order":
             return partial(temporal_order, length=self.order_length)
         return partial(adding, length=self.adding_length)
 
     def bound(self, clip: Clip) -> float:
-        """The bound of a way of clipping; 1 where there is none."""
+        """Returns the bound of a way of clipping, 1 without clipping."""
         return {"value": self.value_at, "adaptive": self.adaptive_at, "none": 1.0}.get(clip, self.norm_at)
 
 
@@ -138,8 +138,9 @@ def main(config: Config, run: Run) -> str:
 def train(
     config: Config, problem: ProblemName, clip: Clip, task: MakeBatch, devices: int
 ) -> dict[str, np.ndarray]:
-    """One way of clipping at all R rates with all N seeds: `held_out [R, N]` (infinite for a net that wasn't finite
-    to the end), `clipped [R, N]` the share of its steps, `steps [R, N]`, and `loss`, `norm [R, N, steps]`."""
+    """Trains one way of clipping at all R rates with all N seeds: `held_out [R, N]` (infinite for a net that
+    wasn't finite to the end), `clipped [R, N]` the share of its steps, `steps [R, N]`, and `loss`, `norm [R, N,
+    steps]`."""
     question = QUESTIONS[problem]
     cell = parse_cell(config.cell(problem), config.hidden_size)
     model = SequenceClassifier(cell, question.classes, method=NetworkConfig().way)

@@ -51,29 +51,29 @@ class NetsConfig:
         check_cells(self.cells)
 
     def check(self) -> None:
-        """Raises ValueError for a cell that can't be had, before a folder is made for the run."""
+        """Raises ValueError for a cell that cannot be built, before the run's folder is made."""
         for expression in self.expressions():
             self.cell(expression)
 
     def expressions(self) -> tuple[str, ...]:
-        """The cells that are trained, one by one."""
+        """Returns the cells that are trained, one by one."""
         return self.cells
 
     def cell(self, expression: str) -> Cell:
-        """The cell of an expression, in which T is the length."""
+        """Returns the cell of an expression, in which T is the length."""
         return parse_cell(at_length(expression, self.length), self.hidden_size)
 
     def problem(self) -> Problem:
-        """The task at the length."""
+        """Returns the task at the length."""
         return PROBLEMS[self.task](self.length)
 
     def model(self, expression: str, problem: Problem) -> nn.Module:
-        """A model made of the cell that answers the task."""
+        """Returns a model made of the cell that answers the task."""
         return problem.model(NetworkConfig(), self.cell(expression))
 
 
 def held_out_inputs(problem: Problem, count: int) -> np.ndarray:
-    """The first so many held-out sequences, `[T, count, D]`. Raises ValueError where there aren't as many."""
+    """Returns the first `count` held-out sequences, `[T, count, D]`. Raises ValueError if there are fewer."""
     inputs = np.concatenate([np.asarray(batch.inputs) for batch in problem.data.test()], axis=1)
     if count > inputs.shape[1]:
         raise ValueError(f"{count} held-out sequences are asked for, but there are {inputs.shape[1]}")

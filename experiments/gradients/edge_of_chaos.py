@@ -95,7 +95,7 @@ class Config:
             )
 
     def check(self) -> None:
-        """Raises ValueError for options that can't be had together; all of them can."""
+        """No option combinations are invalid."""
 
     @property
     def settling(self) -> int:
@@ -103,13 +103,13 @@ class Config:
         return 2 * self.trajectory // 5 if self.warmup is None else self.warmup
 
     def measured_biases(self) -> np.ndarray:
-        """The σ_b at which λ₁ is measured: those of --biases and, half way, between them."""
+        """Returns the σ_b at which λ₁ is measured: those of --biases and the midpoints between them."""
         given = np.asarray(self.biases)
         return np.sort(np.concatenate([given, (given[1:] + given[:-1]) / 2]))
 
 
 def plane(gains: Sequence[float], biases: Sequence[float] | np.ndarray) -> tuple[Array, Array]:
-    """σ_w and σ_b of every net, `[n · m]` each, the σ_b of one σ_w side by side."""
+    """Returns σ_w and σ_b of every net, `[n · m]` each, the σ_b of one σ_w side by side."""
     pairs = np.meshgrid(gains, biases, indexing="ij")
     return jnp.asarray(pairs[0].ravel(), jnp.float32), jnp.asarray(pairs[1].ravel(), jnp.float32)
 
@@ -132,7 +132,7 @@ def main(config: Config, run: Run) -> str:
 
 
 def measured_exponents(config: Config) -> np.ndarray:
-    """λ₁ of `draws` nets at every gain and measured bias, `[n, 2m − 1, draws]`."""
+    """Returns λ₁ of `draws` nets at every gain and measured bias, `[n, 2m − 1, draws]`."""
     biases = config.measured_biases()
 
     def first(gain: Array, bias: Array, key: Key) -> Array:
@@ -154,8 +154,9 @@ def measured_exponents(config: Config) -> np.ndarray:
 
 
 def trained_accuracy(config: Config, length: int, devices: int = 1) -> dict[str, np.ndarray]:
-    """Accuracy on held-out digits of every net of the plane after training over T = `length` steps, and its last
-    training loss: `[n, m]` each. All nets see the same images in the same order, and begin with the same draws."""
+    """Returns accuracy on held-out digits of every net of the plane after training over T = `length` steps, and its
+    last training loss: `[n, m]` each. All nets see the same images in the same order, and begin with the same
+    draws."""
     gains, biases = plane(config.gains, config.biases)
     pixels, labels = images("train")
     order = np.random.default_rng(config.seed).integers(0, len(labels), (config.updates, config.batch_size))
@@ -193,13 +194,14 @@ def columns(config: Config, folder: Path) -> dict[str, np.ndarray]:
 
 
 def reached(lengths: np.ndarray, learnt: np.ndarray) -> np.ndarray:
-    """The longest length such that it and all below it are learnt, `[..., lengths]` → `[...]`; 0 for none."""
+    """Returns the longest length such that it and all below it are learnt, `[..., lengths]` → `[...]`; 0 for
+    none."""
     count = np.sum(np.cumprod(learnt, axis=-1), axis=-1)
     return np.concatenate([[0], lengths])[count]
 
 
 def format_table(config: Config, folder: Path) -> str:
-    """A row for each point of the plane."""
+    """Formats a row for each point of the plane."""
     rows = columns(config, folder)
     titles = "".join(f"{f'T = {length}':>9}" for length in config.lengths)
     lines = [
@@ -226,21 +228,21 @@ def format_table(config: Config, folder: Path) -> str:
 
 
 def results(config: Config, folder: Path) -> dict[str, Any]:
-    """The table's numbers, `[n, m]` by gain and bias."""
+    """Returns the table's numbers, `[n, m]` by gain and bias."""
     axes = {"gains": config.gains, "biases": config.biases, "lengths": config.lengths}
     found = {name: values.tolist() for name, values in columns(config, folder).items()}
     return axes | {k: v for k, v in found.items() if k not in ("signal", "gradient")}
 
 
 def reach(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """From half a cell before the first value, though not below 0, to half a cell after the last."""
+    """Returns the span from half a cell before the first value, though not below 0, to half a cell after the last."""
     first, second, *_ = values
     *_, before, last = values
     return max(first - (second - first) / 2, 0.0), last + (last - before) / 2
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.edge_of_chaos import Plane, depth_over_plane, depth_reached, exponent_planes
     from analysis.figures.style import save
 

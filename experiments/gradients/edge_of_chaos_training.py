@@ -29,7 +29,7 @@ def random_net(matrix: Key, biases: Key, size: int, gain: Array, bias: Array) ->
 
 
 def images(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """The digits of a split, `[N, 64]` pixels of mean square 1, and their labels `[N]`."""
+    """Returns the digits of a split, `[N, 64]` pixels of mean square 1, and their labels `[N]`."""
     source = digits(split)
     (batch,) = evaluation_batches(source, batch_size=len(source))
     pixels = np.moveaxis(np.asarray(batch.inputs)[..., 0], 0, 1)
@@ -60,8 +60,8 @@ def answer(length: int, net: Params, pixels: Array) -> Array:
 def train_nets(
     optimizer: OptimizerConfig, length: int, mesh: Mesh, nets: Params, pixels: Array, labels: Array
 ) -> tuple[Params, Array]:
-    """Every net of a leading axis after a step on each batch of `pixels [updates, B, 64]`, and its last loss.
-    Devices share the nets."""
+    """Trains every net of a leading axis, one step on each batch of `pixels [updates, B, 64]`; returns the nets and
+    their last losses. Devices share the nets."""
     rule = optax.chain(make_clipping(optimizer), make_optimizer(optimizer))
 
     def loss(net: Params, batch: tuple[Array, Array]) -> Array:

@@ -69,7 +69,7 @@ class Config(TrainingConfig):
             )
 
     def check(self) -> None:
-        """Raises ValueError for a network that can't be had or drawn, before a folder is made for the run."""
+        """Raises ValueError for a network that cannot be built or drawn, before the run's folder is made."""
         layer = self.layer()
         if layer.couples_batch:
             raise UserError(
@@ -91,7 +91,7 @@ class Config(TrainingConfig):
 
 
 def state_sizes(layer: Cell, input_size: int) -> tuple[int, int]:
-    """The number of numbers in the state, and in its coordinates."""
+    """Counts the numbers in the state, and in its coordinates."""
 
     def vectors() -> tuple[Array, Array]:
         state = layer.initial_state(layer.init(jax.random.key(0), input_size))
@@ -102,7 +102,8 @@ def state_sizes(layer: Cell, input_size: int) -> tuple[int, int]:
 
 
 def tracking(outputs: Array, batch: Batch) -> dict[str, SumCount]:
-    """The error of all bits at all steps, and the share of them whose sign is right: `[T, B, bits]` each."""
+    """Returns the error of all bits at all steps, and the share of them whose sign is right: `[T, B, bits]`
+    each."""
     targets, mask = jnp.asarray(batch.targets), jnp.asarray(batch.mask)
     every = jnp.broadcast_to(mask[..., None], targets.shape)
     return {
@@ -112,7 +113,7 @@ def tracking(outputs: Array, batch: Batch) -> dict[str, SumCount]:
 
 
 def problem(bits: int, length: int, probability: float) -> Problem:
-    """A flip-flop of so many bits."""
+    """Returns a flip-flop of so many bits."""
     return Problem(
         title=f"flip-flop of {bits} bits",
         data=from_task(partial(flip_flop, length=length, bits=bits, probability=probability)),
@@ -194,7 +195,7 @@ def format_table(config: Config, test: Mapping[str, float], arrays: Mapping[str,
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.curves import loss_curves
     from analysis.figures.fixed_points import bits_against_time, fixed_points_in_axes, kind_of
     from analysis.figures.gradients import eigenvalues_in_plane

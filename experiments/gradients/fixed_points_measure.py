@@ -23,7 +23,7 @@ ARRIVED = 1e-3  # how near to a point a way down ends there
 def measure(
     layer: Cell, model: SequenceTagger, params: Params, batch: Batch, *, seed: int, starts: int, noise: float
 ) -> dict[str, np.ndarray]:
-    """Fixed points and what they are read out as, in double precision, and some of the states of a held-out batch.
+    """Measures fixed points and their readouts in double precision, and keeps some states of a held-out batch.
 
     `states [P, S]`, `speed [P]`, `fixed [P]`, `unstable [P]`, `eigenvalues [P, S]`, `starts [P]`, `lost []` as in
     `FixedPoints`, the stable ones first; `readout [P, bits]`; `ends [M, 2]` the points in which both ways down from
@@ -60,7 +60,7 @@ def measure(
 
 
 def visited_states(layer: Cell, params: Params, inputs: Array) -> State:
-    """The states that the net goes through, leaves `[T, B, ...]`, of inputs `[T, B, D]`."""
+    """Returns the states that the net goes through, leaves `[T, B, ...]`, of inputs `[T, B, D]`."""
     batch_shape = (inputs.shape[1],)
     weights = layer.prepare(params, batch_shape=batch_shape)
     return states_before(
@@ -69,7 +69,7 @@ def visited_states(layer: Cell, params: Params, inputs: Array) -> State:
 
 
 def choose_starts(key: Array, visited: State, count: int, noise: float) -> State:
-    """Half of them visited states, half points between two such, where the saddles are; noise on all of them."""
+    """Chooses half of them among visited states, half between two such, where the saddles are; all with noise."""
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), visited)
     total = jax.tree.leaves(flat)[0].shape[0]
     pair_key, share_key, noise_key = jax.random.split(key, 3)
@@ -83,7 +83,7 @@ def choose_starts(key: Array, visited: State, count: int, noise: float) -> State
 
 
 def in_order(found: FixedPoints) -> FixedPoints:
-    """Fixed points before slow ones, and of each the stable before those with few unstable directions."""
+    """Sorts fixed points before slow ones, and within each by the number of unstable directions."""
     order = np.lexsort((found.unstable, ~found.fixed))
     per_point = [f.name for f in dataclasses.fields(found) if f.name != "lost"]
     return dataclasses.replace(found, **{name: getattr(found, name)[order] for name in per_point})
@@ -106,7 +106,7 @@ def nearest(ends: np.ndarray, states: np.ndarray) -> np.ndarray:
 
 
 def patterns(arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """The corner nearest to each point's readout, `+-+` for +1, −1, +1."""
+    """Returns the corner nearest to each point's readout, `+-+` for +1, −1, +1."""
     return ["".join("+" if value > 0 else "-" for value in row) for row in arrays["readout"]]
 
 

@@ -112,7 +112,7 @@ class Config:
             )
 
     def check(self) -> None:
-        """Raises ValueError for a cell that can't be had or flossed, before a folder is made for the run."""
+        """Raises ValueError for a cell that cannot be built or flossed, before the run's folder is made."""
         self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         layer = self.layer()
         if layer.couples_batch:
@@ -143,7 +143,7 @@ class Config:
 
     @property
     def recalled(self) -> int:
-        """Length of the sequences of delayed recall."""
+        """Returns the length of the sequences of delayed recall."""
         return self.delay + 40 if self.recall_length is None else self.recall_length
 
     @property
@@ -152,12 +152,12 @@ class Config:
         return min(200, self.loop.steps) if self.floss.steps is None else self.floss.steps
 
     def length(self, task: TaskName) -> int:
-        """Of the sequences of a task."""
+        """Returns the length of a task's sequences."""
         lengths = {"copy_memory": self.blanks + 20, "delayed_recall": self.recalled}
         return lengths.get(task, self.adding_length)
 
     def problem(self, task: TaskName) -> Problem:
-        """A task as it is asked."""
+        """Returns the problem of a task's name."""
         if task == "delayed_recall":
             return recall_problem(self.delay, self.recalled)
         return copy_problem(self.blanks) if task == "copy_memory" else adding_problem(self.adding_length)
@@ -212,7 +212,7 @@ def main(config: Config, run: Run) -> str:
 def train_nets(
     config: Config, run: Run, task: TaskName, problem: Problem, seed: int
 ) -> Iterator[tuple[str, Params, Params, Path]]:
-    """The three nets of a task and seed, one by one: name, parameters before and after training, folder."""
+    """Trains the three nets of a task and seed; yields name, parameters before and after training, folder."""
     layer = config.layer()
     model = problem.model(NetworkConfig(), layer)
     home, goal, loss = (
@@ -264,7 +264,8 @@ def format_table(
     outcomes: Mapping[TaskName, Mapping[str, Sequence[Outcome]]],
     measured: Mapping[str, np.ndarray],
 ) -> str:
-    """A block a task, a row a kind of net: steps to solve by seed, exponents and half-life of the first seed."""
+    """Formats a block for each task, a row for each kind of net: steps to solve by seed, exponents and half-life of
+    the first seed."""
     seeds = [f"seed {config.seed + repeat}" for repeat in range(config.repeats)]
     lines: list[str] = []
     for task, variants in outcomes.items():

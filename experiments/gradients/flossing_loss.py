@@ -54,7 +54,7 @@ class Floss:
 
 
 def flossing_loss(cell: Cell, params: Params, xs: Array, k: int, qr_every: int) -> Array:
-    """mean λ_i² over the k largest exponents along each of `xs [T, N, D]`, from the cell's initial state.
+    """Returns mean λ_i² over the k largest exponents along each of `xs [T, N, D]`, from the cell's initial state.
 
     An exponent of −∞ (a step that takes a direction away) has no gradient and is left out.
     """
@@ -102,7 +102,7 @@ def measure(layer: Cell, problem: Problem, params: Params) -> dict[str, np.ndarr
 
 
 def take_examples(batch: Batch, count: int) -> Batch:
-    """The first so many sequences."""
+    """Takes the first `count` sequences."""
     taken = [np.take(leaf, range(count), axis) for leaf, axis in zip(batch, batch.batch_axes(), strict=True)]
     return Batch(*taken)
 
@@ -111,8 +111,8 @@ def take_examples(batch: Batch, count: int) -> Batch:
 def last_gradients(
     layer: Cell, model: nn.Module, measure: Measure, each_step: bool, params: Params, batch: Batch
 ) -> Array:
-    """‖∂L_T/∂s_{T−k}‖ of each sequence's own loss at the last step: `[T, N]`, row i for lag i + 1. (A measure's sum
-    is differentiated, not its mean, so that each sequence keeps its own gradient.)"""
+    """Returns ‖∂L_T/∂s_{T−k}‖ of each sequence's own loss at the last step: `[T, N]`, row i for lag i + 1. (A
+    measure's sum is differentiated, not its mean, so that each sequence keeps its own gradient.)"""
 
     def loss(final: State, ys: Output) -> Array:
         answer = jnp.asarray(model.apply(params, ys[-1], method=lambda module, y: module.readout(y)))

@@ -9,7 +9,7 @@ VARIANTS = ("no flossing", "flossing before", "flossing before and during")
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.flossing import curves_of_variants, spectra_of_variants
     from analysis.figures.gradients import gradient_against_lag
     from analysis.figures.style import save

@@ -91,7 +91,7 @@ class Config:
             )
 
     def check(self) -> None:
-        """Raises ValueError for a network that can't be had, before a folder is made for the run."""
+        """Raises ValueError for a network that cannot be built, before the run's folder is made."""
         problem = digits_problem(self.permuted, self.input_gain)
         for cell in self.cells:
             layer = self.network.build(cell, self.hidden_size)
@@ -145,7 +145,7 @@ def main(config: Config, run: Run) -> str:
 
 
 def cell_folder(name: str) -> str:
-    """The folder of a cell's net within the run's, and of its arrays."""
+    """Returns the folder of a cell's net within the run's, and of its arrays."""
     return f"cells/{folder_name(name)}"
 
 
@@ -171,7 +171,7 @@ def measure(
 
 @partial(jax.jit, static_argnums=0)
 def exponents_along(cell: Cell, params: Params, images: Array) -> Array:
-    """The Lyapunov spectrum along each image, `[T, M, 1]` → `[M, S]`."""
+    """Returns the Lyapunov spectrum along each image, `[T, M, 1]` → `[M, S]`."""
 
     def along(image: Array) -> Array:
         return lyapunov_spectrum(cell, params, image).exponents
@@ -183,7 +183,7 @@ def exponents_along(cell: Cell, params: Params, images: Array) -> Array:
 def loss_gradients(
     cell: Cell, model: SequenceClassifier, params: Params, images: Array, labels: Array
 ) -> Array:
-    """‖∂L/∂s_{T−k}‖ of each image's own cross entropy: `[T, N]`, row i for lag i + 1."""
+    """Returns ‖∂L/∂s_{T−k}‖ of each image's own cross entropy: `[T, N]`, row i for lag i + 1."""
 
     def loss(final: State, ys: Output) -> Array:
         logits = jnp.asarray(model.apply(params, ys[-1], method="logits"))
@@ -193,7 +193,7 @@ def loss_gradients(
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.curves import training_curves
     from analysis.figures.exponents import exponents_before_and_after
     from analysis.figures.gradients import (

@@ -9,7 +9,8 @@ from analysis import half_life, log_slope
 
 
 def summary(name: str, moment: str, measured: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """A row of the table: medians over the images. `exponent` is λ₁ in nats per step, `half_life` in steps."""
+    """Summarises a net in a row of the table: medians over the images. `exponent` is λ₁ in nats per step,
+    `half_life` in steps."""
     spectra = np.median(measured["log_singular_values"], axis=0)
     lags = [lag for lag in (1, 8, 32, 63) if lag <= len(spectra)]
     half = spectra.shape[1] // 2
@@ -25,8 +26,8 @@ def summary(name: str, moment: str, measured: Mapping[str, np.ndarray]) -> dict[
 
 
 def format_table(rows: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float]) -> str:
-    """The rows as text, in two blocks: how fast, and how many directions. Singular values in powers of ten, since
-    they may lie outside floating point."""
+    """Formats the rows in two blocks: how fast, and how many directions. Singular values are in powers of ten,
+    since they may lie outside floating point."""
     width = max(len(row["cell"]) for row in rows)
     lags = list(rows[0]["log_largest"])
     titles = [f"largest σ at lag {', '.join(lags)}", f"middle σ at lag {', '.join(lags)}"]
@@ -62,7 +63,7 @@ def format_table(rows: Sequence[Mapping[str, Any]], accuracies: Mapping[str, flo
 
 
 def power_of_ten(log: float) -> str:
-    """e^log in scientific notation, beyond the range of floating point too."""
+    """Formats e^log in scientific notation, beyond the range of floating point too."""
     if not np.isfinite(log):
         return "0" if log < 0 else "inf"
     exponent = int(np.floor(log / np.log(10)))

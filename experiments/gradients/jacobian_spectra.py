@@ -88,7 +88,7 @@ class Config(NetsConfig):
         check_cells(self.expressions())
 
     def check(self) -> None:
-        """Raises ValueError for a cell that can't be had, or a lag beyond the sequences."""
+        """Raises ValueError for a cell that cannot be built, or a lag beyond the sequences."""
         super().check()
         steps = len(held_out_inputs(self.problem(), self.trajectories))
         if (longest := max(self.shown_lags or (1,))) > steps:
@@ -99,11 +99,11 @@ class Config(NetsConfig):
             )
 
     def lags_within(self, steps: int) -> list[int]:
-        """The lags that are shown of sequences of so many steps."""
+        """Returns the lags that are shown of sequences of `steps` steps."""
         return [lag for lag in self.shown_lags or SHOWN_LAGS if lag <= steps]
 
     def expressions(self) -> tuple[str, ...]:
-        """The cells, each that names G once for every gain."""
+        """Lists the cells, one that names G once for every gain."""
         return tuple(
             at_gain(cell, gain)
             for cell in self.cells
@@ -115,7 +115,7 @@ GAIN = re.compile(r"=\s*G\b")
 
 
 def at_gain(cell: str, gain: float) -> str:
-    """A cell's expression with the gain in place of G: `gaussian(gain=G)` → `gaussian(gain=1.5)`."""
+    """Puts the gain in place of G in a cell's expression: `gaussian(gain=G)` → `gaussian(gain=1.5)`."""
     return GAIN.sub(f"={gain:g}", cell)
 
 
@@ -163,7 +163,7 @@ def measure_net(cell: Cell, trained: Trained, along: Array) -> dict[str, Any]:
 
 
 def summary(config: Config, found: Mapping[str, np.ndarray], moment: str) -> dict[str, Any]:
-    """A row of the table: medians over the sequences, singular values in powers of ten."""
+    """Summarises a net in a row of the table: medians over the sequences, singular values in powers of ten."""
     spectra, last = found[f"{moment}|spectra"], int(found["lags"][-1])
     middle = np.median(spectra, axis=0)
     condition = np.median(log_condition_numbers(spectra), axis=0)
@@ -183,13 +183,13 @@ def summary(config: Config, found: Mapping[str, np.ndarray], moment: str) -> dic
 
 
 def rows_of(config: Config, folder: Path) -> list[tuple[str, str, dict[str, Any]]]:
-    """Name, moment and summary of every net."""
+    """Returns name, moment and summary of every net."""
     found = {label(e): read_arrays(folder, array_name(e)) for e in config.expressions()}
     return [(name, moment, summary(config, f, moment)) for name, f in found.items() for moment in MOMENTS]
 
 
 def format_table(config: Config, folder: Path) -> str:
-    """A row for each net before and after training."""
+    """Formats a row for each net before and after training."""
     rows = rows_of(config, folder)
     width, lag = max(len(name) for name, _, _ in rows), rows[0][2]["lag"]
     quantity = METRICS[config.problem().metric].label
@@ -217,12 +217,12 @@ def format_table(config: Config, folder: Path) -> str:
 
 
 def results(config: Config, folder: Path) -> dict[str, Any]:
-    """The table's rows by name."""
+    """Returns the table's rows by name."""
     return {f"{name}, {moment} training": row for name, moment, row in rows_of(config, folder)}
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.gradients import eigenvalues_in_plane
     from analysis.figures.lyapunov import spectra_by_value
     from analysis.figures.spectra import condition_numbers, mean_square, spectra_before_after

@@ -21,16 +21,16 @@ MANY = 64  # beyond so many lags only some are measured
 
 
 def measured_lags(steps: int) -> np.ndarray:
-    """All lags 1 … T, or of many those a constant factor apart."""
+    """Lists all lags 1 … T, or of many those a constant factor apart."""
     if steps <= MANY:
         return np.arange(1, steps + 1)
     return np.unique(np.round(np.geomspace(1, steps, MANY)).astype(int))
 
 
 def measure(cell: Cell, params: Params, along: Array) -> dict[str, Any]:
-    """Along sequences `[T, M, D]`: `spectra [M, K, S]`, natural logarithms of the singular values of the products
-    at the measured lags; `eigenvalues [T, S]` of the steps along the first; `matrix_free`, ln of the largest
-    singular value over all steps along it, found without a Jacobian (NaN where that doesn't settle)."""
+    """Measures along sequences `[T, M, D]`: `spectra [M, K, S]`, natural logarithms of the singular values of the
+    products at the measured lags; `eigenvalues [T, S]` of the steps along the first; `matrix_free`, ln of the
+    largest singular value over all steps along it, found without a Jacobian (NaN where that doesn't settle)."""
     lags = measured_lags(len(along))
     jacobians = [np.asarray(step_jacobians(cell, params, along[:, i])) for i in range(along.shape[1])]
     try:
@@ -45,8 +45,8 @@ def measure(cell: Cell, params: Params, along: Array) -> dict[str, Any]:
 
 
 def tanh_theory(cell: Cell, params: Params, along: Array) -> np.ndarray | None:
-    """ln of the root mean square of the singular values that mean-field theory gives at the measured lags, `[K]`:
-    the sum of ½ ln χ_t over the steps multiplied. None where the cell is no tanh net."""
+    """Returns ln of the root mean square of the singular values that mean-field theory gives at the measured lags,
+    `[K]`: the sum of ½ ln χ_t over the steps multiplied. None where the cell is no tanh net."""
     try:
         gain, deviations = elman_deviations(cell, params, along)
     except ValueError:
@@ -56,12 +56,12 @@ def tanh_theory(cell: Cell, params: Params, along: Array) -> np.ndarray | None:
 
 
 def log_rms(spectra: np.ndarray) -> np.ndarray:
-    """ln √(mean σ²) from logarithms of singular values, `[..., S]` → `[...]`."""
+    """Returns ln √(mean σ²) from logarithms of singular values, `[..., S]` → `[...]`."""
     return log_norms(spectra, "frobenius") - np.log(spectra.shape[-1]) / 2
 
 
 def rest_theory(cell: Cell, params: Params) -> float | None:
-    """The leading exponent of the cell at rest, nats per step; None where no theory of it is known."""
+    """Returns the leading exponent of the cell at rest, nats per step; None where no theory of it is known."""
     try:
         return rest_exponent(cell, params)
     except ValueError:

@@ -58,7 +58,7 @@ def main(config: Config, run: Run) -> str:
 
 
 def random_spectrum(config: Config, noise: float, gain: float) -> dict[str, np.ndarray]:
-    """The spectrum of x' = J tanh(x) + σ ξ: h = tanh(x) is the state of an Elman net that reads σ ξ.
+    """Returns the spectrum of x' = J tanh(x) + σ ξ: h = tanh(x) is the state of an Elman net that reads σ ξ.
 
     At each gain the same draws, so that curves over it are smooth; the state begins at h ~ N(0, 1/4), not at rest.
     """
@@ -76,7 +76,7 @@ def random_spectrum(config: Config, noise: float, gain: float) -> dict[str, np.n
 
 
 def train_and_measure(config: Config, run: Run, expression: str) -> None:
-    """One cell from its first to its last moment; what is measured already is not measured again."""
+    """Trains and measures one cell from its first to its last moment; skips finished measurements."""
     problem, name = config.problem(), label(expression)
     model, cell = config.model(expression, problem), config.cell(expression)
     validation = problem.data.validation()
@@ -119,7 +119,7 @@ def train_and_measure(config: Config, run: Run, expression: str) -> None:
 
 
 def to_double(leaf: Array) -> Array:
-    """A parameter in double precision."""
+    """Converts a parameter to double precision."""
     wide = jnp.complex128 if jnp.iscomplexobj(leaf) else jnp.float64
     return jnp.asarray(np.asarray(leaf), wide) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
 
@@ -142,6 +142,6 @@ def spectrum(config: Config, cell: Cell, params: Params, xs: Array, states: Stat
 
 
 def format_exponents(found: Mapping[str, np.ndarray]) -> str:
-    """The first exponent with its 95 % interval, in each regime."""
+    """Formats the first exponent with its 95 % interval, in each regime."""
     rows = zip(*largest(found), strict=True)
     return "λ₁ = " + ", ".join(f"{value:+.4f} ± {width:.4f} ({count} starts)" for value, width, count in rows)

@@ -68,7 +68,7 @@ class Config(NetsConfig):
         return self.trajectory // 4 if self.warmup is None else self.warmup
 
     def check(self) -> None:
-        """Raises ValueError for a cell that can't be had or has fewer exponents than asked for."""
+        """Raises ValueError for a cell that cannot be built or has fewer exponents than asked for."""
         sizes = {f"a random net of --units {self.units}": self.units}
         sizes |= {expression: state_size(self.cell(expression)) for expression in self.cells}
         for name, size in sizes.items():
@@ -81,8 +81,8 @@ class Config(NetsConfig):
         self.along()
 
     def along(self) -> np.ndarray:
-        """The input along which cells are measured, `[trajectory, starts, D]`: for each start other held-out
-        sequences, one after the other.
+        """Returns the input along which cells are measured, `[trajectory, starts, D]`: for each start other
+        held-out sequences, one after the other.
 
         Raises ValueError where there aren't enough of them."""
         problem = self.problem()
@@ -98,12 +98,12 @@ class Config(NetsConfig):
         return np.moveaxis(parts, 0, 1)[: self.trajectory]
 
     def moments(self) -> list[int]:
-        """The training steps after which spectra are measured, the first and the last among them."""
+        """Returns the training steps after which spectra are measured, the first and the last among them."""
         return sorted({*range(0, self.loop.steps, self.measure_every), self.loop.steps})
 
 
 def state_size(cell: Cell) -> int:
-    """S, how many coordinates a cell's state has."""
+    """Returns S, how many coordinates a cell's state has."""
 
     def state() -> Array:
         return ravel_coordinates(cell, cell.initial_state(cell.init(jax.random.key(0), 2)))[0]

@@ -25,13 +25,14 @@ def trained_name(expression: str, moment: int) -> str:
 
 
 def largest(found: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """λ₁, half its 95 % interval and the number of starts, in each regime, that of most starts first."""
+    """Returns λ₁, half its 95 % interval and the number of starts, in each regime, that of most starts first."""
     return found["starts|exponents"][:, 0], found["starts|half_widths"][:, 0], found["starts|starts"]
 
 
 def over_starts(rows: Sequence[Mapping[str, np.ndarray]], at: np.ndarray) -> dict[str, np.ndarray]:
-    """λ₁ over the starts, a number for each row, which stands at `at [n]`: `first`, half its 95 % interval `error`,
-    and how many `starts`, of the regime of most; `other [m, 4]`, at, λ₁, error and starts of all other regimes."""
+    """Returns λ₁ over the starts, a number for each row, which stands at `at [n]`: `first`, half its 95 % interval
+    `error`, and how many `starts`, of the regime of most; `other [m, 4]`, at, λ₁, error and starts of all other
+    regimes."""
     columns = [np.stack(largest(row), axis=1) for row in rows]
     first, error, starts = np.array([regimes[0] for regimes in columns]).T
     other = [[x, *regime] for x, regimes in zip(at, columns, strict=True) for regime in regimes[1:]]
@@ -54,7 +55,7 @@ def random_columns(config: Config, folder: Path, noise: float) -> dict[str, np.n
 
 
 def theory_columns(config: Config, noise: float, gains: np.ndarray) -> dict[str, np.ndarray]:
-    """λ₁ and the mean exponent that mean-field theory gives at some gains."""
+    """Returns λ₁ and the mean exponent that mean-field theory gives at some gains."""
     first = tanh_mean_field(gains, noise).exponent
     return {"gain": gains, "first": first, "mean": tanh_mean_exponent(gains, noise, config.units)}
 
@@ -73,7 +74,7 @@ def trained_columns(config: Config, folder: Path, expression: str) -> dict[str, 
 
 
 def format_table(config: Config, folder: Path) -> str:
-    """Random nets, a row for each noise and gain; then cells, a row for each moment."""
+    """Formats a row for each noise and gain of random nets, then a row for each moment of each cell."""
     lines = [f"random nets of {config.units} units, {config.trajectory - config.settling} steps counted"]
     lines += [
         f"{'σ':>5}{'g':>6}{'λ₁':>10}{'±':>9}{'theory':>9}{'mean λ':>10}{'theory':>9}{'D/N':>8}{'h/N':>9}"
@@ -122,7 +123,7 @@ def format_table(config: Config, folder: Path) -> str:
 
 
 def other_regimes(other: np.ndarray, at: float, indent: int) -> list[str]:
-    """A line for each regime of fewer starts, in the columns of λ₁ and ±."""
+    """Formats a line for each regime of fewer starts, in the columns of λ₁ and ±."""
     return [
         f"{'':>{indent}}{value:>+10.4f}{error:>9.4f}  {starts:.0f} starts"
         for x, value, error, starts in other
@@ -131,7 +132,7 @@ def other_regimes(other: np.ndarray, at: float, indent: int) -> list[str]:
 
 
 def results(config: Config, folder: Path) -> dict[str, Any]:
-    """The table's numbers by name."""
+    """Returns the table's numbers by name."""
     keys = ("gain", "first", "error", "starts", "other", "mean", "dimension", "entropy", "sum_gap")
     random = {noise: random_columns(config, folder, noise) for noise in config.noises}
     trained = {expression: trained_columns(config, folder, expression) for expression in config.cells}
@@ -158,14 +159,14 @@ def results(config: Config, folder: Path) -> dict[str, Any]:
 
 
 def ending(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Running estimates of leading exponents, and the means over the starts in the same regime."""
+    """Returns running estimates of leading exponents, and the means over the starts in the same regime."""
     regime = found["starts|regime"][0]
     over = {"mean": found["starts|exponents"][regime], "half_width": found["starts|half_widths"][regime]}
     return {"steps": found["steps"], "running": found["running"]} | over
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.lyapunov import during_training, random_nets, running_estimates, spectra_by_value
     from analysis.figures.style import save
 

@@ -16,7 +16,7 @@ LEAST = 8  # steps of the first bucket; each of the others is twice as long as t
 def stream(
     corpus: Corpus, split: str, rows: int, length: int, *, process_index: int = 0, process_count: int = 1
 ) -> StreamBatches:
-    """A split as rows, or those that one of several processes reads. Where lines have end marks every token is
+    """Cuts a split into rows, or those of one of several processes. If lines have end marks every token is
     predicted, the first after such a mark; else all but the first."""
     before = corpus.tokenizer.vocabulary.end_id
     return StreamBatches(
@@ -30,7 +30,7 @@ def stream(
 
 
 def lines(corpus: Corpus, split: str) -> list[Example]:
-    """A split's lines, each seen after the end of another. Raises ValueError where lines have no end."""
+    """Returns a split's lines, each seen after the end of another. Raises ValueError if lines have no end."""
     vocabulary = corpus.tokenizer.vocabulary
     end = vocabulary.end_id
     if end is None and "\n" in vocabulary:
@@ -73,8 +73,7 @@ def fresh_rows(examples: Sequence[Example], length: int) -> StreamBatch:
 def line_batches(
     corpus: Corpus, split: str, rows: int, seed: int, *, process_index: int = 0, process_count: int = 1
 ) -> BucketBatches:
-    """A split's lines, shuffled, so many of about one length a batch, padded; or those of one of several
-    processes."""
+    """Batches a split's lines, shuffled, of about one length each, padded; or those of one of several processes."""
     found = lines(corpus, split)
     return bucket_batches(
         found,

@@ -52,10 +52,10 @@ PRESETS: Mapping[str, Config] = {
 
 
 def main(config: Config, run: Run) -> str:
-    """Trains, evaluates, samples and draws; what there is to say."""
+    """Trains, evaluates, samples and draws; returns the report."""
     return language_model.main(config, run)
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     return language_model.draw(folder)

@@ -57,11 +57,11 @@ class SampledInputs:
 
     @property
     def used(self) -> bool:
-        """True where there is any."""
+        """Returns True if any input is sampled."""
         return self.schedule != "none"
 
     def share(self, step: Array) -> Array:
-        """p after so many steps."""
+        """Returns p after `step` steps."""
         match self.schedule:
             case "none":
                 return jnp.zeros(jnp.shape(step))
@@ -211,7 +211,7 @@ class TextModelConfig(TextTraining):
                 )
 
     def model(self, corpus: Corpus) -> LanguageModel:
-        """The model for a text's vocabulary."""
+        """Returns the model for a text's vocabulary."""
         return LanguageModel(
             self.network.build(self.cell, self.hidden_size),
             vocabulary_size=len(corpus.tokenizer.vocabulary),

@@ -17,7 +17,7 @@ SOURCES = "text.json"  # in the run's folder: what it was trained on
 
 
 def checked_corpus(config: TextConfig) -> Corpus:
-    """The corpus, which has something to validate on. Raises ValueError as a sentence for the user."""
+    """Loads the corpus, which must have something to validate on. Raises ValueError if it has not."""
     corpus = load_corpus(config)
     corpus.split("valid")
     return corpus
@@ -50,7 +50,8 @@ def check_same_text(folder: Path, config: TextConfig) -> None:
 
 
 def vocabulary_digest(tokenizer: Tokenizer) -> str:
-    """Sixteen hexadecimal digits of what each number stands for: the types in order, the marks, and the pieces."""
+    """Returns sixteen hexadecimal digits of what each number stands for: the types in order, the marks, and the
+    pieces."""
     vocabulary = tokenizer.vocabulary
     content = json.dumps([type(tokenizer).__name__, vocabulary.types, vocabulary.unknown, vocabulary.end])
     pieces = getattr(tokenizer, "model", b"")
@@ -58,7 +59,7 @@ def vocabulary_digest(tokenizer: Tokenizer) -> str:
 
 
 def encoded_prompt(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, "T"]:
-    """A prompt's tokens. Raises ValueError, naming them, for words or characters the training text doesn't hold."""
+    """Encodes a prompt. Raises ValueError, naming them, for words or characters the training text doesn't hold."""
     unknown = tokenizer.unknown(prompt)
     if unknown:
         named = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if unknown[5:] else "")
@@ -70,7 +71,8 @@ def encoded_prompt(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, "T"]:
 
 
 def bits_per_character(perplexity: float, tokens: int, size: Size) -> float:
-    """log₂ of the perplexity, a token, and the bits that spell what is unknown, for each character of the text.
+    """Returns log₂ of the perplexity, a token, and the bits that spell what is unknown, for each character of the
+    text.
 
     By it units can be compared: without the spelling a vocabulary that knows nothing would cost nothing.
     """

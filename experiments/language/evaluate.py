@@ -19,7 +19,8 @@ Ids = Int[np.ndarray, "N"]
 def losses_from_zero(
     model: LanguageModel, params: Params, seen: Ids, following: Ids, length: int, most: int = 2048
 ) -> Float[np.ndarray, "T M"]:
-    """−ln p of `length` tokens after a state of zero, for up to `most` pieces of a text spread over all of it."""
+    """Returns −ln p of `length` tokens after a state of zero, for up to `most` pieces of a text spread over all of
+    it."""
     count = len(seen) // length
     chosen = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
     inputs, targets = (x[: count * length].reshape(count, length)[chosen].T for x in (seen, following))
@@ -34,7 +35,8 @@ def losses_from_zero(
 def text_gradients(
     model: LanguageModel, params: Params, tokens: Int[Array, "T N"], targets: Int[Array, " N"]
 ) -> Float[Array, "T N"]:
-    """‖∂L/∂s_{T−k}‖, L the loss of the token after the last step: row i for lag i + 1, a column a piece of text."""
+    """Returns ‖∂L/∂s_{T−k}‖, L the loss of the token after the last step: row i for lag i + 1, a column a piece of
+    text."""
     inner: Any = params["params"]
 
     def loss(final: State, ys: Output) -> Array:
@@ -49,7 +51,7 @@ def text_gradients(
 def by_frequency(
     losses: Float[np.ndarray, " N"], targets: Ids, counts: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
-    """The mean loss of tokens by how often their types stand in the training text, in decades:
+    """Averages the loss of tokens by how often their types stand in the training text, in decades:
 
     `least [b]` of each bin, `cross_entropy [b]` (nats), and `share [b]` of all tokens. Empty bins are left out;
     types that stand there never are the bin 0.
@@ -65,9 +67,9 @@ def by_frequency(
 
 
 def by_position(losses: Float[np.ndarray, "T M"], bins: int = 20) -> dict[str, np.ndarray]:
-    """The mean loss of the t-th token of M pieces of text, in bins that widen with t, for far out single places are
-    but noise: `position [b]`, the bin's geometric middle, `cross_entropy [b]` and the standard `error [b]` of that
-    mean over pieces, nats."""
+    """Returns the mean loss of the t-th token of M pieces of text, in bins that widen with t, for far out single
+    places are but noise: `position [b]`, the bin's geometric middle, `cross_entropy [b]` and the standard `error
+    [b]` of that mean over pieces, nats."""
     edges = np.unique(np.geomspace(1, len(losses) + 1, bins).round().astype(int))
     spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
     pieces = np.array([losses[a - 1 : b - 1].mean(axis=0) for a, b in spans], np.float64)

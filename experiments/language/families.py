@@ -74,7 +74,7 @@ class Config(language_model.WordTraining):
             self.with_cell(cell).check()
 
     def with_cell(self, cell: str) -> language_model.Config:
-        """The options of one net's training."""
+        """Returns the options of one net's training."""
         shared: dict[str, Any] = {
             option.name: getattr(self, option.name) for option in fields(language_model.WordTraining)
         }
@@ -102,7 +102,8 @@ def main(config: Config, run: Run) -> str:
 
 
 def scored_by_counts(corpus: Corpus, n: int, config: Config) -> Model:
-    """An n-gram model: `name`, `size`, `order`, `sample`, and `losses|SPLIT`, in nats, of what nets predict too."""
+    """Scores an n-gram model: `name`, `size`, `order`, `sample`, and `losses|SPLIT`, in nats, of what nets predict
+    too."""
     vocabulary = corpus.tokenizer.vocabulary
     counts = NgramCounts.of(corpus.splits["train"], len(vocabulary), n, vocabulary.end_id)
     model = smoothed(counts, "kneser_ney")
@@ -119,8 +120,8 @@ def scored_by_counts(corpus: Corpus, n: int, config: Config) -> Model:
 
 
 def scored_nets(config: Config, run: Run, corpus: Corpus) -> list[Model]:
-    """The same of each cell's net (`order` is 0 where it sees all before), what `report.measures` gives, and
-    `curve|…` of its evaluations."""
+    """Trains and scores each cell's net likewise (`order` is 0 for one that sees all before), with what
+    `report.measures` gives, and `curve|…` of its evaluations."""
     split = [split for split in corpus.splits if split != "train"][-1]
     configs = {config.network.describe(cell): config.with_cell(cell) for cell in config.cells}
     own = next(iter(configs.values()))
@@ -159,7 +160,7 @@ def score_net(config: language_model.Config, corpus: Corpus, trained: Trained, f
 
 
 def mixed(one: Model, other: Model, name: str) -> Model:
-    """The mean of two models' probabilities."""
+    """Averages two models' probabilities."""
     found = {"name": np.array(name), "size": one["size"] + other["size"]}
     for key in one:
         if key.startswith("losses|"):

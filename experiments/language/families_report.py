@@ -21,7 +21,7 @@ of some `order`, n (0 for those that see all before), `sample`, and what trainin
 
 
 def perplexity(model: Model, split: str) -> float:
-    """Of a split: the exponential of the mean loss of its tokens."""
+    """Computes the perplexity of a split: the exponential of the mean loss of its tokens."""
     losses = model[f"losses|{split}"]
     return math.exp(math.fsum(losses) / len(losses))
 
@@ -54,7 +54,7 @@ def summary_arrays(models: list[Model], corpus: Corpus, split: str) -> dict[str,
 
 
 def format_table(models: list[Model], corpus: Corpus, last: str) -> str:
-    """A row a model; its size is the number of its n-grams, or of its weights."""
+    """Formats a row for each model; its size is the number of its n-grams, or of its weights."""
     held_out = [split for split in corpus.splits if split != "train"]
     width = max(len(str(model["name"])) for model in models)
     heads = [
@@ -75,13 +75,13 @@ def format_table(models: list[Model], corpus: Corpus, last: str) -> str:
 
 
 def samples(models: list[Model]) -> str:
-    """A text drawn from each that was."""
+    """Formats the texts drawn from the models."""
     drawn = [(str(model["name"]), str(model["sample"]).strip("\n")) for model in models if "sample" in model]
     return "\n".join(f"{name}: " + text.replace("\n", "\n    ") for name, text in drawn)
 
 
 def net_path(cell: str) -> str:
-    """The folder of a cell's net within the run's, and of its arrays."""
+    """Returns the folder of a cell's net within the run's, and of its arrays."""
     return f"nets/{folder_name(label(cell))}"
 
 
@@ -92,7 +92,7 @@ def read_net(folder: Path, cell: str) -> Model:
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.families import families_side_by_side
     from analysis.figures.gradients import gradient_against_lag
     from analysis.figures.language import perplexity_by_frequency, perplexity_by_position

@@ -62,7 +62,7 @@ class Config:
 
 
 def generated_text(config: Config) -> Iterator[str]:
-    """The prompt and what the model continues it with, piece by piece as it is drawn.
+    """Yields the prompt and the model's continuation, piece by piece as it is drawn.
 
     Raises ValueError where the folder isn't a run of a language model that has been trained at all, or the prompt
     holds what the vocabulary doesn't.
@@ -81,7 +81,7 @@ def generated_text(config: Config) -> Iterator[str]:
 def trained_model(
     folder: Path, *, best: bool = False, trust: bool = False
 ) -> tuple[LanguageModel, Params, Tokenizer]:
-    """The model of a run with its parameters at the newest or best checkpoint, and what its numbers stand for.
+    """Restores the model of a run with its parameters at the newest or best checkpoint, and its tokenizer.
 
     Raises ValueError where config or vocabulary are not those of the checkpoint, or a Python file is not to be
     executed without `trust`.
@@ -118,7 +118,7 @@ def trained_model(
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m experiments generate RUN …`."""
+    """Runs `python -m experiments generate RUN …`."""
     config = tyro.cli(
         Config, args=arguments, prog="python -m experiments generate", description=wrapped(__doc__)
     )

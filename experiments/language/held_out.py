@@ -24,18 +24,18 @@ class WholeText(NamedTuple):
     mask: Any  # [n, T, B] bool
 
     def batch_axes(self) -> Any:
-        """The axis of each leaf that is B."""
+        """Returns the axis of each leaf that is B."""
         return WholeText(*(2,) * len(self))
 
     def pad_to(self, size: int) -> "WholeText":
-        """With `size` rows, those added being none."""
+        """Pads to `size` rows, those added being masked."""
         xp = jnp if isinstance(self.mask, jax.Array) else np
         missing = size - self.mask.shape[2]
         return WholeText(*(xp.pad(leaf, ((0, 0), (0, 0), (0, missing))) for leaf in self))
 
     def scan(self, model: LanguageModel, params: Params, each: Callable[[Array], Array]) -> Array:
-        """`each` of the losses `[T, B]` of every batch, stacked `[n, …]`: no more than one batch of logits at a
-        time."""
+        """Applies `each` to the losses `[T, B]` of every batch, stacked `[n, …]`: no more than one batch of logits
+        at a time."""
 
         def advance(state: State, batch: WholeText) -> tuple[State, Array]:
             result = model.apply(
@@ -50,13 +50,13 @@ class WholeText(NamedTuple):
 
 
 def whole_text(batches: StreamBatches) -> WholeText:
-    """One pass through a text."""
+    """Reads one pass through a text."""
     inputs, targets, mask, _ = batches.take(batches.batches_per_epoch)
     return WholeText(inputs, targets, mask)
 
 
 def token_losses(model: LanguageModel, params: Params, text: WholeText) -> Float[np.ndarray, " N"]:
-    """−ln p of every token of a text in its order, each once, in nats."""
+    """Returns −ln p of every token of a text in its order, each once, in nats."""
     losses = np.asarray(all_losses(model, params, text))
     rows = losses.reshape(-1, losses.shape[2]).T
     return rows[np.asarray(text.mask).reshape(rows.T.shape).T].astype(np.float64)
@@ -64,7 +64,7 @@ def token_losses(model: LanguageModel, params: Params, text: WholeText) -> Float
 
 @partial(jax.jit, static_argnums=0)
 def all_losses(model: LanguageModel, params: Params, text: WholeText) -> Array:
-    """−ln p of every place of a text, masked ones too: `[n, T, B]`."""
+    """Returns −ln p of every place of a text, masked ones too: `[n, T, B]`."""
     return text.scan(model, params, lambda losses: losses)
 
 
@@ -76,7 +76,7 @@ class Piece(NamedTuple):
 
 
 def line_pieces(corpus: Corpus, split: str, rows: int) -> list[Piece]:
-    """All lines of a split, the shortest first, `rows` at a time (the last ones maybe fewer)."""
+    """Pads all lines of a split, the shortest first, `rows` at a time (the last ones maybe fewer)."""
     found = lines(corpus, split)
     sizes = np.array([len(line.inputs) for line in found])
     begin, bounds = np.cumsum(sizes) - sizes, np.array(bounds_of(found))
@@ -99,7 +99,7 @@ def held_out(corpus: Corpus, split: str, reading: Reading, rows: int, length: in
 def split_losses(
     model: LanguageModel, params: Params, corpus: Corpus, split: str, reading: Reading, rows: int, length: int
 ) -> Float[np.ndarray, " N"]:
-    """−ln p of every token of a split in its order, each once, in nats."""
+    """Returns −ln p of every token of a split in its order, each once, in nats."""
     if reading == "stream":
         return token_losses(model, params, whole_text(stream(corpus, split, rows, length)))
     losses = np.full(len(corpus.split(split)), np.nan)

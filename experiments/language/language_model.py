@@ -81,7 +81,7 @@ PRESETS: Mapping[str, Config] = {
 
 
 def main(config: TextModelConfig, run: Run) -> str:
-    """Trains, evaluates, samples and draws; what there is to say."""
+    """Trains, evaluates, samples and draws; returns the report."""
     corpus = load_corpus(config.data)
     remember_text(run.folder, corpus)
     print(corpus.summary(), flush=True)
@@ -90,5 +90,5 @@ def main(config: TextModelConfig, run: Run) -> str:
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     return text_report.draw(folder)

@@ -57,7 +57,7 @@ class Config:
 
 
 def main(config: Config, run: Run) -> str:
-    """Counts, smooths, evaluates, samples; what there is to say."""
+    """Counts, smooths, evaluates, samples; returns the report."""
     corpus = checked_corpus(config.data)  # prepared when the options were checked
     save_tokenizer(run.folder, corpus)
     vocabulary = corpus.tokenizer.vocabulary
@@ -99,8 +99,8 @@ def main(config: Config, run: Run) -> str:
 def results(
     config: Config, corpus: Corpus, record: dict[str, np.ndarray], held_out: list[str]
 ) -> dict[str, object]:
-    """Of each smoothing and split the perplexities by n (null for infinity) and the bits per character of the
-    last."""
+    """Collects of each smoothing and split the perplexities by n (null for infinity) and the bits per character of
+    the last."""
     found: dict[str, object] = {"sources": dict(corpus.origin), "n_grams": record["size"].tolist()}
     for split in held_out:
         size = corpus.sizes[split]
@@ -139,7 +139,7 @@ def row(name: str, entries: list[str]) -> str:
 
 
 def continued(config: Config, corpus: Corpus, model: NgramModel) -> tuple[list[int], str]:
-    """The prompt, and its most likely continuations with their counts as lines."""
+    """Formats the prompt and its most likely continuations with their counts as lines."""
     tokenizer = corpus.tokenizer
     given = config.prompt
     prompt = frequent_pair(corpus) if given is None else encoded_prompt(tokenizer, given).tolist()
@@ -162,7 +162,8 @@ def continued(config: Config, corpus: Corpus, model: NgramModel) -> tuple[list[i
 
 
 def frequent_pair(corpus: Corpus) -> list[int]:
-    """The two tokens of letters that follow one another most often in the training text; [] if there are none."""
+    """Returns the two tokens of letters that follow one another most often in the training text; [] if there are
+    none."""
     vocabulary = corpus.tokenizer.vocabulary
     counts = NgramCounts.of(corpus.splits["train"], len(vocabulary), 2, vocabulary.end_id)
     if counts.order < 2:
@@ -174,7 +175,7 @@ def frequent_pair(corpus: Corpus) -> list[int]:
 
 
 def samples(config: Config, corpus: Corpus, models: list[NgramModel], prompt: list[int]) -> str:
-    """A text drawn from each order's model, the prompt first; the unknown mark is never drawn."""
+    """Draws a text from each order's model, the prompt first; the unknown mark is never drawn."""
     unknown = corpus.tokenizer.vocabulary.unknown_id
     never = [] if unknown is None else [unknown]
     lines = [f"drawn by {full_name(config.smoothings[-1])}, seed {config.seed}:"]
@@ -194,7 +195,7 @@ def full_name(smoothing: str) -> str:
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.ngram import perplexity_by_order, size_by_order
     from analysis.figures.style import save
 

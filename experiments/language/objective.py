@@ -71,11 +71,12 @@ class TextLoss:
 
 
 def every_token(logits: Array, batch: Any) -> dict[str, SumCount]:
-    """The loss of every token of a batch, by `logits [T, B, V]`."""
+    """Returns the loss of every token of a batch, by `logits [T, B, V]`."""
     mask = jnp.asarray(batch.mask)
     return {"cross_entropy": cross_entropy(logits, jnp.asarray(batch.targets), mask)}
 
 
 def last_token(logits: Array, batch: Batch) -> dict[str, SumCount]:
-    """The loss of the token after the last step alone, whose gradient k steps back tells how far the net looks."""
+    """Returns the loss of the token after the last step alone, whose gradient k steps back tells how far the net
+    looks."""
     return every_token(logits[-1:], Batch(*(leaf[-1:] for leaf in batch)))

@@ -27,7 +27,7 @@ BATCH = 64  # steps of a batch in the last evaluation
 
 
 def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, after: Params) -> str:
-    """Evaluates, measures, samples, writes and draws; what there is to say."""
+    """Evaluates, measures, samples, writes and draws; returns the report."""
     model = config.model(corpus)
     held_out = [split for split in corpus.splits if split != "train"]
     rivals = ngram_perplexities(corpus, held_out)
@@ -49,7 +49,8 @@ def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, af
 
 
 def scores(losses: np.ndarray, corpus: Corpus, split: str) -> dict[str, float | int]:
-    """Of the losses of a split's tokens, in nats: their number and mean, and what is made of it."""
+    """Computes scores from the losses of a split's tokens, in nats: their number, their mean, and what follows from
+    it."""
     mean = math.fsum(losses) / len(losses)
     found = {
         "tokens": len(losses),
@@ -111,7 +112,7 @@ def sampled_text(
     tokens: int,
     temperature: float = 0.8,
 ) -> str:
-    """Text drawn from the model, beginning a line."""
+    """Draws text from the model, beginning a line."""
     vocabulary = tokenizer.vocabulary
     never = () if vocabulary.unknown_id is None else (vocabulary.unknown_id,)
     drawn = generate(
@@ -121,7 +122,8 @@ def sampled_text(
 
 
 def line_start(tokenizer: Tokenizer) -> int:
-    """The token after which a line begins: the end mark, a line break, or where there is neither the commonest."""
+    """Returns the token after which a line begins: the end mark, a line break, or where there is neither the
+    commonest."""
     vocabulary = tokenizer.vocabulary
     if vocabulary.end_id is not None:
         return vocabulary.end_id
@@ -131,7 +133,7 @@ def line_start(tokenizer: Tokenizer) -> int:
 
 
 def format_table(results: dict[str, Any], splits: list[str]) -> str:
-    """A row a score, a column a split."""
+    """Formats a row for each score, a column for each split."""
     rows = {
         "tokens": ("tokens", ",.0f"),
         "cross_entropy": ("cross entropy (nats a token)", ".4f"),
@@ -149,12 +151,12 @@ def format_table(results: dict[str, Any], splits: list[str]) -> str:
 
 
 def shown(value: float | int, digits: str) -> str:
-    """A number as a table holds it, one that training has driven beyond all bounds too."""
+    """Formats a number for a table, one that training has driven beyond all bounds too."""
     return f"{value:{digits}}" if value < 1e7 else f"{value:.3g}"
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.gradients import gradient_against_lag
     from analysis.figures.language import perplexity_by_frequency, perplexity_by_position, perplexity_curves
     from analysis.figures.style import save

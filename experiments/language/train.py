@@ -26,7 +26,7 @@ from train import OptimizerConfig, TrainState, create_state
 
 
 def initial(config: TextModelConfig, model: LanguageModel) -> Params:
-    """Fresh parameters; the same seed gives the same ones on every machine."""
+    """Initialises parameters; the same seed gives the same ones on every machine."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     params = jax.jit(model.init)(key, jnp.zeros((1, 1), jnp.int32))
     return params if config.init_scale is None else uniform_like(params, key, config.init_scale)
@@ -46,13 +46,13 @@ def train_text_model(
 
 
 def text_options(config: TextModelConfig, corpus: Corpus) -> TrainingOptions:
-    """The options of training, the length of the run and the schedule being fitted to the text."""
+    """Returns the options of training, with the length of the run and the schedule fitted to the text."""
     loop, optimizer = config.resolved(training_text(config, corpus).batches_per_epoch)
     return TrainingOptions(config.seed, config.batch_size, loop, optimizer)
 
 
 def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
-    """The task of predicting each token of a text from those before it, the state being carried along."""
+    """Builds the task of predicting each token of a text from those before it, the state being carried along."""
     model = config.model(corpus)
     loss = StreamLoss(model, config.loss_per, config.sampled_inputs)
 
@@ -87,7 +87,8 @@ def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
 def training_text(
     config: TextModelConfig, corpus: Corpus, rows: int | None = None, seed: int | None = None
 ) -> StreamBatches | BucketBatches:
-    """The training text as batches, or those of this process; rows and seed by default those of the config."""
+    """Returns the training text as batches, or those of this process; rows and seed by default those of the
+    config."""
     rows, seed = rows or config.batch_size, config.seed if seed is None else seed
     return training_batches(corpus, config.reading, rows, config.length, seed, **process_shard())
 
@@ -101,8 +102,8 @@ def first_state(
 
 
 def probed_text(config: TextModelConfig, corpus: Corpus) -> Batch:
-    """The text on which health is measured: `length` tokens from so many places of the validation text, always the
-    same, from states of zero."""
+    """Returns the text on which health is measured: `length` tokens from so many places of the validation text,
+    always the same, from states of zero."""
     seen, following = pairs(corpus.split("valid"), corpus.tokenizer.vocabulary.end_id)
     length = min(config.length, len(seen))
     starts = np.linspace(0, len(seen) - length, config.loop.health.examples).round().astype(int)

@@ -77,7 +77,7 @@ class Config:
             )
 
     def check(self) -> None:
-        """Raises ValueError for a network that can't be had, before a folder is made for the run."""
+        """Raises ValueError for a network that cannot be built, before the run's folder is made."""
         self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         if "copy_memory" in self.tasks:
             check_direction(self.network)
@@ -138,7 +138,7 @@ def solve(config: Config, run: Run, name: GoalName, cell: str) -> dict[int, Outc
 
 
 def as_arrays(outcomes: Mapping[GoalName, Mapping[str, Mapping[int, Outcome]]]) -> dict[str, np.ndarray]:
-    """`task|cell|length`, `…|steps` (NaN where not solved) and `…|best`, each `[n]`."""
+    """Returns `task|cell|length`, `…|steps` (NaN where not solved) and `…|best`, each `[n]`."""
     arrays: dict[str, np.ndarray] = {}
     for task, cells in outcomes.items():
         for cell, found in cells.items():
@@ -150,7 +150,7 @@ def as_arrays(outcomes: Mapping[GoalName, Mapping[str, Mapping[int, Outcome]]]) 
 
 
 def format_table(config: Config, outcomes: Mapping[GoalName, Mapping[str, Mapping[int, Outcome]]]) -> str:
-    """A block a task, a row a cell, a column a length."""
+    """Formats a block for each task, a row for each cell, a column for each length."""
     lengths = sorted(config.lengths)
     width = max(len(label(cell)) for cell in config.cells)
     lines: list[str] = []
@@ -177,7 +177,7 @@ def format_table(config: Config, outcomes: Mapping[GoalName, Mapping[str, Mappin
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figure of a finished run, from its arrays."""
+    """Draws the figure of a finished run from its arrays."""
     from analysis.figures.lengths import steps_to_solve
     from analysis.figures.style import save
 
