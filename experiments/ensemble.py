@@ -169,7 +169,7 @@ def train_at_rates(
 def losses_at_best_rate(
     course: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Sequence[float], devices: int = 1
 ) -> Float[np.ndarray, " N"]:
-    """The held-out losses at the rate whose median over the seeds is least."""
+    """Returns the held-out losses at the rate whose median over the seeds is least."""
     _, loss = train_at_rates(course, seeds, rates, devices)
     return loss[np.argmin(np.median(loss, axis=1))]
 

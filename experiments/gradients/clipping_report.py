@@ -58,7 +58,7 @@ def stopped(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def results(folder: Path) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-    """`{problem: {clip: {rate: what came of it}}}` of a run."""
+    """Returns `{problem: {clip: {rate: what came of it}}}` of a run."""
     rates = read_run(folder)["config"]["rates"]
     return {
         problem: {clip: summary(rates, problem, arrays) for clip, arrays in ways.items()}
@@ -69,9 +69,8 @@ def results(folder: Path) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
 def summary(
     rates: Sequence[float], problem: ProblemName, arrays: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, Any]]:
-    """By learning rate: the median held-out loss (absent where it isn't finite), the mean share of clipped steps,
-    of how many nets each was true; and lists of each net's held-out loss (None where the net wasn't finite to the
-    end), largest gradient norm, and how far its training loss climbed."""
+    """Summarises by learning rate: the median held-out loss (absent if it isn't finite), the mean share of clipped
+    steps, and the counts of nets."""
     rows = {}
     for i, rate in enumerate(rates):
         row = {
@@ -90,7 +89,8 @@ def summary(
 
 
 def climb(losses: np.ndarray) -> float:
-    """Σ max(0, rise of ln loss) between the means of `SMOOTHED` steps, as far as they are finite, of `[steps]`."""
+    """Returns Σ max(0, rise of ln loss) between the means of `SMOOTHED` steps, as far as they are finite, of
+    `[steps]`."""
     count = max(len(losses) // SMOOTHED, 1)
     means = np.array([part.mean() for part in np.array_split(losses, count)])
     logs = np.log(means[np.isfinite(means) & (means > 0)])
@@ -98,7 +98,7 @@ def climb(losses: np.ndarray) -> float:
 
 
 def format_outcome(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> str:
-    """`23 of 35 nets learnt it, 5 diverged (2 beyond floating point)`."""
+    """Formats `23 of 35 nets learnt it, 5 diverged (2 beyond floating point)`."""
     count = arrays["held_out"].size
     beyond = int(stopped(arrays).sum())
     return (
@@ -108,19 +108,20 @@ def format_outcome(problem: ProblemName, arrays: Mapping[str, np.ndarray]) -> st
 
 
 def stored(folder: Path) -> dict[ProblemName, dict[Clip, dict[str, np.ndarray]]]:
-    """`{problem: {clip: arrays}}` of a run."""
+    """Returns `{problem: {clip: arrays}}` of a run."""
     config = read_run(folder)["config"]
     return {p: {c: read_arrays(folder, f"{p}_{c}") for c in config["clips"]} for p in config["problems"]}
 
 
 def format_table(folder: Path) -> str:
-    """A block a problem."""
+    """Formats a block for each problem."""
     rates = read_run(folder)["config"]["rates"]
     return "\n\n".join(block(problem, ways, rates) for problem, ways in stored(folder).items())
 
 
 def block(problem: ProblemName, ways: Mapping[Clip, Mapping[str, np.ndarray]], rates: Sequence[float]) -> str:
-    """A row a way, a column a learning rate: median loss, nets that diverged, share of clipped steps."""
+    """Formats a row for each way of clipping and a column for each learning rate: median loss, nets that diverged,
+    share of clipped steps."""
     question, width = QUESTIONS[problem], max(len(WAYS[clip]) for clip in ways)
     nets = next(iter(ways.values()))["held_out"].shape[1]
     lines = [
@@ -141,7 +142,7 @@ def block(problem: ProblemName, ways: Mapping[Clip, Mapping[str, np.ndarray]], r
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.outcomes import clipping_outcomes, loss_by_way
     from analysis.figures.style import save
 
@@ -178,8 +179,8 @@ def draw(folder: Path) -> list[Path]:
 
 
 def curve(losses: np.ndarray) -> dict[str, np.ndarray]:
-    """Of `losses [N, steps]` the median over the nets of the means over `SMOOTHED` steps; not finite once half of
-    the nets aren't."""
+    """Returns of `losses [N, steps]` the median over the nets of the means over `SMOOTHED` steps; not finite once
+    half of the nets aren't."""
     length = min(SMOOTHED, losses.shape[1])
     whole = losses[:, : losses.shape[1] // length * length].reshape(len(losses), -1, length)
     means = np.where(np.isfinite(whole).all(-1), whole.mean(-1), np.inf)

@@ -57,7 +57,7 @@ class Config:
         check_seed(self.seed)
 
     def check(self) -> None:
-        """Every combination of options is valid."""
+        """Returns every combination of options is valid."""
 
 
 def main(config: Config, run: Run) -> str:
@@ -95,7 +95,7 @@ def measure(config: Config, layers: int, devices: int) -> dict[str, np.ndarray]:
 
 @partial(jax.jit, static_argnums=0)
 def layer_gradients(model: SequenceClassifier, key: Array) -> Array:
-    """‖∂L/∂θ‖ of each layer of a fresh stack on `PROBED` digits, `[layers]`."""
+    """Returns ‖∂L/∂θ‖ of each layer of a fresh stack on `PROBED` digits, `[layers]`."""
     batch = digit_rows(jax.random.key(0, impl="threefry2x32"), PROBED)
     params = model.init(key, batch.inputs, mask=batch.mask)
 
@@ -114,7 +114,7 @@ def digit_rows(key: Array, batch_size: int) -> Batch:
 
 
 def held_out_rows(key: Array, batch_size: int) -> Batch:
-    """All 540 images of validation and test, whatever is asked for."""
+    """Returns all 540 images of validation and test, whatever is asked for."""
     del key, batch_size
     images, labels = (jnp.asarray(a) for a in images_by_row("validation", "test"))
     return Batch(images, labels, jnp.ones((8, len(labels)), bool))
@@ -122,7 +122,7 @@ def held_out_rows(key: Array, batch_size: int) -> Batch:
 
 @cache
 def images_by_row(*splits: str) -> tuple[np.ndarray, np.ndarray]:
-    """`[8, N, 8]` and `[N]`."""
+    """Returns `[8, N, 8]` and `[N]`."""
     sources = [digits(split) for split in splits]
     images = np.concatenate([np.asarray(s.inputs).reshape(-1, 8, 8) for s in sources])
     return images.swapaxes(0, 1), np.concatenate([np.asarray(s.targets) for s in sources])
@@ -132,14 +132,14 @@ def images_by_row(*splits: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def stored(folder: Path) -> dict[str, np.ndarray]:
-    """Of a run the `depth [L]`, and `held_out`, `first_layer` and `last_layer [L, N]`."""
+    """Returns of a run the `depth [L]`, and `held_out`, `first_layer` and `last_layer [L, N]`."""
     depths = range(1, stored_config(Config, folder).layers + 1)
     rows = [read_arrays(folder, f"layers_{layers}") for layers in depths]
     return {"depth": np.array(depths, float)} | {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
 
 def results(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """`{depth: median loss, and the losses and gradient norms of all seeds}`."""
+    """Returns `{depth: median loss, and the losses and gradient norms of all seeds}`."""
     return {
         f"{depth:g}": {
             "loss": float(np.median(arrays["held_out"][i])),
@@ -152,7 +152,7 @@ def results(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 
 
 def format_table(arrays: Mapping[str, np.ndarray]) -> str:
-    """A row for each depth."""
+    """Returns a row for each depth."""
     lines = [
         f"digits row by row, {arrays['held_out'].shape[1]} Elman nets of each depth",
         f"{'':<8}{'held-out loss':>30}{'untrained, gradient norm of':>32}",
@@ -168,7 +168,7 @@ def format_table(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.style import save
 
     drawn = figures(stored(folder))
@@ -176,7 +176,7 @@ def draw(folder: Path) -> list[Path]:
 
 
 def figures(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The held-out `loss`, and the `gradients` of untrained nets, against depth."""
+    """Returns the held-out `loss`, and the `gradients` of untrained nets, against depth."""
     from analysis.figures.outcomes import outcomes_against
 
     def points(key: str) -> dict[str, np.ndarray]:

@@ -235,7 +235,8 @@ def results(config: Config, folder: Path) -> dict[str, Any]:
 
 
 def reach(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Returns the span from half a cell before the first value, though not below 0, to half a cell after the last."""
+    """Returns the span from half a cell before the first value, though not below 0, to half a cell after the
+    last."""
     first, second, *_ = values
     *_, before, last = values
     return max(first - (second - first) / 2, 0.0), last + (last - before) / 2

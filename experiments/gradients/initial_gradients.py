@@ -69,7 +69,7 @@ class Config:
         check_rising(gains=self.gains, biases=self.biases)
 
     def check(self) -> None:
-        """Every combination of options is valid."""
+        """Returns every combination of options is valid."""
 
 
 def main(config: Config, run: Run) -> str:
@@ -86,8 +86,8 @@ def main(config: Config, run: Run) -> str:
 
 
 def measure(config: Config) -> dict[str, np.ndarray]:
-    """The slope of ln ‖∂L/∂s_{T−k}‖ per step back k, over `lags` steps of N(0, 1) inputs, of the median over
-    `PROBES` sequences: `elman`, `lstm [G, N]` against `gain [G]`, `lstm|bias [F, N]` against `bias [F]`, and
+    """Returns the slope of ln ‖∂L/∂s_{T−k}‖ per step back k, over `lags` steps of N(0, 1) inputs, of the median
+    over `PROBES` sequences: `elman`, `lstm [G, N]` against `gain [G]`, `lstm|bias [F, N]` against `bias [F]`, and
     `elman|orthogonal [N]`."""
     values = {"gain": np.array(config.gains), "bias": np.array(config.biases)}
 
@@ -103,14 +103,14 @@ def measure(config: Config) -> dict[str, np.ndarray]:
 
 
 def slope(cell: Cell, lags: int, seed: int) -> float:
-    """The slope of one fresh net."""
+    """Returns the slope of one fresh net."""
     norms = np.asarray(probe(cell, lags, jax.random.key(seed)), np.float64)
     return log_slope(np.median(norms, axis=1))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def probe(cell: Cell, lags: int, key: Array) -> Array:
-    """‖∂L/∂s_{T−k}‖ `[lags, PROBES]` for L = Σ ⟨u, y_T⟩ over the sequences, u ~ N(0, I)."""
+    """Returns ‖∂L/∂s_{T−k}‖ `[lags, PROBES]` for L = Σ ⟨u, y_T⟩ over the sequences, u ~ N(0, I)."""
     params, inputs, outputs = jax.random.split(key, 3)
     xs = jax.random.normal(inputs, (lags, PROBES, INPUTS))
 
@@ -124,7 +124,7 @@ def probe(cell: Cell, lags: int, key: Array) -> Array:
 
 
 def results(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """`{kind of net: {value of its option: mean slope, and those of all seeds}}`."""
+    """Returns `{kind of net: {value of its option: mean slope, and those of all seeds}}`."""
 
     def row(slopes: np.ndarray) -> dict[str, Any]:
         return {"slope": float(slopes.mean()), "slopes": slopes.tolist()}
@@ -137,7 +137,7 @@ def results(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 
 
 def format_table(arrays: Mapping[str, np.ndarray], lags: int) -> str:
-    """A row for each kind of net and value of its option."""
+    """Returns a row for each kind of net and value of its option."""
     words = {"elman": "elman, gain", "lstm": "lstm, gain", "lstm|bias": "lstm, forget bias"}
     rows = {
         f"{words[name]} {value:g}": slopes
@@ -157,7 +157,7 @@ def format_table(arrays: Mapping[str, np.ndarray], lags: int) -> str:
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.style import save
 
     drawn = figures(read_arrays(folder, "slopes"))

@@ -55,7 +55,7 @@ class Config:
         check_seed(self.seed)
 
     def check(self) -> None:
-        """Every combination of options is valid."""
+        """Returns every combination of options is valid."""
 
 
 def main(config: Config, run: Run) -> str:
@@ -72,7 +72,8 @@ def main(config: Config, run: Run) -> str:
 
 
 def cells(hidden_size: int) -> dict[str, Cell]:
-    """The LSTM, the GRU of as many units, and the GRU whose number of parameters is nearest to the LSTM's."""
+    """Returns the LSTM, the GRU of as many units, and the GRU whose number of parameters is nearest to the
+    LSTM's."""
     lstm = parse_cell("lstm", hidden_size)
     grus = [parse_cell("gru", units) for units in range(hidden_size, 2 * hidden_size + 1)]
     wide = min(grus, key=lambda gru: abs(count_parameters(gru) - count_parameters(lstm)))
@@ -83,8 +84,8 @@ def cells(hidden_size: int) -> dict[str, Cell]:
 
 
 def measure(config: Config, cell: Cell, devices: int) -> dict[str, np.ndarray]:
-    """The `held_out [N]` losses of nets of a cell at the better learning rate, how many `parameters` the cell has,
-    and how many of them are `weights`, in matrices."""
+    """Returns the `held_out [N]` losses of nets of a cell at the better learning rate, how many `parameters` the
+    cell has, and how many of them are `weights`, in matrices."""
     optimizer = OptimizerConfig("adam", 1.0, clip="global_norm")
     task = partial(adding, length=config.length)
     course = EnsembleConfig(
@@ -109,7 +110,7 @@ def count_weights(cell: Cell) -> int:
 
 
 def shapes(cell: Cell) -> Any:
-    """The shapes of a cell's parameters."""
+    """Returns the shapes of a cell's parameters."""
     return jax.eval_shape(lambda: cell.init(jax.random.key(0), INPUTS))
 
 
@@ -117,7 +118,7 @@ def shapes(cell: Cell) -> Any:
 
 
 def stored(folder: Path) -> dict[str, np.ndarray]:
-    """Of a run `lstm|…` of one kind of net and `gru|…` of two, first equal in units, then in parameters:
+    """Returns of a run `lstm|…` of one kind of net and `gru|…` of two, first equal in units, then in parameters:
     `held_out [kinds, N]`, `parameters` and `weights [kinds]`."""
     rows = {name: read_arrays(folder, name) for name in NETS}
     return {
@@ -128,7 +129,7 @@ def stored(folder: Path) -> dict[str, np.ndarray]:
 
 
 def by_net(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """`{kind of net: its row of each array}`."""
+    """Returns `{kind of net: its row of each array}`."""
     places = {"lstm": ("lstm", 0), "gru": ("gru", 0), "gru_wide": ("gru", 1)}
     return {
         name: {key: arrays[f"{cell}|{key}"][i] for key in ("parameters", "weights", "held_out")}
@@ -137,7 +138,7 @@ def by_net(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 
 
 def results(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """`{kind of net: median loss, the losses of all seeds, parameters, weights in matrices}`."""
+    """Returns `{kind of net: median loss, the losses of all seeds, parameters, weights in matrices}`."""
     return {
         name: {
             "loss": float(np.median(row["held_out"])),
@@ -150,7 +151,7 @@ def results(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 
 
 def format_table(arrays: Mapping[str, np.ndarray]) -> str:
-    """A row for each kind of net."""
+    """Returns a row for each kind of net."""
     lines = [
         f"adding, {arrays['lstm|held_out'].shape[1]} nets of each kind: held-out mean square error, "
         f"{adding_baseline():.4f} for always answering 1",
@@ -166,7 +167,7 @@ def format_table(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays."""
+    """Draws the figures of a finished run from its arrays."""
     from analysis.figures.style import save
 
     drawn = figures(stored(folder))
@@ -174,7 +175,7 @@ def draw(folder: Path) -> list[Path]:
 
 
 def figures(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The held-out `loss` against the parameters of the layer."""
+    """Returns the held-out `loss` against the parameters of the layer."""
     from analysis.figures.outcomes import outcomes_against
 
     lines = {
