@@ -1,12 +1,12 @@
-"""The step Jacobian of a cell that is one matrix product and then something unit by unit, in closed form.
+"""The step Jacobian of a cell of the product form with an elementwise local part, in closed form.
 
-With r = e(s) R and s' = p(s, d, r), where e and p mix no units, all that there is to know of them are diagonals,
-which a few directional derivatives find: one for each leaf of the state and each gate. For leaves l, m of the state
-and gates g,
+With r = e(s) R and s' = p(s, d, r), where e and p mix no units, their derivatives are diagonal, and a few
+directional derivatives give them: one for each leaf of the state and each gate. For leaves l, m of the state and
+gates g,
 
     ∂s'_m/∂s_l = diag(∂p_m/∂s_l) + Σ_g diag(∂p_m/∂r_g) R_gᵀ diag(∂e/∂s_l),
 
-L² blocks `[H, H]` that cost a few multiplications an entry, where forward mode takes S products with R.
+L² blocks `[H, H]` that cost a few multiplications per entry, while forward mode takes S products with R.
 """
 
 from functools import lru_cache
@@ -22,8 +22,8 @@ from models.state import ravel_coordinates
 
 
 def has_closed_form(cell: Cell, weights: Weights, state: State, drive: Drive) -> bool:
-    """Tells whether `closed_form` is the Jacobian of this cell's step: it says that it is elementwise, its state is
-    made of units, and the form gives what a directional derivative of the step gives at random numbers."""
+    """Returns True if `closed_form` is the Jacobian of this cell's step: the cell is declared elementwise, its
+    state consists of units, and the form agrees with a directional derivative of the step at random numbers."""
     if not (isinstance(cell, ProductCell) and cell.has_product_form() and cell.elementwise):
         return False
     coordinates = jax.tree.leaves(jax.eval_shape(cell.coordinates, state))
@@ -31,18 +31,20 @@ def has_closed_form(cell: Cell, weights: Weights, state: State, drive: Drive) ->
     shapes = {(leaf.shape, leaf.dtype) for leaf in leaves}
     if len(shapes) != 1 or len(leaves[0].shape) != 1 or jnp.issubdtype(leaves[0].dtype, jnp.complexfloating):
         return False
-    given = (weights, state, drive)
-    return form_holds(
+    arguments = (weights, state, drive)
+    return matches_directional_derivative(
         cell,
-        jax.tree.structure(given),
-        tuple((leaf.shape, jnp.dtype(leaf.dtype)) for leaf in jax.tree.leaves(given)),
+        jax.tree.structure(arguments),
+        tuple((leaf.shape, jnp.dtype(leaf.dtype)) for leaf in jax.tree.leaves(arguments)),
     )
 
 
 @lru_cache(maxsize=256)
-def form_holds(cell: ProductCell, structure: Any, leaves: tuple[tuple[tuple[int, ...], Any], ...]) -> bool:
-    """`has_closed_form` for leaves of these shapes and types. `elementwise` is a cell's word; a Jacobian that is
-    wrong because its author forgot to deny it would pass unnoticed."""
+def matches_directional_derivative(
+    cell: ProductCell, structure: Any, leaves: tuple[tuple[tuple[int, ...], Any], ...]
+) -> bool:
+    """Compares the closed form with a directional derivative, for leaves of these shapes and types: without the
+    test, a cell wrongly declared `elementwise` would get a wrong Jacobian silently."""
     rng = np.random.default_rng(0)
 
     def draw(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -56,34 +58,34 @@ def form_holds(cell: ProductCell, structure: Any, leaves: tuple[tuple[tuple[int,
         # A normaliser is positive.
         state = jax.tree.map(jnp.abs, state)
         vector, restore = ravel_coordinates(cell, state)
-        if dense(cell.recurrent_matrix(weights)).shape[2] != jax.tree.leaves(state)[0].size:
+        if gate_matrices(cell.recurrent_matrix(weights)).shape[2] != jax.tree.leaves(state)[0].size:
             return False
         direction = jnp.asarray(draw(vector.shape, vector.dtype))
 
         @jax.jit
-        def both(weights: Weights, state: State, drive: Drive) -> tuple[Array, Array]:
+        def compare(weights: Weights, state: State, drive: Drive) -> tuple[Array, Array]:
             def step(vector: Array) -> Array:
                 return ravel_coordinates(cell, cell.step(weights, restore(vector), drive)[0])[0]
 
-            form = closed_form(cell, dense(cell.recurrent_matrix(weights)), weights, state, drive)
+            form = closed_form(cell, gate_matrices(cell.recurrent_matrix(weights)), weights, state, drive)
             return form @ direction, jax.jvp(step, (vector,), (direction,))[1]
 
-        found, expected = (np.asarray(side, np.float64) for side in both(weights, state, drive))
+        found, expected = (np.asarray(side, np.float64) for side in compare(weights, state, drive))
     tolerance = 100 * float(jnp.finfo(vector.dtype).eps) * (1 + np.abs(expected).max())
     return bool(np.isfinite(found).all() and np.abs(found - expected).max() <= tolerance)
 
 
-def dense(matrix: Array) -> Float[Array, "G H H"]:
-    """R_gᵀ for every gate, from R `[H, G·H]` or block-diagonal `[N, H/N, G·H/N]`."""
+def gate_matrices(matrix: Array) -> Float[Array, "G H H"]:
+    """Returns R_gᵀ for every gate, from R `[H, G·H]` or block-diagonal `[N, H/N, G·H/N]`."""
     blocks = matrix[None] if matrix.ndim == 2 else matrix
     count, width, columns = blocks.shape
-    # A product with I, though exact, is a transposition that XLA can't put off: put off into the loop over the
-    # entries of the Jacobians, it would read across the rows of R every time.
+    # An exact product with I is a transposition that XLA can't defer: deferred into the loop over the entries of
+    # the Jacobians, it would read R with a stride every time.
     eye = jnp.eye(count * width, dtype=matrix.dtype)
     by_gate = blocks.reshape(count, width, columns // width, width)
     rows = jnp.einsum("njgi,nm->njgmi", by_gate, jnp.eye(count, dtype=matrix.dtype), precision="highest")
-    turned = jnp.einsum("ab,bc->ca", eye, rows.reshape(count * width, -1), precision="highest")
-    return turned.reshape(columns // width, count * width, count * width)
+    transposed = jnp.einsum("ab,bc->ca", eye, rows.reshape(count * width, -1), precision="highest")
+    return transposed.reshape(columns // width, count * width, count * width)
 
 
 def closed_form(
@@ -93,34 +95,36 @@ def closed_form(
     state: State,
     drive: Drive,
 ) -> Float[Array, "S S"]:
-    """∂s'/∂s of one step, in the order of `ravel_coordinates`; `gates` are `dense(R)`."""
+    """Computes ∂s'/∂s of one step, in the order of `ravel_coordinates`; `gates` are `gate_matrices(R)`."""
     vector, restore = ravel_coordinates(cell, state)
     gate_count, size, _ = gates.shape
-    parts = vector.size // size
+    leaf_count = vector.size // size
     r = cell.product(weights, state)
-    heads = cell.recurrent_matrix(weights).shape[0] if cell.recurrent_matrix(weights).ndim == 3 else 1
+    block_count = cell.recurrent_matrix(weights).shape[0] if cell.recurrent_matrix(weights).ndim == 3 else 1
 
     def local(vector: Array, r: Array) -> Float[Array, "L H"]:
         stepped, _ = cell.pointwise(weights, restore(vector), drive, r)
-        return ravel_coordinates(cell, stepped)[0].reshape(parts, size)
+        return ravel_coordinates(cell, stepped)[0].reshape(leaf_count, size)
 
     def recurrent_input(vector: Array) -> Array:
         return cell.recurrent_input(weights, restore(vector))
 
     # One direction for each leaf of the state and each gate: ones in all its units, zeros elsewhere.
-    of_leaf = jnp.repeat(jnp.eye(parts, dtype=vector.dtype), size, axis=1)
-    of_gate = jnp.tile(jnp.repeat(jnp.eye(gate_count, dtype=r.dtype), size // heads, axis=1), (1, heads))
-    p_s = jax.vmap(lambda v: jax.jvp(lambda s: local(s, r), (vector,), (v,))[1], out_axes=1)(of_leaf)
-    p_r = jax.vmap(lambda v: jax.jvp(lambda r: local(vector, r), (r,), (v,))[1], out_axes=1)(of_gate)
-    e_s = jax.vmap(lambda v: jax.jvp(recurrent_input, (vector,), (v,))[1])(of_leaf)
-
-    # Without the barrier the activations would be computed again for every entry of the matrix.
-    p_s, p_r, e_s = jax.lax.optimization_barrier((p_s, p_r, e_s))
-    # Added up gate by gate, for a product over so short an axis is slower than its sums.
-    through = sum(
-        (p_r[:, g, :, None] * gates[g][None] for g in range(gate_count)),
-        jnp.zeros((parts, size, size), vector.dtype),
+    leaf_directions = jnp.repeat(jnp.eye(leaf_count, dtype=vector.dtype), size, axis=1)
+    gate_directions = jnp.tile(
+        jnp.repeat(jnp.eye(gate_count, dtype=r.dtype), size // block_count, axis=1), (1, block_count)
     )
-    blocks = through[:, :, None, :] * e_s[None, None]  # [m, i, l, j]
-    straight = p_s.transpose(0, 2, 1)[..., None] * jnp.eye(size, dtype=vector.dtype)[None, :, None, :]
-    return (blocks + straight).reshape(parts * size, parts * size)
+    p_s = jax.vmap(lambda v: jax.jvp(lambda s: local(s, r), (vector,), (v,))[1], out_axes=1)(leaf_directions)
+    p_r = jax.vmap(lambda v: jax.jvp(lambda r: local(vector, r), (r,), (v,))[1], out_axes=1)(gate_directions)
+    e_s = jax.vmap(lambda v: jax.jvp(recurrent_input, (vector,), (v,))[1])(leaf_directions)
+
+    # Without the barrier XLA would recompute the activations for every entry of the matrix.
+    p_s, p_r, e_s = jax.lax.optimization_barrier((p_s, p_r, e_s))
+    # Summed gate by gate: a product over so short an axis is slower.
+    recurrent = sum(
+        (p_r[:, g, :, None] * gates[g][None] for g in range(gate_count)),
+        jnp.zeros((leaf_count, size, size), vector.dtype),
+    )
+    blocks = recurrent[:, :, None, :] * e_s[None, None]  # [m, i, l, j]
+    direct = p_s.transpose(0, 2, 1)[..., None] * jnp.eye(size, dtype=vector.dtype)[None, :, None, :]
+    return (blocks + direct).reshape(leaf_count * size, leaf_count * size)

@@ -4,8 +4,8 @@ it.
     L(α, β) = L(θ + α d₁ + β d₂)
 
 For any loss that is a function of a pytree of parameters. The directions d are pytrees like θ: two single
-parameters, two random ones with the scale of each unit's weights (Li et al. 2018), or those in which the
-surface bends most.
+parameters, two random directions with the scale of each unit's weights (Li et al. 2018), or those of largest
+curvature.
 """
 
 from collections.abc import Callable
@@ -27,8 +27,8 @@ LossOf = Callable[[Params], Array]
 
 @dataclass(frozen=True)
 class ErrorSurface:
-    """Over points (α_i, β_j): `loss [n, m]`, `gradient_norm [n, m]` of all parameters, and `slopes [n, m,
-    2]`, the derivatives ∂L/∂α and ∂L/∂β along the two directions."""
+    """A surface at points (α_i, β_j): `loss [n, m]`, `gradient_norm [n, m]` of all parameters, and
+    `slopes [n, m, 2]`, the derivatives ∂L/∂α and ∂L/∂β along the two directions."""
 
     first: Float[np.ndarray, " n"]
     second: Float[np.ndarray, " m"]
@@ -46,17 +46,17 @@ def loss_surface(
     *,
     chunk: int = 64,
 ) -> ErrorSurface:
-    """The surface around `params` at distances α = `first` and β = `second` along the two directions. Loss and
-    gradient of `chunk` points are computed side by side.
+    """Computes the surface around `params` at distances α = `first` and β = `second` along the two directions, for
+    `chunk` points in parallel.
 
-    Raises ValueError for directions that don't have the form of the parameters.
+    Raises ValueError for directions whose structure is not that of the parameters.
     """
     for direction in directions:
-        check_like(params, direction)
+        check_direction(params, direction)
     grid = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1).reshape(-1, 2)
     points = jnp.asarray(grid, jax.tree.leaves(params)[0].dtype)
     values, norms, slopes = (
-        np.asarray(a, np.float64) for a in on_plane(loss, chunk, params, directions, points)
+        np.asarray(a, np.float64) for a in evaluate_on_plane(loss, chunk, params, directions, points)
     )
     shape = (len(first), len(second))
     return ErrorSurface(
@@ -69,22 +69,22 @@ def loss_surface(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def on_plane(
+def evaluate_on_plane(
     loss: LossOf, chunk: int, params: Params, directions: tuple[Params, Params], points: Array
 ) -> tuple[Array, Array, Array]:
-    """Loss `[N]`, norm of the gradient `[N]` and its two slopes `[N, 2]` at `points [N, 2]`."""
+    """Computes loss `[N]`, norm of the gradient `[N]` and its two slopes `[N, 2]` at `points [N, 2]`."""
 
-    def at(point: Array) -> tuple[Array, Array, Array]:
-        moved = jax.tree.map(lambda p, a, b: p + point[0] * a + point[1] * b, params, *directions)
-        value, gradient = jax.value_and_grad(loss)(moved)
-        slopes = jnp.stack([inner(gradient, direction) for direction in directions])
+    def evaluate(point: Array) -> tuple[Array, Array, Array]:
+        point_params = jax.tree.map(lambda p, a, b: p + point[0] * a + point[1] * b, params, *directions)
+        value, gradient = jax.value_and_grad(loss)(point_params)
+        slopes = jnp.stack([inner_product(gradient, direction) for direction in directions])
         return value, optax.tree.norm(gradient), slopes
 
-    return jax.lax.map(at, points, batch_size=chunk)
+    return jax.lax.map(evaluate, points, batch_size=chunk)
 
 
-def inner(a: Params, b: Params) -> Array:
-    """⟨a, b⟩ over all leaves."""
+def inner_product(a: Params, b: Params) -> Array:
+    """Computes ⟨a, b⟩ over all leaves."""
     return sum(
         (jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)), jnp.zeros(())
     )
@@ -94,10 +94,9 @@ def inner(a: Params, b: Params) -> Array:
 
 
 def one_parameter(params: Params, name: str, index: tuple[int, ...] = ()) -> Params:
-    """The direction of one single parameter: one at `index` of the leaf called `name` ("cell.bias"), zero
-    elsewhere.
+    """Returns the direction of a single parameter: one at `index` of the leaf `name` ("cell.bias"), zero elsewhere.
 
-    Raises ValueError where there is no such leaf or entry.
+    Raises ValueError if there is no such leaf or entry.
     """
     names = [
         jax.tree_util.keystr(path, simple=True, separator=".")
@@ -115,9 +114,9 @@ def one_parameter(params: Params, name: str, index: tuple[int, ...] = ()) -> Par
 
 
 def random_direction(key: Key, params: Params) -> Params:
-    """Gaussian, with the scale of the parameters unit by unit: d_j ← d_j ‖θ_j‖ / ‖d_j‖ for the weights into
-    each unit j (a column `[..., j]`), so that surfaces of different nets compare. Zero for biases and other
-    vectors, as in the authors' own program. "Filter normalisation", Li et al. 2018."""
+    """Draws a Gaussian direction with the scale of each unit's weights: d_j ← d_j ‖θ_j‖ / ‖d_j‖ for the weights
+    into unit j (a column `[..., j]`), so that surfaces of different nets are comparable. Zero for biases and other
+    vectors, as in the authors' code. "Filter normalisation", Li et al. 2018."""
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
 
@@ -136,13 +135,13 @@ def random_direction(key: Key, params: Params) -> Params:
 def hessian_directions(
     loss: LossOf, params: Params, count: int = 2
 ) -> tuple[Float[np.ndarray, " k"], list[Params]]:
-    """The `count` eigenvalues of the Hessian of largest modulus, largest first, and their directions, of
-    length one.
+    """Computes the `count` eigenvalues of the Hessian of largest modulus, largest first, and their unit
+    eigenvectors.
 
-    By Lanczos (SciPy's `eigsh`) from products H v = ∂⟨∇L, v⟩; the Hessian is never formed. In the parameters'
-    own precision: in float32 eigenvalues below 1e-6 of the largest are rounding.
+    By Lanczos (SciPy's `eigsh`) from products H v = ∂⟨∇L, v⟩; the Hessian is never formed. In the parameters' own
+    precision: in float32 eigenvalues below 1e-6 of the largest are rounding errors.
 
-    Raises ValueError where there are not more parameters than directions.
+    Raises ValueError unless there are more parameters than directions.
     """
     from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -153,10 +152,10 @@ def hessian_directions(
     gradient = jax.grad(lambda vector: loss(restore(vector)))
     product = jax.jit(lambda v: jax.jvp(gradient, (flat,), (v,))[1])
 
-    def times(v: np.ndarray) -> np.ndarray:
+    def matvec(v: np.ndarray) -> np.ndarray:
         return np.asarray(product(jnp.asarray(v.ravel(), flat.dtype)), np.float64)
 
-    operator = LinearOperator((size, size), matvec=times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+    operator = LinearOperator((size, size), matvec=matvec, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).normal(size=size)  # the same vectors every time
     tolerance = 10 * float(jnp.finfo(flat.dtype).eps)
     values, vectors = eigsh(operator, count, which="LM", v0=start, tol=tolerance)  # pyright: ignore[reportArgumentType]
@@ -167,16 +166,16 @@ def hessian_directions(
 def coordinates(
     points: Params, origin: Params, directions: tuple[Params, Params]
 ) -> Float[np.ndarray, "N 2"]:
-    """(α, β) of the point of the plane that lies nearest to each of N sets of parameters (leaves `[N, ...]`):
-    what of a path can be drawn on the surface."""
+    """Projects N sets of parameters (leaves `[N, ...]`), such as a path, onto the plane: (α, β) of the nearest
+    points."""
     rows = jax.vmap(lambda p: ravel_pytree(p)[0])(points)
-    away = np.asarray(rows, np.float64) - np.asarray(ravel_pytree(origin)[0], np.float64)
+    offsets = np.asarray(rows, np.float64) - np.asarray(ravel_pytree(origin)[0], np.float64)
     basis = np.stack([np.asarray(ravel_pytree(d)[0], np.float64) for d in directions], axis=1)
-    return np.linalg.lstsq(basis, away.T, rcond=None)[0].T
+    return np.linalg.lstsq(basis, offsets.T, rcond=None)[0].T
 
 
-def check_like(params: Params, direction: Params) -> None:
-    """Raises ValueError for a direction whose leaves don't have the shapes of the parameters'."""
+def check_direction(params: Params, direction: Params) -> None:
+    """Raises ValueError for a direction whose shapes are not those of the parameters."""
     shapes = [jax.tree.map(lambda leaf: list(jnp.shape(leaf)), tree) for tree in (params, direction)]
     if shapes[0] != shapes[1]:
-        raise ValueError(f"a direction must have the parameters' form {shapes[0]}, but has {shapes[1]}")
+        raise ValueError(f"a direction must have the parameters' shapes {shapes[0]}, but has {shapes[1]}")

@@ -1,4 +1,4 @@
-"""Statistics of a series of local growth rates: exponents, their errors, and what follows from them."""
+"""Statistics of a series of local growth rates: exponents, their errors, and derived quantities."""
 
 from dataclasses import dataclass
 
@@ -13,24 +13,23 @@ from models.cell import Array
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LyapunovSpectrum:
-    """Exponents in natural logarithm per step, largest first, and how good they are.
+    """Lyapunov exponents in natural logarithm per step, largest first, and their accuracy.
 
-    - `exponents`: λ_1 … λ_k. −∞ where steps take directions away (a dead ReLU): the state forgets them at once.
-      In single precision also where the growth is below the rounding of the largest (1e-5 of it or so) at most
-      steps: ask there for the leading ones, or take double precision.
-    - `standard_errors`: of each, from the scatter of at most 20 block averages; NaN with fewer than two. It is the
-      error along this trajectory, and knows nothing of what the trajectory doesn't visit: other starts may scatter
-      by several times as much, and `exponents_over_starts` says by how much.
-    - `converged`: the standard error has stopped growing with block length (`block_error`; never known with fewer
-      than 20 stretches, unless nothing varies), is at most tolerance · |λ| + absolute, and the halves of the run
-      agree within three standard errors of their difference. It too speaks of this trajectory alone.
-    - `steps`, `running`: the estimate after so many steps, for drawing it against T.
-    - `kaplan_yorke`: the dimension j + (λ_1 + … + λ_j)/|λ_{j+1}|, with j as large as that sum isn't negative
+    - `exponents`: λ_1 … λ_k. −∞ if steps eliminate directions (a dead ReLU), which the state forgets at once. In
+      single precision also if the growth is below the rounding of the largest (about 1e-5 of it) at most steps:
+      then compute only the leading ones, or use double precision.
+    - `standard_errors`: from the scatter of at most 20 block averages; NaN with fewer than two. They hold along
+      this trajectory only: the scatter over other starts can be several times larger, see `exponents_over_starts`.
+    - `converged`: the standard error has stopped growing with block length (`block_error`; unknown with fewer than
+      20 stretches, unless nothing varies), is at most tolerance · |λ| + absolute, and the halves of the run agree
+      within three standard errors of their difference. It too holds for this trajectory only.
+    - `steps`, `running`: the estimate after a number of steps, to plot it against T.
+    - `kaplan_yorke`: the dimension j + (λ_1 + … + λ_j)/|λ_{j+1}|, with the largest j whose sum isn't negative
       (Kaplan & Yorke 1979). `entropy_rate`: the sum of the positive exponents, nats per step (Pesin 1977; in
-      general an upper bound, Ruelle 1978). NaN where k exponents aren't enough to know them.
+      general an upper bound, Ruelle 1978). NaN if k exponents don't determine them.
     - `total`: Σλ, the growth of volumes. `log_det`, `sum_gap`: over the steps checked, ⟨ln |det J|⟩ by LU of J
-      itself, and the exponents' sum over the same steps less that. NaN where k < S or an exponent is −∞.
-    - `lost`: how many exponents are −∞.
+      itself, and the sum of the exponents over the same steps minus that. NaN if k < S or an exponent is −∞.
+    - `lost`: the number of exponents that are −∞.
     """
 
     exponents: Float[Array, "*batch k"]
@@ -55,36 +54,36 @@ def summarise(
     tolerance: Float[Array, ""] | float,
     absolute: Float[Array, ""] | float,
 ) -> LyapunovSpectrum:
-    """The spectrum from ln |R_ii| in n stretches of q steps, and where they were below rounding; `log_dets` are
-    ln |det J|, NaN at steps not checked; `whole` says that k = S."""
+    """Computes the spectrum from ln |R_ii| in n stretches of q steps, and where they were below rounding;
+    `log_dets` are ln |det J|, NaN at steps not checked; `whole` is True if k = S."""
     points, q, _ = logs.shape
     rates = jnp.mean(logs, axis=1)
-    # One singular step makes −∞. Single precision can't tell it from a small growth, which a large net of full rank
-    # has at every tenth step: there most steps must agree.
+    # One singular step gives −∞. In single precision it can't be told from a small growth, which a large net of
+    # full rank has at every tenth step: there more than half of the steps must be below rounding.
     eps = float(jnp.finfo(logs.dtype).eps)
-    often = 0.5 if eps > 1e-10 else 0.0
-    lost = (jnp.mean(small, axis=(0, 1)) > often) | jnp.isneginf(jnp.mean(rates, axis=0))
+    threshold = 0.5 if eps > 1e-10 else 0.0
+    lost = (jnp.mean(small, axis=(0, 1)) > threshold) | jnp.isneginf(jnp.mean(rates, axis=0))
     exponents = jnp.where(lost, -jnp.inf, jnp.mean(rates, axis=0))
     order = jnp.argsort(-exponents)
     exponents, lost, rates = exponents[order], lost[order], rates[:, order]
 
-    errors, still = block_error(jax.lax.stop_gradient(jnp.where(lost, 0.0, rates)))
+    errors, plateaued = block_error(jax.lax.stop_gradient(jnp.where(lost, 0.0, rates)))
     halves = jnp.mean(rates[: points // 2], axis=0) - jnp.mean(rates[points // 2 :], axis=0)
     rounding = 10 * eps * (1 + jnp.max(jnp.abs(rates), axis=0))
     small_enough = errors <= tolerance * jnp.abs(exponents) + absolute
-    settled = still & small_enough & (jnp.abs(halves) <= 3 * 2 * errors + rounding)
+    converged = plateaued & small_enough & (jnp.abs(halves) <= 3 * 2 * errors + rounding)
     count = jnp.arange(1, points + 1)
     running = jnp.cumsum(rates, axis=0) / count[:, None].astype(rates.dtype)
 
     total = jnp.sum(exponents)
-    seen = ~jnp.isnan(log_dets)
+    checked = ~jnp.isnan(log_dets)
     log_det = jnp.nanmean(log_dets) if whole else jnp.nan
-    sums = jnp.sum(jnp.where(seen, jnp.sum(logs, axis=2), 0.0)) / jnp.maximum(jnp.sum(seen), 1)
+    sums = jnp.sum(jnp.where(checked, jnp.sum(logs, axis=2), 0.0)) / jnp.maximum(jnp.sum(checked), 1)
     regular = whole & ~jnp.any(lost)
     return LyapunovSpectrum(
         exponents=exponents,
         standard_errors=errors,
-        converged=settled | lost,
+        converged=converged | lost,
         steps=q * count,
         running=jnp.where(lost[None], -jnp.inf, running),
         kaplan_yorke=kaplan_yorke(exponents, whole=whole),
@@ -97,15 +96,15 @@ def summarise(
 
 
 def kaplan_yorke(exponents: Float[Array, " k"], *, whole: bool) -> Float[Array, ""]:
-    """j + (λ_1 + … + λ_j)/|λ_{j+1}| of exponents that fall; S where all sums are positive, 0 where none is."""
+    """Computes j + (λ_1 + … + λ_j)/|λ_{j+1}| of descending exponents; S if all sums are positive, 0 if none is."""
     sums = jnp.concatenate([jnp.zeros(1, exponents.dtype), jnp.cumsum(exponents)])
     j = jnp.sum(sums[1:] >= 0)
-    after = jnp.abs(exponents[jnp.minimum(j, len(exponents) - 1)])
-    between = j + sums[j] / jnp.where(after > 0, after, 1.0)
-    return jnp.where(j < len(exponents), between, len(exponents) if whole else jnp.nan)
+    following = jnp.abs(exponents[jnp.minimum(j, len(exponents) - 1)])
+    dimension = j + sums[j] / jnp.where(following > 0, following, 1.0)
+    return jnp.where(j < len(exponents), dimension, len(exponents) if whole else jnp.nan)
 
 
 def entropy_rate(exponents: Float[Array, " k"], *, whole: bool) -> Float[Array, ""]:
-    """The sum of the positive exponents; NaN where there may be more of them than were computed."""
+    """Computes the sum of the positive exponents; NaN if there may be more of them than were computed."""
     positive = jnp.sum(jnp.maximum(exponents, 0.0))
     return positive if whole else jnp.where(exponents[-1] <= 0, positive, jnp.nan)

@@ -1,5 +1,4 @@
-"""A search for the first number that isn't finite: when, and in which quantity, a sequence leaves floating
-point."""
+"""A search for the first number that isn't finite: the step and quantity at which a sequence overflows."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,12 +30,11 @@ ORDER = (
 class FirstNonfinite:
     """The first quantity that is NaN or infinite.
 
-    `direction`: met in the parameters themselves, on the way forward, in the loss, or on the way back. `step`
-    t counts from 1 (None outside time), `example` is the index into the batch axes, `quantity` a name such as
-    "drive", "gate forget", "state .c", "output" or "gradient in state .h". `fault` is "nan" or "inf".
-    `singular_value` is the largest of the step Jacobian ∂s_t/∂s_{t−1} there (NaN where it isn't finite
-    itself), and `singular_value_before` of the nearest step, earlier on the way taken, where it is finite:
-    what has grown shows in it.
+    `direction`: found in the parameters, in the forward pass, in the loss, or in the backward pass. `step` t counts
+    from 1 (None outside time), `example` is the index into the batch axes, `quantity` a name such as "drive",
+    "gate forget", "state .c", "output" or "gradient in state .h". `fault` is "nan" or "inf". `singular_value` is
+    the largest of the step Jacobian ∂s_t/∂s_{t−1} there (NaN if it isn't finite), and `singular_value_before`
+    that of the nearest step before it in that pass where it is finite, which shows the growth.
     """
 
     direction: Direction
@@ -48,22 +46,24 @@ class FirstNonfinite:
     singular_value_before: float = float("nan")
 
     def __str__(self) -> str:
-        """All of it in one sentence."""
+        """Describes it in one sentence."""
         where = "" if self.step is None else f" at time step {self.step}"
-        of = f" of example {', '.join(map(str, self.example))}" if self.example else ""
-        way = {
+        which = f" of example {', '.join(map(str, self.example))}" if self.example else ""
+        phrase = {
             "parameters": "in the parameters",
-            "forward": "on the way forward",
-            "loss": "in the loss, all before it being finite,",
-            "backward": "on the way back, all on the way forward being finite,",
+            "forward": "in the forward pass",
+            "loss": "in the loss, after a finite forward pass,",
+            "backward": "in the backward pass, after a finite forward pass,",
         }[self.direction]
-        sentence = f"the first value that is not finite {way} is {self.quantity}{where}{of}: {self.fault}"
+        sentence = (
+            f"the first value that is not finite {phrase} is {self.quantity}{where}{which}: {self.fault}"
+        )
         if self.step is None:
             return sentence
-        known = not np.isnan(self.singular_value)
-        value = self.singular_value if known else self.singular_value_before
-        which = "there" if known else "at the nearest step where it is finite"
-        return f"{sentence}; the largest singular value of the step Jacobian {which} is {value:.4g}"
+        is_known = not np.isnan(self.singular_value)
+        value = self.singular_value if is_known else self.singular_value_before
+        place = "there" if is_known else "at the nearest step where it is finite"
+        return f"{sentence}; the largest singular value of the step Jacobian {place} is {value:.4g}"
 
 
 def first_nonfinite(
@@ -73,21 +73,20 @@ def first_nonfinite(
     loss: Loss | None = None,
     state: State | None = None,
 ) -> FirstNonfinite | None:
-    """Finds what first isn't finite when the cell runs over this batch; None where everything is.
+    """Finds what first isn't finite when the cell runs over this batch; None if everything is finite.
 
-    Looked at in this order: the parameters, the state before the first step; then step by step the input, the
-    drive, what the cell's `observe` shows (gates), the state, the output; with a `loss` of the final state
-    and the outputs (as for `gradient_by_lag`) that, and the gradients ∂L/∂s_t from the last state to the
-    first.
+    Checks in this order: the parameters, the state before the first step; then for each step the input, the drive,
+    the diagnostics of the cell's `observe` (gates), the state, the output; with a `loss` of the final state and the
+    outputs (as for `gradient_by_lag`) the loss, and the gradients ∂L/∂s_t from the last state to the first.
 
-    Raises ValueError where parameters, inputs or state don't fit.
+    Raises ValueError if parameters, inputs or state don't fit.
     """
     check_hashable(cell)
     checked.eval_shape(cell, params, xs, state)
     for path, leaf in jax.tree.leaves_with_path(params):
         if not np.isfinite(leaf).all():
             return FirstNonfinite(
-                "parameters", None, (), f"parameter {name_of(path)}", fault_of(np.asarray(leaf))
+                "parameters", None, (), f"parameter {leaf_name(path)}", classify(np.asarray(leaf))
             )
     batch_shape = xs.shape[1:-1]
     if state is None:
@@ -100,46 +99,46 @@ def first_nonfinite(
         x, drive = inputs
         stepped, output = cell.step(weights, state, drive)
         seen = {"input": x, "drive": drive, "gate": cell.observe(weights, state, drive)}
-        return stepped, faults(seen | {"state": stepped, "output": output}, axes)
+        return stepped, find_faults(seen | {"state": stepped, "output": output}, axes)
 
-    begin = faults({"initial state": state}, axes)
-    found = first_of({name: np.asarray(codes)[None] for name, codes in begin.items()}, range(1))
+    initial = find_faults({"initial state": state}, axes)
+    found = first_fault({name: np.asarray(codes)[None] for name, codes in initial.items()}, range(1))
     if found is not None:
         _, example, quantity, fault = found
         return FirstNonfinite("forward", None, example, quantity, fault)
     final, codes = jax.lax.scan(step, state, (xs, drive))
-    found = first_of({name: np.asarray(of_all) for name, of_all in codes.items()}, range(len(xs)))
+    found = first_fault({name: np.asarray(series) for name, series in codes.items()}, range(len(xs)))
     if found is not None:
-        return located(cell, weights, state, drive, "forward", *found)
+        return report_at(cell, weights, state, drive, "forward", *found)
     if loss is None:
         return None
     value = np.asarray(loss(final, jax.lax.scan(lambda s, d: cell.step(weights, s, d), state, drive)[1]))
     if not np.isfinite(value).all():
-        return FirstNonfinite("loss", None, (), "the loss", fault_of(value))
-    gradients = faults({"gradient in state": state_gradients(cell, params, xs, loss, state)}, axes + 1)
-    # Entry t is the gradient in s_t, which step t + 1 sends back.
-    found = first_of({k: np.asarray(v) for k, v in gradients.items()}, range(len(xs) - 1, -1, -1))
-    return None if found is None else located(cell, weights, state, drive, "backward", *found)
+        return FirstNonfinite("loss", None, (), "the loss", classify(value))
+    gradients = find_faults({"gradient in state": state_gradients(cell, params, xs, loss, state)}, axes + 1)
+    # Entry t is the gradient in s_t, computed by step t + 1.
+    found = first_fault({k: np.asarray(v) for k, v in gradients.items()}, range(len(xs) - 1, -1, -1))
+    return None if found is None else report_at(cell, weights, state, drive, "backward", *found)
 
 
-def faults(quantities: dict[str, Any], axes: int) -> dict[str, Array]:
-    """Of every array, by name: 0 where an example is finite, 1 where it has an infinity, 2 a NaN; the first
-    `axes` axes are kept. Integers are always finite."""
+def find_faults(quantities: dict[str, Any], axes: int) -> dict[str, Array]:
+    """Returns for every array, by name, a code per example: 0 if it is finite, 1 with an infinity, 2 with a NaN;
+    the first `axes` axes are kept. Integers are always finite."""
     named: dict[str, Array] = {}
     for kind, tree in quantities.items():
         for path, leaf in jax.tree.leaves_with_path(tree):
             rest = tuple(range(axes, jnp.ndim(leaf)))
             nan, finite = jnp.isnan(leaf).any(rest), jnp.isfinite(leaf).all(rest)
-            named[f"{kind} {name_of(path)}".strip()] = jnp.where(nan, 2, jnp.where(finite, 0, 1))
+            named[f"{kind} {leaf_name(path)}".strip()] = jnp.where(nan, 2, jnp.where(finite, 0, 1))
     return named
 
 
-def first_of(
+def first_fault(
     codes: dict[str, np.ndarray], order: range
 ) -> tuple[int, tuple[int, ...], str, Literal["nan", "inf"]] | None:
-    """Index in time, example, name and fault of the first code above zero, `codes[name]` being `[T, *batch]`,
-    in the order of time given and, in one step, of `ORDER`."""
-    # By kind, as a step goes; a scan gives a dictionary back in the order of the alphabet.
+    """Returns time index, example, name and fault of the first code above zero, with `codes[name] [T, *batch]`,
+    in the given order of time and, within a step, of `ORDER`."""
+    # Sorted by kind, since a scan returns a dictionary in alphabetical order.
     in_order = sorted(codes.items(), key=lambda item: ORDER.index(item[0].split()[0]))
     for t in order:
         for name, code in in_order:
@@ -149,7 +148,7 @@ def first_of(
     return None
 
 
-def located(
+def report_at(
     cell: Cell,
     weights: Weights,
     state: State,
@@ -160,8 +159,8 @@ def located(
     quantity: str,
     fault: Literal["nan", "inf"],
 ) -> FirstNonfinite:
-    """The report, with the singular values: at step t + 1, and at the nearest before it on the way taken."""
-    alone = jax.tree.map(
+    """Reports the fault, with the singular values at step t + 1 and at the nearest step before it in that pass."""
+    example_steps = jax.tree.map(
         lambda leaf: leaf[(slice(None), *example)], (states_before(cell, weights, state, drive), drive)
     )
     length = jax.tree.leaves(drive)[0].shape[0]
@@ -174,7 +173,7 @@ def located(
         )
 
     def largest(t: int) -> float:
-        matrix = np.asarray(jacobian(*jax.tree.map(lambda leaf: leaf[t], alone)), np.float64)
+        matrix = np.asarray(jacobian(*jax.tree.map(lambda leaf: leaf[t], example_steps)), np.float64)
         return float(np.linalg.norm(matrix, 2)) if np.isfinite(matrix).all() and matrix.size else float("nan")
 
     earlier = range(t - 1, -1, -1) if direction == "forward" else range(t + 1, length)
@@ -182,9 +181,9 @@ def located(
     return FirstNonfinite(direction, t + 1, example, quantity, fault, largest(t), before)
 
 
-def fault_of(values: np.ndarray) -> Literal["nan", "inf"]:
+def classify(values: np.ndarray) -> Literal["nan", "inf"]:
     return "nan" if np.isnan(values).any() else "inf"
 
 
-def name_of(path: tuple[Any, ...]) -> str:
+def leaf_name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")

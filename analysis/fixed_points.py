@@ -1,17 +1,15 @@
-"""Fixed and slow points of a cell under constant input: where its state stays, or nearly.
+"""Fixed and slow points of a cell under constant input.
 
-With the input held at x the step is a map of the state into itself, F(s). Its fixed points, and the slow
-points where
+With constant input x the step is a map F(s) of the state. Its fixed points, and the slow points where
 
     q(s) = ½ ‖F(s) − s‖²
 
-has a minimum above zero, are the skeleton of what a trained net computes: what it remembers are stable
-points, and what decides between them are saddles. Sussillo & Barak 2013; Golub & Sussillo 2018.
+has a minimum above zero, are the skeleton of what a trained net computes: stable points are its memories, and
+saddles the decisions between them. Sussillo & Barak 2013; Golub & Sussillo 2018.
 
-q is a sum of squares, so it is minimised as one: Levenberg–Marquardt from every start, all starts at once. A
-step is (JᵀJ + μI) δ = −Jᵀr with r = F(s) − s, J = ∂r/∂s; μ falls where q did, and grows where it did not.
-Unlike Newton's method for F(s) = s it never climbs, so that it finds slow points too, and stays near where it
-began.
+q is a sum of squares, minimised by Levenberg–Marquardt from all starts in parallel. A step solves
+(JᵀJ + μI) δ = −Jᵀr with r = F(s) − s, J = ∂r/∂s; μ falls if q does, and grows otherwise. Unlike Newton's method for
+F(s) = s it never increases q, so that it finds slow points too, and stays near its start.
 """
 
 from collections.abc import Callable
@@ -29,23 +27,24 @@ from models.cell import Array, Cell, Params, State, check_at_least, check_hashab
 from models.checks import check_params
 from models.state import has_unique_coordinates, ravel_state
 
-START, LEAST, MOST = 1e-2, 1e-12, 1e12  # of the damping μ, relative to the mean square of J
-FALL, RISE = 0.2, 4.0  # its factors
-BESIDE_ONE = 1e-3  # how far from the unit circle an eigenvalue of a slow point counts
-FLAT = 1e-3  # the slope at a minimum, at the most
+# The damping μ relative to the mean square of J, and the factors on it.
+INITIAL_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-12, 1e12
+DAMPING_FALL, DAMPING_RISE = 0.2, 4.0
+SLOW_MARGIN = 1e-3  # distance from the unit circle beyond which an eigenvalue of a slow point is unstable
+MAX_SLOPE = 1e-3  # largest slope accepted as a minimum
 
 
 @dataclass(frozen=True)
 class FixedPoints:
-    """P different points, slowest first; S the whole state flattened, as in `step_jacobians`.
+    """P different points, slowest first; S is the whole state flattened, as in `step_jacobians`.
 
-    `states [P, S]`; `speed [P]` is ‖F(s) − s‖; `fixed [P]` whether that is zero to within `tolerance`, the
-    others are slow points; `eigenvalues [P, S]` of ∂F/∂s, largest modulus first; `unstable [P]` counts those
-    outside the unit circle; `starts [P]` how many starts ended there; `lost` how many starts ended at no
-    minimum or at a fast one.
+    `states [P, S]`; `speed [P]` is ‖F(s) − s‖; `fixed [P]` is True if it is zero to within `tolerance`, the others
+    are slow points; `eigenvalues [P, S]` of ∂F/∂s, largest modulus first; `unstable [P]` counts those outside the
+    unit circle; `starts [P]` counts the starts that converged there; `lost` those that found no minimum or a fast
+    one.
 
-    Of a slow point an eigenvalue counts as outside from 1.001 on: where q is least and F(s) ≠ s, one is exactly 1,
-    for there (∂F/∂s − 1)ᵀ(F(s) − s) = 0.
+    For slow points eigenvalues count as unstable above 1.001: at a minimum of q with F(s) ≠ s one is exactly 1,
+    since (∂F/∂s − 1)ᵀ(F(s) − s) = 0.
     """
 
     states: Float[np.ndarray, "P S"]
@@ -58,8 +57,8 @@ class FixedPoints:
 
     @property
     def kinds(self) -> list[str]:
-        """Of each point "stable", "saddle" (some directions lead away) or "unstable" (all of them do), with
-        "slow " before it where it isn't fixed."""
+        """The kind of each point: "stable", "saddle" (some unstable directions) or "unstable" (all are), after
+        "slow " if it isn't fixed."""
         size = self.states.shape[1]
         names = ["stable" if n == 0 else "unstable" if n == size else "saddle" for n in self.unstable]
         return [name if fixed else f"slow {name}" for name, fixed in zip(names, self.fixed, strict=True)]
@@ -74,41 +73,43 @@ def find_fixed_points(
     steps: int = 200,
     tolerance: float | None = None,
     slow: float = 1e-2,
-    apart: float = 1e-3,
+    separation: float = 1e-3,
     reach: float = 2.0,
 ) -> FixedPoints:
-    """Fixed and slow points of s ↦ step(s, x) from many starts: `starts` has leaves `[N, ...]`, N states of
-    which one is `[...]`: those that the net visits (from `unroll`), with some noise, serve best.
+    """Finds fixed and slow points of s ↦ step(s, x) from many starts.
 
-    A point is fixed where ‖F(s) − s‖ ≤ `tolerance`·max(1, ‖s‖) (by default 1e-9 in float64, which is advised,
-    and 1e-5 in float32), slow where q has a minimum and the speed is at most `slow`. Points nearer to each
-    other than `apart`·max(1, ‖s‖) are one. What ends more than `reach` times as far from the starts' mean as
-    any start began is lost: there, out of reach of the net itself, saturated gates keep every state as it is.
-    An integer leaf of the state (a step counter) is held at what it is at the start.
+    `starts` has leaves `[N, ...]`, N states; states that the net visits (from `unroll`), with some noise, are best.
+    A point is fixed if ‖F(s) − s‖ ≤ `tolerance`·max(1, ‖s‖) (by default 1e-9 in float64, which is recommended, and
+    1e-5 in float32), slow if q has a minimum and the speed is at most `slow`. Points closer than
+    `separation`·max(1, ‖s‖) are merged. Points further from the mean of the starts than `reach` times the furthest
+    start are lost: out there, which the net never visits, saturated gates keep every state. Integer leaves of the
+    state (a step counter) are constant.
 
-    Raises ValueError where parameters, input or starts don't fit the cell or aren't finite, where there are no
-    starts, and for a cell whose states can be written in more than one way (`Cell.coordinates`; xLSTM): where it
-    stays the numbers may move, and the zeros among its eigenvalues count the ways to write it.
+    Raises ValueError if parameters, input or starts don't fit the cell or aren't finite, if there are no starts,
+    and for a cell whose states have several representations (`Cell.coordinates`; xLSTM): the numbers of a fixed
+    state can then change, and its eigenvalues include those of the redundancy.
     """
     check_at_least(1, steps=steps)
     check_hashable(cell)
     if not hasattr(x, "shape") or len(x.shape) != 1:
         found = list(x.shape) if hasattr(x, "shape") else f"a {type(x).__name__}"
-        raise ValueError(f"x must be an array [D], one input held for all time, but is {found}")
+        raise ValueError(f"x must be an array [D], one constant input, but is {found}")
     check_params(cell, params, x)
     check_starts(cell, params, starts)
     check_finite(params=params, x=x, starts=starts)
     vectors = jax.vmap(lambda state: ravel_state(state)[0])(starts)
     if tolerance is None:
         tolerance = 1e-9 if vectors.dtype == jnp.float64 else 1e-5
-    ends, speed, slope = (np.asarray(a, np.float64) for a in settle(cell, steps, params, x, vectors, starts))
+    ends, speed, slope = (
+        np.asarray(a, np.float64) for a in minimise_speed(cell, steps, params, x, vectors, starts)
+    )
     size = np.maximum(1.0, np.linalg.norm(ends, axis=1))
     is_fixed = speed <= tolerance * size
     origin = np.asarray(jnp.mean(vectors, axis=0), np.float64)
     furthest = np.max(np.linalg.norm(np.asarray(vectors, np.float64) - origin, axis=1))
-    within = np.linalg.norm(ends - origin, axis=1) <= reach * np.maximum(1.0, furthest)
-    found = np.isfinite(speed) & within & (is_fixed | ((slope <= FLAT) & (speed <= slow)))
-    points, counts = merge(ends, np.where(found, speed, np.inf), apart * size)
+    in_reach = np.linalg.norm(ends - origin, axis=1) <= reach * np.maximum(1.0, furthest)
+    found = np.isfinite(speed) & in_reach & (is_fixed | ((slope <= MAX_SLOPE) & (speed <= slow)))
+    points, counts = merge(ends, np.where(found, speed, np.inf), separation * size)
     at_points = jax.tree.map(lambda leaf: leaf[points], starts)
     eigenvalues = jacobian_eigenvalues(
         jacobians(cell, params, x, jnp.asarray(ends[points], vectors.dtype), at_points)
@@ -119,15 +120,15 @@ def find_fixed_points(
         fixed=is_fixed[points],
         eigenvalues=eigenvalues,
         unstable=np.sum(
-            np.abs(eigenvalues) > np.where(is_fixed[points], 1.0, 1.0 + BESIDE_ONE)[:, None], axis=1
+            np.abs(eigenvalues) > np.where(is_fixed[points], 1.0, 1.0 + SLOW_MARGIN)[:, None], axis=1
         ),
         starts=counts,
         lost=int(np.sum(~found)),
     )
 
 
-def held(cell: Cell, params: Params, x: Array, start: State) -> Callable[[Array], Array]:
-    """s ↦ F(s) for vectors `[S]`, input and integer leaves held."""
+def step_map(cell: Cell, params: Params, x: Array, start: State) -> Callable[[Array], Array]:
+    """Returns s ↦ F(s) on vectors `[S]`, with constant input and integer leaves."""
     weights = cell.prepare(params)
     drive = cell.drive(weights, x)
     _, restore = ravel_state(start)
@@ -135,18 +136,18 @@ def held(cell: Cell, params: Params, x: Array, start: State) -> Callable[[Array]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def settle(
+def minimise_speed(
     cell: Cell, steps: int, params: Params, x: Array, vectors: Array, starts: State
 ) -> tuple[Array, Array, Array]:
-    """Returns where each start `[N, S]` ends, with its speed ‖r‖ `[N]` and slope ‖Jᵀr‖ / (‖r‖ max(1, ‖J‖)) `[N]`,
-    which is zero where no way leads down."""
+    """Minimises q from each start, and returns end points `[N, S]`, speeds ‖r‖ `[N]` and slopes
+    ‖Jᵀr‖ / (‖r‖ max(1, ‖J‖)) `[N]`, which are zero at a minimum."""
 
-    def one(given: tuple[Array, State]) -> tuple[Array, Array, Array]:
-        vector, start = given
-        following = held(cell, params, x, start)
+    def one(start_pair: tuple[Array, State]) -> tuple[Array, Array, Array]:
+        vector, start = start_pair
+        step = step_map(cell, params, x, start)
 
         def velocity(vector: Array) -> Array:
-            return following(vector) - vector
+            return step(vector) - vector
 
         end = levenberg_marquardt(velocity, vector, steps)
         r, jacobian = velocity(end), jax.jacfwd(velocity)(end)
@@ -154,22 +155,24 @@ def settle(
         tiny = jnp.finfo(vector.dtype).tiny
         return end, speed, jnp.linalg.norm(jacobian.T @ r) / (speed * steepest + tiny)
 
-    # As many starts side by side as make 64 MB of Jacobians.
+    # As many starts in parallel as have 64 MB of Jacobians.
     return jax.lax.map(one, (vectors, starts), batch_size=max(1, 2**23 // vectors.shape[1] ** 2))
 
 
 @partial(jax.jit, static_argnums=0)
 def jacobians(cell: Cell, params: Params, x: Array, vectors: Array, starts: State) -> Array:
-    """∂F/∂s at each of the vectors: `[P, S]` → `[P, S, S]`."""
-    return jax.vmap(lambda vector, start: jax.jacfwd(held(cell, params, x, start))(vector))(vectors, starts)
+    """Computes ∂F/∂s at each vector: `[P, S]` → `[P, S, S]`."""
+    return jax.vmap(lambda vector, start: jax.jacfwd(step_map(cell, params, x, start))(vector))(
+        vectors, starts
+    )
 
 
 def levenberg_marquardt(residual: Callable[[Array], Array], start: Array, steps: int) -> Array:
-    """Minimises ½ ‖r(s)‖² from `start [S]`, for at most so many steps: until it rests or no step gains."""
+    """Minimises ½ ‖r(s)‖² from `start [S]`, for at most `steps` steps, until it rests or no step improves."""
 
-    def proceed(carry: tuple[Array, Array, Array, Array]) -> Array:
+    def unfinished(carry: tuple[Array, Array, Array, Array]) -> Array:
         _, _, damping, count = carry
-        return (count < steps) & (damping < MOST)
+        return (count < steps) & (damping < MOST_DAMPING)
 
     def step(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         s, r, damping, count = carry
@@ -177,70 +180,70 @@ def levenberg_marquardt(residual: Callable[[Array], Array], start: Array, steps:
         normal = jacobian.T @ jacobian
         scale = jnp.trace(normal) / len(s) + jnp.finfo(s.dtype).tiny
         move = jnp.linalg.solve(normal + damping * scale * jnp.eye(len(s), dtype=s.dtype), -jacobian.T @ r)
-        there = s + move
-        r_there = residual(there)
-        better = jnp.vdot(r_there, r_there) < jnp.vdot(r, r)  # False for NaN
-        damping = jnp.maximum(damping * jnp.where(better, FALL, RISE), LEAST)
+        proposal = s + move
+        r_proposal = residual(proposal)
+        better = jnp.vdot(r_proposal, r_proposal) < jnp.vdot(r, r)  # False for NaN
+        damping = jnp.maximum(damping * jnp.where(better, DAMPING_FALL, DAMPING_RISE), LEAST_DAMPING)
         at_rest = jnp.linalg.norm(move) <= jnp.finfo(s.dtype).eps * (1 + jnp.linalg.norm(s))
-        damping = jnp.where(at_rest, MOST, damping)
-        return jnp.where(better, there, s), jnp.where(better, r_there, r), damping, count + 1
+        damping = jnp.where(at_rest, MOST_DAMPING, damping)
+        return jnp.where(better, proposal, s), jnp.where(better, r_proposal, r), damping, count + 1
 
-    begin = (start, residual(start), jnp.asarray(START, start.dtype), jnp.asarray(0))
-    return jax.lax.while_loop(proceed, step, begin)[0]
+    begin = (start, residual(start), jnp.asarray(INITIAL_DAMPING, start.dtype), jnp.asarray(0))
+    return jax.lax.while_loop(unfinished, step, begin)[0]
 
 
 def merge(
-    points: Float[np.ndarray, "N S"], speed: Float[np.ndarray, " N"], apart: Float[np.ndarray, " N"]
+    points: Float[np.ndarray, "N S"], speed: Float[np.ndarray, " N"], separation: Float[np.ndarray, " N"]
 ) -> tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]]:
-    """The indices of the slowest of each group of points that lie within `apart` of it, and the size of each
-    group; points of infinite speed are left out."""
-    left = np.isfinite(speed)
+    """Groups points within `separation` of a slowest one, and returns the indices of these and the sizes of the
+    groups; points of infinite speed are left out."""
+    remaining = np.isfinite(speed)
     chosen, counts = [], []
     for i in np.argsort(speed, kind="stable"):
-        if left[i]:
-            near = left & (np.linalg.norm(points - points[i], axis=1) <= apart[i])
+        if remaining[i]:
+            near = remaining & (np.linalg.norm(points - points[i], axis=1) <= separation[i])
             chosen.append(i)
             counts.append(int(near.sum()))
-            left &= ~near
+            remaining &= ~near
     return np.array(chosen, int), np.array(counts, int)
 
 
 def check_starts(cell: Cell, params: Params, starts: State) -> None:
-    """Raises ValueError where the starts aren't N ≥ 1 states of the cell, or these can be written in more ways."""
+    """Raises ValueError if the starts aren't N ≥ 1 states of the cell, or have several representations."""
     expected = jax.eval_shape(cell.initial_state, params)
     shapes = [leaf.shape[1:] for leaf in jax.tree.leaves(starts)]
     counts = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(starts)}
     fits = jax.tree.structure(expected) == jax.tree.structure(starts)
     if not fits or shapes != [leaf.shape for leaf in jax.tree.leaves(expected)] or len(counts) != 1:
         raise ValueError(
-            f"starts must be N states of {type(cell).__name__}, each leaf with an axis N in front, but are "
-            f"{jax.tree.map(lambda leaf: list(leaf.shape), starts)} where one state is "
+            f"starts must be N states of {type(cell).__name__}, each leaf with a leading axis N, but are "
+            f"{jax.tree.map(lambda leaf: list(leaf.shape), starts)}, and one state is "
             f"{jax.tree.map(lambda leaf: list(leaf.shape), expected)}"
         )
     if counts == {0}:
         raise ValueError("there are no starts: give at least one state")
     if not has_unique_coordinates(cell, jax.tree.map(lambda leaf: leaf[0], starts)):
         raise ValueError(
-            f"a state of {type(cell).__name__} can be written in more than one way, so that fixed points aren't "
-            "those of its numbers: take a cell whose coordinates are its state"
+            f"a state of {type(cell).__name__} has several representations, so that fixed points aren't those of "
+            "its numbers: use a cell whose coordinates are its state"
         )
 
 
-def check_finite(**given: PyTree) -> None:
-    """Raises ValueError, naming the argument, where a number in it is NaN or infinite."""
-    for name, tree in given.items():
+def check_finite(**arguments: PyTree) -> None:
+    """Raises ValueError, naming the argument, if a number in it is NaN or infinite."""
+    for name, tree in arguments.items():
         for path, leaf in jax.tree.leaves_with_path(tree):
             if not np.isfinite(leaf).all():
                 where = jax.tree_util.keystr(path, simple=True, separator=".")
-                raise ValueError(f"{name} must be finite, but {where or 'it'} holds NaN or an infinity")
+                raise ValueError(f"{name} must be finite, but {where or 'it'} has a NaN or infinity")
 
 
 @one_blas_thread
 def principal_axes(
     points: Float[np.ndarray, "... S"], count: int = 2
 ) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "count S"]]:
-    """The mean and the `count` orthonormal directions of most variance of `points [..., S]`, states along
-    trajectories, say: `(p − mean) @ axes.T` are the coordinates that `figures` draws.
+    """Computes the mean and the `count` orthonormal directions of largest variance of `points [..., S]`, such as
+    states along trajectories: `(p − mean) @ axes.T` are the coordinates that `figures` draws.
 
     Raises ValueError for fewer dimensions or points than axes.
     """
@@ -251,7 +254,7 @@ def principal_axes(
         )
     mean = flat.mean(axis=0)
     _, _, axes = np.linalg.svd(flat - mean, full_matrices=False)
-    # A sign for each, so that a figure doesn't flip: the largest entry is positive.
+    # The largest entry of each is positive, so that figures don't flip.
     largest = np.argmax(np.abs(axes), axis=1)
     axes *= np.sign(axes[np.arange(len(axes)), largest])[:, None]
     return mean, axes[:count]

@@ -1,10 +1,10 @@
-"""Leading singular values of long products of Jacobians without a single Jacobian.
+"""Leading singular values of long products of Jacobians, without forming a Jacobian.
 
 Subspace iteration on PᵀP, P = J_T … J_1: a frame V is pushed forward by directional derivatives to P V = U R, and U
-pulled back by the transposed ones to Pᵀ U, whose orthonormalised columns are the next V. At every step the frame is
-factored, W = Q R, so that P V = U R_T … R_1 with k×k triangles whose product `product_spectrum` decomposes in
-logarithms. (Halko, Martinsson & Tropp 2011, without a matrix; Saad 2011.) Long products converge in a round or two,
-for their singular values lie far apart.
+is pulled back by the transposed ones to Pᵀ U, whose orthonormalised columns are the next V. At every step the
+frame is factored, W = Q R, so that P V = U R_T … R_1 with k×k triangles whose product `product_spectrum`
+decomposes in logarithms. (Halko, Martinsson & Tropp 2011, matrix-free; Saad 2011.) Long products converge in a
+round or two, since their singular values are far apart.
 """
 
 from functools import partial
@@ -21,7 +21,7 @@ from models.checks import one_sequence
 from models.recurrence.scan import states_before
 from models.state import coordinates_size, ravel_coordinates
 
-BESIDE = 8  # directions carried beside those asked for: the k-th converges as (σ_{k+9} / σ_k)² a round
+OVERSAMPLING = 8  # extra directions: the k-th converges as (σ_{k+9} / σ_k)² per round
 
 
 def leading_singular_values(
@@ -36,17 +36,17 @@ def leading_singular_values(
     rounds: int = 50,
     key: Key | None = None,
 ) -> Float[np.ndarray, " k"]:
-    """Natural logarithms of the k largest singular values of J_T … J_1 = ∂s_T/∂s_0, largest first.
+    """Computes natural logarithms of the k largest singular values of J_T … J_1 = ∂s_T/∂s_0, largest first.
 
-    Along the trajectory that `xs [T, D]` drive from `state`; for a lag K give the last K inputs and the state
-    before them. Memory: T (S + k²) numbers in place of T S². A round is k + 8 directional derivatives there and
-    back; it ends when none of the logarithms has changed by more than `tolerance` in a round, which where they
-    lie close together is less than what is missing still. −∞ stands for an exact zero.
+    They are those of the trajectory driven by `xs [T, D]` from `state`; for a lag K pass the last K inputs and the
+    state before them. Memory: T (S + k²) numbers in place of T S². A round takes k + 8 directional derivatives
+    forward and back; iteration ends when no logarithm changes by more than `tolerance` in a round, which is less
+    than the remaining error if singular values are close together. −∞ stands for an exact zero.
 
-    Where `mask [T]` is False the state stays as it is: such a step is left out.
+    Masked steps (`mask [T]` False) are left out.
 
-    Raises ValueError where parameters, inputs, state or mask don't fit, for k outside 1 … S, where a state isn't
-    finite, and where `rounds` rounds are too few.
+    Raises ValueError if parameters, inputs, state or mask don't fit, for k outside 1 … S, if a state isn't
+    finite, and if `rounds` rounds don't suffice.
     """
     xs, state = one_sequence(cell, params, xs, state, mask)
     size = coordinates_size(cell, state)
@@ -56,27 +56,27 @@ def leading_singular_values(
     weights = cell.prepare(params)
     drive = cell.drive(weights, xs)
     before = jax.jit(states_before, static_argnums=0)(cell, weights, state, drive)
-    width = min(size, k + BESIDE)
+    width = min(size, k + OVERSAMPLING)
     dtype = ravel_coordinates(cell, state)[0].dtype
     key = jax.random.key(0) if key is None else key
     frame = jnp.linalg.qr(jax.random.normal(key, (size, width), dtype))[0]
-    known = np.full(k, np.nan)
+    previous = np.full(k, np.nan)
     for _ in range(rounds):
-        frame, triangles = there_and_back(cell, weights, before, drive, frame)
+        frame, triangles = subspace_round(cell, weights, before, drive, frame)
         found = product_spectrum(triangles, [len(xs)])[0, :k]
-        alive = np.isfinite(found)
-        if np.array_equal(alive, np.isfinite(known)) and np.all(
-            np.abs(found[alive] - known[alive]) <= tolerance
+        finite = np.isfinite(found)
+        if np.array_equal(finite, np.isfinite(previous)) and np.all(
+            np.abs(found[finite] - previous[finite]) <= tolerance
         ):
             return found
-        known = found
+        previous = found
     raise ValueError(
-        f"the singular values still change by more than {tolerance} after {rounds} rounds: allow more of either"
+        f"the singular values still change by more than {tolerance} after {rounds} rounds: increase either"
     )
 
 
 @partial(jax.jit, static_argnums=0, static_argnames="qr_every")
-def there_and_back(
+def subspace_round(
     cell: Cell,
     weights: Weights,
     before: State,
@@ -85,17 +85,20 @@ def there_and_back(
     *,
     qr_every: int = 1,
 ) -> tuple[Float[Array, "S k"], Float[Array, "N k k"]]:
-    """The frame for the next round, and the triangles of this one's way forward, one for so many steps, which must
-    divide the length: fewer are cheaper, and blur directions whose growth over them differs by more than 1/ε."""
+    """Performs one round, and returns the next frame and the triangles of the forward pass, one per `qr_every`
+    steps, which must divide the length. Rarer QRs are cheaper, but lose directions whose growth between two
+    differs by more than 1/ε."""
     blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, qr_every, *leaf.shape[1:]), (before, drive))
 
-    def multiplied(way: int, frame: Array, inputs: tuple[State, Drive]) -> tuple[Array, None]:
-        return tangent_step(cell, weights, *inputs)[way](frame), None
+    def multiply(direction: int, frame: Array, inputs: tuple[State, Drive]) -> tuple[Array, None]:
+        return tangent_step(cell, weights, *inputs)[direction](frame), None
 
-    def factored(way: int, frame: Array, block: tuple[State, Drive]) -> tuple[Array, Array]:
-        q, r = jnp.linalg.qr(jax.lax.scan(partial(multiplied, way), frame, block, reverse=way == 2)[0])
+    def factor(direction: int, frame: Array, block: tuple[State, Drive]) -> tuple[Array, Array]:
+        q, r = jnp.linalg.qr(
+            jax.lax.scan(partial(multiply, direction), frame, block, reverse=direction == 2)[0]
+        )
         return q, r
 
-    frame, triangles = jax.lax.scan(partial(factored, 1), frame, blocks)
-    frame, _ = jax.lax.scan(partial(factored, 2), frame, blocks, reverse=True)
+    frame, triangles = jax.lax.scan(partial(factor, 1), frame, blocks)
+    frame, _ = jax.lax.scan(partial(factor, 2), frame, blocks, reverse=True)
     return frame, triangles

@@ -1,14 +1,14 @@
 """The Lyapunov spectrum of a cell along a trajectory.
 
-A frame Q of k directions is carried along, W_t = J_t Q_{t−1}, and made orthonormal again, W_t = Q_t R_t; the first
-i directions come to span the i that grow most, whatever they began as, and the i-th exponent is the mean of ln
-|R_t,ii|. Benettin et al. 1980; Shimada & Nagashima 1979; for recurrent nets Engelken, Wolf & Abbott 2023, "Lyapunov
-spectra of chaotic recurrent neural networks".
+A frame Q of k directions is propagated, W_t = J_t Q_{t−1}, and orthonormalised again, W_t = Q_t R_t; the first i
+directions converge to the span of the i that grow fastest, and the i-th exponent is the mean of ln |R_t,ii|.
+Benettin et al. 1980; Shimada & Nagashima 1979; for recurrent nets Engelken, Wolf & Abbott 2023, "Lyapunov spectra
+of chaotic recurrent neural networks".
 
-Between two orthonormalisations the columns are kept apart by LU, W = (PᵀL) U, at half the price of a QR: the first
-i columns of PᵀL span what those of W do, no entry of it is above 1, and the diagonals of all U times that of the
-next R *are* those of the R that one QR of the whole product would give (Bauer's treppen-iteration, 1957). So
-nothing under- or overflows and no direction drowns in another, however rare the QRs are.
+Between two orthonormalisations the columns are separated by LU, W = (PᵀL) U, at half the cost of a QR: the first i
+columns of PᵀL have the span of those of W, no entry exceeds 1, and the product of the diagonals of all U and of the
+next R *is* the diagonal of the R of one QR of the whole product (Bauer's treppen-iteration, 1957). So nothing
+underflows or overflows and no direction is lost to rounding, however rare the QRs are.
 """
 
 from functools import partial
@@ -26,7 +26,7 @@ from models.checks import one_sequence
 from models.recurrence.scan import states_before
 from models.state import coordinates_size, ravel_coordinates, ravel_state
 
-ALL_CHECKED = 64  # up to this S the sum rule is checked at every step, beyond it in one stretch of ten
+ALL_CHECKED = 64  # up to this S the sum rule is checked at every step, above it in one stretch of ten
 
 
 def lyapunov_spectrum(
@@ -44,27 +44,26 @@ def lyapunov_spectrum(
     tolerance: float = 0.05,
     absolute: float = 1e-4,
 ) -> LyapunovSpectrum:
-    """The k largest Lyapunov exponents (all S by default) along the trajectory that `xs [T, D]` drive from `state`.
+    """Computes the k largest Lyapunov exponents (by default all S) along the trajectory driven by `xs [T, D]` from
+    `state`.
 
     `xs` is `[T, 0]` for a map without input. S counts the whole state: both h and c of an LSTM, complex leaves
-    twice, integers not at all, and the cell's `coordinates` where a state can be written in more than one way; a
-    step from a state that has not `has_coordinates` is left out. No Jacobian is formed: a step takes k directional
-    derivatives. The first `warmup` steps (a tenth by default, and up to `qr_every` more, so that the rest divides)
-    are not counted: the state settles and the frame turns into place. `key` draws the frame at the start. With
-    `adjoint`
-    the transposed Jacobians are multiplied, from the last step to the first: the same exponents another way; the
-    warm-up then lies at the end. An exponent counts as converged with a standard error up to `tolerance` times its
-    size plus `absolute` nats per step. The errors hold along this one trajectory; `exponents_over_starts` gives
-    those between several.
+    twice, integers not at all, and the cell's `coordinates` if a state has several representations; a step from a
+    state without coordinates is left out. No Jacobian is formed: a step takes k directional derivatives. The
+    first `warmup` steps (by default a tenth, and up to `qr_every` more, so that the rest divides) are not
+    counted, while the state relaxes and the frame aligns. `key` draws the initial frame. With `adjoint` the
+    transposed Jacobians are multiplied, from the last step to the first, which gives the same exponents; the
+    warm-up is then at the end. An exponent is converged if its standard error is at most `tolerance` times its
+    modulus plus `absolute` nats per step. The errors hold along this trajectory; `exponents_over_starts` gives
+    those over several.
 
     Differentiable in `params`, `xs` and `state`: `mean(exponents**2)` as a loss is gradient flossing (Engelken
-    2023). Several trajectories: `jax.vmap(partial(lyapunov_spectrum, cell, params), in_axes=1)(xs)`.
+    2023). For several trajectories: `jax.vmap(partial(lyapunov_spectrum, cell, params), in_axes=1)(xs)`.
 
-    Where `mask [T]` is False the state stays as it is: such a step is left out of the product and of the count.
+    Masked steps (`mask [T]` False) are left out of the product and of the count.
 
-    Raises ValueError where parameters, inputs, state or mask don't fit, for k outside 1 … S, where too few steps
-    are left after the warm-up, and where a state leaves the range of floating-point numbers (under `jit` and `vmap`
-    the exponents are NaN there).
+    Raises ValueError if parameters, inputs, state or mask don't fit, for k outside 1 … S, if too few steps remain
+    after the warm-up, and if a state overflows (under `jit` and `vmap` the exponents are NaN then).
     """
     xs, state = one_sequence(cell, params, xs, state, mask)
     check_at_least(1, qr_every=qr_every)
@@ -78,22 +77,22 @@ def lyapunov_spectrum(
     counted = (length - warmup) // qr_every
     if counted < 1:
         raise ValueError(
-            f"a sequence of {length} steps is too short for a warm-up of {warmup} and one stretch of {qr_every} to "
-            "count: give a longer one, or smaller warmup and qr_every"
+            f"a sequence of {length} steps is too short for a warm-up of {warmup} and one stretch of {qr_every}: "
+            "give a longer one, or reduce warmup or qr_every"
         )
     key = jax.random.key(0) if key is None else key
     limits = (tolerance, absolute)
-    found, finite = measure(cell, k, qr_every, counted, adjoint, limits, params, xs, state, key)
+    found, finite = compute_spectrum(cell, k, qr_every, counted, adjoint, limits, params, xs, state, key)
     if not isinstance(finite, Tracer) and not finite.all():
         raise ValueError(
             f"the state of {type(cell).__name__} leaves the range of {found.exponents.dtype} at step "
-            f"{int(jnp.argmin(finite)) + 1} of {length}: what runs away has no exponents"
+            f"{int(jnp.argmin(finite)) + 1} of {length}: a diverging trajectory has no exponents"
         )
     return found
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def measure(
+def compute_spectrum(
     cell: Cell,
     k: int,
     qr_every: int,
@@ -105,24 +104,24 @@ def measure(
     state: State,
     key: Key,
 ) -> tuple[LyapunovSpectrum, Bool[Array, " T"]]:
-    """The spectrum from the last `counted` stretches of `qr_every` steps, and which states are finite."""
+    """Computes the spectrum from the last `counted` stretches of `qr_every` steps, and which states are finite."""
     weights = cell.prepare(params)
     drive = cell.drive(weights, xs)
     vector, _ = ravel_coordinates(cell, state)
     length, size = xs.shape[0], vector.size
 
-    def in_order(leaf: Array) -> Array:
-        """From the order of the steps taken to that of time, or back."""
+    def reorder(leaf: Array) -> Array:
+        """Converts the order of the steps taken to that of time, or back."""
         return leaf[::-1] if adjoint else leaf
 
-    stretch, left = jnp.divmod(jnp.arange(length)[::-1], qr_every)
-    # Beyond ALL_CHECKED the determinants would cost as much again as the exponents.
+    stretch, remainder = jnp.divmod(jnp.arange(length)[::-1], qr_every)
+    # Above ALL_CHECKED the determinants would cost as much as the exponents.
     checked = (stretch < counted) & (stretch % (1 if size <= ALL_CHECKED else 10) == 0)
-    known = states_before(cell, weights, state, drive) if adjoint else None
+    states = states_before(cell, weights, state, drive) if adjoint else None
 
     def step(carry: tuple[State, Array], inputs: Any) -> tuple[tuple[State, Array], tuple[Array, ...]]:
-        (state, frame), (known, drive, orthonormal, check) = carry, inputs
-        before = known if adjoint else state
+        (state, frame), (states, drive, orthonormal, check) = carry, inputs
+        before = states if adjoint else state
         stepped, push, pull = tangent_step(cell, weights, before, drive)
         has_coordinates = cell.has_coordinates(before)
 
@@ -130,26 +129,28 @@ def measure(
             jacobian = jax.lax.stop_gradient(push(jnp.eye(size, dtype=frame.dtype)))
             return jnp.linalg.slogdet(jacobian)[1]
 
-        none = jnp.full((), jnp.nan, frame.dtype)
-        log_det = jax.lax.cond(check & has_coordinates, determinant, lambda: none) if k == size else none
+        missing = jnp.full((), jnp.nan, frame.dtype)
+        log_det = (
+            jax.lax.cond(check & has_coordinates, determinant, lambda: missing) if k == size else missing
+        )
 
-        def carried(frame: Array) -> Array:
+        def multiply(frame: Array) -> Array:
             return jnp.where(has_coordinates, (pull if adjoint else push)(frame), frame)
 
-        frame, logs, small = advance(carried, frame, orthonormal)
+        frame, logs, small = advance(multiply, frame, orthonormal)
         finite = jnp.isfinite(ravel_state(stepped)[0]).all()
         return (stepped, frame), (logs, small, log_det, has_coordinates, finite)
 
     frame = jnp.linalg.qr(jax.random.normal(key, (size, k), vector.dtype))[0]
-    inputs = (known, drive, in_order(left == 0), in_order(checked))
+    inputs = (states, drive, reorder(remainder == 0), reorder(checked))
     _, (*series, finite) = jax.lax.scan(step, (state, frame), inputs, reverse=adjoint)
 
     def stretches(leaf: Array) -> Array:
-        last = in_order(leaf)[length - counted * qr_every :]
+        last = reorder(leaf)[length - counted * qr_every :]
         return last.reshape(counted, qr_every, *leaf.shape[1:])
 
     logs, small, log_dets, has_coordinates = (stretches(leaf) for leaf in series)
-    # A step left out counts as the mean of the others.
+    # A step that is left out counts as the mean of the others.
     counted_steps = has_coordinates[..., None]
     mean = jnp.mean(logs, axis=(0, 1), where=counted_steps, keepdims=True)
     logs = jnp.where(counted_steps, logs, mean)

@@ -1,19 +1,19 @@
-"""Mean-field theory of tanh nets: what happens to signals and gradients in an infinitely wide random net.
+"""Mean-field theory of signals and gradients in infinitely wide random tanh nets.
 
-Two ways to write the same net, x being what is squashed:
+Two forms of the same net, with preactivations x:
 
     x_t = J tanh(x_{t−1}) + σ ξ_t,   J_ij ~ N(0, σ_w²/N), ξ ~ N(0, 1)
     h_t = tanh(x_t),   x_t = W h_{t−1} + U u_t + b
 
 (Sompolinsky, Crisanti & Sommers 1988; our Elman, and in depth for time Poole et al. 2016.)
-In both the x of a unit is Gaussian over units, with a variance q that keeps to
+In both x is Gaussian over units, with a variance q that satisfies
 
     q = σ_w² E[tanh²(√q z)] + σ²,   χ = σ_w² E[(1 − tanh²(√q z))²],   z ~ N(0, 1),
 
-where σ² is the variance of what doesn't come from the net itself: that of the noise above, σ_u² ⟨u²⟩ + σ_b²
-below. A small difference between two states grows by the factor √χ a step, a gradient by the same factor a
-step back: λ₁ = ½ ln χ, for a driven net and, as N → ∞, for one that moves by itself (Molgedey, Schuchhardt &
-Schuster 1992). At χ = 1 order ends and chaos begins, and there alone do gradients neither vanish nor explode.
+where σ² is the variance of the external input: that of the noise in the first form, σ_u² ⟨u²⟩ + σ_b² in the second.
+A small difference between two states grows by the factor √χ per step, and a gradient by the same factor per step
+back: λ₁ = ½ ln χ, for a driven net and, as N → ∞, for an autonomous one (Molgedey, Schuchhardt & Schuster 1992).
+χ = 1 separates order from chaos, and only there do gradients neither vanish nor explode.
 
 Everything is computed in float64 by NumPy and broadcasts over arrays of σ_w and σ.
 """
@@ -30,32 +30,32 @@ from models.cell import Array, Cell, Params, ProductCell, check_at_least
 
 Numbers = NDArray[np.float64]
 Values = ArrayLike | float  # beartype reads `complex` in ArrayLike as complex alone
-REACH = 9.0  # standard deviations; beyond them lies 1e-19 of a Gaussian
-HALVINGS = 80  # of the interval in which q lies
+REACH = 9.0  # standard deviations, beyond which a Gaussian has a mass of 1e-19
+HALVINGS = 80  # of the interval of q, by bisection
 
 
 @dataclass(frozen=True)
 class MeanField:
     """Order parameters of a net: the variance q of its units, χ, and the exponent λ₁ = ½ ln χ (natural log per
-    step), which is the slope of the logarithm of the gradient's norm against the lag as well. Arrays of the
-    shape that σ_w and σ have together."""
+    step), which is also the slope of the logarithm of the gradient's norm against the lag. Arrays of the broadcast
+    shape of σ_w and σ."""
 
     q: Numbers
     chi: Numbers
 
     @property
     def exponent(self) -> Numbers:
-        """λ₁ = ½ ln χ; −∞ where no gradient comes back at all."""
+        """λ₁ = ½ ln χ; −∞ if all gradients are zero."""
         with np.errstate(divide="ignore"):
             return np.asarray(0.5 * np.log(self.chi))
 
 
 def gaussian_mean(function: Callable[[Numbers], Numbers], variance: Values) -> Numbers:
-    """E[f(√q z)] over z ~ N(0, 1), for every variance q.
+    """Computes E[f(√q z)] over z ~ N(0, 1), for every variance q.
 
-    By the trapezoid rule, which for an analytic f converges faster than any power of its spacing s: for tanh,
-    whose poles lie at ±iπ/2, the error falls as exp(−π²/(√q s)). (Gauss–Hermite nodes spread over √n standard
-    deviations, and their spacing falls as 1/√n only: for √q = 10 it would take 3,000 of them.)
+    By the trapezoid rule, which for an analytic f converges faster than any power of its spacing s: for tanh, with
+    poles at ±iπ/2, the error falls as exp(−π²/(√q s)). (Gauss–Hermite nodes spread over √n standard deviations, and
+    their spacing falls only as 1/√n: for √q = 10 it would take 3,000 of them.)
     """
     q = np.asarray(variance, np.float64)
     spacing = 0.2 / max(1.0, float(np.sqrt(np.max(q, initial=0.0))))
@@ -69,17 +69,17 @@ def tanh_squared(x: Numbers) -> Numbers:
 
 
 def slope_squared(x: Numbers) -> Numbers:
-    """(1 − tanh² x)², from cosh: 1 − tanh² loses its digits where tanh is near one."""
+    """Computes (1 − tanh² x)² from cosh, as 1 − tanh² loses its digits where tanh is near one."""
     return np.cosh(np.clip(x, -80, 80)) ** -4.0
 
 
 def tanh_mean_field(sigma_w: Values, sigma: Values) -> MeanField:
-    """The order parameters of a tanh net of recurrent gain σ_w whose drive has the standard deviation σ.
+    """Computes the order parameters of a tanh net with recurrent gain σ_w and a drive of standard deviation σ.
 
-    q = 0 where nothing drives the net and σ_w ≤ 1, for there it comes to rest; for σ_w > 1 the state of rest is
-    unstable and q the other solution. (The right side is concave in q, so there is no third.)
+    Without drive, q = 0 for σ_w ≤ 1, where the net comes to rest; for σ_w > 1 the rest state is unstable and q is
+    the other solution. (The right side is concave in q, so there is no third.)
 
-    Raises ValueError where a gain or deviation is negative or not finite.
+    Raises ValueError if a gain or deviation is negative or not finite.
     """
     gain, noise = np.broadcast_arrays(np.asarray(sigma_w, np.float64), np.asarray(sigma, np.float64))
     check_deviations(gain, noise)
@@ -93,20 +93,20 @@ def tanh_mean_field(sigma_w: Values, sigma: Values) -> MeanField:
 
 
 def log_slope_squared(x: Numbers) -> Numbers:
-    """ln (1 − tanh² x) = 2 (ln 2 − |x| − ln(1 + e^(−2|x|))): the logarithm of the slope would underflow."""
+    """Computes ln (1 − tanh² x) = 2 (ln 2 − |x| − ln(1 + e^(−2|x|))), as the slope itself would underflow."""
     return 2 * (np.log(2) - np.abs(x) - np.log1p(np.exp(-2 * np.abs(x))))
 
 
 def tanh_mean_exponent(sigma_w: Values, sigma: Values, size: int | None = None) -> Numbers:
-    """The mean of all Lyapunov exponents of a tanh net, ⟨ln |det J|⟩ / N, natural log per step:
+    """Computes the mean of all Lyapunov exponents of a tanh net, ⟨ln |det J|⟩ / N, natural log per step:
 
         ln σ_w + c_N + E[ln(1 − tanh²(√q z))],   c_N = (1/2N) Σ_i [ln(2/N) + ψ(i/2)],   i = 1 … N
 
-    A step's Jacobian is W times the diagonal of the slopes, and |det| of a Gaussian W is a product of χ
-    variables (Goodman 1963), whence c_N, −½ as N → ∞ (`size` None). A negative mean says that volumes shrink:
-    by Σλ = N times it a step. −∞ without weights.
+    A step's Jacobian is W times the diagonal of the slopes, and |det| of a Gaussian W is a product of χ variables
+    (Goodman 1963), which gives c_N, −½ as N → ∞ (`size` None). If the mean is negative, volumes shrink, by Σλ = N
+    times it per step. −∞ without weights.
 
-    Raises ValueError where a gain or deviation is negative or not finite, or `size` is below 1.
+    Raises ValueError if a gain or deviation is negative or not finite, or `size` is below 1.
     """
     field, gain = tanh_mean_field(sigma_w, sigma), np.asarray(sigma_w, np.float64)
     correction = -0.5
@@ -118,8 +118,7 @@ def tanh_mean_exponent(sigma_w: Values, sigma: Values, size: int | None = None) 
 
 
 def tanh_mean_field_path(sigma_w: float, sigma: Float[np.ndarray, " T"] | Array, q: float = 0.0) -> MeanField:
-    """q and χ step by step, `[T]`, for a drive whose deviation changes: `sigma [T]`; `q` is that before the
-    first.
+    """Computes q and χ for each step, `[T]`, for a drive of changing deviation `sigma [T]`; `q` is the initial one.
 
     q_t = σ_w² E[tanh²(√q_{t−1} z)] + σ_t², χ_t = σ_w² E[(1 − tanh²(√q_t z))²]: the gradient in h_{t−1} is √χ_t
     times that in h_t, so that the logarithm of its norm k steps back is the sum of the last k exponents.
@@ -134,9 +133,9 @@ def tanh_mean_field_path(sigma_w: float, sigma: Float[np.ndarray, " T"] | Array,
 
 
 def edge_of_chaos(sigma: Values) -> Numbers:
-    """The gain σ_w at which χ = 1, for every deviation σ of the drive: 1 without one, more with one.
+    """Computes the gain σ_w at which χ = 1, for every deviation σ of the drive: 1 without drive, more with it.
 
-    χ(q, σ_w) = 1 gives σ_w as a function of q, and the equation of q then has one unknown.
+    χ(q, σ_w) = 1 gives σ_w as a function of q, which leaves one equation for q.
     """
     noise = np.asarray(sigma, np.float64)
     check_deviations(noise, noise)
@@ -164,13 +163,13 @@ def edge_of_chaos(sigma: Values) -> Numbers:
 def elman_deviations(
     cell: Cell, params: Params, xs: Float[Array, "T *batch D"]
 ) -> tuple[float, Float[np.ndarray, " T"]]:
-    """Returns what the theory needs to know of an Elman net and its inputs: the gain σ_w, and the deviation of the
-    drive at each step, `[T]`.
+    """Computes the parameters of the theory from an Elman net and its inputs: the gain σ_w, and the deviation of
+    the drive at each step, `[T]`.
 
-    σ_w² = H ⟨R_ij²⟩, which is g² for both `Gaussian(g)` and `Orthogonal(g)` at the start and 2H/(H + H) = 1
-    for Glorot; σ_t² = ⟨(x_t W + b)²⟩ over units and examples: for inputs of unit variance and W of variance
-    σ_u²/D, that is σ_u² + σ_b². The theory takes the drive to be Gaussian over units, of mean zero, and R to
-    be independent of it: so at the start of training, and less and less after.
+    σ_w² = H ⟨R_ij²⟩, which initially is g² for both `Gaussian(g)` and `Orthogonal(g)` and 2H/(H + H) = 1 for
+    Glorot; σ_t² = ⟨(x_t W + b)²⟩ over units and examples, which for inputs of unit variance and W of variance
+    σ_u²/D is σ_u² + σ_b². The theory assumes that the drive is Gaussian over units with mean zero, and that R is
+    independent of it, which holds at initialisation and less and less during training.
 
     Raises ValueError for a cell that isn't a tanh net with one square matrix.
     """
@@ -186,7 +185,7 @@ def elman_deviations(
 
 
 def check_deviations(gain: Numbers, noise: Numbers) -> None:
-    """Raises ValueError where a gain or a deviation is negative or not finite."""
+    """Raises ValueError if a gain or a deviation is negative or not finite."""
     for name, values in (("σ_w", gain), ("σ", noise)):
         if not (np.isfinite(values) & (values >= 0)).all():
             raise ValueError(f"{name} is a standard deviation, at least 0 and finite, but is {values}")

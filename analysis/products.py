@@ -1,11 +1,11 @@
 """Singular values of long products of Jacobians, each to high relative accuracy.
 
-The product P_k = J_T J_{T−1} … J_{T−k+1} can't be formed: 0.5^5000 is no floating-point number, and long before
-that the small singular values drown in the rounding of the large ones. It is kept as Q · diag(eᵈ) · V instead, with
-Q orthogonal, d the scales in logarithms, largest first, and V well conditioned; multiplying by the next Jacobian is
-one QR factorisation. (Loh et al. 1989; columns ordered by their norm before it: Tomás et al. 2012.) The singular
-values of diag(eᵈ) V then come from a Jacobi SVD, which finds each to high relative accuracy because the scaling
-stands on one side (Demmel et al. 1999; LAPACK's dgejsv).
+The product P_k = J_T J_{T−1} … J_{T−k+1} can't be formed: 0.5^5000 underflows, and long before that the small
+singular values are lost in the rounding of the large ones. It is stored as Q · diag(eᵈ) · V instead, with Q
+orthogonal, d the logarithms of the scales, largest first, and V well conditioned; multiplying by the next
+Jacobian is one QR factorisation. (Loh et al. 1989; columns ordered by their norm before it: Tomás et al. 2012.)
+The singular values of diag(eᵈ) V are computed by a Jacobi SVD, which finds each to high relative accuracy since
+the scaling is one-sided (Demmel et al. 1999; LAPACK's dgejsv).
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from jaxtyping import Float
 from analysis.threads import one_blas_thread
 from models.cell import Array
 
-# A window of scales that float64 holds with room for squares, and the distance from its edges (both in natural
-# logarithms) at which a cut has no effect: the coupling across a gap g decays as e^−g.
+# A window of scales that float64 can represent even squared, and the distance from its edges (both in natural
+# logarithms) at which a split has no effect: the coupling across a gap g decays as e^−g.
 WINDOW, MARGIN = 600.0, 60.0
 
 
@@ -27,14 +27,14 @@ WINDOW, MARGIN = 600.0, 60.0
 def product_spectrum(
     jacobians: Float[np.ndarray | Array, "T S S"], lags: Sequence[int] | None = None
 ) -> Float[np.ndarray, "K S"]:
-    """Natural logarithms of the singular values of the products J_T … J_{T−k+1}, largest first: `[K, S]`.
+    """Computes natural logarithms of the singular values of the products J_T … J_{T−k+1}, largest first: `[K, S]`.
 
-    Row i belongs to the i-th of `lags` k (by default all of them: 1 … T, so that row i is lag i + 1). In float64 on
-    the host, whatever the Jacobians' own type. Neither underflows nor overflows; −∞ stands for an exact zero (rows
-    or columns of zeros in a Jacobian: dead units). What lies below 1e-16 of the largest singular value *of one
-    step* is the rounding of that step's Jacobian and carries over as such.
+    Row i is for the i-th of `lags` k (by default 1 … T, so that row i is lag i + 1). In float64 on the host,
+    whatever the Jacobians' own type. Neither underflows nor overflows; −∞ stands for an exact zero (rows or
+    columns of zeros in a Jacobian: dead units). Values below 1e-16 of the largest singular value *of one step*
+    are the rounding error of that step's Jacobian, and propagate as such.
 
-    Raises ValueError where the Jacobians aren't square, real and finite or a lag is outside 1 … T.
+    Raises ValueError if the Jacobians aren't square, real and finite, or a lag is outside 1 … T.
     """
     matrices = real_matrices(jacobians)
     if matrices.ndim != 3:
@@ -43,24 +43,23 @@ def product_spectrum(
     if not np.isfinite(matrices).all():
         first = int(np.argmin(np.isfinite(matrices).all(axis=(1, 2))))
         raise ValueError(f"the Jacobian of step {first} is not finite")
-    wanted = range(1, length + 1) if lags is None else lags
-    if any(not 1 <= lag <= length for lag in wanted):
-        raise ValueError(f"lags must lie in 1 … {length}, the number of Jacobians, but are {list(wanted)}")
+    selected = range(1, length + 1) if lags is None else lags
+    if any(not 1 <= lag <= length for lag in selected):
+        raise ValueError(f"lags must lie in 1 … {length}, the number of Jacobians, but are {list(selected)}")
 
     spectra: dict[int, np.ndarray] = {}
     q, d, v = np.eye(size), np.zeros(size), np.eye(size)
-    for lag in range(1, max(wanted, default=0) + 1):
+    for lag in range(1, max(selected, default=0) + 1):
         q, d, v = multiply(matrices[length - lag].T, q, d, v)
-        if lag in wanted:
+        if lag in selected:
             spectra[lag] = log_singular_values(d, v)
-    return np.array([spectra[lag] for lag in wanted]).reshape(len(wanted), size)
+    return np.array([spectra[lag] for lag in selected]).reshape(len(selected), size)
 
 
 def real_matrices(jacobians: Any) -> Float[np.ndarray, "*T S S"]:
-    """Jacobians in float64 on the host.
+    """Converts Jacobians to float64 on the host.
 
-    Raises ValueError where they are complex, for a complex state counts as two real numbers, and where they aren't
-    square.
+    Raises ValueError if they are complex, since a complex state counts as two real numbers, or not square.
     """
     if np.iscomplexobj(jacobians):
         raise ValueError(
@@ -76,11 +75,12 @@ def real_matrices(jacobians: Any) -> Float[np.ndarray, "*T S S"]:
 def multiply(
     a: np.ndarray, q: np.ndarray, d: np.ndarray, v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The form (Q, d, V) of A · Q diag(eᵈ) V. Fewer columns of Q than before where A has zero rows or columns."""
+    """Computes the form (Q, d, V) of A · Q diag(eᵈ) V. Q has fewer columns than before if A has zero rows or
+    columns."""
     columns = a.any(axis=0) & q.any(axis=1)
     rows = a[:, columns].any(axis=1)
     if not columns.all():
-        # What they remove goes by itself first: within the product it would leave rounding in place of zeros.
+        # Removed before the product, which would leave rounding errors in place of zeros.
         q, d, v = factor(q[columns], d, v)
     nonzero, d, v = factor(a[rows][:, columns] @ q, d, v)
     q = np.zeros((len(a), len(d)))
@@ -89,8 +89,8 @@ def multiply(
 
 
 def factor(b: np.ndarray, d: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The form (Q, e, U) of B diag(eᵈ) V: U has rows of length one, and none for an exact zero."""
-    order = np.argsort(-(log(np.linalg.norm(b, axis=0)) + d), kind="stable")
+    """Computes the form (Q, e, U) of B diag(eᵈ) V: U has rows of length one, and none for an exact zero."""
+    order = np.argsort(-(safe_log(np.linalg.norm(b, axis=0)) + d), kind="stable")
     q, r = np.linalg.qr(b[:, order])
     scales, u = split_scales(r, d[order])
     u = u @ v[order]
@@ -100,29 +100,32 @@ def factor(b: np.ndarray, d: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def split_scales(r: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """R diag(eᵈ) as diag(eᵉ) U, where the largest entry of each row of U is ±1: returns e, U. A row of zeros has
-    e = −∞ and stays one. By the largest entry, not that on the diagonal: it is zero where columns are parallel."""
-    logs = log(np.abs(r)) + d
+    """Writes R diag(eᵈ) as diag(eᵉ) U, where the largest entry of each row of U is ±1: returns e, U. A row of zeros
+    has e = −∞ and stays zero. The diagonal entry wouldn't do: it is zero if columns are parallel."""
+    logs = safe_log(np.abs(r)) + d
     scales = np.max(logs, axis=1, initial=-np.inf)
     finite = np.where(np.isfinite(scales), scales, 0.0)
     return scales, np.sign(r) * np.exp(logs - finite[:, None])
 
 
 def log_singular_values(d: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Logarithms of the singular values of diag(eᵈ) V `[K, S]`, largest first; −∞ for the S − K missing ones."""
+    """Computes logarithms of the singular values of diag(eᵈ) V `[K, S]`, largest first; −∞ for the S − K
+    missing."""
     order = np.argsort(-d, kind="stable")
-    # One more QR, of the transpose: what is left is graded, so that distant scales no longer touch.
+    # One more QR, of the transpose: the result is graded, so that distant scales decouple.
     r = np.linalg.qr(v[order].T)[1]
     scales, u = split_scales(r, d[order])
     alive = np.isfinite(scales)
-    spectrum = windowed(scales, u) if alive.all() else log_singular_values(scales[alive], u[alive])
+    spectrum = (
+        windowed_singular_values(scales, u) if alive.all() else log_singular_values(scales[alive], u[alive])
+    )
     return np.concatenate([spectrum, np.full(v.shape[1] - len(spectrum), -np.inf)])
 
 
-def windowed(d: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """`log_singular_values` of diag(eᵈ) U for a graded upper triangle, by windows that fit in float64."""
+def windowed_singular_values(d: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Computes `log_singular_values` of diag(eᵈ) U for a graded upper triangle, by windows that fit in float64."""
     size, start, pieces = len(d), 0, [np.zeros(0)]
-    upper = np.maximum.accumulate(d[::-1])[::-1]  # d falls but for factors of order one; made to fall
+    upper = np.maximum.accumulate(d[::-1])[::-1]  # d decreases up to factors of order one; made monotonic
     while start < size:
         low = int(np.argmax(upper <= upper[start] + MARGIN))
         high = int(np.flatnonzero(upper >= upper[low] - WINDOW)[-1])
@@ -138,17 +141,18 @@ def windowed(d: np.ndarray, u: np.ndarray) -> np.ndarray:
 
 
 def jacobi_svd(a: np.ndarray) -> np.ndarray:
-    """Logarithms of the singular values of A = C diag(scales), C well conditioned, to high relative accuracy."""
+    """Computes logarithms of the singular values of A = C diag(scales), C well conditioned, to high relative
+    accuracy."""
     # joba=0: A is column-scaled; jobu, jobv=3: no vectors; jobr=1: scales within the square root of the range.
     values, _, _, work, _, info = scipy.linalg.lapack.dgejsv(  # pyright: ignore[reportAttributeAccessIssue]
         np.asfortranarray(a), joba=0, jobu=3, jobv=3, jobr=1
     )
     if info != 0:
         raise ArithmeticError(f"the singular values did not converge (dgejsv returned {info})")
-    return log(np.sort(values)[::-1]) + np.log(work[0] / work[1])
+    return safe_log(np.sort(values)[::-1]) + np.log(work[0] / work[1])
 
 
-def log(x: np.ndarray) -> np.ndarray:
-    """Natural logarithm with log 0 = −∞, silently."""
+def safe_log(x: np.ndarray) -> np.ndarray:
+    """Computes the natural logarithm, with log 0 = −∞ without a warning."""
     with np.errstate(divide="ignore"):
         return np.log(x)

@@ -1,5 +1,4 @@
-"""The net of one unit on whose error surface the cliff was first drawn. Pascanu, Mikolov & Bengio 2013,
-figure 6."""
+"""The net of one unit whose error surface has a cliff. Pascanu, Mikolov & Bengio 2013, figure 6."""
 
 import math
 from dataclasses import dataclass
@@ -17,15 +16,15 @@ from models.recurrence.unroll import unroll
 class ScalarRNN(Cell):
     """x_t = w σ(x_{t−1}) + b, without input; the output is x_t, and x_0 = `start`.
 
-    For w = 5 there are two stable points where −2.65561 < b < −2.34439 and one elsewhere: where b leaves that
-    stretch one of them goes, the state runs off to the other, and what was a gentle slope of the loss becomes
-    a cliff. Doya 1993. Parameters: w and b, each `[]`. State and output: x `[*batch]`.
+    For w = 5 there are two stable points for −2.65561 < b < −2.34439 and one elsewhere: at the ends of that
+    interval one of them disappears, the state moves to the other, and the loss has a cliff. Doya 1993.
+    Parameters: w and b, each `[]`. State and output: x `[*batch]`.
     """
 
     start: float = 0.0
 
     def init(self, key: Key, input_size: int = 0) -> Params:
-        """w, b ~ N(0, 1)."""
+        """Draws w, b ~ N(0, 1)."""
         check_at_least(0, input_size=input_size)
         w, b = jax.random.normal(key, (2,))
         return {"w": w, "b": b}
@@ -40,7 +39,7 @@ class ScalarRNN(Cell):
 
 @dataclass(frozen=True)
 class ScalarRNNLoss:
-    """(σ(x_T) − target)² after T = `steps`: the paper's loss, of 50 steps and target 0.7."""
+    """(σ(x_T) − target)² after T = `steps`: the paper's loss, with 50 steps and target 0.7."""
 
     cell: ScalarRNN = ScalarRNN()
     steps: int = 50
@@ -51,14 +50,14 @@ class ScalarRNNLoss:
 
 
 def last_state(cell: Cell, params: Params, steps: int) -> Array:
-    """The state after so many steps of a cell without input."""
+    """Computes the state after `steps` steps of a cell without input."""
     return unroll(cell, params, jnp.zeros((steps, 0), jax.tree.leaves(params)[0].dtype))[0]
 
 
 def bistable_range(w: float) -> tuple[float, float]:
-    """The b between which x = w σ(x) + b has three solutions, the outer two stable; from the fixed-point equation.
+    """Computes the interval of b in which x = w σ(x) + b has three solutions, the outer two stable.
 
-    At either end two of them meet, where the slope w σ(x)(1 − σ(x)) of the map is one: σ = (1 ± √(1 − 4/w))/2,
+    At either end two of them merge, where the slope w σ(x)(1 − σ(x)) of the map is one: σ = (1 ± √(1 − 4/w))/2,
     x = ln σ/(1 − σ), b = x − w σ. For w = 5: −2.65561 and −2.34439. Doya 1993.
 
     Raises ValueError for w ≤ 4, where no b has more than one solution.
@@ -73,6 +72,7 @@ def bistable_range(w: float) -> tuple[float, float]:
 def fixed_point_curve(
     w: float, x: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """The b for which each x is a fixed point, b = x − w σ(x), and whether it is stable: |w σ(x)(1 − σ(x))| < 1."""
+    """Computes the b for which each x is a fixed point, b = x − w σ(x), and its stability, |w σ(x)(1 − σ(x))| <
+    1."""
     sigma = 1 / (1 + np.exp(-np.asarray(x, np.float64)))
     return x - w * sigma, np.abs(w * sigma * (1 - sigma)) < 1

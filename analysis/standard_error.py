@@ -1,7 +1,7 @@
 """Standard errors of mean growth rates: along one trajectory by blocks, over several starts by Student's t.
 
-Blocks see only what one trajectory visits. Starts that are independent see the rest: slow drifts, rare bursts, and
-regimes between which a trajectory never changes.
+Blocks see only what one trajectory visits. Independent starts see the rest: slow drifts, rare bursts, and regimes
+that a trajectory never leaves.
 """
 
 from dataclasses import dataclass
@@ -13,20 +13,22 @@ from jaxtyping import Bool, Float, Int
 
 from models.cell import Array
 
-BLOCKS = 20  # into which the steps of one trajectory are cut
-APART = 8.0  # how many errors of a trajectory lie between two regimes
-DOUBT = 0.01  # how often a test speaks against what is true
+BLOCKS = 20  # per trajectory
+REGIME_GAP = 8.0  # smallest distance of two regimes, in errors of a trajectory
+SIGNIFICANCE = 0.01  # level of the tests
 
 
 def block_error(rates: Float[Array, "n k"]) -> tuple[Float[Array, " k"], Bool[Array, " k"]]:
-    """The standard error of the mean of a correlated series, and whether it has stopped growing with block length.
+    """Estimates the standard error of the mean of a correlated series, and whether it has stopped growing with
+    block length.
 
-    Of B = 20 block means m_b the error is sd(m)/√B, right if blocks are longer than the correlations. Blocks twice
-    as long have 1 + ρ times its square, ρ the correlation of m_b with m_{b+1}; without any, ρ is −1/B ± 1/√B. So
-    the error has stopped growing where ρ + 1/B ≤ 2/√B, for 20 blocks and again for 10. Flyvbjerg & Petersen 1989,
-    "Error estimates on averages of correlated data"; Jonsson 2018 tests the same correlations.
+    With B = 20 block means m_b the error is sd(m)/√B, which is right if blocks are longer than the correlations.
+    Blocks of twice the length have 1 + ρ times its square, with ρ the correlation of m_b with m_{b+1}; without
+    any, ρ is −1/B ± 1/√B. So the error has stopped growing if ρ + 1/B ≤ 2/√B, for 20 blocks and again for 10.
+    Flyvbjerg & Petersen 1989, "Error estimates on averages of correlated data"; Jonsson 2018 tests the same
+    correlations.
 
-    With fewer than 20 rates each is a block, and no growth can be seen: False. With fewer than two, NaN and False.
+    With fewer than 20 rates each is a block, and growth can't be tested: False. With fewer than two, NaN and False.
     """
     blocks = min(BLOCKS, len(rates))
     if blocks < 2:
@@ -37,15 +39,15 @@ def block_error(rates: Float[Array, "n k"]) -> tuple[Float[Array, " k"], Bool[Ar
     rounding = 10 * jnp.finfo(rates.dtype).eps * (1 + jnp.max(jnp.abs(rates), axis=0))
     if blocks < BLOCKS:
         return error, error <= rounding
-    still = no_correlation(means) & no_correlation((means[::2] + means[1::2]) / 2)
-    return error, still | (error <= rounding)
+    plateaued = no_correlation(means) & no_correlation((means[::2] + means[1::2]) / 2)
+    return error, plateaued | (error <= rounding)
 
 
 def no_correlation(means: Float[Array, "b k"]) -> Bool[Array, " k"]:
-    """Says whether neighbours among b block means are uncorrelated, as far as so few can tell."""
-    beyond = means - jnp.mean(means, axis=0, keepdims=True)
-    power = jnp.sum(beyond**2, axis=0)
-    correlation = jnp.sum(beyond[1:] * beyond[:-1], axis=0) / jnp.where(
+    """Tests whether consecutive block means are uncorrelated."""
+    deviations = means - jnp.mean(means, axis=0, keepdims=True)
+    power = jnp.sum(deviations**2, axis=0)
+    correlation = jnp.sum(deviations[1:] * deviations[:-1], axis=0) / jnp.where(
         power > 0, power, jnp.ones_like(power)
     )
     return correlation + 1 / len(means) <= 2 / len(means) ** 0.5
@@ -53,16 +55,16 @@ def no_correlation(means: Float[Array, "b k"]) -> Bool[Array, " k"]:
 
 @dataclass(frozen=True)
 class StartsSummary:
-    """Means over N starts, one row for each of R regimes, that of most starts first.
+    """Means over N starts, one row for each of R regimes, that with most starts first.
 
-    - `regime`: that of each start. `starts`: how many fell into each.
-    - `exponents`: means over the starts of a regime; −∞ where one of them is.
-    - `standard_errors`: s/√n, s² the variance between the n starts of a regime; of a single start, what its blocks
-      say. `freedom`: n − 1 degrees of freedom; of a single start, as many as it has blocks, less one.
+    - `regime`: that of each start. `starts`: the number in each.
+    - `exponents`: means over the starts of a regime; −∞ if one of them is.
+    - `standard_errors`: s/√n, with s² the variance between the n starts of a regime; for a single start, that
+      from its blocks. `freedom`: n − 1 degrees of freedom; for a single start, the number of its blocks minus one.
     - `half_widths`: of the 95 % interval, the error times the quantile of Student's t with `freedom` degrees.
     - `converged`: the half-width is at most tolerance · |λ| + absolute; the variance between starts is no larger
-      than blocks along each trajectory say, which is the blocking of `block_error` continued to blocks as long as
-      a trajectory (F test); and first and second halves agree over the starts (t test). At 1 % each.
+      than that from blocks along each trajectory, which continues the blocking of `block_error` to blocks as long
+      as a trajectory (F test); and first and second halves agree over the starts (t test). At 1 % each.
     """
 
     regime: Int[np.ndarray, " N"]
@@ -82,18 +84,18 @@ def summarise_starts(
     tolerance: float = 0.05,
     absolute: float = 1e-4,
 ) -> StartsSummary:
-    """Means over independent starts and their errors, from the exponents, those of the halves of each trajectory,
-    and the errors that blocks say.
+    """Computes means over independent starts and their errors, from the exponents, those of the halves of each
+    trajectory, and the errors from blocks.
 
-    Raises ValueError for fewer than two starts, and for one whose exponents are NaN, as of states that run away.
+    Raises ValueError for fewer than two starts, and for one whose exponents are NaN, as for a diverging trajectory.
     """
     count = len(exponents)
     if count < 2:
-        raise ValueError(f"a variance between starts takes two or more, but there are {count}")
+        raise ValueError(f"a variance between starts needs two or more, but there are {count}")
     if np.isnan(exponents).any():
         start = int(np.argmax(np.isnan(exponents).any(axis=1)))
         raise ValueError(
-            f"the state of start {start} leaves the range of numbers: what runs away has no exponents"
+            f"the state of start {start} leaves the range of numbers: a diverging trajectory has no exponents"
         )
     regime = regimes(exponents[:, 0], halves[:, :, 0], tolerance=tolerance, absolute=absolute)
     rows = [
@@ -112,14 +114,14 @@ def summarise_regime(
     tolerance: float,
     absolute: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """Mean, standard error, half-width, whether converged, `[k]` each, and degrees of freedom, of n starts."""
+    """Computes mean, standard error, half-width and convergence, `[k]` each, and degrees of freedom of n starts."""
     count = len(exponents)
     lost = np.isneginf(exponents).any(axis=0)  # there the mean is −∞
     exponents, halves = np.where(lost, 0.0, exponents), np.where(lost, 0.0, halves)
-    along = np.mean(np.where(lost, 0.0, block_errors) ** 2, axis=0)
+    block_variance = np.mean(np.where(lost, 0.0, block_errors) ** 2, axis=0)
     mean = exponents.mean(axis=0)
     freedom = count - 1 if count > 1 else BLOCKS - 1
-    variance = np.var(exponents, axis=0, ddof=1) if count > 1 else along
+    variance = np.var(exponents, axis=0, ddof=1) if count > 1 else block_variance
     error = np.sqrt(variance / count)
     width = error * scipy.stats.t.ppf(0.975, freedom)
     rounding = 1e-12 * (1 + np.abs(mean))
@@ -127,8 +129,11 @@ def summarise_regime(
     noise = np.std(drift, axis=0, ddof=1) / count**0.5 if count > 1 else 2 * error
     converged = (
         (width <= tolerance * np.abs(mean) + absolute)
-        & (variance <= scipy.stats.f.isf(DOUBT, freedom, count * (BLOCKS - 1)) * along + rounding**2)
-        & (np.abs(drift.mean(axis=0)) <= noise * scipy.stats.t.ppf(1 - DOUBT / 2, freedom) + rounding)
+        & (
+            variance
+            <= scipy.stats.f.isf(SIGNIFICANCE, freedom, count * (BLOCKS - 1)) * block_variance + rounding**2
+        )
+        & (np.abs(drift.mean(axis=0)) <= noise * scipy.stats.t.ppf(1 - SIGNIFICANCE / 2, freedom) + rounding)
     )
     return np.where(lost, -np.inf, mean), error, width, converged, freedom
 
@@ -136,19 +141,19 @@ def summarise_regime(
 def regimes(
     first: Float[np.ndarray, " N"], halves: Float[np.ndarray, "N 2"], *, tolerance: float, absolute: float
 ) -> Int[np.ndarray, " N"]:
-    """The regime of each start, 0 the one with most, by its largest exponent.
+    """Assigns a regime to each start by its largest exponent, 0 for the regime with most starts.
 
-    The halves a, b of a trajectory say how far off its exponent is by what it visits: e² = ⟨(a − b)²⟩/4 over the
-    starts. Exponents in order belong to one regime as long as each is within 8 e of the one before (or within the
-    tolerance); a trajectory that changes regimes makes e large, and then there is one.
+    The halves a, b of a trajectory give its error e² = ⟨(a − b)²⟩/4, averaged over the starts. Sorted exponents
+    belong to one regime as long as each is within 8 e (or the tolerance) of the previous one; trajectories that
+    change regimes make e large, which leaves a single one.
     """
     finite = np.isfinite(first)
     error = np.sqrt(np.mean(np.diff(halves[finite], axis=1) ** 2)) / 2 if finite.any() else 0.0
     order = np.argsort(first)
     ordered = first[order]
-    with np.errstate(invalid="ignore"):  # −∞ beside −∞ is no gap
+    with np.errstate(invalid="ignore"):  # −∞ next to −∞ is no gap
         gaps = np.nan_to_num(np.diff(ordered), nan=0.0, posinf=np.inf)
-    allowed = np.maximum(APART * error, tolerance * np.abs(ordered[1:]) + absolute)
+    allowed = np.maximum(REGIME_GAP * error, tolerance * np.abs(ordered[1:]) + absolute)
     groups = np.concatenate([[0], np.cumsum(gaps > allowed)])
     sizes = np.bincount(groups)
     rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
@@ -158,6 +163,6 @@ def regimes(
 
 
 def normal_score(t: Float[np.ndarray, "*n"], freedom: Int[np.ndarray, "*n"] | int) -> Float[np.ndarray, "*n"]:
-    """z = Φ⁻¹(F_t(t)), the standard normal number as likely as t is under Student's t: |z| < 2 in 95.4 % and
-    ⟨z²⟩ = 1, whatever the degrees of freedom, where (estimate − truth)/error with few of them has longer tails."""
+    """Computes z = Φ⁻¹(F_t(t)), the standard normal value with the same quantile as t under Student's t: |z| < 2 in
+    95.4 % and ⟨z²⟩ = 1 for any degrees of freedom, while t = (estimate − truth)/error has longer tails for few."""
     return np.sign(t) * scipy.stats.norm.isf(scipy.stats.t.sf(np.abs(t), freedom))

@@ -1,7 +1,7 @@
-"""Keeps NumPy's linear algebra on one thread where it is called in a loop.
+"""Limits NumPy's linear algebra to one thread in loops.
 
-XLA keeps threads of its own on every core. A second pool beside it, OpenBLAS's or MKL's, makes factorizations of
-small matrices many times slower than one thread does.
+XLA has its own threads on every core. Next to them a second pool, that of OpenBLAS or MKL, makes factorizations of
+small matrices many times slower than a single thread.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def one_blas_thread(function: Callable[P, T]) -> Callable[P, T]:
-    """Runs a function with BLAS on one thread, and gives BLAS its threads back afterwards."""
+    """Decorates a function to run with one BLAS thread, and restores the number of threads afterwards."""
 
     @wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -27,5 +27,5 @@ def one_blas_thread(function: Callable[P, T]) -> Callable[P, T]:
 
 @cache
 def controller() -> ThreadpoolController:
-    """Finds the libraries once: a search takes longer than many a factorization."""
+    """Finds the libraries once, since the search takes longer than a small factorization."""
     return ThreadpoolController()

@@ -27,7 +27,7 @@ from models.cells.layer_norm import scale
 from models.cells.lstm import GATES, LSTM
 from models.checks import check_arguments
 from models.initializers import Glorot, Initializer, Orthogonal
-from models.recurrence.scan import keep_valid
+from models.recurrence.scan import compute_drive, keep_valid
 
 NORMED = ("input", "recurrent", "memory")  # the normalised quantities: x W, h R and c
 
@@ -265,6 +265,4 @@ def observe_sequence(
         return (stepped if valid is None else keep_valid(valid, stepped, state, y)[0]), seen
 
     start = cell.initial_state(params, batch_shape) if state is None else state
-    drive = cell.drive(weights, xs)
-    drive = drive if mask is None else cell.masked(drive, mask)
-    return jax.lax.scan(step, start, (drive, mask))[1]
+    return jax.lax.scan(step, start, (compute_drive(cell, weights, xs, mask), mask))[1]

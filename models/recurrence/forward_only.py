@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from models.cell import Array, Drive, Output, ProductCell, State, Weights
-from models.recurrence.scan import keep_valid, match_varying_axes
+from models.recurrence.scan import compute_drive, keep_valid, match_varying_axes
 
 STEPS_PER_ITERATION = 4  # of the scan
 
@@ -51,12 +51,6 @@ def nearest_divisor(wanted: int, length: int) -> int | None:
     """Returns the divisor of the length nearest to `wanted`; None if none is within a factor of two."""
     sizes = [size for size in range(math.ceil(wanted / 2), 2 * wanted + 1) if length % size == 0]
     return min(sizes, key=lambda size: abs(math.log(size / wanted)), default=None)
-
-
-def compute_drive(cell: ProductCell, weights: Weights, xs: Array, mask: Array | None) -> Drive:
-    """Computes the drive of a block of steps from its inputs."""
-    drive = cell.drive(weights, xs)
-    return drive if mask is None else cell.masked(drive, mask)
 
 
 def split_blocks(tree: Any, size: int) -> Any:

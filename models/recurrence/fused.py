@@ -26,13 +26,12 @@ import jax.numpy as jnp
 
 from models.cell import Array, Cell, Drive, Output, ProductCell, State, Weights, matmul
 from models.recurrence.forward_only import (
-    compute_drive,
     forward_only,
     nearest_divisor,
     split_blocks,
     write_at,
 )
-from models.recurrence.scan import keep_valid, match_varying_axes, scan
+from models.recurrence.scan import compute_drive, keep_valid, match_varying_axes, scan
 
 # Rows (steps × examples) of a block on the CPU: enough for the products to run at full rate, few enough for the
 # second-level cache.

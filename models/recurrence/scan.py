@@ -67,6 +67,12 @@ def checkpointed_scan(
     return state, jax.tree.map(lambda y: y.reshape(segments * every, *y.shape[2:])[kept], ys)
 
 
+def compute_drive(cell: Cell, weights: Weights, xs: Array, mask: Array | None) -> Drive:
+    """Computes the drive of several steps; the mask says which are valid."""
+    drive = cell.drive(weights, xs)
+    return drive if mask is None else cell.masked(drive, mask)
+
+
 def states_before(
     cell: Cell, weights: Weights, state: State, drive: Drive, mask: Array | None = None
 ) -> State:

@@ -26,7 +26,7 @@ from models.recurrence.associative import associative, can_associate
 from models.recurrence.fused import can_fuse, fused
 from models.recurrence.methods import Associative, Fused, Method, Newton, Scan, UnrollInfo, resolve_method
 from models.recurrence.newton import newton
-from models.recurrence.scan import checkpointed_scan, match_varying_axes, scan
+from models.recurrence.scan import checkpointed_scan, compute_drive, match_varying_axes, scan
 
 
 def unroll(
@@ -152,8 +152,7 @@ def compiled(
     chosen, reason = resolve_method(method, cell, weights, state, xs, mask)
     if isinstance(chosen, Fused):
         return *run_fused(cell, weights, state, xs, mask, reverse), UnrollInfo(chosen, reason)
-    drive = cell.drive(weights, xs)
-    drive = drive if mask is None else cell.masked(drive, mask)
+    drive = compute_drive(cell, weights, xs, mask)
     if isinstance(chosen, Newton):
         if train and cell.couples_batch:
             raise ValueError(

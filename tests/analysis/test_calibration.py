@@ -11,7 +11,7 @@ from scipy.special import digamma
 from analysis import lyapunov_spectrum
 from analysis.exponents import LyapunovSpectrum
 from analysis.standard_error import normal_score
-from analysis.starts import summary_of
+from analysis.starts import summarise_spectra
 from models import GRU, LSTM, Cell, Elman
 from tests.analysis.maps import HenonMap
 from tests.analysis.test_lyapunov import Linear
@@ -71,13 +71,13 @@ def test_calibration(name: str) -> None:
     make, warmup, spread, exact = SYSTEMS[name]
     net = make()
     found = spectra(net, warmup, spread, SEEDS * STARTS, COUNTED)
-    truth = summary_of(spectra(net, warmup, spread, *LONG))
+    truth = summarise_spectra(spectra(net, warmup, spread, *LONG))
     if exact is not None:
         assert abs(truth.exponents[0, 0] - exact) < 4 * truth.standard_errors[0, 0]
     scores, counts, converged = [], [], []
     for seed in range(SEEDS):
         place = slice(STARTS * seed, STARTS * (seed + 1))
-        of_seed = summary_of(jax.tree.map(lambda leaf: leaf[place], found))  # noqa: B023 (used at once)
+        of_seed = summarise_spectra(jax.tree.map(lambda leaf: leaf[place], found))  # noqa: B023 (used at once)
         nearest = np.argmin(np.abs(of_seed.exponents - truth.exponents[:, 0]), axis=1)
         t = (of_seed.exponents - truth.exponents[nearest])[:, 0] / of_seed.standard_errors[:, 0]
         scores.extend(normal_score(t, of_seed.freedom))

@@ -100,7 +100,7 @@ def test_a_gradient_that_explodes() -> None:
     assert (report.direction, report.step, report.quantity) == ("backward", 5, "gradient in state")
     assert report.fault == "inf"
     assert report.singular_value == 256
-    assert "on the way back" in str(report)
+    assert "backward pass" in str(report)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis import half_life, product_spectrum, step_jacobians
-from analysis.health import health_arrays, lags_of, leading_values, products_of
+from analysis.health import health_arrays, leading_values, partial_products, probe_lags
 from models import GRU, LSTM, Bidirectional, Cell, Elman, Stacked
 from models.cell import Array
 
@@ -79,7 +79,7 @@ def test_leading_values_of_triangles_that_span_hundreds_of_decades() -> None:
     assert lags.tolist() == [64]
     np.testing.assert_allclose(values[0, 0], 64 * logs, rtol=1e-12)
     random = np.triu(np.random.default_rng(0).normal(size=(1, 8, 3, 3)))
-    (product,) = products_of(random, 8)[0]
+    (product,) = partial_products(random, 8)[0]
     np.testing.assert_allclose(product, np.linalg.multi_dot(list(random[0][::-1])), rtol=1e-12)
 
 
@@ -113,7 +113,7 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="knows the future"):
         measured(both, *of(both))
     params, xs = of(GRU(H))
-    with pytest.raises(ValueError, match="over two steps or more, but the sequences have 1"):
+    with pytest.raises(ValueError, match="two steps or more, but they have 1"):
         measured(GRU(H), params, xs[:1])
-    assert lags_of(64) == [1, 4, 16, 64]
-    assert lags_of(63) == [1, 4, 16]
+    assert probe_lags(64) == [1, 4, 16, 64]
+    assert probe_lags(63) == [1, 4, 16]

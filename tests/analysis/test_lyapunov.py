@@ -165,7 +165,7 @@ def test_all_directions_lost() -> None:
     params, xs, state = example(cell, (), 60)
     found = lyapunov_spectrum(cell, params, xs, state, warmup=20)
     assert np.isneginf(found.exponents).all()
-    assert found.lost == len(found.exponents) == cell.seen * 4 - 4
+    assert found.lost == len(found.exponents) == cell.window * 4 - 4
 
 
 @pytest.mark.parametrize("double", [True, False])

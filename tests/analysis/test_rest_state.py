@@ -103,7 +103,7 @@ def test_the_exponent_of_a_cell_at_rest_is_that_of_its_jacobian(cell):
 
 
 def test_no_exponent_where_there_is_no_such_rest_state():
-    with pytest.raises(ValueError, match="of an LSTM and a GRU, not of Elman"):
+    with pytest.raises(ValueError, match="for LSTM and GRU, not for Elman"):
         rest_exponent(Elman(H), Elman(H).init(jax.random.key(0), 1))
     params = LSTM(H).init(jax.random.key(0), 1)
     with pytest.raises(ValueError, match="candidate has a bias"):

@@ -98,7 +98,7 @@ def test_lost_exponents_and_bad_starts() -> None:
     exponents[3] = np.nan
     with pytest.raises(ValueError, match="the state of start 3 leaves the range of numbers"):
         summarise_starts(exponents, halves, errors)
-    with pytest.raises(ValueError, match="takes two or more, but there are 1"):
+    with pytest.raises(ValueError, match="needs two or more, but there are 1"):
         summarise_starts(exponents[:1], halves[:1], errors[:1])
 
 

@@ -15,7 +15,7 @@ from train import Progress, progress
 
 def shown_on_terminal(columns: int, monkeypatch) -> str:
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(progress, "BETWEEN_DRAWINGS", 0.0)
+    monkeypatch.setattr(progress, "REDRAW_INTERVAL", 0.0)
     main, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with os.fdopen(other, "w") as stream:
