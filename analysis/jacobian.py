@@ -29,21 +29,19 @@ def step_jacobians(
     mask: Bool[Array, " T"] | None = None,
     method: JacobianMethod = "auto",
 ) -> Float[Array, "V S S"]:
-    """J_t = ∂s_t / ∂s_{t−1} along the trajectory that the inputs drive: `xs [T, D]` → `[V, S, S]`, V = T.
+    """Computes J_t = ∂s_t / ∂s_{t−1} along the trajectory driven by the inputs: `xs [T, D]` → `[V, S, S]`, V = T.
 
-    Exact, of the whole state: (h, c) for an LSTM, in the order of the state's leaves; a complex number counts as
-    two real ones, an integer leaf doesn't count. Where a state can be written in more than one way (xLSTM), in the
-    cell's `coordinates`; zero where nothing of the state before it reaches the first step. `state` is s_0, the
-    cell's initial state by default. For several sequences: `jax.vmap(partial(step_jacobians, cell, params),
-    in_axes=1)(xs)`. By forward mode (S directional derivatives), and where the cell has one by the closed form of
-    `analysis/closed_form.py`, many times faster; `method="forward"` declines it. Memory: T·S² numbers.
+    It is exact and of the whole state: (h, c) for an LSTM, in the order of the state's leaves; complex numbers
+    count as two real ones, integer leaves don't count. If a state has several representations (xLSTM), it is
+    taken in the cell's `coordinates`, and zero at the first step if the initial state has none. `state` is s_0,
+    by default the cell's initial state. For several sequences: `jax.vmap(partial(step_jacobians, cell, params),
+    in_axes=1)(xs)`. Uses the closed form of `analysis/closed_form.py` if the cell has one, otherwise forward mode
+    (S directional derivatives), which is many times slower; `method="forward"` forces it. Memory: T·S² numbers.
 
-    Where `mask [T]` is False the state stays as it is and the Jacobian is the identity: such a step is left out,
-    and V counts the others.
+    Masked steps (`mask [T]` False), whose Jacobian would be the identity, are left out, and V counts the others.
 
-    Raises ValueError where these, twice, and those of all sequences of a `vmap`, take more memory than is free;
-    where parameters, inputs, state or mask don't fit; for an unknown method; and for a mask under `jit` or `vmap`,
-    where V isn't known.
+    Raises ValueError if twice that memory, for all sequences of a `vmap`, isn't free; if parameters, inputs,
+    state or mask don't fit; for an unknown method; and for a mask under `jit` or `vmap`, where V isn't known.
     """
     if method not in get_args(JacobianMethod):
         raise ValueError(f"unknown method {method!r}: there are {' and '.join(get_args(JacobianMethod))}")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: our recurrent layer beside those of other libraries.
+"""`python -m benchmarks`: compares our recurrent layer with those of other libraries.
 
 Writes docs/benchmarks.json (the numbers), docs/benchmarks.md (the page) and docs/benchmarks.png (the plot).
 """
@@ -18,30 +18,30 @@ from benchmarks.work import FAMILIES, SIZES, WAYS, Family, Way, Work
 
 @dataclass(frozen=True)
 class Config:
-    """Our recurrent layer beside those of Linen, NNX, Equinox and PyTorch, forward and backward."""
+    """Compares our recurrent layer with those of Linen, NNX, Equinox and PyTorch, forward and backward."""
 
     families: tuple[Family, ...] = FAMILIES
-    """Which cells."""
+    """Cells to measure."""
     sizes: tuple[str, ...] = tuple(",".join(map(str, size)) for size in SIZES)
     """Sizes T,B,D,H."""
     ways: tuple[Way, ...] = WAYS
-    """Forward alone, forward and backward ("both")."""
+    """Passes to measure: forward, and forward and backward ("both")."""
     rounds: int = 5
     """Turns of each library."""
     seconds: float = 0.4
-    """Of each turn; at least three calls."""
+    """Seconds of each turn; at least three calls."""
     eager: bool = True
-    """Calls without `jit` around them, too."""
+    """Measure calls without `jit` too."""
     kernels: bool = True
-    """Where our LSTM's time goes, kernel by kernel, too."""
+    """Measure our LSTM's time by kernel too."""
     analysis: bool = True
-    """Step Jacobians and Lyapunov spectra too."""
+    """Measure step Jacobians and Lyapunov spectra too."""
     language_model: bool = True
-    """The training step of a language model too."""
+    """Measure the training step of a language model too."""
     start: bool = True
-    """Times until commands answer and runs begin, too."""
+    """Measure start-up times of commands and runs too."""
     keep: bool = False
-    """Keep of the page in `out` what isn't measured now; it says which part was measured when."""
+    """Keep the parts of the page in `out` that aren't measured now; the page says when each was measured."""
     out: Path = DOCS
     """Folder of the page, the plot and the numbers."""
 

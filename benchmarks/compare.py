@@ -1,4 +1,4 @@
-"""All libraries on the same work, each in a process of its own, in turns."""
+"""Runs all libraries on the same work, each in its own process, in turns."""
 
 import importlib.util
 import json
@@ -14,7 +14,8 @@ from benchmarks.work import WAYS, Way, Work
 
 @dataclass(frozen=True)
 class Peer:
-    """A library as it takes part: its file in `layers/`, and over how many devices the batch goes."""
+    """A library in the comparison: its file in `layers/`, and the number of devices over which the batch is
+    sharded."""
 
     name: str
     module: str
@@ -28,8 +29,8 @@ BOUNDS = (PRODUCTS, LARGE)
 
 
 def peers(cores: int) -> list[Peer]:
-    """Those installed: ours over a device per core, the others in JAX as shipped and sharded as ours is; last the
-    layer's products alone and one large product, which are no layers but what bounds them."""
+    """Returns the installed libraries: ours on one device per core, the others in JAX unsharded and sharded as
+    ours; last the layer's products alone and one large product, which bound the speed of all layers."""
     found = [Peer("ours", "ours", cores), Peer("ours, one device", "ours")]
     for name, module, needs, families in (
         ("Linen", "flax_linen", "flax", ("elman", "gru", "lstm")),
@@ -45,17 +46,17 @@ def peers(cores: int) -> list[Peer]:
 
 
 class Worker:
-    """A process that answers a line of JSON with another: times layers, or takes turns at a step."""
+    """A process that answers lines of JSON with lines of JSON: times layers, or runs training steps."""
 
     def __init__(self, *command: str) -> None:
-        """`command`: a module, and what it is told."""
-        # Threads as each library has them by itself: OMP_WAIT_POLICY=passive, say, halves PyTorch's speed.
+        """Starts a `command`: a module, and its arguments."""
+        # Each library keeps its default threads: OMP_WAIT_POLICY=passive, for instance, halves PyTorch's speed.
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def ask(self, **request: Any) -> Any:
-        """Its answer to one request. Raises RuntimeError where it has died."""
+        """Returns the answer to one request. Raises RuntimeError if the process has died."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(json.dumps(request) + "\n")
@@ -74,13 +75,13 @@ class Worker:
 
 
 def layers(peer: Peer) -> Worker:
-    """The process of one peer's layers."""
+    """Starts the process of one peer's layers."""
     return Worker("benchmarks.worker", peer.module, str(peer.devices))
 
 
 @dataclass
 class Measured:
-    """One peer on one work, one way: seconds of every call, of the first one, and bytes that a call adds."""
+    """One peer on one work and pass: seconds of every call, of the first one, and bytes that a call adds."""
 
     peer: str
     work: Work
@@ -91,13 +92,13 @@ class Measured:
     value: float = 0.0
 
     def summary(self) -> dict[str, Any]:
-        """Returns what is kept in docs/benchmarks.json: the quartiles in place of every time."""
+        """Returns the record for docs/benchmarks.json, with the quartiles in place of all times."""
         row = asdict(self) | {"quartiles": quartiles(self.times)}
         return {name: entry for name, entry in row.items() if name not in ("times", "value")}
 
 
 def quartiles(times: Sequence[float]) -> list[float]:
-    """Returns the lower quartile, the median and the upper quartile; of one time three times that one."""
+    """Returns the lower quartile, the median and the upper quartile; a single time is all three."""
     return quantiles(times, n=4) if len(times) > 1 else [*times] * 3
 
 
@@ -110,9 +111,9 @@ def compare(
     ways: Sequence[Way] = WAYS,
     say: Any = print,
 ) -> list[Measured]:
-    """Every peer on every work, turn by turn: `rounds` turns of `seconds` each for every way.
+    """Measures every peer on every work, in turns: `rounds` turns of `seconds` each for every pass.
 
-    Raises ValueError where two libraries don't come to the same mean square: then it isn't the same work.
+    Raises ValueError if two libraries disagree in the mean square, so that they don't do the same work.
     """
     workers = {peer.name: layers(peer) for peer in chosen}
     found: list[Measured] = []
@@ -136,7 +137,7 @@ def compare(
 
 
 def check_same(work: Work, values: dict[str, float]) -> None:
-    """Equal to rounding: weights and inputs are the same, so must be the mean square of the outputs."""
+    """Raises ValueError unless the mean squares of the outputs agree, as weights and inputs do."""
     low, high = min(values.values()), max(values.values())
     if high - low > 1e-4 * high:
         raise ValueError(f"not the same work in {work.name}: {values}")

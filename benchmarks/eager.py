@@ -1,7 +1,7 @@
-"""Calls of `unroll` without `jax.jit` around them, beside the same function jitted.
+"""Calls of `unroll` without `jax.jit`, compared with the same function jitted.
 
-`python -m benchmarks.eager` measures, and puts it into the page. The second eager call and those after it compile
-nothing; 1,000 of them leave the process's memory and its live arrays as they were.
+`python -m benchmarks.eager` measures them, and updates the page. From the second eager call on nothing is compiled;
+1,000 of them change neither the process's memory nor its live arrays.
 """
 
 import gc
@@ -16,20 +16,20 @@ from typing import Any
 from benchmarks.work import FAMILIES, Work
 from benchmarks.worker import resident
 
-SIZES = ((10, 1, 4, 8), (100, 16, 64, 64))  # where a call's own cost is nearly all of it; the small net
+SIZES = ((10, 1, 4, 8), (100, 16, 64, 64))  # one dominated by the overhead of a call; the small net
 ROUNDS, CALLS = 200, 1000
 
 
 def measure() -> list[dict[str, Any]]:
-    """Returns, from a process of its own, a record for each cell and size, as `one` gives it."""
+    """Returns a record of `one` for each cell and size, from a separate process."""
     command = [sys.executable, "-m", "benchmarks.eager", "one"]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(told.stdout)
 
 
 def one(work: Work, rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, Any]:
-    """Returns seconds of a call, `jitted` and `eager`, by turns (median); `grown_bytes` of resident memory and
-    `grown_arrays`, live ones, over so many more eager calls."""
+    """Returns seconds of a call, `jitted` and `eager`, in turns (median); `grown_bytes` of resident memory and
+    `grown_arrays` of live arrays over `calls` more eager calls."""
     import jax
     import jax.numpy as jnp
 
@@ -47,7 +47,7 @@ def one(work: Work, rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, Any]:
             way().block_until_ready()
             if turn:  # the first compiles
                 times[name].append(time.perf_counter() - began)
-    for _ in range(calls):  # the allocator fills what it keeps
+    for _ in range(calls):  # the allocator fills its pools
         ways["eager"]().block_until_ready()
     gc.collect()
     memory, arrays = resident("VmRSS"), len(jax.live_arrays())
@@ -63,7 +63,7 @@ def one(work: Work, rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures, and puts it into the page."""
+    """Measures, and updates the page."""
     from benchmarks.record import put_in
     from benchmarks.sections import eager
 

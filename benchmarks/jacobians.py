@@ -1,8 +1,8 @@
-"""Step Jacobians of the recurrent layers, H = 256: `step_jacobians` in closed form beside `jax.jacfwd`.
+"""Step Jacobians of the recurrent layers, H = 256: `step_jacobians` in closed form against `jax.jacfwd`.
 
-Times, by turns: `ours`; `jacfwd, all steps`, forward mode under `vmap`, where XLA takes the one product with R that
-all steps share out of it; `jacfwd, step by step`, jitted and called once a step, as one writes it first; and
-`writing`, a constant written into an array as large as the result, below which none can go.
+Timed in turns: `ours`; `jacfwd, all steps`, forward mode under `vmap`, where XLA hoists the product with R that all
+steps share; `jacfwd, step by step`, jitted and called once per step, the obvious way to write it; and `writing`, a
+constant written into an array as large as the result, a lower bound.
 """
 
 import json
@@ -23,7 +23,7 @@ LENGTHS = (16, 64)
 
 
 def measure() -> list[dict[str, Any]]:
-    """In a process of its own: a record for each cell and length, with the seconds of each way (median)."""
+    """Returns a record for each cell and length with the median seconds of each method, from a separate process."""
     command = [sys.executable, "-m", "benchmarks.jacobians"]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(told.stdout)

@@ -1,8 +1,8 @@
-"""The time of our LSTM by kernel: the kernels of XLA's program, timed by its own trace.
+"""The time of our LSTM by kernel, from XLA's own trace.
 
-`python -m benchmarks.kernels` measures, and puts it into the page. One core is given the share of the batch that
-one device has, and every kernel goes to one of four kinds: thin products (one a step), large products (one a block
-of steps), the local part (other kernels once a step), and the rest (sums of gradients, fills, copies of blocks).
+`python -m benchmarks.kernels` measures it, and updates the page. One core runs one device's shard of the batch, and
+kernels are of four kinds: thin products (one per step), large products (one per block of steps), the local part
+(other kernels once per step), and the rest (sums of gradients, fills, copies of blocks).
 """
 
 import json
@@ -23,7 +23,7 @@ CALLS = 10
 
 
 def measure() -> list[dict[str, Any]]:
-    """In processes of their own: a record for each size, with the seconds of each kind in one call."""
+    """Returns a record for each size with the seconds of each kind in one call, from separate processes."""
     found = []
     for size in SIZES:
         command = [sys.executable, "-m", "benchmarks.kernels", ",".join(map(str, size))]
@@ -33,7 +33,7 @@ def measure() -> list[dict[str, Any]]:
 
 
 def one(work: Work) -> dict[str, Any]:
-    """Forward and backward on one core, traced."""
+    """Traces forward and backward on one core."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[-1:])  # before XLA makes its threads
     import jax
@@ -63,7 +63,8 @@ def one(work: Work) -> dict[str, Any]:
 
 
 def products(program: str) -> dict[str, bool]:
-    """Every instruction of a compiled program that does work, and whether it is a matrix product or calls one."""
+    """Returns every instruction of a compiled program that does work, and whether it is or calls a matrix
+    product."""
     holds: dict[str, bool] = defaultdict(bool)  # computation → whether there is a product in it
     calls: dict[str, str] = {}
     inside = ""
@@ -77,13 +78,14 @@ def products(program: str) -> dict[str, bool]:
             holds[inside] |= operation == "dot"
             if operation == "dot":
                 holds[name] = True
-            if operation in ("while", "call", "conditional"):  # what they take is their kernels' time
+            if operation in ("while", "call", "conditional"):  # their time is that of their kernels
                 del calls[name]
     return {name: holds[name] or holds[called] for name, called in calls.items()}
 
 
 def by_kind(events: list[tuple[str, float]], products: dict[str, bool], steps: int) -> dict[str, float]:
-    """The time of each kind, from (kernel, time) and what of them is a product; `steps` were gone in all."""
+    """Computes the time of each kind, from (kernel, time), which kernels are products, and the number of
+    `steps`."""
     count: dict[str, int] = defaultdict(int)
     total: dict[str, float] = defaultdict(float)
     for name, time in events:
@@ -99,7 +101,7 @@ def by_kind(events: list[tuple[str, float]], products: dict[str, bool], steps: i
 
 
 def main() -> None:
-    """Measures, and puts it into the page."""
+    """Measures, and updates the page."""
     from benchmarks.record import put_in
     from benchmarks.sections import kernels
 

@@ -1,8 +1,8 @@
-"""A training step of Zaremba, Sutskever & Vinyals' small language model: `train_chunk` beside PyTorch.
+"""A training step of Zaremba, Sutskever & Vinyals' small language model: `train_chunk` against PyTorch.
 
 Embedding, two LSTMs of 200 units, softmax over 10,000 words, the loss summed over 20 steps and averaged over 20
-rows, clipping of the global norm at 5, plain gradient descent, the state carried on. Each side runs in a process of
-its own, by turns, from the same weights over the same words, and must come to the same losses.
+rows, clipping of the global norm at 5, plain gradient descent, the state carried. Each side runs in its own
+process, in turns, from the same weights over the same words, and the losses must agree.
 
     python -m benchmarks.language_model      measures this alone, and writes its part of docs/benchmarks.md
 """
@@ -29,12 +29,12 @@ Turn = Callable[[], list[float]]
 
 
 def words() -> np.ndarray:
-    """One chunk of text, read over and over: `[B · T · STEPS]` numbers of words."""
+    """Returns one chunk of text, which is read repeatedly: `[B · T · STEPS]` word ids."""
     return np.random.default_rng(0).integers(0, V, B * T * STEPS).astype(np.int32)
 
 
 def weights() -> dict[str, np.ndarray]:
-    """Uniform in ±0.1, under PyTorch's names; the second biases are zero."""
+    """Draws weights uniform in ±0.1, under PyTorch's names; the second biases are zero."""
     random = np.random.default_rng(1)
 
     def draw(*shape: int) -> np.ndarray:
@@ -48,7 +48,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def ours(devices: int) -> Turn:
-    """Runs what `python -m experiments language_model --preset zaremba_small` runs, metrics and all."""
+    """Runs the step of `python -m experiments language_model --preset zaremba_small`, including metrics."""
     import jax
 
     jax.config.update("jax_num_cpu_devices", devices)
@@ -88,7 +88,7 @@ def ours(devices: int) -> Turn:
 
 
 def pytorch(threads: int) -> Turn:
-    """The same from `torch.nn`, written as its documentation does."""
+    """Runs the same step with `torch.nn`, written as in its documentation."""
     import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(threads)
@@ -123,7 +123,7 @@ def pytorch(threads: int) -> Turn:
 
 
 def serve(side: str) -> None:
-    """In a process of its own: for every line read, one turn; answers seconds a step and the losses."""
+    """Runs one turn per line read, and answers seconds per step and the losses; for a separate process."""
     cores = len(os.sched_getaffinity(0))
     turn = pytorch(cores) if side == "PyTorch" else ours(1 if side == "ours, one device" else cores)
     for _ in sys.stdin:
@@ -134,12 +134,12 @@ def serve(side: str) -> None:
 
 
 def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict[str, Any]]:
-    """Times the sides that are installed, by turns.
+    """Times the installed sides, in turns.
 
-    Returns of each `side`, `quartiles` (seconds a step, over the turns), `tokens_per_second` (by their median), and
-    `apart`, the largest relative difference of a loss from ours.
+    Returns for each `side` `quartiles` (seconds per step, over the turns), `tokens_per_second` (from their median),
+    and `apart`, the largest relative difference of a loss from ours.
 
-    Raises ValueError where a side's losses aren't ours: then it isn't the same work.
+    Raises ValueError if a side's losses aren't ours, so that it doesn't do the same work.
     """
     names = SIDES if importlib.util.find_spec("torch") else SIDES[:-1]
     sides = {name: Worker("benchmarks.language_model", name) for name in names}
@@ -168,12 +168,12 @@ def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict
 
 
 def difference(losses: list[float], others: list[float]) -> float:
-    """The largest relative difference."""
+    """Computes the largest relative difference."""
     return float(np.max(np.abs(np.array(losses) / np.array(others) - 1)))
 
 
 def main() -> None:
-    """Measures, and puts it into the page."""
+    """Measures, and updates the page."""
     from benchmarks.record import put_in
     from benchmarks.sections import language_model
 

@@ -1,9 +1,9 @@
-"""Lyapunov spectra of a driven tanh net, H = 256, T = 1,000: `lyapunov_spectrum` beside loops in PyTorch.
+"""Lyapunov spectra of a driven tanh net, H = 256, T = 1,000: `lyapunov_spectrum` against loops in PyTorch.
 
-Each side runs in processes of its own, by turns, so that neither's threads disturb the other's; medians. Both are
-given the same weights and inputs, and their exponents must agree. There are two loops in PyTorch, both with a QR at
-every step: `torch`, which takes directional derivatives of any step by `torch.func` as we do, and `torch by hand`,
-which has the derivative of tanh written into it.
+Each side runs in its own processes, in turns, so that their threads don't interfere; medians. Both have the same
+weights and inputs, and their exponents must agree. There are two loops in PyTorch, both with a QR at every step:
+`torch`, which takes directional derivatives of any step by `torch.func` as we do, and `torch by hand`, with the
+derivative of tanh written out.
 """
 
 import importlib.util
@@ -24,14 +24,14 @@ ROOT = str(Path(__file__).parents[1])
 
 
 def example() -> tuple[np.ndarray, np.ndarray]:
-    """R `[H, H]` with entries of N(0, g²/H) and inputs `[T, H]` of N(0, 1), in single precision."""
+    """Draws R `[H, H]` from N(0, g²/H) and inputs `[T, H]` from N(0, 1), in single precision."""
     rng = np.random.default_rng(0)
     recurrent = GAIN / H**0.5 * rng.normal(size=(H, H))
     return recurrent.astype(np.float32), rng.normal(size=(T, H)).astype(np.float32)
 
 
 def ours(k: int) -> Callable[[], np.ndarray]:
-    """The library, through the function that users call."""
+    """Returns a call of our public function."""
     import jax.numpy as jnp
 
     from analysis import lyapunov_spectrum
@@ -43,7 +43,7 @@ def ours(k: int) -> Callable[[], np.ndarray]:
 
 
 def torch_loop(k: int, by_hand: bool) -> Callable[[], np.ndarray]:
-    """Measures the exponents in PyTorch by the loop of the textbook."""
+    """Returns the textbook loop in PyTorch."""
     import torch  # pyright: ignore[reportMissingImports]
     from torch.func import jvp, vmap  # pyright: ignore[reportMissingImports]
 
@@ -75,7 +75,7 @@ def torch_loop(k: int, by_hand: bool) -> Callable[[], np.ndarray]:
 
 
 def one(side: str, k: int) -> None:
-    """In a process of its own: prints the seconds of the best of three runs, and the exponents."""
+    """Prints the seconds of the best of three runs, and the exponents; for a separate process."""
     run = ours(k) if side == "ours" else torch_loop(k, side == "torch by hand")
     exponents, seconds = run(), []  # the first compiles
     for _ in range(3):
@@ -86,8 +86,8 @@ def one(side: str, k: int) -> None:
 
 
 def measure(say: Callable[..., None] = print) -> list[dict[str, Any]]:
-    """By turns: a record for each k and side that is installed: `k`, `side`, `seconds` (median), `apart` (the
-    largest difference of an exponent from ours)."""
+    """Measures in turns, and returns a record for each k and installed side: `k`, `side`, `seconds` (median),
+    `apart` (the largest difference of an exponent from ours)."""
     sides = SIDES if importlib.util.find_spec("torch") else SIDES[:1]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])}
     found = []

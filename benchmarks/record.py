@@ -1,4 +1,4 @@
-"""The measurements, kept as docs/benchmarks.json, and the page and the plot made of it."""
+"""The measurements in docs/benchmarks.json, and the page and plot made from them."""
 
 import importlib.metadata
 import json
@@ -23,16 +23,15 @@ def save(record: dict[str, Any], folder: Path) -> None:
 
 
 def put_in(part: str, measured: list[dict[str, Any]], docs: Path = DOCS) -> list[dict[str, Any]]:
-    """Puts one part of the page in place of what it was and leaves the others; gives back what was measured."""
+    """Replaces one part of the page, and returns the measurements."""
     save(kept_beside(about() | {"rows": [], part: measured}, docs), docs)
     return measured
 
 
 def kept_beside(record: dict[str, Any], docs: Path) -> dict[str, Any]:
-    """Returns what was measured and, of the page in `docs`, all else.
+    """Merges new measurements into those of the page in `docs`.
 
-    `apart` says when and on what each part was measured that isn't of the same run as the rest. Of the layers a row
-    is exchanged for the same row.
+    `apart` records when and on what machine the parts of another run were measured. Layers are replaced row by row.
     """
     old = json.loads((docs / "benchmarks.json").read_text(encoding="utf-8"))
     when = told(record)
@@ -63,7 +62,7 @@ def about() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Returns those of the libraries that take part."""
+    """Returns the versions of the compared libraries."""
     found = {}
     for name in PACKAGES:
         try:
@@ -74,7 +73,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Returns the processor's name where the system tells it."""
+    """Returns the processor's name, if the system provides it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""The benchmark report as a page and a plot: dictionaries in, Markdown and a figure out."""
+"""The benchmark report as a page and a plot, from dictionaries."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,7 +34,7 @@ JAX_PEERS = ("Linen", "NNX", "Equinox")
 
 
 def page(record: dict[str, Any]) -> str:
-    """`docs/benchmarks.md`."""
+    """Returns `docs/benchmarks.md`."""
     lines = [
         "# Benchmarks",
         "",
@@ -79,7 +79,7 @@ def page(record: dict[str, Any]) -> str:
 
 
 def noted(record: dict[str, Any], part: str) -> list[str]:
-    """Says when and on what machine a part of the page was measured, if not in the same run as the others."""
+    """Returns a note of when and on what machine a part was measured, if not in the same run as the others."""
     when = record.get("apart", {}).get(part)
     return [f"Measured in a separate run: {when}", ""] if when else []
 
@@ -91,7 +91,7 @@ def told(record: dict[str, Any]) -> str:
 
 
 def by_size(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """{size: {peer: row}}, in the order measured."""
+    """Returns {size: {peer: row}}, in the order measured."""
     sizes: dict[str, dict[str, dict[str, Any]]] = {}
     for row in rows:
         work = row["work"]
@@ -100,12 +100,12 @@ def by_size(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any
 
 
 def median(row: dict[str, Any]) -> float:
-    """The median time of a row, seconds."""
+    """Returns the median time of a row, seconds."""
     return row["quartiles"][1]
 
 
 def table(rows: list[dict[str, Any]], backward: bool) -> list[str]:
-    """One family, one way: a line a size."""
+    """Tabulates one family and pass, one line per size."""
     sizes = by_size(rows)
     names = [name for name in next(iter(sizes.values())) if name != LARGE]
     head = ["T, B, D, H", *names, "GFLOP/s of ours", LARGE, "ours of it", "ours of the products alone"]
@@ -126,7 +126,7 @@ def table(rows: list[dict[str, Any]], backward: bool) -> list[str]:
 
 
 def ratios(record: dict[str, Any], way: str, family: str, peers: tuple[str, ...]) -> dict[str, float]:
-    """{size: how many times as long as ours the best of these peers takes}."""
+    """Returns {size: time of the best of these peers / ours}."""
     rows = [row for row in record["rows"] if row["way"] == way and row["work"]["family"] == family]
     found = {}
     for size, row in by_size(rows).items():

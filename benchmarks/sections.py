@@ -1,4 +1,4 @@
-"""The sections of the page after the layers: each one table, with a paragraph that says what was measured."""
+"""The sections of the page after the layers: a table each, with a paragraph that describes the measurement."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ NAMES = {"elman": "Elman", "gru": "GRU, reset after", "lstm": "LSTM"}
 
 
 def eager(rows: list[dict[str, Any]]) -> list[str]:
-    """A line a cell and size."""
+    """Tabulates one line per cell and size."""
     lines = [
         "`unroll` without `jax.jit` around it, on one device, beside the same call jitted: medians in "
         "milliseconds, taking turns. The last columns show by how much 1,000 more eager calls grow the resident "
@@ -28,7 +28,7 @@ def eager(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def kernels(rows: list[dict[str, Any]]) -> list[str]:
-    """A line a size."""
+    """Tabulates one line per size."""
     kinds = list(rows[0]["seconds"])
     lines = [
         "Forward and backward of the LSTM on one core with one device's shard of the batch, kernel by kernel from "
@@ -53,7 +53,7 @@ def kernels(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def jacobians(rows: list[dict[str, Any]]) -> list[str]:
-    """A line a cell and length."""
+    """Tabulates one line per cell and length."""
     names = list(rows[0]["seconds"])
     lines = [
         "All T Jacobians `[S, S]` of a layer with H = 256, in ms: `step_jacobians` (ours, in closed form for these "
@@ -72,7 +72,7 @@ def jacobians(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def exponents(rows: list[dict[str, Any]]) -> list[str]:
-    """A line a number of exponents and side."""
+    """Tabulates one line per number of exponents and side."""
     ours = {row["k"]: row["seconds"] for row in rows if row["side"] == "ours"}
     lines = [
         "The k leading exponents of a driven tanh net, H = 256, T = 1,000, in float32: `lyapunov_spectrum`; a loop "
@@ -91,7 +91,7 @@ def exponents(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def language_model(rows: list[dict[str, Any]]) -> list[str]:
-    """A line a side."""
+    """Tabulates one line per side."""
     rivals = [row["tokens_per_second"] for row in rows if row["side"] == "PyTorch"]
     lines = [
         "The small LSTM of Zaremba, Sutskever & Vinyals 2014: embedding, two layers of 200 units, softmax over "
@@ -113,7 +113,7 @@ def language_model(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def start_times(rows: list[dict[str, Any]]) -> list[str]:
-    """A line a command."""
+    """Tabulates one line per command."""
     lines = [
         "Seconds until `python -m experiments …` answers (median of three) or logs its first training step "
         "(measured once): with an empty compilation cache, with the cache of an earlier run, and on resuming that "
@@ -130,6 +130,6 @@ def start_times(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def shown(quartiles: list[float]) -> str:
-    """The median in milliseconds, and in brackets the distance of the quartiles."""
+    """Formats the median in milliseconds, with the interquartile range in brackets."""
     low, median, high = quartiles
     return f"{1e3 * median:.3g} ({1e3 * (high - low):.2g})"

@@ -1,4 +1,4 @@
-"""Times until a command answers: help, a refused option, the first logged step of a run: new, repeated, resumed.
+"""Response times: help, a rejected option, and the first logged step of a run: new, repeated, resumed.
 
 python -m benchmarks.start      measures this alone, and writes its part of docs/benchmarks.md
 """
@@ -26,7 +26,7 @@ ANSWERS = {
 
 
 def start(words: tuple[str, ...], home: Path) -> subprocess.Popen[bytes]:
-    """`python -m experiments …` in a folder, whose cache of compiled programs is there as well."""
+    """Starts `python -m experiments …` in a folder, with its own compilation cache."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     environment |= {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(home / "cache")}
     quiet = subprocess.DEVNULL
@@ -36,16 +36,16 @@ def start(words: tuple[str, ...], home: Path) -> subprocess.Popen[bytes]:
 
 
 def answer_time(words: tuple[str, ...], home: Path) -> float:
-    """Seconds until the command has ended."""
+    """Measures the seconds until the command ends."""
     began = time.perf_counter()
     start(words, home).wait(PATIENCE)
     return time.perf_counter() - began
 
 
 def first_step_time(words: tuple[str, ...], home: Path, folder: str) -> float:
-    """Seconds until a run logs a training step, which is then asked to save itself and leave.
+    """Measures the seconds until a run logs a training step, and then stops it.
 
-    Raises ValueError where it ends without one.
+    Raises ValueError if it ends without one.
     """
     path = home / folder / "metrics.jsonl"
 
@@ -68,7 +68,7 @@ def first_step_time(words: tuple[str, ...], home: Path, folder: str) -> float:
 
 
 def measure(say: Callable[..., None] = print) -> list[dict[str, Any]]:
-    """Returns `what`, `seconds`, and for a run with kept programs `of_cold`, its share of the time without."""
+    """Returns `what`, `seconds`, and for a run with cached programs `of_cold`, the ratio to the time without."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
@@ -86,7 +86,7 @@ def measure(say: Callable[..., None] = print) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measures, and puts it into the page."""
+    """Measures, and updates the page."""
     from benchmarks.record import put_in
     from benchmarks.sections import start_times
 

@@ -1,4 +1,4 @@
-"""The work that every library is given: the same layer, the same weights, the same inputs."""
+"""The work of every library: the same layer, weights and inputs."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -10,7 +10,8 @@ Way = Literal["forward", "both"]
 WAYS: tuple[Way, ...] = ("forward", "both")
 GATES: dict[Family, int] = {"elman": 1, "gru": 3, "lstm": 4}
 FAMILIES: tuple[Family, ...] = ("elman", "gru", "lstm")
-# T, B, D, H: a wide layer; a pixel at a time; a language model's; a small net; a long narrow one; a very wide one.
+# T, B, D, H: a wide layer; pixel by pixel; that of a language model; a small net; a long narrow one; a very wide
+# one.
 SIZES = (
     (128, 32, 256, 256),
     (784, 64, 1, 128),
@@ -36,18 +37,18 @@ class Work:
         return f"{self.family} {self.T},{self.B},{self.D},{self.H}"
 
     def products(self, backward: bool) -> float:
-        """Floating-point operations of the matrix products: x W and h R; on the way back ∂W, ∂R and ∂h too."""
+        """Counts the floating-point operations of the matrix products: x W and h R; backward also ∂W, ∂R and ∂h."""
         shapes = (2 * self.D + 3 * self.H) if backward else (self.D + self.H)
         return 2.0 * self.T * self.B * GATES[self.family] * self.H * shapes
 
     def inputs(self) -> np.ndarray:
-        """`[T, B, D]`, standard normal, the same everywhere."""
+        """Draws inputs `[T, B, D]`, standard normal, the same for all libraries."""
         return np.random.default_rng(0).normal(size=(self.T, self.B, self.D)).astype(np.float32)
 
     def weights(self) -> dict[str, np.ndarray]:
-        """As PyTorch lays them out: rows of gates, LSTM i f g o, GRU r z n; uniform in ±1/√H as there.
+        """Draws weights in PyTorch's layout: rows of gates, LSTM i f g o, GRU r z n; uniform in ±1/√H.
 
-        The second biases, which other libraries don't all have, are zero.
+        The second biases, which some libraries don't have, are zero.
         """
         random, bound = np.random.default_rng(1), self.H**-0.5
         rows = GATES[self.family] * self.H
@@ -64,12 +65,12 @@ class Work:
 
 
 class Layer(Protocol):
-    """The functions that a library offers; each call waits until its result is there."""
+    """The functions of a library; each call blocks until its result is ready."""
 
     def forward(self) -> float:
-        """The mean square of the outputs."""
+        """Computes the mean square of the outputs."""
         ...
 
     def both(self) -> float:
-        """The same, with the gradient in every weight and bias."""
+        """Computes the same, and its gradient in every weight and bias."""
         ...

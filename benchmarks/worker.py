@@ -1,4 +1,4 @@
-"""One library in a process of its own: reads a request a line from standard input, answers a line of JSON.
+"""The process of one library: reads one request per line from standard input, and answers with lines of JSON.
 
 python -m benchmarks.worker LIBRARY DEVICES
 """
@@ -25,7 +25,7 @@ def main(library: str, devices: int) -> None:
         if request["do"] == "build":
             from benchmarks.work import Work
 
-            layer = None  # the one before goes first
+            layer = None  # frees the previous one first
             layer = module.build(Work(**request["work"]), devices > 1)
             answer: Any = {way: first_call(getattr(layer, way)) for way in request["ways"]}
         else:
@@ -34,7 +34,8 @@ def main(library: str, devices: int) -> None:
 
 
 def first_call(function: Any) -> dict[str, float]:
-    """The value, seconds of the first call (compilation is most of it), memory that a call adds at its peak."""
+    """Returns the value, the seconds of the first call (mostly compilation), and the peak memory that a call
+    adds."""
     reset_peak()
     before = resident("VmRSS")
     began = time.perf_counter()
@@ -46,7 +47,7 @@ def first_call(function: Any) -> dict[str, float]:
 
 
 def timed(function: Any, seconds: float) -> list[float]:
-    """Times of single calls, for so many seconds and at least three calls; one before that warms up."""
+    """Returns times of single calls, for `seconds` and at least three calls, after one to warm up."""
     function()
     times: list[float] = []
     while len(times) < 3 or sum(times) < seconds:
@@ -57,12 +58,12 @@ def timed(function: Any, seconds: float) -> list[float]:
 
 
 def reset_peak() -> None:
-    """Lets VmHWM begin anew at what is resident now (Linux)."""
+    """Resets VmHWM to the current resident memory (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def resident(field: str) -> int:
-    """VmRSS or VmHWM of this process in bytes."""
+    """Returns VmRSS or VmHWM of this process in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return 1024 * int(line.split()[1])

@@ -1,1 +1,1 @@
-"""Figures: arrays in, matplotlib figures out; nothing is computed here."""
+"""Figures: arrays in, matplotlib figures out, without computation."""

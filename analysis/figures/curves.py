@@ -1,4 +1,4 @@
-"""Curves of training: a quantity against the training step. The rules of drawing are those of `style.py`."""
+"""Training curves: a quantity against the training step, in the style of `style.py`."""
 
 from collections.abc import Mapping
 
@@ -29,11 +29,10 @@ def training_curves(
     baseline_label: str = "trivial baseline",
     colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """A quantity against the training step, one line a name, on a linear axis (an accuracy, say).
+    """Plots a quantity such as an accuracy against the training step, one line per name, on a linear axis.
 
-    Each value is `{"step": [n], "value": [n]}`; `y_label` names the quantity and its unit. What the trivial
-    answer reaches, `baseline`, is a thin dashed line across. `colours` are those that the names have in another
-    figure of the same run.
+    Each value is `{"step": [n], "value": [n]}`; `y_label` names the quantity and its unit. `baseline`, the value of
+    the trivial answer, is a thin dashed line. `colours` are those of the names in another figure of the same run.
     """
     demand_names(curves, "training curves")
     logged = {
@@ -42,7 +41,9 @@ def training_curves(
     }
     for name, (steps, values) in logged.items():
         if steps.size != values.size:
-            raise ValueError(f"curve {name!r} has {steps.size} steps and {values.size} values; give as many")
+            raise ValueError(
+                f"curve {name!r} has {steps.size} steps and {values.size} values; give equal numbers"
+            )
     every = np.concatenate([steps for steps, _ in logged.values()])
     styles = styles_of(curves)
     for name, colour in (colours or {}).items():
@@ -69,7 +70,7 @@ def loss_curves(
     baseline: float | None = None,
     baseline_label: str = "trivial baseline",
 ) -> Figure:
-    """`training_curves` on a logarithmic axis."""
+    """Plots `training_curves` on a logarithmic axis."""
     values = {name: logged_column(name, curve, "value") for name, curve in curves.items()}
     positive = {
         name: {**curve, "value": np.where(values[name] > 0, values[name], np.nan)}

@@ -1,6 +1,6 @@
-"""Figures of the edge of chaos: exponents over the plane of gain and bias, and the depth in time that was learnt.
+"""Figures of the edge of chaos: exponents over the plane of gain and bias, and the trainable depth in time.
 
-Same rules as in `analysis/figures/style.py`: nothing is computed here, and what an axis can't show is left out.
+In the style of `style.py`: without computation, and values that an axis can't show are left out.
 """
 
 from collections.abc import Mapping
@@ -51,8 +51,8 @@ class Plane:
 
 
 def exponent_planes(theory: Plane, sigma_w: ArrayLike, sigma_b: ArrayLike, measured: ArrayLike) -> Figure:
-    """λ₁ over gain and bias, from theory and as measured at `sigma_w [n]`, `sigma_b [m]`: `measured [n, m]`, with
-    the theory's edge of chaos on both."""
+    """Plots λ₁ over gain and bias, from theory and measured, `measured [n, m]` at `sigma_w [n]`, `sigma_b [m]`,
+    with the theory's edge of chaos on both."""
     gains, biases = (checked("deviations", np.asarray(a, np.float64), "[n]") for a in (sigma_w, sigma_b))
     values = demand_shape("measured exponents", measured, (len(gains), len(biases)))
     norm = colours_of(np.concatenate([theory.exponent.ravel(), values.ravel()]))
@@ -83,9 +83,9 @@ def depth_reached(
     *,
     learnt: float,
 ) -> Figure:
-    """Accuracy after training over gain and depth in time, one panel for each σ_b: `panels[σ_b] [n, T]` at
-    `sigma_w [n]`, `lengths [T]`. Over it, of `scales[σ_b]` = (gains `[k]`, ξ `[k]`), ξ and 6 ξ; the cells whose
-    accuracy is at least `learnt` have a dot."""
+    """Plots the accuracy after training over gain and depth in time, one panel for each σ_b: `panels[σ_b] [n, T]`
+    at `sigma_w [n]`, `lengths [T]`, with lines ξ and 6 ξ from `scales[σ_b]` = (gains `[k]`, ξ `[k]`), and dots
+    where the accuracy is at least `learnt`."""
     demand_names(panels, "accuracies")
     gains, depths = (checked("axes", np.asarray(a, np.float64), "[n]") for a in (sigma_w, lengths))
     read = {
@@ -126,8 +126,8 @@ def depth_reached(
 
 
 def depth_over_plane(theory: Plane, sigma_w: ArrayLike, sigma_b: ArrayLike, reached: ArrayLike) -> Figure:
-    """The longest T that was learnt, `reached [n, m]`, as the size and number of a disc at every gain and bias,
-    over the theory's λ₁ and edge of chaos. A cross stands where none was."""
+    """Plots the longest T that was learnt, `reached [n, m]`, as the size and number of a disc at every gain and
+    bias, over the theory's λ₁ and edge of chaos. A cross marks where none was."""
     gains, biases = (checked("deviations", np.asarray(a, np.float64), "[n]") for a in (sigma_w, sigma_b))
     depths = demand_shape("depths", reached, (len(gains), len(biases)))
     norm = colours_of(theory.exponent.ravel())
@@ -163,26 +163,26 @@ EDGE = Line2D([], [], color="black", lw=1.6, label="edge of chaos, χ = 1")
 
 
 def colours_of(values: Numbers) -> TwoSlopeNorm:
-    """White at zero; what vanishes at once would take all the colours."""
+    """Returns a colour scale with white at zero, limited so that very negative values don't dominate it."""
     finite = values[np.isfinite(values)]
     low, high = min(finite.min(initial=-0.1), -0.1), max(finite.max(initial=0.1), 0.1)
     return TwoSlopeNorm(0.0, max(low, -3 * high), high)
 
 
 def clipped(values: Numbers, norm: TwoSlopeNorm) -> Numbers:
-    """Into the range of the colours, −∞ as the lowest."""
+    """Clips values to the range of the colours, −∞ to the lowest."""
     return np.clip(values, norm.vmin, norm.vmax)
 
 
 def shade(ax: Axes, theory: Plane, norm: TwoSlopeNorm) -> Any:
-    """The theory's λ₁ as colours."""
+    """Draws the theory's λ₁ as colours."""
     values = clipped(theory.exponent, norm).T
     look: dict[str, Any] = {"norm": norm, "cmap": EXPONENTS, "shading": "gouraud", "rasterized": True}
     return ax.pcolormesh(theory.sigma_w, theory.sigma_b, values, **look)
 
 
 def frame(ax: Axes, theory: Plane) -> None:
-    """As far as the theory reaches."""
+    """Sets the limits of the axes to the range of the theory."""
     ax.set(xlim=theory.sigma_w[[0, -1]], ylim=theory.sigma_b[[0, -1]])
 
 
@@ -192,6 +192,6 @@ def draw_edge(ax: Axes, theory: Plane) -> None:
 
 
 def between(values: Numbers) -> Numbers:
-    """Borders of cells around values, `[n]` → `[n + 1]`: half way, and as far beyond the ends."""
+    """Returns the borders of cells around values, `[n]` → `[n + 1]`: midpoints, extrapolated at the ends."""
     middles = (values[1:] + values[:-1]) / 2
     return np.concatenate([[2 * values[0] - middles[0]], middles, [2 * values[-1] - middles[-1]]])

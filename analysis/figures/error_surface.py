@@ -1,5 +1,5 @@
-"""Figures of the error surface, from above and as a landscape, with paths of descent on it. Arrays in,
-figures out; the rules are those of `analysis/figures/style.py`."""
+"""Figures of the error surface, as contours and as a landscape, with paths of descent, in the style of
+`style.py`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -40,10 +40,10 @@ def error_surface_contours(
     *,
     labels: tuple[str, str] = (r"first direction, $\alpha$", r"second direction, $\beta$"),
 ) -> Figure:
-    """Loss and gradient norm over a plane, side by side, with paths of descent on both.
+    """Plots loss and gradient norm over a plane, side by side, with paths of descent on both.
 
-    `first [n]`, `second [m]`, `loss [n, m]`, `gradient_norm [n, m]` (drawn by its logarithm); a path is
-    `[points, 2]` and begins at the star; what of it lies outside the picture isn't drawn.
+    `first [n]`, `second [m]`, `loss [n, m]`, `gradient_norm [n, m]` (on a logarithmic scale); a path is
+    `[points, 2]`, starts at the star, and is clipped at the border.
     """
     x, y = (checked("distances", np.asarray(a, np.float64), "[n]") for a in (first, second))
     losses = demand_shape("losses", loss, (len(x), len(y)))
@@ -84,10 +84,9 @@ def error_surface_3d(
     elevation: float = 30.0,
     azimuth: float = 50.0,
 ) -> Figure:
-    """The loss as a landscape seen from `elevation` and `azimuth` (degrees), with paths of descent on it.
+    """Plots the loss as a landscape seen from `elevation` and `azimuth` (degrees), with paths of descent.
 
-    `first [n]`, `second [m]`, `loss [n, m]`; a path is `[points, 3]`, its loss last; points outside are left
-    out.
+    `first [n]`, `second [m]`, `loss [n, m]`; a path is `[points, 3]`, with the loss last, without points outside.
     """
     x, y = (checked("distances", np.asarray(a, np.float64), "[n]") for a in (first, second))
     losses = demand_shape("losses", loss, (len(x), len(y)))
@@ -133,15 +132,15 @@ def bifurcation(
     *,
     start: float,
 ) -> Figure:
-    """Fixed points of x' = w σ(x) + b against b, and how strongly x_T depends on b, side by side.
+    """Plots the fixed points of x' = w σ(x) + b against b, and the sensitivity of x_T to b, side by side.
 
-    `curve` is b `[n]`, x `[n]` and whether x is stable `[n]`; between the `edges` two points are stable. In
+    `curve` is b `[n]`, x `[n]` and the stability of x `[n]`; between the `edges` two points are stable. In
     `sensitivity` each name has b `[m]` and |∂x_T/∂b| `[m]`, from x_0 = `start`.
     """
     b, x, stable = (np.asarray(a) for a in curve)
     checked("biases of fixed points", b, "[n]")
     demand_shape("fixed points", x, b.shape)
-    # Other colours than those of the fixed points, which mean something else.
+    # Other colours than those of the fixed points.
     looks = dict(list(styles_of(["stable", "unstable", *sensitivity]).items())[2:])
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(PAGE, 2.5), layout="constrained")
@@ -182,8 +181,8 @@ def bifurcation(
 
 
 def shown_range(norms: Numbers) -> tuple[float, float]:
-    """Ends of a logarithmic scale of colours: all but the smallest hundredth and the largest thousandth of
-    the values, eight decades at most. A cliff is a point in a million times higher than its surroundings."""
+    """Returns the limits of a logarithmic colour scale: all but the smallest hundredth and the largest thousandth
+    of the values, eight decades at most, since single points on a cliff are far higher than the rest."""
     positive = norms[np.isfinite(norms) & (norms > 0)]
     if not positive.size:
         return 1e-1, 1.0
@@ -192,8 +191,7 @@ def shown_range(norms: Numbers) -> tuple[float, float]:
 
 
 def cut_at_border(path: Numbers, x: Numbers, y: Numbers) -> Numbers:
-    """The path as far as it lies over the plane: a step that leaves it ends at the border, and what is outside is a
-    gap (a landscape has no clipping of its own)."""
+    """Clips a path at the border of the plane, with gaps outside (3D axes don't clip)."""
     low, high = np.array([x[0], y[0]]), np.array([x[-1], y[-1]])
     inside = np.all((path[:, :2] >= low) & (path[:, :2] <= high), axis=1)
     pieces = []
@@ -209,8 +207,8 @@ def cut_at_border(path: Numbers, x: Numbers, y: Numbers) -> Numbers:
 
 
 def draw_paths(ax: Axes, paths: Mapping[str, Numbers]) -> None:
-    """Each path with its mark, and a star where it begins; white round the lines, so that they show on any
-    ground."""
+    """Draws each path with its mark, and a star at its start; with white outlines, to be visible on any
+    background."""
     looks = path_styles(paths)
     for name, path in reversed(list(paths.items())):  # the first on top, where they go together
         ax.plot(path[:, 0], path[:, 1], color="white", lw=2.6)
@@ -219,8 +217,7 @@ def draw_paths(ax: Axes, paths: Mapping[str, Numbers]) -> None:
 
 
 def path_styles(paths: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour and mark of each path, by its place; blue and green drown in the ground's colours and are left
-    out."""
+    """Returns colour and mark of each path, by its position; without blue and green, which the background has."""
     colours = ("#D55E00", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
     return {
         name: {
@@ -236,13 +233,13 @@ def path_styles(paths: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def path_entries(paths: Mapping[str, Numbers]) -> list[Line2D]:
-    """A legend's entry for every path, and for the star."""
+    """Returns the legend's entries for the paths and the star."""
     star = Line2D([], [], marker="*", ms=7, mfc="white", mec="black", ls="none", label="start")
     return [*(Line2D([], [], label=name, **look) for name, look in path_styles(paths).items()), star]
 
 
 def checked_paths(paths: Mapping[str, ArrayLike] | None) -> dict[str, Numbers]:
-    """The paths as arrays `[points, 2 or 3]`."""
+    """Converts the paths to arrays `[points, 2 or 3]`."""
     return {
         name: checked(f"points of path {name!r}", np.asarray(path, np.float64), "[points, 2]")
         for name, path in (paths or {}).items()

@@ -1,4 +1,4 @@
-"""Lyapunov spectra before and after training, drawn by the rules of `style.py`."""
+"""Figures of Lyapunov spectra before and after training, in the style of `style.py`."""
 
 from collections.abc import Mapping
 
@@ -25,10 +25,10 @@ from analysis.figures.style import (
 
 
 def exponents_before_and_after(before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]) -> Figure:
-    """The exponents λ_i, largest first, against i/S, before and after training, one line a cell.
+    """Plots the exponents λ_i, largest first, against i/S, before and after training, one line per cell.
 
-    Each value is `[S]`, or `[N, S]` along N sequences: then the line is their median and the band lies between the
-    quartiles. Nats per step; where an exponent is −∞ the line ends.
+    Each value is `[S]`, or `[N, S]` for N sequences: then the line is their median and the band spans the
+    quartiles. Nats per step; the line ends at exponents of −∞.
     """
     given = {"before training": before, "after training": after}
     panels: dict[str, dict[str, Numbers]] = {}
@@ -65,6 +65,6 @@ def exponents_before_and_after(before: Mapping[str, ArrayLike], after: Mapping[s
 
 
 def quartiles_of(what: str, exponents: ArrayLike) -> Numbers:
-    """`[S]` or `[N, S]` → lower quartile, median, upper quartile `[3, S]`."""
+    """Computes lower quartile, median, upper quartile `[3, S]` of `[S]` or `[N, S]`."""
     values = checked(what, np.asarray(exponents, np.float64), "[S]", "[N, S]")
     return quantiles(values.reshape(-1, values.shape[-1]), [0.25, 0.5, 0.75], axis=0)

@@ -1,4 +1,4 @@
-"""Figures of kinds of language models side by side, in the manner of `analysis/figures/style.py`."""
+"""Figures that compare kinds of language models, in the style of `style.py`."""
 
 from collections.abc import Mapping
 
@@ -31,10 +31,11 @@ def families_side_by_side(
     *,
     split: str,
 ) -> Figure:
-    """Left, perplexity against the order n of the model, whose context is n − 1 tokens: a line for each kind that
-    has one, `{"order": [m], "perplexity": [m]}`; across it a line for each model that sees all before. Right, the
-    perplexity on the validation text while they are trained, `{"step": [k], "cross_entropy": [k]}` in nats; a name
-    is drawn alike in both.
+    """Plots perplexity against the order n of a model (left), and validation perplexity during training (right).
+
+    Left a line for each kind with an order, whose context is n − 1 tokens, `{"order": [m], "perplexity": [m]}`,
+    and a horizontal line for each model with unbounded context. Right `{"step": [k], "cross_entropy": [k]}` in
+    nats. A name has the same style in both.
     """
     demand_names(by_order, "perplexities")
     read = {name: columns(name, curve, "order", "perplexity") for name, curve in by_order.items()}

@@ -1,5 +1,4 @@
-"""Figures of fixed points among the trajectories of a net, and of what the net answers. Arrays in, figures out;
-the rules are those of `analysis/figures/style.py`."""
+"""Figures of fixed points among the trajectories of a net, and of its outputs, in the style of `style.py`."""
 
 from typing import Any
 
@@ -33,14 +32,14 @@ AXES = ("principal axis 1", "principal axis 2", "principal axis 3")
 
 
 def kind_of(unstable: int) -> str:
-    """A point as figures and tables name it: `saddle, 2 unstable directions`."""
+    """Names the kind of a point for figures and tables: `saddle, 2 unstable directions`."""
     if unstable == 0:
         return "stable"
     return f"saddle, {unstable} unstable direction{'s' if unstable > 1 else ''}"
 
 
 def mark_of(unstable: int, fixed: bool = True) -> dict[str, Any]:
-    """Mark and colour of a point; that of a slow one is hollow."""
+    """Returns mark and colour of a point; slow points have hollow marks."""
     i = min(unstable, len(MARKS) - 1)
     fill = MARK_COLOURS[i] if fixed else "white"
     return {"marker": MARKS[i], "ms": MARK_SIZES[i], "mfc": fill, "mec": MARK_COLOURS[i], "ls": "none"}
@@ -51,23 +50,23 @@ def fixed_points_in_axes(
     unstable: ArrayLike,
     fixed: ArrayLike,
     trajectories: ArrayLike,
-    ways: ArrayLike | None = None,
+    manifolds: ArrayLike | None = None,
     *,
     elevation: float = 22.0,
     azimuth: float = -62.0,
 ) -> Figure:
-    """Fixed and slow points in three coordinates, as a body and from two sides, with trajectories behind them.
+    """Plots fixed and slow points in three coordinates, in 3D and in two projections, over trajectories.
 
-    `points [P, 3]`; `unstable [P]` how many directions lead away from each, which makes its mark; `fixed [P]`
-    False for a slow point, whose mark is hollow; `trajectories [N, T, 3]`; `ways [M, T, 3]` those that lead down
-    from saddles, if any. The body is seen from `elevation` and `azimuth`, in degrees.
+    `points [P, 3]`; `unstable [P]` the number of unstable directions of each, which determines its mark; `fixed
+    [P]` False for slow points, whose marks are hollow; `trajectories [N, T, 3]`; `manifolds [M, T, 3]` the unstable
+    manifolds of saddles, if any. The 3D view is from `elevation` and `azimuth`, in degrees.
     """
     places = np.asarray(points, np.float64).reshape(-1, 3)
     counts = demand_shape("numbers of unstable directions", unstable, (len(places),)).astype(int)
     at_rest = np.asarray(fixed, bool)
     demand_shape("marks of fixed points", at_rest, (len(places),))
     paths = checked("trajectories", np.asarray(trajectories, np.float64), "[N, T, 3]")
-    down = np.zeros((0, 1, 3)) if ways is None else np.asarray(ways, np.float64)
+    down = np.zeros((0, 1, 3)) if manifolds is None else np.asarray(manifolds, np.float64)
     kinds = sorted({(not rest, int(count)) for count, rest in zip(counts, at_rest, strict=True)})
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(PAGE, 2.5), layout="constrained")
@@ -109,7 +108,7 @@ def fixed_points_in_axes(
 
 
 def bits_against_time(inputs: ArrayLike, targets: ArrayLike, outputs: ArrayLike) -> Figure:
-    """Draws the inputs and the outputs of a flip-flop net: one panel a bit, each array `[T, bits]`."""
+    """Plots the inputs and the outputs of a flip-flop net: one panel per bit, each array `[T, bits]`."""
     shape = np.shape(inputs)
     pulses: Numbers = checked("inputs", np.asarray(inputs, np.float64), "[T, bits]")
     wanted, given = demand_shape("targets", targets, shape), demand_shape("outputs", outputs, shape)

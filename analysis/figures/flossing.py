@@ -1,5 +1,4 @@
-"""Figures of nets trained with and without gradient flossing. Arrays in, figures out; the rules are those of
-`analysis/figures/style.py`."""
+"""Figures of nets trained with and without gradient flossing, in the style of `style.py`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -35,10 +34,11 @@ def curves_of_variants(
     y_labels: Mapping[str, str],
     solved_at: Mapping[str, float],
 ) -> Figure:
-    """A metric against the training step, one panel a task, one colour a variant, one line a repetition.
+    """Plots a metric against the training step, one panel per task, one colour per variant, one line per
+    repetition.
 
-    A curve is `{"step": [n], "value": [n]}`; a line ends in a dot where its training did. `solved_at` is a task's
-    bound: a metric to be made small (a bound below 0.5) stands on a logarithmic axis.
+    A curve is `{"step": [n], "value": [n]}`; a dot marks the end of its training. `solved_at` is the bound of a
+    task: below 0.5 the metric is minimised, and has a logarithmic axis.
     """
     demand_names(panels, "curves of variants")
     styles = styles_of(name for variants in panels.values() for name in variants)
@@ -68,8 +68,9 @@ def curves_of_variants(
 def spectra_of_variants(
     panels: Mapping[str, Mapping[str, ArrayLike]], *, flossed: Mapping[str, int]
 ) -> Figure:
-    """Lyapunov exponents λ_i against i, one panel a task and moment, one colour a variant: `[N, S]` along N
-    sequences, whose mean is drawn. Where a panel's first few are `flossed`, not all, a line stands after them."""
+    """Plots Lyapunov exponents λ_i against i, one panel per task and moment, one colour per variant: `[N, S]` for N
+    sequences, whose mean is drawn. If only the first few exponents of a panel are `flossed`, a line marks the
+    last."""
     demand_names(panels, "spectra of variants")
     styles = styles_of(name for variants in panels.values() for name in variants)
     shown = {
@@ -81,7 +82,7 @@ def spectra_of_variants(
     }
     every = [value for variants in shown.values() for value in variants.values()]
     count = max(len(value) for value in every)
-    # The last ones of a net that has forgotten them lie far below and would take all the room.
+    # The last exponents can be far below the others and would take all the space.
     leading = np.concatenate([value[: max(1, len(value) // 2)] for value in every])
     leading = leading[np.isfinite(leading)]
     low, high = min(leading.min(initial=0.0), -0.1), max(leading.max(initial=0.0), 0.02)

@@ -1,7 +1,4 @@
-"""Gradients and singular values against the lag, eigenvalues in the plane.
-
-The rules of drawing are those of `style.py`.
-"""
+"""Figures of gradients and singular values against the lag, and of eigenvalues, in the style of `style.py`."""
 
 import math
 from collections.abc import Mapping
@@ -47,11 +44,11 @@ def gradient_against_lag(
     after: Mapping[str, ArrayLike],
     rest: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Gradient norm ‖∂L/∂s_{T−k}‖ (s: the whole state) against the lag k, before and after training.
+    """Plots the gradient norm ‖∂L/∂s_{T−k}‖ (s: the whole state) against the lag k, before and after training.
 
-    Each value is `[K]` or `[K, N]` at lags k = 1 … K, as `gradient_by_lag` gives it. With examples the line is
-    their median and the band lies between their quartiles. `rest` are the exponents of untrained cells at rest
-    (`rest_exponent`): a line of that slope goes through the first point of its cell.
+    Each value is `[K]` or `[K, N]` at lags k = 1 … K, from `gradient_by_lag`. With N examples the line is their
+    median and the band spans the quartiles. `rest` are the exponents of untrained cells at rest
+    (`rest_exponent`), drawn as lines of that slope through the first point of their cell.
     """
     given = {"before training": before, "after training": after}
     for title, norms in given.items():
@@ -94,14 +91,14 @@ def gradient_against_lag(
 def singular_values_against_lag(
     spectra: Mapping[str, ArrayLike], rest: Mapping[str, float] | None = None
 ) -> Figure:
-    """Singular values of the products J_T … J_{T−k+1} against the lag k, one panel a cell.
+    """Plots the singular values of the products J_T … J_{T−k+1} against the lag k, one panel per cell.
 
-    Each value is `[K, S]` or `[N, K, S]`: natural logarithms at lags k = 1 … K (−inf for a zero). Drawn are
-    the largest, the median, and bands between the quartiles and from smallest to largest; with examples,
-    the median over them of each of the five. The axis carries log10 σ under ticks that read 10ⁿ, since σ
-    itself (0.5 to the 5,000th) may lie outside floating point. It reaches `DEEPEST` decades below the lowest of the
-    largest at most; a band that goes on below, to an exact zero perhaps, ends at the axis. `rest` are exponents of
-    cells at rest (`rest_exponent`), whose line is that of theory.
+    Each value is `[K, S]` or `[N, K, S]`: natural logarithms at lags k = 1 … K (−inf for a zero). Shown are the
+    largest, the median, and bands between the quartiles and from smallest to largest; with examples, the median
+    over them of each of the five. The axis shows log10 σ with tick labels 10ⁿ, since σ itself (0.5 to the
+    5,000th) may underflow. It extends at most `DEEPEST` decades below the lowest of the largest values; a band
+    that extends below, possibly to an exact zero, ends at the axis. `rest` are exponents of cells at rest
+    (`rest_exponent`), drawn as lines of the theory.
     """
     demand_names(spectra, "singular values")
     panels = {name: spectrum_rows(name, logs) / math.log(10) for name, logs in spectra.items()}
@@ -136,11 +133,11 @@ def singular_values_against_lag(
 
 
 def eigenvalues_in_plane(eigenvalues: Mapping[str, ArrayLike]) -> Figure:
-    """Eigenvalues of step Jacobians in the complex plane with the unit circle, one panel a cell, each on axes of
-    its own: one net with eigenvalues of 10 leaves those of the others to be seen.
+    """Plots eigenvalues of step Jacobians in the complex plane with the unit circle, one panel per cell, each
+    with its own axes, as their scales can differ.
 
-    Each value is complex `[T, S]`, coloured by the time step 1 … T, or `[S]`, in the cell's colour. Points
-    that aren't finite are left out.
+    Each value is complex `[T, S]`, coloured by the time step 1 … T, or `[S]`, in the cell's colour. Points that
+    aren't finite are left out.
     """
     demand_names(eigenvalues, "eigenvalues")
     panels = {

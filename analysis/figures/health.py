@@ -1,4 +1,4 @@
-"""Figures of a net's health while it trains. Drawn by the rules of `style.py`."""
+"""Figures of a net's health during training, in the style of `style.py`."""
 
 import math
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from analysis.figures.style import (
 def draw_heat_map(
     figure: Figure, ax: Axes, steps: ArrayLike, lags: ArrayLike, logs: ArrayLike
 ) -> ScalarMappable:
-    """Columns a report, rows a lag, colours powers of ten."""
+    """Draws a heat map with a column per report, a row per lag, and powers of ten as colours."""
     along = checked("steps", np.asarray(steps, np.float64), "[n]")
     rows = checked("lags", np.asarray(lags, np.float64), "[K]")
     values = demand_shape("logarithms", logs, (len(along), len(rows))) / math.log(10)
@@ -54,7 +54,7 @@ def draw_heat_map(
 
 
 def edges(steps: Numbers) -> Numbers:
-    """Returns where columns centred on the steps begin and end."""
+    """Returns the borders of columns centred on the steps."""
     if len(steps) == 1:
         return steps[0] + np.array([-0.5, 0.5])
     between = (steps[1:] + steps[:-1]) / 2
@@ -73,11 +73,11 @@ def health_figure(
     singular_lags: ArrayLike,
     log_singular: Mapping[int, ArrayLike],
 ) -> Figure:
-    """λ₁, half-life, saturation, share of clipped steps, singular values and gradient by lag over training.
+    """Plots λ₁, half-life, saturation, share of clipped steps, singular values and gradient by lag over training.
 
     `step [n]` and columns `[n]`; `saturated` a column for each gate; `log_gradient [n, K]` at `gradient_lags [K]`
-    and `log_singular[i] [n, L]` at `singular_lags [L]`, the i-th largest singular value, natural logarithms. What
-    isn't finite is a gap.
+    and `log_singular[i] [n, L]` at `singular_lags [L]`, the i-th largest singular value, natural logarithms. Values
+    that aren't finite are gaps.
     """
     steps = checked("steps", np.asarray(step, np.float64), "[n]")
     lags = checked("lags", np.asarray(singular_lags, np.int64), "[L]")

@@ -1,5 +1,5 @@
-"""A heat map as an image in a few milliseconds, where a matplotlib figure takes seventy: for what is drawn while a
-net trains. Numbers along the edges and a bar of colours, as in a figure."""
+"""Heat maps as images with axis labels and a colour bar, for use during training: they take a few milliseconds, a
+matplotlib figure seventy."""
 
 import math
 from functools import lru_cache
@@ -17,8 +17,8 @@ INK, EMPTY = (0, 0, 0), 255
 
 
 def heat_image(steps: ArrayLike, lags: ArrayLike, logs: ArrayLike, title: str) -> np.ndarray:
-    """A quantity by lag over training, `[rows, columns, 3]` of uint8: `steps [n]`, `lags [K]`, natural logarithms
-    `[n, K]`, drawn as powers of ten; white where they aren't finite."""
+    """Draws a quantity by lag over training, `[rows, columns, 3]` of uint8: `steps [n]`, `lags [K]`, natural
+    logarithms `[n, K]`, shown as powers of ten; white where they aren't finite."""
     along = checked("steps", np.asarray(steps, np.float64), "[n]")
     rows = checked("lags", np.asarray(lags, np.int64), "[K]")
     values = demand_shape("logarithms", logs, (len(along), len(rows))) / math.log(10)
@@ -27,7 +27,7 @@ def heat_image(steps: ArrayLike, lags: ArrayLike, logs: ArrayLike, title: str) -
     high = max(high, low + 1e-3)
 
     canvas = np.full((TOP + HEIGHT + BOTTOM, LEFT + WIDTH + RIGHT, 3), EMPTY, np.uint8)
-    # Lags upwards; each pixel shows the report and the lag that it lies in.
+    # Lags increase upwards; each pixel shows the report and lag of its position.
     report = np.arange(WIDTH) * len(along) // WIDTH
     lag = np.arange(HEIGHT)[::-1] * len(rows) // HEIGHT
     canvas[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH] = colours(values.T[lag][:, report], low, high)
@@ -52,18 +52,18 @@ def heat_image(steps: ArrayLike, lags: ArrayLike, logs: ArrayLike, title: str) -
 
 
 def colours(values: Numbers, low: float, high: float) -> np.ndarray:
-    """viridis from low to high, `[..., 3]` of uint8; white where a value isn't finite."""
+    """Maps values to viridis from low to high, `[..., 3]` of uint8; white where a value isn't finite."""
     with np.errstate(invalid="ignore"):
         shares = np.where(np.isfinite(values), (values - low) / (high - low), 0.0)
     return np.where(np.isfinite(values)[..., None], colormaps["viridis"](shares, bytes=True)[..., :3], EMPTY)
 
 
 def ticks(count: int, most: int) -> list[int]:
-    """At most so many of the places 0 … count − 1, the ends among them."""
+    """Returns at most `most` of the indices 0 … count − 1, including both ends."""
     return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))})
 
 
 @lru_cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """The figures' own."""
+    """Returns the font of the figures."""
     return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)

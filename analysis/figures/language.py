@@ -1,4 +1,4 @@
-"""Figures of language models, in the manner of `analysis/figures/style.py`."""
+"""Figures of language models, in the style of `style.py`."""
 
 from collections.abc import Mapping
 
@@ -37,9 +37,10 @@ def perplexity_curves(
     baseline: float | None = None,
     baseline_label: str = "n-gram model",
 ) -> Figure:
-    """Loss, in nats a token, and perplexity, its exponential, against the training step: two panels, a line a name.
+    """Plots loss, in nats per token, and perplexity, its exponential, against the training step, one line per name.
 
-    Each value is `{"step": [n], "cross_entropy": [n]}`. `baseline` is a perplexity, a thin dashed line across both.
+    Each value is `{"step": [n], "cross_entropy": [n]}`. `baseline` is a perplexity, a thin dashed line in both
+    panels.
     """
     demand_names(curves, "curves")
     read = {}
@@ -74,11 +75,11 @@ def perplexity_by_position(
     error: ArrayLike | Mapping[str, ArrayLike],
     carried: float | None = None,
 ) -> Figure:
-    """Perplexity of tokens against how many have been read since a state of zero, themselves counted.
+    """Plots the perplexity of tokens against their position after a zero state, counted from 1.
 
-    `position [b]`, middles of bins; `cross_entropy [b]` and its standard error `error [b]`, nats: of one model, or
-    by name of several. `carried` is the mean loss of tokens whose state was carried on from the beginning of the
-    text: a dashed line.
+    `position [b]`, centres of bins; `cross_entropy [b]` and its standard error `error [b]`, nats: of one model,
+    or of several by name. `carried` is the mean loss of tokens with the state carried through the text, a dashed
+    line.
     """
     places = checked("positions", np.asarray(position, np.float64), "[b]")
     means = named("cross entropies", cross_entropy, places.shape, "state begun at zero")
@@ -106,10 +107,11 @@ def perplexity_by_position(
 def perplexity_by_frequency(
     least: ArrayLike, cross_entropy: ArrayLike | Mapping[str, ArrayLike], share: ArrayLike
 ) -> Figure:
-    """Perplexity of tokens by how often their types stand in the training text, and each bin's share of tokens.
+    """Plots the perplexity of tokens against the frequency of their types in the training text, and each bin's
+    share.
 
-    `least [b]`: the smallest count of each bin (a decade wide; 0 for types that don't stand there);
-    `cross_entropy [b]`: nats, of one model, or by name of several; `share [b]` in 0 … 1.
+    `least [b]`: the smallest count of each bin (a decade wide; 0 for types that don't occur);
+    `cross_entropy [b]`: nats, of one model, or of several by name; `share [b]` in 0 … 1.
     """
     counts = checked("counts", np.asarray(least, np.float64), "[b]")
     losses = named("cross entropies", cross_entropy, counts.shape, "perplexity")
@@ -153,14 +155,14 @@ def perplexity_by_frequency(
 def named(
     what: str, values: ArrayLike | Mapping[str, ArrayLike], shape: tuple[int, ...], alone: str
 ) -> dict[str, Numbers]:
-    """Columns by name; one that has none gets `alone`."""
+    """Returns columns by name; a single array gets the name `alone`."""
     given = values if isinstance(values, Mapping) else {alone: values}
     demand_names(given, what)
     return {name: demand_shape(what, column, shape) for name, column in given.items()}
 
 
 def plain_log(ax: Axes) -> None:
-    """Ticks of a logarithmic y axis in plain numbers, however short a stretch it shows."""
+    """Labels the ticks of a logarithmic y axis with plain numbers, for any range."""
     low, high = ax.get_ylim()
     if high / low > 8:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))

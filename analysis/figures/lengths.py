@@ -1,4 +1,4 @@
-"""Figures against the length T of the sequences, in the manner of `analysis/figures/style.py`."""
+"""Figures against the length T of the sequences, in the style of `style.py`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -29,10 +29,10 @@ ROW = 0.04  # of a panel's height, between the open markers of nets that didn't 
 
 
 def steps_to_solve(panels: Mapping[str, Mapping[str, Curve]], *, limit: int) -> Figure:
-    """Training steps until a task was solved against T: one panel a task, one line a net.
+    """Plots the training steps until a task is solved against T: one panel per task, one line per net.
 
-    A curve is `{"length": [n], "steps": [n]}`, with NaN where it wasn't solved in `limit` steps. Such a length has
-    an open marker in a strip above the panel, which has no scale: there each net has a row of its own.
+    A curve is `{"length": [n], "steps": [n]}`, with NaN where it wasn't solved in `limit` steps. Such lengths have
+    open markers in a strip without a scale above the panel, in which each net has its own row.
     """
     demand_names(panels, "steps to solve")
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
@@ -75,10 +75,10 @@ def steps_to_solve(panels: Mapping[str, Mapping[str, Curve]], *, limit: int) -> 
 
 
 def tokens_per_second(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
-    """Steps of sequences per second against T: one panel a cell, one line a way through time.
+    """Plots tokens per second against T: one panel per cell, one line per method.
 
-    A curve is `{"length": [n], "rate": [n]}`; where it has `"fallen" [n]`, a true entry is drawn as an open marker:
-    there the way was given up for another.
+    A curve is `{"length": [n], "rate": [n]}`; true entries of `"fallen" [n]`, if given, have open markers: there
+    the method fell back to another.
     """
     demand_names(panels, "rates")
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
@@ -121,7 +121,7 @@ def tokens_per_second(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
 
 
 def strip_above(ax: Axes, rows: int, label: str) -> Axes:
-    """A strip over a panel, below its title, for what has no place on the panel's axis: with rows and no ticks."""
+    """Adds a strip above a panel, below its title, with rows and no ticks, for values off the panel's axis."""
     height = ROW * (rows + 1)
     strip = ax.inset_axes((0.0, 1.03, 1.0, height))
     strip.set(ylim=(rows, -1.0), yticks=[], facecolor="#f5f5f5")
@@ -132,13 +132,13 @@ def strip_above(ax: Axes, rows: int, label: str) -> Axes:
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour, dashes and marker of each name, by its place."""
+    """Returns colour, dashes and marker of each name, by its position."""
     styles = styles_of(names)
     return {name: look | {"marker": MARKERS[i % 8]} for i, (name, look) in enumerate(styles.items())}
 
 
 def columns(name: str, curve: Curve, *keys: str) -> tuple[np.ndarray, ...]:
-    """The columns of a curve, all of one length. Raises ValueError where one is missing or shorter."""
+    """Returns the columns of a curve, of equal length. Raises ValueError if one is missing or shorter."""
     missing = [key for key in keys if key not in curve]
     if missing:
         raise ValueError(f"curve {name!r} has {sorted(curve)}; expected {' and '.join(map(repr, keys))}")
@@ -148,12 +148,12 @@ def columns(name: str, curve: Curve, *keys: str) -> tuple[np.ndarray, ...]:
     )
     if len({column.size for column in found}) > 1:
         sizes = ", ".join(f"{column.size} of {key!r}" for key, column in zip(keys, found, strict=True))
-        raise ValueError(f"curve {name!r} has {sizes}: give as many")
+        raise ValueError(f"curve {name!r} has {sizes}: give equal numbers")
     return found
 
 
 def mark_lengths(ax: Axes, lengths: list[np.ndarray]) -> None:
-    """Ticks at the lengths themselves, on a logarithmic axis, every so many where they would collide."""
+    """Puts ticks at the lengths themselves, on a logarithmic axis, thinned out if they would overlap."""
     ticks = np.unique(np.concatenate(lengths))
     ticks = ticks[:: -(-len(ticks) // 6)]
     ax.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])

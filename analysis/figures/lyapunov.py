@@ -1,6 +1,6 @@
-"""Figures of Lyapunov spectra: over a random net's gain beside theory, during training, against the time measured.
+"""Figures of Lyapunov spectra: against a random net's gain with theory, during training, and against length.
 
-Same rules as in `analysis/figures/style.py`: nothing is computed here, and what an axis can't show is left out.
+In the style of `style.py`: without computation, and values that an axis can't show are left out.
 """
 
 from collections.abc import Mapping
@@ -38,18 +38,18 @@ FALLING = "viridis_r"  # of ordered lines: light first, so that the last stands 
 
 
 def column(name: str, columns: Columns, key: str) -> np.ndarray:
-    """One column of a mapping, `[n]`, as long as its first. Raises ValueError where it isn't."""
+    """Returns one column of a mapping, `[n]`. Raises ValueError unless it is as long as the first."""
     if key not in columns:
         raise ValueError(f"columns of {name!r} are {sorted(columns)}; expected {key!r} among them")
     return checked(f"column {key!r} of {name!r}", np.asarray(columns[key], np.float64), "[n]")
 
 
 def random_nets(measured: Mapping[str, Columns], theory: Mapping[str, Columns]) -> Figure:
-    """Against the gain g: λ₁, the mean exponent, Kaplan–Yorke dimension and entropy rate, each by unit.
+    """Plots λ₁, the mean exponent, Kaplan–Yorke dimension and entropy rate per unit against the gain g.
 
     `measured[name]` has `gain`, `first` and half its 95 % interval `error`, `mean`, `dimension`, `entropy`, all
-    `[n]`, and may have `other [m, 4]`: gain, λ₁, its `error` and starts of regimes of fewer starts; `theory[name]`
-    has `gain`, `first`, `mean`, drawn as thin lines in the same colour.
+    `[n]`, and may have `other [m, 4]`: gain, λ₁, its `error` and number of starts for regimes with fewer starts;
+    `theory[name]` has `gain`, `first`, `mean`, drawn as thin lines in the same colour.
     """
     demand_names(measured, "random nets")
     styles = styles_of(measured)
@@ -72,7 +72,7 @@ def random_nets(measured: Mapping[str, Columns], theory: Mapping[str, Columns]) 
                 x, y = column(name, columns, "gain"), column(name, columns, key)
                 error = column(name, columns, "error") if key == "first" else np.zeros(x.shape)
                 shown = np.isfinite(y)
-                # The first ones larger, so that equal ones show round each other.
+                # The first names have larger markers, so that coinciding ones are visible.
                 size = 4 + 1.6 * (len(measured) - 1 - i)
                 look: dict[str, Any] = {"color": styles[name]["color"], "marker": MARKERS[i % 8], "ms": size}
                 ax.errorbar(x[shown], y[shown], error[shown], ls="none", mfc="none", mew=1.1, **look)
@@ -97,10 +97,10 @@ def spectra_by_value(
     label: str,
     y_label: str = r"exponent $\lambda_i$ (nats per step)",
 ) -> Figure:
-    """Whole spectra, λ_i against i/S, one panel a name, one line for each value of what changes.
+    """Plots whole spectra, λ_i against i/S, one panel per name, one line for each value of a parameter.
 
     A panel is `(values [n], exponents [n, k])`; all share the colours of the values, whose name is `label`. Lines
-    end where exponents are −∞. The lowest hundredth of all may lie below the panel.
+    end at exponents of −∞. The lowest hundredth of all may lie below the panel.
     """
     demand_names(panels, "spectra")
     read = {
@@ -116,7 +116,7 @@ def spectra_by_value(
     shades = colours.to_rgba(np.arange(len(every)))
     with style.context(SETTINGS, after_reset=True):
         figure, axes = panel_grid(panels, 2.2, "$i\\,/\\,S$", y_label)
-        # The smallest few lie far below all others (a random matrix is nearly singular in one direction).
+        # The smallest few are far below the others (a random matrix is nearly singular in one direction).
         low, high = np.quantile(finite, [0.01, 1.0])
         axes[0].set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
         for ax, (values, exponents) in zip(axes, read.values(), strict=True):
@@ -134,7 +134,7 @@ def spectra_by_value(
 
 
 def during_training(cells: Mapping[str, Columns], metric: str, *, log: bool = False) -> Figure:
-    """Against the training step: λ₁ along the task's input and without any, dimension, and what was learnt.
+    """Plots λ₁ with the task's input and without, dimension and a metric against the training step.
 
     Each value has `step [n]`, `driven|first` and half its 95 % interval `driven|error`, `silent|first` and
     `silent|error`, `dimension` (a fraction of S) and `metric`, `[n]` each; `metric` names the last, whose axis is
@@ -176,7 +176,7 @@ def during_training(cells: Mapping[str, Columns], metric: str, *, log: bool = Fa
 
 
 def running_estimates(spectra: Mapping[str, Columns]) -> Figure:
-    """The leading exponents as they are estimated from the first T steps, against T, one panel a name.
+    """Plots the leading exponents estimated from the first T steps against T, one panel per name.
 
     Each value has `steps [n]`, `running [n, j]`, and `mean [j]` over several starts with half its 95 % interval,
     `half_width [j]`, drawn as a bar at the end. Estimates of −∞ are left out.
@@ -216,6 +216,6 @@ def running_estimates(spectra: Mapping[str, Columns]) -> Figure:
 
 
 def draw_end(ax: Axes, x: float, y: float, error: float, colour: str) -> None:
-    """A bar of one error either way at the last estimate."""
+    """Draws an error bar at the last estimate."""
     if np.isfinite(y) and np.isfinite(error):
         ax.errorbar([x], [y], [error], color=colour, capsize=2.5, lw=1)

@@ -1,4 +1,4 @@
-"""Figures of n-gram models against n, in the manner of `analysis/figures/style.py`."""
+"""Figures of n-gram models against n, in the style of `style.py`."""
 
 from collections.abc import Mapping
 
@@ -32,9 +32,10 @@ NAMES = {
 
 
 def perplexity_by_order(curves: Mapping[str, Mapping[str, ArrayLike]], *, split: str) -> Figure:
-    """Perplexity against n, a line a smoothing: `{"order": [n], "perplexity": [n]}`, infinite ones left out.
+    """Plots perplexity against n, one line per smoothing: `{"order": [n], "perplexity": [n]}`, without infinite
+    ones.
 
-    Where a smoothing has infinite values its name in the legend says from which n on.
+    The legend names the n from which a smoothing is infinite.
     """
     demand_names(curves, "perplexities")
     read = {name: columns(name, curve, "order", "perplexity") for name, curve in curves.items()}
@@ -66,9 +67,10 @@ def perplexity_by_order(curves: Mapping[str, Mapping[str, ArrayLike]], *, split:
 
 
 def size_by_order(order: ArrayLike, size: ArrayLike, unseen: Mapping[str, ArrayLike]) -> Figure:
-    """Draws the number of different n-grams in the training text, and the share of other texts' n-grams it lacks.
+    """Plots the number of different n-grams in the training text, and the fraction of other texts' n-grams it
+    lacks.
 
-    order, size [n]; `unseen` by split the shares [n] in 0 … 1.
+    order, size [n]; `unseen` by split the fractions [n] in 0 … 1.
     """
     demand_names(unseen, "shares")
     orders = checked("orders", np.asarray(order, np.float64), "[n]")
@@ -98,7 +100,7 @@ def size_by_order(order: ArrayLike, size: ArrayLike, unseen: Mapping[str, ArrayL
 
 
 def count_orders(ax: Axes, orders: np.ndarray) -> None:
-    """A tick at each n."""
+    """Puts a tick at each n."""
     low, high = orders.min(), orders.max()
     ax.xaxis.set_major_locator(FixedLocator(np.unique(orders).tolist()))
     ax.set_xlim(low - 0.5, high + 0.5)

@@ -37,7 +37,7 @@ from analysis.figures.style import (
 )
 
 Points = Mapping[str, ArrayLike]
-"""`{"x": [n], "values": [n, N]}`: N outcomes at each of n points, infinite or NaN where there is none."""
+"""`{"x": [n], "values": [n, N]}`: N outcomes at each of n points, infinite or NaN for none."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MARKER_SIZE = 3.5
 
@@ -52,10 +52,10 @@ def outcomes_against(
     levels: Mapping[str, float] | None = None,
     theory: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> Figure:
-    """Outcomes of several seeds: one panel a title, one line a name through the medians, bands from least to most.
+    """Plots outcomes of several seeds: one panel per title, one line per name (median), with bands from min to max.
 
-    `log` names the axes that are logarithmic ("", "x", "y", "xy"); `limits` those of y, beyond which nothing is
-    drawn; `levels` are lines across, by name, `theory` black lines through `(x [n], y [n])`, in every panel.
+    `log` names the logarithmic axes ("", "x", "y", "xy"); `limits` are those of y; `levels` are horizontal lines by
+    name, `theory` black lines through `(x [n], y [n])`, in every panel.
     """
     demand_names(panels, "outcomes")
     read = {
@@ -97,11 +97,11 @@ def clipping_outcomes(
     *,
     baselines: Mapping[str, float],
 ) -> Figure:
-    """A column a problem: loss against learning rate by way of clipping, share of the steps that were clipped, and
-    how many nets diverged.
+    """Plots, in a column per problem, loss against learning rate for each clipping, fraction of clipped steps, and
+    number of diverged nets.
 
-    `rates [R]`; of each problem and way `losses [R, N]` and `clipped [R, N]` of N seeds, `diverged [R]` out of N;
-    `baselines`, of each problem, is what the trivial answer loses.
+    `rates [R]`; for each problem and clipping `losses [R, N]` and `clipped [R, N]` of N seeds, `diverged [R]` out
+    of N; `baselines`, for each problem, is the loss of the trivial answer.
     """
     demand_names(losses, "losses")
     x = checked("learning rates", np.asarray(rates, np.float64), "[R]")
@@ -156,10 +156,10 @@ def loss_by_way(
     baseline: float,
     top: float | None = None,
 ) -> Figure:
-    """Curves of loss while training: one panel a title, one line a name, all on one logarithmic axis.
+    """Plots the loss during training: one panel per title, one line per name, all on one logarithmic axis.
 
-    A curve is `{"step": [n], "value": [n]}`; where it stops being finite it ends, and a cross marks the place. What
-    goes above `top` times the baseline (30 by default) is not drawn.
+    A curve is `{"step": [n], "value": [n]}`; it ends with a cross where it stops being finite. Values above `top`
+    times the baseline (30 by default) are not drawn.
     """
     demand_names(panels, "curves")
     looks = looks_of(name for curves in panels.values() for name in curves)
@@ -198,9 +198,9 @@ def loss_by_way(
 
 
 def outcomes_by_setting(rows: Mapping[str, ArrayLike], *, x_label: str, log: bool = False) -> Figure:
-    """Outcomes of several seeds, a row a name: a dot a seed, a stroke at their median, a bar from least to most.
+    """Plots outcomes of several seeds, a row per name: a dot per seed, the median, and a bar from min to max.
 
-    Each value is `[N]`, NaN where there is none. `log` makes the axis logarithmic.
+    Each value is `[N]`, NaN for none. `log` makes the axis logarithmic.
     """
     demand_names(rows, "outcomes")
     read = {
@@ -247,14 +247,14 @@ def outcomes_by_setting(rows: Mapping[str, ArrayLike], *, x_label: str, log: boo
 
 
 def points(name: str, given: Points) -> tuple[Numbers, Numbers]:
-    """x `[n]` and values `[n, N]` of one name, or ValueError."""
+    """Returns x `[n]` and values `[n, N]` of one name. Raises ValueError if they don't fit."""
     if set(given) != {"x", "values"}:
         raise ValueError(f"outcomes of {name!r} have {sorted(given)}; expected 'values' and 'x'")
     x = checked(f"x of {name!r}", np.asarray(given["x"], np.float64), "[n]")
     values = checked(f"outcomes of {name!r}", np.asarray(given["values"], np.float64), "[n, N]")
     if len(values) != len(x):
         raise ValueError(
-            f"outcomes of {name!r} are at {len(values)} points, and x has {len(x)}; give as many"
+            f"outcomes of {name!r} are at {len(values)} points, and x has {len(x)}; give equal numbers"
         )
     return x, values
 
@@ -262,8 +262,8 @@ def points(name: str, given: Points) -> tuple[Numbers, Numbers]:
 def draw_outcomes(
     ax: Axes, x: Numbers, values: Numbers, look: Mapping[str, Any], *, beyond: bool = True
 ) -> None:
-    """The medians over the seeds, with marks, and a band from the least to the most; where a net has no outcome it
-    counts as infinite. With `beyond` a cross at the upper edge for a median above it."""
+    """Draws the medians over the seeds, with marks, and a band from min to max; a missing outcome counts as
+    infinite. With `beyond` a cross at the upper edge marks a median above it."""
     low, middle, high = quantiles(np.where(np.isnan(values), np.inf, values), [0.0, 0.5, 1.0], axis=1)
     bottom, top = ax.get_ylim()
     shown = low < top
@@ -288,7 +288,7 @@ def draw_outcomes(
 
 
 def draw_counts(ax: Axes, x: Numbers, counts: Mapping[str, Numbers], of: int) -> None:
-    """A table: a row a name, a column a rate, the darker the more."""
+    """Draws a table with a row per name and a column per rate, darker for larger counts."""
     table = np.array(list(counts.values()))
     ax.imshow(table, cmap="Oranges", vmin=0, vmax=1.3 * of, aspect="auto")
     for row, column in np.ndindex(*table.shape):
@@ -302,7 +302,7 @@ def draw_counts(ax: Axes, x: Numbers, counts: Mapping[str, Numbers], of: int) ->
 
 
 def mark_points(ax: Axes, xs: Sequence[Numbers], log: bool) -> None:
-    """Ticks at the points themselves, half a step of room on either side; every so many where they'd collide."""
+    """Puts ticks at the points themselves, with a margin of half a step, thinned out if they would overlap."""
     every = np.unique(np.concatenate(xs))
     places = np.log(every) if log else every
     apart = np.append(
@@ -319,7 +319,7 @@ def mark_points(ax: Axes, xs: Sequence[Numbers], log: bool) -> None:
 
 
 def limits_of(values: Numbers, log: bool) -> tuple[float, float]:
-    """Limits that hold all finite values, with a margin."""
+    """Returns limits that include all finite values, with a margin."""
     finite = values[np.isfinite(values) & ((values > 0) | (not log))]
     if not finite.size:
         return (0.1, 1.0)
@@ -331,19 +331,19 @@ def limits_of(values: Numbers, log: bool) -> tuple[float, float]:
 
 
 def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour, dashes and marker of each name, by its place."""
+    """Returns colour, dashes and marker of each name, by its position."""
     return {
         name: look | {"marker": MARKERS[i % 8]} for i, (name, look) in enumerate(styles_of(names).items())
     }
 
 
 def legend_of_crosses(figure: Figure) -> list[Artist]:
-    """Explains the crosses at an upper edge, where there are any."""
+    """Returns the legend's entry for crosses at an upper edge, if there are any."""
     if not any(line.get_marker() == "x" for ax in figure.axes for line in ax.lines):
         return []
     return [Line2D([], [], color=GREY, marker="x", ms=4.5, ls="none", label="median above, or not finite")]
 
 
 def legend_of(looks: Mapping[str, dict[str, Any]]) -> list[Artist]:
-    """A legend's entry for every name."""
+    """Returns a legend entry for every name."""
     return [Line2D([], [], label=name, markersize=MARKER_SIZE, **look) for name, look in looks.items()]

@@ -1,6 +1,6 @@
-"""Figures of the singular values of products of Jacobians: before and after training, beside theory, conditioning.
+"""Figures of the singular values of products of Jacobians: before and after training, with theory, conditioning.
 
-Drawn by the rules of `style.py`. All logarithms given are natural, the axes carry decimal ones.
+In the style of `style.py`. All given logarithms are natural, those on the axes decimal.
 """
 
 import math
@@ -49,11 +49,12 @@ def spectra_before_after(
     after: Mapping[str, ArrayLike],
     rest: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Singular values of the products J_T … J_{T−k+1} against the lag, before and after training: one panel a net.
+    """Plots singular values of the products J_T … J_{T−k+1} against the lag before and after training, a panel
+    per net.
 
-    `lags [K]`; each value `[K, S]` or `[N, K, S]`, natural logarithms (−∞ for a zero). Drawn are the largest, the
+    `lags [K]`; each value `[K, S]` or `[N, K, S]`, natural logarithms (−∞ for a zero). Shown are the largest, the
     median, and a band between the quartiles; with examples the median over them of each. `rest` are the exponents
-    of untrained nets at rest (`rest_exponent`), whose line is that of theory.
+    of untrained nets at rest (`rest_exponent`), drawn as lines of the theory.
     """
     demand_names(before, "singular values")
     steps = checked("lags", np.asarray(lags, np.int64), "[K]")
@@ -92,8 +93,8 @@ def spectra_before_after(
 def mean_square(
     lags: ArrayLike, measured: Mapping[str, ArrayLike], theory: Mapping[str, ArrayLike]
 ) -> Figure:
-    """Root mean square of the singular values against the lag, `measured[name] [K]` as lines and `theory[name] [K]`
-    as thin black ones; natural logarithms."""
+    """Plots the root mean square of the singular values against the lag, `measured[name] [K]` as lines and
+    `theory[name] [K]` as thin black ones; natural logarithms."""
     demand_names(measured, "root mean squares")
     steps = checked("lags", np.asarray(lags, np.int64), "[K]")
     lines = {
@@ -119,8 +120,8 @@ def mean_square(
 
 
 def condition_numbers(lags: ArrayLike, panels: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
-    """Condition number σ_max/σ_min of the products against the lag: one panel a title, one line a net, `[K]`
-    natural logarithms (∞ for a singular product, a gap)."""
+    """Plots the condition number σ_max/σ_min of the products against the lag: one panel per title, one line per
+    net, `[K]` natural logarithms (∞ for a singular product, a gap)."""
     demand_names(panels, "condition numbers")
     steps = checked("lags", np.asarray(lags, np.int64), "[K]")
     read = {
@@ -148,7 +149,7 @@ def condition_numbers(lags: ArrayLike, panels: Mapping[str, Mapping[str, ArrayLi
 
 
 def powers_along(ax: Axes, low: Numbers | float, high: Numbers | float) -> None:
-    """A y axis of decimal logarithms whose ticks read 10ⁿ: the values themselves may lie outside floating point."""
+    """Labels a y axis of decimal logarithms with 10ⁿ, as the values themselves may overflow or underflow."""
     ax.set_ylim(float(low), float(high))
     ax.yaxis.set_major_locator(MaxNLocator(6, steps=STEPS, integer=True))
     ax.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$")

@@ -1,12 +1,12 @@
-"""The style of every figure, and what all of them need: axes, legends, lines with gaps, files.
+"""The style of all figures, and their shared parts: axes, legends, lines with gaps, files.
 
-Arrays in, matplotlib figures out; nothing is computed but the quantiles that are drawn. Axes of the arrays: `T`
-time, `S` the whole state flattened, `K` lags, `N` examples, `n` logged points.
+Arrays in, matplotlib figures out; only the quantiles that are drawn are computed. Axes of the arrays: `T` time, `S`
+the whole state flattened, `K` lags, `N` examples, `n` logged points.
 
-Every function takes a mapping from a cell's name to its array and gives the i-th name the i-th colour and
-dash pattern: mappings in the same order give a cell the same colour in every figure. The colours are those
-of Okabe & Ito, told apart by the colour-blind; the dashes tell lines apart in grey. What an axis can't show
-(NaN, infinity, zero on a log axis) is a gap in the line. Nothing here needs pyplot or a display.
+Functions take a mapping from names to arrays and give the i-th name the i-th colour and dash pattern: mappings in
+the same order give a name the same colour in every figure. The colours are those of Okabe & Ito, distinguishable
+with colour blindness; the dashes distinguish lines in grey. Values that an axis can't show (NaN, infinity, zero
+on a log axis) are gaps in the line. Nothing here needs pyplot or a display.
 """
 
 import math
@@ -65,7 +65,7 @@ def demand_names(mapping: Mapping[str, object], what: str) -> None:
 
 
 def checked(what: str, values: Values, *shapes: str) -> Values:
-    """The values, if they have as many axes as one of the shapes and are not empty."""
+    """Returns the values. Raises ValueError if they are empty, or their axes are not those of one of the shapes."""
     if values.ndim not in [shape.count(",") + 1 for shape in shapes]:
         raise ValueError(f"{what} have shape {list(values.shape)}; expected {' or '.join(shapes)}")
     if values.size == 0:
@@ -74,7 +74,7 @@ def checked(what: str, values: Values, *shapes: str) -> Values:
 
 
 def demand_shape(what: str, values: ArrayLike, shape: tuple[int, ...]) -> Numbers:
-    """The values as an array, if they have that shape."""
+    """Returns the values as an array. Raises ValueError unless they have that shape."""
     array = np.asarray(values, np.float64)
     if array.shape != shape:
         raise ValueError(f"{what} have shape {list(array.shape)}; expected {list(shape)}")
@@ -82,33 +82,33 @@ def demand_shape(what: str, values: ArrayLike, shape: tuple[int, ...]) -> Number
 
 
 def logged_column(name: str, curve: Mapping[str, ArrayLike], key: str) -> Numbers:
-    """One column of a logged curve, `[n]`."""
+    """Returns one column of a logged curve, `[n]`. Raises ValueError if it is missing."""
     if key not in curve:
         raise ValueError(f"curve {name!r} has {sorted(curve)}; expected 'step' and 'value'")
     return checked(f"{key}s of curve {name!r}", np.asarray(curve[key], np.float64), "[n]")
 
 
 def quantiles(values: Numbers, fractions: list[float], axis: int) -> Numbers:
-    """Quantiles along an axis, first in the result. One that leans on ±inf is ±inf, one on NaN is NaN."""
+    """Computes quantiles along an axis, which are first in the result; ±inf and NaN propagate."""
     quantiles = np.quantile(np.clip(values, -HUGE, HUGE), fractions, axis=axis)
     return np.where(np.abs(quantiles) > HUGE / 1e10, np.copysign(np.inf, quantiles), quantiles)
 
 
 def quartiles(what: str, norms: ArrayLike) -> Numbers:
-    """`[K]` or `[K, N]` -> lower quartile, median, upper quartile, `[3, K]`."""
+    """Computes lower quartile, median, upper quartile, `[3, K]`, of `[K]` or `[K, N]`."""
     values = checked(what, np.asarray(norms, np.float64), "[K]", "[K, N]")
     return quantiles(values.reshape(len(values), -1), [0.25, 0.5, 0.75], axis=1)
 
 
 def spectrum_rows(name: str, logs: ArrayLike) -> Numbers:
-    """`[K, S]` or `[N, K, S]` -> smallest, lower quartile, median, upper quartile, largest, `[5, K]`."""
+    """Computes smallest, lower quartile, median, upper quartile, largest, `[5, K]`, of `[K, S]` or `[N, K, S]`."""
     values = checked(f"log singular values of {name!r}", np.asarray(logs, np.float64), "[K, S]", "[N, K, S]")
     rows = quantiles(values, [0.0, 0.25, 0.5, 0.75, 1.0], axis=-1)
     return rows if values.ndim == 2 else quantiles(rows, [0.5], axis=1)[0]
 
 
 def decades(logs: Numbers) -> Numbers:
-    """Limits of an axis that shows these decimal logarithms: a margin, and one whole decade at least."""
+    """Returns the limits of an axis for these decimal logarithms: with a margin, and at least one decade."""
     finite = logs[np.isfinite(logs)]
     low, high = (finite.min(), finite.max()) if finite.size else (-1.0, 0.0)
     if high - low < 1:
@@ -118,7 +118,8 @@ def decades(logs: Numbers) -> Numbers:
 
 
 def styles_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour and dashes of each name, by its place; after eight, the colours meet other dashes."""
+    """Returns colour and dashes of each name, by its position; after eight, the colours repeat with other
+    dashes."""
     places = {name: place for place, name in enumerate(dict.fromkeys(names))}
     return {
         name: {"color": COLOURS[i % 8], "linestyle": DASHES[(i + i // 8) % 8]} for name, i in places.items()
@@ -126,14 +127,14 @@ def styles_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def entries(styles: Mapping[str, dict[str, Any]]) -> list[Artist]:
-    """A legend's entry for every name."""
+    """Returns a legend entry for every name."""
     return [Line2D([], [], label=name, **appearance) for name, appearance in styles.items()]
 
 
 def draw_band(
     ax: Axes, x: NDArray[Any], low: Numbers, high: Numbers, colour: str, alpha: float = 0.25
 ) -> None:
-    """A band inside the limits the panel has; one that reaches down to zero goes on to the lower limit."""
+    """Draws a band within the limits of the panel; one that extends to zero ends at the lower limit."""
     bottom, top = ax.get_ylim()
     high = np.where(high < bottom, np.nan, np.minimum(high, top))
     if np.any(low < high):
@@ -141,7 +142,7 @@ def draw_band(
 
 
 def draw_line(ax: Axes, x: NDArray[Any], y: Numbers, *, label: str, **appearance: Any) -> None:
-    """A line with gaps where y isn't finite; a point between two gaps gets a dot, or it would not be seen."""
+    """Draws a line with gaps where y isn't finite; a point between two gaps gets a dot, to be visible."""
     shown = np.isfinite(y)
     beside = np.convolve(shown, [1, 0, 1])[1:-1] > 0
     alone = np.flatnonzero(shown & ~beside).tolist()
@@ -149,14 +150,14 @@ def draw_line(ax: Axes, x: NDArray[Any], y: Numbers, *, label: str, **appearance
 
 
 def count_along(ax: Axes, first: float | int, last: float | int, ticks: int) -> None:
-    """An x axis of whole numbers, from the first to the last also where every line has a gap."""
+    """Sets an x axis of whole numbers from the first to the last, even if all lines have gaps there."""
     margin = 0.02 * (last - first) or 1.0
     ax.set_xlim(first - margin, last + margin)
     ax.xaxis.set_major_locator(MaxNLocator(ticks, steps=STEPS, integer=True))
 
 
 def arrangement(count: int) -> tuple[int, int, float]:
-    """Rows, columns and width in inches of a figure of so many panels, at most four in a row."""
+    """Returns rows, columns and width in inches of a figure with `count` panels, at most four in a row."""
     rows = math.ceil(count / 4)
     columns = math.ceil(count / rows)
     return rows, columns, {1: COLUMN, 2: 0.75 * PAGE}.get(columns, PAGE)
@@ -165,7 +166,7 @@ def arrangement(count: int) -> tuple[int, int, float]:
 def panel_grid(
     names: Mapping[str, object], row_height: float, x_label: str, y_label: str, *, shared: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """One titled panel a name, named at the left and at each column's foot; sharing axes, or each with its own."""
+    """Creates one titled panel per name, with labels at the left and bottom, with shared or separate axes."""
     rows, columns, width = arrangement(len(names))
     titles = [wrapped(name, round(12 * width / columns)) for name in names]
     breaks = [
@@ -185,7 +186,7 @@ def panel_grid(
 
 
 def wrapped(name: str, width: int) -> str:
-    """A name in lines of at most so many characters, broken at its marks; a dollar sign stays one."""
+    """Wraps a name into lines of at most `width` characters, at punctuation, and escapes dollar signs."""
     lines = [""]
     for word in re.findall(r"\(?[^ /:,(=]*[ /:,=]?", name):
         for piece in (word[i : i + width] for i in range(0, len(word), width)):
@@ -196,17 +197,17 @@ def wrapped(name: str, width: int) -> str:
 
 
 def rest_line(ax: Axes, lags: NDArray[Any], values: ArrayLike) -> None:
-    """Draws what theory says of a cell at rest over the lines that were measured."""
+    """Draws the theory of a cell at rest over the measured lines."""
     draw_line(ax, lags, np.asarray(values, np.float64), label=REST, color="black", lw=0.8)
 
 
 def rest_entry() -> Line2D:
-    """The legend's line for `rest_line`."""
+    """Returns the legend entry for `rest_line`."""
     return Line2D([], [], color="black", lw=0.8, label=REST)
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """One legend above the panels, in as many columns as fit; the figure grows by its height."""
+    """Adds one legend above the panels, in as many columns as fit; the figure grows by its height."""
     labels = [wrapped(str(handle.get_label()), 46) for handle in handles]  # letters that fit a column's width
     for columns in range(len(labels), 0, -1):
         legend = figure.legend(handles, labels, loc="outside upper center", ncols=columns)
@@ -218,7 +219,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `name.png` (200 dots per inch) and `name.pdf` into the folder, the same bytes every time."""
+    """Writes `name.png` (200 dots per inch) and `name.pdf` into the folder, with the same bytes every time."""
     folder.mkdir(parents=True, exist_ok=True)
     png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
     with style.context(SETTINGS, after_reset=True):
@@ -228,7 +229,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once: each further drawing would move the panels a little
         for path in (png, pdf):
-            path.unlink(missing_ok=True)  # a link is replaced, and not followed
+            path.unlink(missing_ok=True)  # a link is replaced, not followed
         with png.open("xb") as file:
             figure.savefig(file, format="png", dpi=200)
         with pdf.open("xb") as file:  # dpi: of the points of a scatter

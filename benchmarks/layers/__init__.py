@@ -1,1 +1,1 @@
-"""One library a file, each with `build(work, sharded) -> Layer`, as its users write it."""
+"""One file per library, each with `build(work, sharded) -> Layer`, as its users would write it."""

@@ -22,7 +22,7 @@ def build(work: Work, sharded: bool) -> JittedLayer:
 
 
 def cell_params(family: Family, weights: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """PyTorch's rows of gates as one dense layer a gate; NNX names them the same."""
+    """Converts PyTorch's rows of gates to one dense layer per gate; NNX has the same names."""
     if family == "elman":
         return {
             "i": {"kernel": weights["weight_ih_l0"].T, "bias": weights["bias_ih_l0"]},

@@ -21,7 +21,7 @@ def build(work: Work, sharded: bool) -> JittedLayer:
     nnx.replace_by_pure_dict(params, {"cell": {"dense_i": inputs, "dense_h": hidden}})
 
     def outputs(params: nnx.State, xs: jax.Array) -> jax.Array:
-        # Left to itself it would draw the zeros from a random stream, which `jax.jit` doesn't let it move on.
+        # By default it draws the zeros from a random stream, whose state can't change under `jax.jit`.
         zeros = jnp.zeros((xs.shape[1], work.H))
         carry = (zeros, zeros) if work.family == "lstm" else zeros
         return jnp.asarray(nnx.merge(graph, params, others)(xs, initial_carry=carry))

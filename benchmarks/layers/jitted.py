@@ -19,9 +19,9 @@ Both = Callable[[Any, jax.Array], tuple[jax.Array, Any]]
 
 
 class JittedLayer:
-    """`outputs` under `jax.jit`; with `sharded` the batch goes over all devices by `jax.shard_map`.
+    """`outputs` under `jax.jit`; with `sharded` the batch is sharded over all devices by `jax.shard_map`.
 
-    `both` takes the place of what autodiff makes of `outputs`, where it is given.
+    `both`, if given, replaces autodiff of `outputs`.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class JittedLayer:
 
         forward, both = loss, both or jax.value_and_grad(loss)
         xs = jnp.asarray(work.inputs())
-        params = jax.tree.map(jnp.asarray, params)  # which must hold arrays alone
+        params = jax.tree.map(jnp.asarray, params)  # which must have array leaves only
         if sharded:
             mesh = Mesh(jax.devices(), "batch")
             whole, split = PartitionSpec(), PartitionSpec(None, "batch")

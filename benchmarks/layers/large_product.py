@@ -1,8 +1,7 @@
-"""One product of two 2048 × 2048 matrices, by XLA on all cores: the rate that a layer's products are held against.
+"""One product of two 2048 × 2048 matrices, by XLA on all cores: the reference rate for a layer's products.
 
-It takes its turns among the layers and its median is taken like theirs, for a machine's clock and its neighbours
-change from minute to minute: a rate measured once at its best is up to half as high again as what the same product
-then has beside the layers.
+It is measured in turns with the layers, and by its median, since the clock and load of a machine change from minute
+to minute: the best rate measured once is up to 50 % higher than that of the same product between the layers.
 """
 
 import jax
@@ -14,12 +13,12 @@ OPERATIONS = 2.0 * SIZE**3
 
 
 def build(work: Work, sharded: bool) -> "LargeProduct":
-    """The same whatever the work."""
+    """Returns the same product for any work."""
     return LargeProduct()
 
 
 class LargeProduct:
-    """The product in place of both ways of a layer."""
+    """The product in place of both passes of a layer."""
 
     def __init__(self) -> None:
         self.matrices = jax.random.normal(jax.random.key(0), (2, SIZE, SIZE))

@@ -1,8 +1,8 @@
-"""The matrix products of a layer and next to nothing else: what no layer on the same kernels can go below.
+"""The matrix products of a layer and almost nothing else: a lower bound for any layer with the same kernels.
 
-The same shapes, the same order, the same blocks as the fused scan of ours: x W and h R on the way there, z̄ Rᵀ, xᵀ z̄
-and hᵀ z̄ on the way back. In place of the gates stands the mean over them, in place of the gradient its like, so the
-numbers mean nothing; nothing is kept for the way back but h.
+The shapes, order and blocks are those of our fused scan: x W and h R in the forward pass, z̄ Rᵀ, xᵀ z̄ and hᵀ z̄
+in the backward pass. A mean replaces the gates and their gradient, so the results are meaningless; only h is
+stored for the backward pass.
 """
 
 from typing import Any
@@ -55,13 +55,13 @@ def build(work: Work, sharded: bool) -> JittedLayer:
 
 
 def size(xs: jax.Array) -> int:
-    """Steps of a block: as many as ours takes, or all of them where those don't fill the length."""
+    """Returns the steps per block of our fused scan, or all of them if those don't divide the length."""
     steps = block_size(xs.shape[0], xs.shape[1])
     return xs.shape[0] if xs.shape[0] % steps else steps
 
 
 def rows(xs: jax.Array, matrix: jax.Array) -> jax.Array:
-    """x W of a block as one product in two dimensions; a narrow x by broadcasting, as ours does."""
+    """Computes x W of a block as one two-dimensional product; a narrow x by broadcasting, as ours does."""
     if xs.shape[-1] == 1:
         return xs * matrix[0]
     return (xs.reshape(-1, xs.shape[-1]) @ matrix).reshape(*xs.shape[:-1], matrix.shape[-1])

@@ -10,7 +10,7 @@ CELLS = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
 
 
 class TorchLayer:
-    """On the GPU where there is one, else on all cores of the CPU."""
+    """Runs on the GPU if there is one, else on all cores of the CPU."""
 
     def __init__(self, work: Work) -> None:
         torch.set_num_threads(len(os.sched_getaffinity(0)))

@@ -97,7 +97,7 @@ def test_rates_and_ways_that_fell_back() -> None:
     ("curve", "said"),
     [
         ({"length": [1]}, r"curve 'gru' has \['length'\]; expected 'length' and 'steps'"),
-        ({"length": [1, 2], "steps": [1]}, "curve 'gru' has 2 of 'length', 1 of 'steps': give as many"),
+        ({"length": [1, 2], "steps": [1]}, "curve 'gru' has 2 of 'length', 1 of 'steps': give equal numbers"),
         ({"length": [], "steps": []}, "there is nothing to draw"),
     ],
 )
