@@ -36,31 +36,34 @@ def checkpointed_scan(
     cell: Cell,
     weights: Weights,
     state: State,
-    drive: Drive,
+    xs: Array,
     *,
     every: int,
     mask: Array | None = None,
     reverse: bool = False,
 ) -> tuple[State, Output]:
-    """Runs `scan`, storing the state of every k-th step only; the backward pass recomputes those in between.
+    """Runs `scan` on inputs `xs [T, *batch, D]`, storing the state of every k-th step only; the backward pass
+    recomputes those in between.
 
-    The backward pass needs the memory of T/k states and k steps, in place of T steps; k = √T minimises it.
-    Chen et al. 2016.
+    The backward pass needs the memory of T/k states and k steps, in place of T steps; k = √T minimises it. The
+    drive too is computed for k steps at a time. Chen et al. 2016.
     """
-    length = jax.tree.leaves(drive)[0].shape[0]
+    length, wide, masked = xs.shape[0], widen(weights), mask is not None
     segments = math.ceil(length / every)
     padding = segments * every - length
     if padding:  # The last segment is padded with masked steps, at the end that is read last.
         if mask is None:
             mask = jnp.ones(length, bool)
         ends = (padding, 0) if reverse else (0, padding)
-        drive, mask = jax.tree.map(lambda x: jnp.pad(x, [ends] + [(0, 0)] * (x.ndim - 1)), (drive, mask))
-    cut = jax.tree.map(lambda x: x.reshape(segments, every, *x.shape[1:]), (drive, mask))
+        xs, mask = jax.tree.map(lambda x: jnp.pad(x, [ends] + [(0, 0)] * (x.ndim - 1)), (xs, mask))
+    cut = jax.tree.map(lambda x: x.reshape(segments, every, *x.shape[1:]), (xs, mask))
 
     @jax.checkpoint
-    def segment(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, Output]:
-        drive, mask = inputs
-        return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
+    def segment(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, Output]:
+        xs, mask = inputs
+        own = narrow(wide, weights)
+        drive = compute_drive(cell, own, xs, mask if masked else None)
+        return scan(cell, own, state, drive, mask=mask, reverse=reverse)
 
     state, ys = jax.lax.scan(segment, state, cut, reverse=reverse)
     kept = slice(padding, None) if reverse else slice(0, length)

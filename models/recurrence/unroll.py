@@ -152,6 +152,10 @@ def compiled(
     chosen, reason = resolve_method(method, cell, weights, state, xs, mask)
     if isinstance(chosen, Fused):
         return *run_fused(cell, weights, state, xs, mask, reverse), UnrollInfo(chosen, reason)
+    if isinstance(chosen, Scan) and chosen.checkpoint_every is not None:
+        every = chosen.checkpoint_every
+        found = checkpointed_scan(cell, weights, state, xs, every=every, mask=mask, reverse=reverse)
+        return *found, UnrollInfo(chosen, reason)
     drive = compute_drive(cell, weights, xs, mask)
     if isinstance(chosen, Newton):
         if train and cell.couples_batch:
@@ -177,10 +181,8 @@ def run(
 ) -> tuple[State, Output]:
     """Runs the chosen method. Raises ValueError if it doesn't support the cell, naming which cells it does."""
     match chosen:
-        case Scan(checkpoint_every=every):
-            if every is None:
-                return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
-            return checkpointed_scan(cell, weights, state, drive, every=every, mask=mask, reverse=reverse)
+        case Scan():
+            return scan(cell, weights, state, drive, mask=mask, reverse=reverse)
         case Associative():
             if not can_associate(cell, mask):
                 raise ValueError(
