@@ -1,4 +1,4 @@
-"""The Python files that a config names: which they are, and whether they may be executed."""
+"""The Python files that a config names, and whether they may be executed."""
 
 import hashlib
 import os
@@ -14,12 +14,12 @@ _FILE = re.compile(r"(.+\.py):")
 
 
 def cell_file(name: str) -> Path:
-    """Returns the file that a cell's expression names; a `~` for whom no home is known stands for itself."""
+    """Returns the path of the file that a cell expression names; a `~` without a known home stays as it is."""
     return Path(os.path.expanduser(name))
 
 
 def cell_files(described: Mapping[str, Any]) -> dict[str, str]:
-    """The SHA-256 of each existing file that a cell of the config names, by the name it is given there."""
+    """Returns the SHA-256 of every existing cell file that the config names, by the name written there."""
     values: list[Any] = []
     for value in flat(described["config"]).values():
         values += value if isinstance(value, list) else [value]
@@ -31,8 +31,8 @@ def cell_files(described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def check_trusted(folder: Path, described: Mapping[str, Any]) -> None:
-    """Raises ValueError where the config names a Python file, and the run is not under the current folder or the
-    file is not the one that the run recorded."""
+    """Raises ValueError if the config names a Python file and the run is outside the current folder or the file has
+    changed since the run recorded it."""
     files = cell_files(described)
     if not files:
         return

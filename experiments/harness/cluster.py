@@ -1,5 +1,4 @@
-"""The meeting of the processes of a run, and their leaving: together, or at once with a sentence where one is
-lost."""
+"""Start-up and shutdown of distributed runs."""
 
 import ctypes
 import os
@@ -30,7 +29,7 @@ GONE = re.compile(r"gloo|nccl|coordination|barrier|heartbeat|connection|socket",
 
 
 def as_one(processes: Processes, compute: Callable[[], int], refused: Callable[[Exception], int]) -> int:
-    """Joins the other processes, computes with them, and leaves with them; the exit code, which is the first's.
+    """Joins the other processes, computes with them and shuts down with them. Returns the main process's exit code.
 
     Where this one can't go on it says why (`refused` gives the exit code) and leaves at once, and the others find
     it gone: Python's own end would wait for them.
@@ -70,7 +69,7 @@ def known_to_jax(error: Exception) -> bool:
 
 
 def join(processes: Processes) -> None:
-    """Meets the other processes, or ends this one with a sentence: JAX itself would end it with a trace of C++."""
+    """Connects to the other processes, or ends this one with a sentence in place of JAX's own C++ trace."""
     known = processes.coordinator != AUTO
     where = processes.coordinator if known else "the address that the cluster gave"
     said = (
@@ -101,7 +100,7 @@ def join(processes: Processes) -> None:
 
 
 def check_free(coordinator: str) -> None:
-    """Raises ValueError where the first process can't have the port."""
+    """Raises UserError if the main process can't bind the coordinator's port."""
     port = int(coordinator.rpartition(":")[2])
     with socket.socket(socket.AF_INET) as probe:
         try:
@@ -115,7 +114,7 @@ def check_free(coordinator: str) -> None:
 
 @contextmanager
 def quiet_unless_first() -> Iterator[None]:
-    """Keeps all processes but the first from printing."""
+    """Silences standard output in every process but the main one."""
     if is_main():
         yield
         return
@@ -124,7 +123,7 @@ def quiet_unless_first() -> Iterator[None]:
 
 
 def leave_together(code: int) -> int:
-    """Waits until the first process is done, however long, and lets go of the others in order; its exit code."""
+    """Waits for the main process to finish, then shuts down in order. Returns its exit code."""
     while not is_main():
         try:
             code = int(client().blocking_key_value_get(END, 1000))  # in pieces, so that Ctrl-C is heard
@@ -152,8 +151,7 @@ def leave(said: str, code: int = 1) -> NoReturn:
 
 
 def say_before_abort(said: str) -> None:
-    """JAX's service ends a process whose peers are lost by `abort`, from a thread of its own, in C++: this puts a
-    sentence behind its trace, and 1 in place of a core dump."""
+    """Replaces JAX's abort after a lost peer: prints a sentence and exits with 1, without a core dump."""
 
     def handler(number: int) -> None:
         leave(said)

@@ -85,7 +85,7 @@ def _file_name(key: str) -> str:
 
 
 def _checksum(key: str, program: bytes) -> bytes:
-    """Covers the key as well: a whole program in another's place is damage too."""
+    """Returns a checksum of program and key, so that a whole program under another key counts as damage."""
     return hashlib.sha256(key.encode() + b"\0" + program).digest()
 
 

@@ -34,7 +34,7 @@ def cores() -> int:
 
 
 def environment(devices: int) -> dict[str, Any]:
-    """Versions, devices, commit and command of this process."""
+    """Returns versions, devices, commit and command of this process."""
     return {
         "command": ["python", "-m", "experiments", *sys.argv[1:]],
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -49,7 +49,7 @@ def environment(devices: int) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the code, with + where it was changed since; None outside a checkout."""
+    """Returns the commit of the code, with + if it has been changed since; None outside a checkout."""
 
     def git(*arguments: str) -> str:
         here = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""A user's mistake: how it is raised, told from a fault of ours, and printed.
+"""User mistakes: how they are raised, told from bugs, and printed.
 
 The rule, by which `python -m experiments` prints one sentence and exits with 2, or shows a traceback:
 
@@ -41,7 +41,7 @@ _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ELOOP)
 
 
 class UserError(ValueError):
-    """A mistake in an option. `sentence` goes on where its name ends: "must be at least 1, but is 0"."""
+    """A mistake in an option. The sentence continues after the option's name: "must be at least 1, but is 0"."""
 
     def __init__(self, option: str, sentence: str) -> None:
         super().__init__(f"{option} {sentence}")
@@ -52,7 +52,7 @@ class UserError(ValueError):
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Tells whether an error is the user's to mend, with a sentence that says how."""
+    """Tells whether an error is the user's to correct and its text says how."""
     if isinstance(error, UserError | OSError):
         return True
     if not isinstance(error, ValueError) or error.__traceback__ is None:
@@ -84,7 +84,7 @@ def name_options(fields: Collection[str]) -> Iterator[None]:
 
 
 def describe_os_error(error: OSError) -> str:
-    """Returns a sentence: what the system refused, where, and how to go on."""
+    """Returns a sentence saying what the system refused, where, and how to continue."""
     if error.errno not in _MENDS:
         return str(error)
     from experiments.harness.lock import LOCK, held_folders

@@ -1,4 +1,4 @@
-"""The files in a run's folder: written in one move, and read into types; damage to one becomes one sentence."""
+"""The files of a run's folder, written in one move and read into types; damage to one gives one sentence."""
 
 import difflib
 import io
@@ -24,12 +24,12 @@ Stored = TypeVar("Stored")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON in one move; where it can't be, nothing is left of it."""
+    """Writes JSON in one move; if that fails, nothing is left behind."""
     write_file(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Reads the config of a run. Raises ValueError where the folder isn't a run's, or the file is damaged."""
+    """Reads the config of a run. Raises ValueError if the folder is not a run's or the file is damaged."""
     path = folder / CONFIG
     if not path.is_file():
         runs = sorted(str(p.parent) for p in RUNS.glob(f"*/*/{CONFIG}"))
@@ -61,7 +61,7 @@ def stored_config(kind: type[Stored], folder: Path) -> Stored:
 
 
 def check_folders(run: Path) -> None:
-    """Raises ValueError where a file stands in the place of one of a run's folders."""
+    """Raises ValueError if a file stands in place of one of a run's folders."""
     for name in FOLDERS:
         path = run / name
         if path.exists() and not path.is_dir():
@@ -69,7 +69,7 @@ def check_folders(run: Path) -> None:
 
 
 def environments(folder: Path) -> list[dict[str, Any]]:
-    """Reads the environments in which a run was begun and resumed. Raises ValueError for anything else."""
+    """Reads the environments in which a run was started and resumed. Raises ValueError for anything else."""
     path = folder / ENVIRONMENT
     if not path.exists():
         raise ValueError(f"{folder} has no {ENVIRONMENT}: put there that of a run on as many devices")
@@ -104,7 +104,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
 
 
 def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
-    """Reads what `write_arrays` wrote; an array that is missing from it raises ValueError when it is asked for.
+    """Reads what `write_arrays` wrote; asking for an array that it lacks raises ValueError.
 
     Raises ValueError where the file is missing or damaged.
     """
@@ -122,5 +122,5 @@ def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
 
 
 def arrays_with_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with `prefix|`."""
+    """Returns the arrays whose names begin with `prefix|`, without it."""
     return {k.removeprefix(f"{prefix}|"): v for k, v in arrays.items() if k.startswith(f"{prefix}|")}

@@ -1,4 +1,4 @@
-"""The config of a run as options: by name, in words, one beside another."""
+"""The config of a run as options: their names, values and differences."""
 
 import dataclasses
 import difflib
@@ -21,12 +21,12 @@ def describe(name: str, config: Any) -> dict[str, Any]:
 
 
 def digest(described: dict[str, Any]) -> str:
-    """Six hexadecimal digits of a config: runs with equal options end in the same ones."""
+    """Returns six hexadecimal digits of a config, the same for equal options."""
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} → {"a.b": 1}."""
+    """Flattens nested mappings: {"a": {"b": 1}} → {"a.b": 1}."""
     pairs: dict[str, Any] = {}
     for key, value in tree.items():
         pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
@@ -39,14 +39,14 @@ def option_fields(config: Any) -> set[str]:
 
 
 def option_name(path: str) -> str:
-    """`loop.log_every` → `--log-every`: a field of the config as the command line spells it."""
+    """Returns a config field as the command line spells it: `loop.log_every` → `--log-every`."""
     for nested in FLAT:
         path = path.removeprefix(f"{nested}.")
     return "--" + path.replace("_", "-")
 
 
 def fixed(described: Mapping[str, Any], pinned: Collection[str]) -> dict[str, Any]:
-    """The options of a config that change what is computed: all but how long, and what is logged when."""
+    """Returns the options that change what is computed: all but the length of the run and what is logged when."""
     return {
         option: value
         for option, value in flat(described["config"]).items()
@@ -55,7 +55,7 @@ def fixed(described: Mapping[str, Any], pinned: Collection[str]) -> dict[str, An
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """The option in which two configs differ first, with both values; empty where none does."""
+    """Returns the first option in which two configs differ, with both values; empty if none does."""
     if one.get("experiment") != other.get("experiment"):
         return f"{other.get('experiment')}, not {one.get('experiment')}"
     old, new = flat(one["config"]), flat(other["config"])
@@ -72,22 +72,22 @@ def format_value(value: Any) -> str:
 
 
 def readable(name: str) -> str:
-    """Replaces by � the bytes of a file's name that aren't UTF-8, for what draws or writes text."""
+    """Replaces the bytes of a file name that aren't UTF-8 by �, for drawing and writing text."""
     return os.fsencode(name).decode(errors="replace")
 
 
 def format_number(value: Any) -> str:
-    """A number in six digits, anything else as it is."""
+    """Formats a number with six digits, anything else as it is."""
     return f"{value:.6g}" if isinstance(value, float) else format_value(value)
 
 
 def folder_name(name: str) -> str:
-    """A label as a folder: `elman recurrent_init=glorot` → elman_recurrent_init_glorot."""
+    """Turns a label into a folder name: `elman recurrent_init=glorot` → elman_recurrent_init_glorot."""
     return "_".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
 
 
 def default_config(module: ModuleType, arguments: Sequence[str]) -> Any:
-    """The config whose values an experiment's other options replace: that of its `--preset`, or its own default.
+    """Returns the config that an experiment's options override: that of its `--preset`, or its default.
 
     Raises ValueError for a preset that it hasn't got.
     """

@@ -1,4 +1,4 @@
-"""A run in several processes, on one machine or many: how they find one another, and what they do together.
+"""A run in several processes, on one machine or many: what they share and do together.
 
 Each process is started by the same command. They join through `jax.distributed`, train on the devices of all, each
 with its share of every batch, and then the first alone evaluates and draws; what the others write is thrown away.
@@ -23,7 +23,7 @@ TOO_LONG = 24 * 60 * 60 * 1000  # ms, for a process that has nothing else to do 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that share a run, each started with the same options but for its index."""
+    """The processes that share a run, each started with the same options except its index."""
 
     coordinator: str | None = None
     """HOST:PORT, a free port of the first process's host; or auto, to ask the cluster (Slurm, Open MPI, …)."""
@@ -60,43 +60,42 @@ class Processes:
 
 
 class WorkerDone(Exception):
-    """This process has done its share of the training, and the first does the rest."""
+    """This process has finished its part of the training; the main process does the rest."""
 
 
 def process_count() -> int:
-    """Returns the number of processes that share the run; asked of JAX's service, for its devices must not be
-    looked at too early."""
+    """Returns the number of processes of the run, from JAX's service: its devices must not be looked at too
+    early."""
     return service().num_processes if jax.distributed.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Tells whether this process is the one that writes."""
+    """Tells whether this is the main process, the one that writes."""
     return not jax.distributed.is_initialized() or service().process_id == 0
 
 
 class Share(TypedDict):
-    """One of several equal parts of every batch."""
+    """One of several equal shards of every batch."""
 
     process_index: int
     process_count: int
 
 
 def process_shard() -> Share:
-    """Returns this process's share of the data."""
+    """Returns this process's shard of the data."""
     return Share(
         process_index=service().process_id if process_count() > 1 else 0, process_count=process_count()
     )
 
 
 def only_first_goes_on() -> None:
-    """Raises Helped in all processes but the first."""
+    """Raises WorkerDone in all processes but the main one."""
     if not is_main():
         raise WorkerDone
 
 
 def broadcast_from_main(compute: Callable[[], T]) -> T:
-    """Returns what `compute` gives in the first process, in terms of JSON, in all of them; its ValueError
-    likewise."""
+    """Runs `compute` in the main process and returns its JSON value, or raises its ValueError, in all of them."""
     if process_count() == 1:
         return compute()
     key = next_key()
@@ -115,7 +114,7 @@ def broadcast_from_main(compute: Callable[[], T]) -> T:
 
 
 def check_alike(described: Any, tell: Callable[[Any, Any], str | None]) -> None:
-    """Raises ValueError in all processes where one was started with other options; `tell` names what differs.
+    """Raises ValueError in all processes if one was started with other options; `tell` names the difference.
 
     Each compares itself with the first before it waits for others: by a --processes.count of its own it may wait
     for some that don't exist.
@@ -137,7 +136,7 @@ def check_alike(described: Any, tell: Callable[[Any, Any], str | None]) -> None:
 
 
 def check_divides(batch_size: int) -> None:
-    """Raises ValueError for a batch of which the processes can't have equal shares."""
+    """Raises UserError for a batch that the processes can't share equally."""
     if batch_size % process_count():
         raise UserError(
             "--batch-size",
@@ -149,7 +148,7 @@ _scratch: list[tempfile.TemporaryDirectory] = []
 
 
 def scratch_folder() -> Path:
-    """Makes the folder where a process that isn't the first writes; gone when the process is."""
+    """Creates the folder in which a worker process writes; it is deleted when the process ends."""
     _scratch.append(tempfile.TemporaryDirectory(prefix="unroll-"))
     return Path(_scratch[-1].name)
 
@@ -163,20 +162,20 @@ _asked = 0
 
 
 def next_key() -> str:
-    """A key that no one has used: all processes ask in the same order."""
+    """Returns a key not used before: all processes ask in the same order."""
     global _asked
     _asked += 1
     return f"unroll/{_asked}"
 
 
 def service() -> Any:
-    """Returns what JAX knows of the processes before it knows its devices. Orbax asks it too: there is no other
-    door."""
+    """Returns JAX's distributed state, known before its devices are. Orbax reads it too; there is no public
+    access."""
     from jax._src import distributed
 
     return distributed.global_state
 
 
 def client() -> Any:
-    """Through which the processes speak before they compute."""
+    """Returns the client through which the processes communicate before they compute."""
     return service().client

@@ -1,4 +1,4 @@
-"""A run's folder: what a run leaves, and how a later command finds it."""
+"""A run's folder: what a run leaves behind, and how a later command finds it."""
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
@@ -39,7 +39,7 @@ BEGINNINGS = {LOCK, "environment.json"}
 
 @dataclass(frozen=True)
 class Launch:
-    """The folder and the devices of a run, apart from what it computes."""
+    """The folder and the devices of a run, which don't change what it computes."""
 
     run_dir: Path | None = None
     """Folder of this run; runs/NAME/TIME-HASH by default."""
@@ -86,13 +86,13 @@ class Run:
         write_file(self.folder / TABLE, table + "\n")
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """`results.json`: its presence says that the run is complete. What wasn't finite on the way is added."""
+        """Writes `results.json`, which marks the run as complete, with counts of non-finite steps added."""
         met = nonfinite_counts(self.folder)
         write_json(self.folder / "results.json", {**results, **({"nonfinite": met} if met else {})})
 
 
 def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Collection[str] = ()) -> Run:
-    """The folder for this command: a new one, or the one to resume. `devices` is what `take_devices` gave.
+    """Opens the folder for this command: a new one, or the one to resume. `devices` is from `take_devices`.
 
     `pinned` are options of the loop that this experiment, unlike others, can't change on resuming; what else it
     compares before anything is written, its config does by `check_resumed(folder)`. Of several processes the first
@@ -111,12 +111,12 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
 
 
 def fingerprint_of(described: Mapping[str, Any], pinned: Collection[str] = ()) -> dict[str, Any]:
-    """The options that change what is computed, as a run's checkpoints record them."""
+    """Returns the options that change what is computed, as a run's checkpoints record them."""
     return {option_name(option): value for option, value in fixed(described, pinned).items()}
 
 
 def check_restorable(folder: Path, fingerprint: Mapping[str, Any]) -> None:
-    """Raises ValueError where training can't go on from what a run has saved: each of its trainings needs one whole
+    """Raises ValueError if training can't resume from what a run has saved: each of its trainings needs one whole
     checkpoint of the same options, and readable metrics."""
     for path in sorted(folder.rglob("checkpoints")):
         Checkpoints(path, config=fingerprint).check()
@@ -134,7 +134,7 @@ def open_folder(
     pinned: Collection[str],
     check_resumed: Callable[[Path], None],
 ) -> Path:
-    """The folder, with what says of itself what it is."""
+    """Creates or reopens the run's folder and writes config and environment into it."""
     here = environment(devices) | {"cell_files": cell_files(described)}
     if launch.resume is None:
         folder = launch.run_dir or RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described)}"
@@ -157,7 +157,7 @@ def open_folder(
 
 
 def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) -> None:
-    """Makes a run's folder, whole or not at all."""
+    """Creates a run's folder, completely or not at all."""
     there = folder.exists()
     if there and (not folder.is_dir() or not all(map(is_beginning, folder.iterdir()))):
         raise ValueError(f"{folder} exists already: choose another --run-dir, or add --resume to continue it")
@@ -177,12 +177,12 @@ def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) 
 
 
 def is_beginning(path: Path) -> bool:
-    """Tells whether a file may lie where a run begins."""
+    """Tells whether a file may exist in a folder where a run begins."""
     return path.name in BEGINNINGS or is_leftover(path.name)
 
 
 def resumed_folder(name: str, launch: Launch) -> Path:
-    """The run to resume."""
+    """Returns the folder of the run to resume."""
     if launch.run_dir is not None:
         if launch.resume not in (NEWEST, str(launch.run_dir)):
             raise ValueError("give --resume RUN or --run-dir, not both")
@@ -191,13 +191,14 @@ def resumed_folder(name: str, launch: Launch) -> Path:
 
 
 def check_started_alike(name: str, config: Any, launch: Launch) -> None:
-    """Raises ValueError, in all processes, naming the option in which one of them was started otherwise. Must come
-    before they do anything together: with other options they would wait for different things."""
+    """Raises ValueError in all processes, naming the option, if one of them was started with another value.
+
+    Must come before any collective operation: with other options they would wait for different things."""
     check_alike(described_for_all(name, config, launch), differing)
 
 
 def described_for_all(name: str, config: Any, launch: Launch) -> dict[str, Any]:
-    """The experiment, its config, and of the launch what all processes must be given alike."""
+    """Returns the experiment, its config, and the launch options that all processes must share."""
     options = {
         "devices": "left out" if launch.devices is None else launch.devices,
         "resume": "left out" if launch.resume is None else "given",
@@ -214,16 +215,16 @@ def leave_accelerator() -> None:
 
 
 def take_devices(name: str, launch: Launch) -> int:
-    """Sets how many devices JAX makes of this machine's processor, and says how many share each batch:
+    """Sets the number of CPU devices that JAX creates, and returns how many devices share each batch:
 
-    - as many as `--devices` says, of an accelerator the first so many;
-    - a resumed run must have as many as it began with, for sums in another order are other bits;
-    - else all there are, on the CPU one for each core that this process may use.
+    - `--devices`, on an accelerator the first so many;
+    - a resumed run must have its original number, since sums in another order give other bits;
+    - otherwise all, on the CPU one for each core that this process may use.
 
-    This is the one place that sets anything of the whole process, and must come before JAX first computes; where it
-    has computed already (in a test, a notebook) there are the devices that there are.
+    This is the only place that sets process-wide state, and must come before JAX first computes; after that (in a
+    test, a notebook) the number of devices is fixed.
 
-    Raises ValueError where so many can't be had, or a run was begun on another number.
+    Raises UserError if there are fewer devices, ValueError if a run was started on another number.
     """
     wanted = launch.devices
     if launch.resume is not None:
@@ -243,8 +244,9 @@ def take_devices(name: str, launch: Launch) -> int:
 
 
 def begun_devices(folder: Path, wanted: int | None) -> int:
-    """With how many devices a process a run was begun. Raises ValueError where another number is wanted, or where
-    there are more or fewer processes."""
+    """Returns the number of devices per process a run was started with. Raises ValueError if another number is
+    wanted,
+    or there are more or fewer processes."""
     read_run(folder)
     begun = environments(folder)[0]
     count, processes = (
@@ -264,7 +266,7 @@ def begun_devices(folder: Path, wanted: int | None) -> int:
 
 
 def newest_unfinished(name: str) -> Path:
-    """The run of this experiment begun last that has no results yet."""
+    """Returns the most recently started run of this experiment that has no results yet."""
     runs = [path.parent for path in (RUNS / name).glob("*/config.json")]
     unfinished = [run for run in runs if not (run / "results.json").exists()]
     if not unfinished:
@@ -275,7 +277,7 @@ def newest_unfinished(name: str) -> Path:
 
 
 def started(folder: Path) -> tuple[datetime, str]:
-    """Returns when a run was started first or, where it doesn't say, the beginning of time; and its name."""
+    """Returns when a run was first started (the beginning of time if unknown), and its name."""
     try:
         return datetime.fromisoformat(environments(folder)[0]["started"]), folder.name
     except (ValueError, KeyError, IndexError, TypeError):
@@ -283,7 +285,7 @@ def started(folder: Path) -> tuple[datetime, str]:
 
 
 def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned: Collection[str]) -> None:
-    """Raises ValueError, naming the option, where a resumed run would compute something else."""
+    """Raises ValueError, naming the option, if a resumed run would compute something else."""
     if before["experiment"] != now["experiment"]:
         raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
     old, new = fixed(before, pinned), fixed(now, pinned)

@@ -1,4 +1,4 @@
-"""The surroundings that a process is started in, made fit to run in: streams, terminal, umask, open files."""
+"""The process's environment prepared for a run: streams, terminal, umask, open files."""
 
 import codecs
 import contextlib
@@ -12,7 +12,7 @@ MANY_FILES = 65_536  # are asked for where there is no limit
 
 
 def prepare_surroundings() -> None:
-    """Sets what holds for the whole process; called by the command line alone, before anything else.
+    """Sets process-wide state; called only by the command line, before anything else.
 
     - Standard output and error are opened on nothing where they were closed from the start (Python has None there).
       What they can't encode shows as an escape, and a file's name that isn't UTF-8 is given back byte for byte.
@@ -39,7 +39,7 @@ def prepare_surroundings() -> None:
 
 
 def bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Encodes the bytes of a name that isn't UTF-8 as they were, and any other character as an escape."""
+    """Encodes the bytes of a name that isn't UTF-8 unchanged, and any other character as an escape."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
@@ -47,7 +47,7 @@ def bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def check_file_limit() -> None:
-    """Raises ValueError where so few files may be opened that a run would break off."""
+    """Raises ValueError if the process may open too few files for a run."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= limit < FEWEST_FILES:
         raise ValueError(

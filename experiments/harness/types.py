@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 
 def from_json(kind: type[T], content: Mapping[str, Any], path: str = "") -> T:
-    """Makes a dataclass of what `config.json` holds of it. A field that the file lacks has its default: runs made
-    before an option existed don't hold it.
+    """Builds a dataclass from its JSON in `config.json`. A field that the file lacks gets its default: older runs
+    don't have later options.
 
     Raises ValueError, naming the field, for a value of another type or a missing field that has no default, and as
     the dataclass itself does.
@@ -31,7 +31,7 @@ def from_json(kind: type[T], content: Mapping[str, Any], path: str = "") -> T:
 
 
 def read_as(kind: Any, value: Any, name: str) -> Any:
-    """Returns a value of JSON as one of this type: a list as a tuple, a text as a path, a whole number as a float.
+    """Returns a JSON value as a value of this type: a list as a tuple, text as a path, a whole number as a float.
 
     Raises ValueError, naming it, where it is of another type.
     """
@@ -70,4 +70,4 @@ def read_as(kind: Any, value: Any, name: str) -> Any:
 
 
 class _WrongTypeError(ValueError):
-    """A value is of another type than its field."""
+    """A value has another type than its field."""

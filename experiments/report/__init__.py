@@ -30,7 +30,7 @@ class Options:
 
 
 def main(arguments: Sequence[str]) -> str:
-    """Writes the page; returns what `report` says of it. Raises ValueError for what can't be reported."""
+    """Writes the page and returns a line about it. Raises ValueError for runs that can't be reported."""
     given = tyro.cli(
         Options,
         args=arguments,
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> str:
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
-    """Writes the page in one move, and returns where: the same bytes for the same folders.
+    """Writes the page in one move and returns its path; the same folders give the same bytes.
 
     Raises ValueError where no run is named, or one twice, a folder isn't a run's, is damaged or holds nothing yet
     to be shown, or `out` is no HTML file.
@@ -67,7 +67,7 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
 
 
 def default_path(folders: Sequence[Path]) -> Path:
-    """Beside a run's other files; of several runs in the folder of all runs."""
+    """Returns the default file: in the run's folder, or for several runs in the folder of all runs."""
     if len(folders) == 1:
         return folders[0] / "report.html"
     names = b"\n".join(os.fsencode(folder.resolve()) for folder in folders)

@@ -1,4 +1,4 @@
-"""Curves as SVG within the page: readable without a script, which shows their numbers on hovering."""
+"""Curves as SVG: readable without a script, which shows their values on hover."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Style:
-    """The look of a net's lines everywhere on the page: places in the palette and in the list of dashes."""
+    """The style of a net's lines everywhere on the page: indices into the palette and the dash patterns."""
 
     colour: int
     dashes: int
 
     def attributes(self) -> str:
-        """Colour by the page's palette, which a dark page changes."""
+        """Returns SVG attributes; the colour comes from the page's palette, which dark mode changes."""
         from analysis.figures.style import ON_OFF
 
         pattern = "" if self.dashes == 0 else " ".join(f"{1.4 * d:g}" for d in ON_OFF[self.dashes - 1])
@@ -32,7 +32,8 @@ class Style:
 
 
 def style_of(run: int, net: int, single: bool) -> Style:
-    """Colour by net and dashes by run; by run alone where each run trains one net. After eight, other dashes."""
+    """Returns a colour per net and dashes per run, or a colour per run if each trains one net; after eight, new
+    dashes."""
     from analysis.figures.style import COLOURS, ON_OFF
 
     colour, dashes = (run, 0) if single else (net, run)
@@ -41,7 +42,7 @@ def style_of(run: int, net: int, single: bool) -> Style:
 
 @dataclass(frozen=True)
 class Scale:
-    """A range of numbers laid over a range of the page, evenly or by logarithm."""
+    """A linear or logarithmic map from a range of values to a range of page coordinates."""
 
     low: float
     high: float
@@ -50,7 +51,7 @@ class Scale:
     log: bool = False
 
     def __call__(self, values: Numbers) -> Numbers:
-        """Places of the values. A logarithm is taken of positive ones alone: see `logarithmic`."""
+        """Returns the coordinates of values, which must be positive on a log scale (see `logarithmic`)."""
         low, high = self.shape(np.array([self.low, self.high]))
         return self.start + (self.end - self.start) * (self.shape(values) - low) / (high - low)
 
@@ -61,7 +62,7 @@ class Scale:
 def chart(
     lines: Mapping[str, tuple[Style, Line]], label: str, steps: tuple[float, float]
 ) -> tuple[str, dict[str, object]]:
-    """The SVG of one metric over a range of steps, and what the script needs: the axis, and each line's points.
+    """Draws one metric over a range of steps as SVG. Returns it with the axis and points that the script needs.
 
     A line breaks where a value isn't finite, and a cross at the upper edge marks the step.
     """
@@ -93,7 +94,7 @@ def chart(
 
 
 def y_scale(finite: Numbers) -> Scale:
-    """The axis of a metric's finite values, upwards."""
+    """Returns the vertical scale for a metric's finite values."""
     log = logarithmic(finite)
     if log:
         return Scale(finite.min() / 1.2, finite.max() * 1.2, HEIGHT - BOTTOM, TOP, log=True)
@@ -103,19 +104,19 @@ def y_scale(finite: Numbers) -> Scale:
 
 
 def logarithmic(finite: Numbers) -> bool:
-    """Tells whether a metric with these finite values stands on a log axis."""
+    """Tells whether a metric with these finite values gets a log axis."""
     return bool(finite.size and finite.min() > 0 and finite.max() >= LOG_RANGE * finite.min())
 
 
 def widened(values: Numbers) -> tuple[float, float]:
-    """The least and the largest value, and around a single one a little room."""
+    """Returns the smallest and largest value, padded if they are equal."""
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     room = 0.0 if high > low else 0.1 * abs(low) or 1.0
     return low - room, high + room
 
 
 def axes(x: Scale, y: Scale) -> list[str]:
-    """Grid, ticks and the name of the step axis."""
+    """Draws the grid, the ticks and the label of the step axis."""
     from matplotlib.ticker import MaxNLocator
 
     parts = []
@@ -137,7 +138,7 @@ def axes(x: Scale, y: Scale) -> list[str]:
 
 
 def ticks(y: Scale) -> list[float]:
-    """Round values within the scale: of a log axis powers of ten, at most six."""
+    """Returns round values within the scale: at most six powers of ten on a log axis."""
     from matplotlib.ticker import MaxNLocator
 
     if not y.log:
@@ -148,7 +149,7 @@ def ticks(y: Scale) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A tick's label: `0.05`, `10⁻⁷`, `2·10⁶`."""
+    """Formats a tick label: `0.05`, `10⁻⁷`, `2·10⁶`."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.6g}".replace("-", "−")
     mantissa, exponent = f"{value:.2e}".split("e")
@@ -157,7 +158,7 @@ def number(value: float) -> str:
 
 
 def curve(key: str, style: Style, line: Line, x: Scale, y: Scale) -> str:
-    """A line with gaps, a dot for a point between two gaps, a cross at the top for a value that isn't finite."""
+    """Draws a line with gaps, a dot for an isolated point, and a cross at the top for a non-finite value."""
     at, good = x(line.steps), np.isfinite(line.values)
     path, dots = [], []
     for stretch in stretches(good):
@@ -175,13 +176,13 @@ def curve(key: str, style: Style, line: Line, x: Scale, y: Scale) -> str:
 
 
 def stretches(good: Sequence[bool] | np.ndarray) -> list[slice]:
-    """The runs of True."""
+    """Returns the slices of consecutive True values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(int)))
     return [slice(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def places(line: Line, y: Scale) -> list[float]:
-    """Heights of a line's points; those that aren't finite stand at the upper edge."""
+    """Returns the heights of a line's points; non-finite ones lie at the upper edge."""
     good = np.isfinite(line.values)
     heights = np.full(len(good), float(TOP))
     heights[good] = y(line.values[good])
@@ -189,7 +190,7 @@ def places(line: Line, y: Scale) -> list[float]:
 
 
 def thinned(line: Line, most: int = MOST) -> Line:
-    """At most so many points: of each stretch of steps the lowest value, the highest, and one not finite."""
+    """Keeps at most `most` points: the lowest, the highest and a non-finite value of each stretch of steps."""
     if len(line.steps) <= most:
         return line
     kept = [0, len(line.steps) - 1]
@@ -203,5 +204,5 @@ def thinned(line: Line, most: int = MOST) -> Line:
 
 
 def rounded(value: float) -> float | str:
-    """Six digits for the script; JSON has no infinity and no NaN."""
+    """Rounds to six digits; NaN and infinities become text, which JSON can hold."""
     return float(f"{value:.6g}") if math.isfinite(value) else str(value)

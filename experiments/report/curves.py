@@ -1,4 +1,4 @@
-"""The section of curves: a chart for each metric, and one legend for all."""
+"""The curves section: a chart per metric, and one legend for all."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -13,7 +13,7 @@ Lines = Mapping[str, tuple[Style, Line]]
 
 
 def curves(runs: Sequence[Reported]) -> tuple[str, dict[str, object]]:
-    """A chart for each metric and split with a line a net, a legend for all of them, and the script's numbers."""
+    """Returns a chart per metric and split with a line per net and a legend, and the numbers for the script."""
     nets = list(dict.fromkeys(net.name for run in runs for net in run.nets))
     single = all(len(run.nets) <= 1 for run in runs)
     charts: dict[tuple[str, str], dict[str, tuple[Style, Line]]] = {}
@@ -41,7 +41,7 @@ def curves(runs: Sequence[Reported]) -> tuple[str, dict[str, object]]:
 
 
 def notes(charts: Iterable[Lines]) -> list[str]:
-    """Says what must be said of lines that aren't shown as they were logged."""
+    """Returns sentences about lines that aren't shown as logged."""
     lines = [line for chart in charts for _, line in chart.values()]
     said = []
     if any(len(line.steps) > MOST for line in lines):
@@ -54,19 +54,19 @@ def notes(charts: Iterable[Lines]) -> list[str]:
 
 
 def finite_values(lines: Lines) -> Numbers:
-    """Those of all lines of a chart, `[n]`."""
+    """Returns the finite values of all lines of a chart, `[n]`."""
     values = np.concatenate([line.values for _, line in lines.values()])
     return values[np.isfinite(values)]
 
 
 def importance(name: tuple[str, str]) -> tuple[int, str, str]:
-    """Loss first, then what was held out, then the rest; `(metric, split)`."""
+    """Returns a sort key for `(metric, split)`: loss first, then validation, then the rest."""
     metric, split = name
     return (0 if metric == "loss" else 1 if split == "validation" else 2, metric, split)
 
 
 def legend_of(entries: Mapping[str, tuple[Style, str]]) -> str:
-    """A button a line, which hides and shows it in every chart; of one line alone nothing."""
+    """Returns a button per line, which toggles it in every chart; empty for a single line."""
     if len(entries) < 2:
         return ""
     buttons = "".join(

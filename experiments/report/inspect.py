@@ -12,7 +12,7 @@ from train.nonfinite import read_incidents
 
 
 def inspect_run(folder: Path) -> str:
-    """A run's config, when and where it ran, its last metrics and results; redraws its figures if it is finished.
+    """Returns a run's config, environment, last metrics and results; redraws its figures if it is finished.
 
     Raises ValueError where the folder isn't a run's.
     """

@@ -1,4 +1,4 @@
-"""The page: sections of HTML for the runs, in one file with its style, script, figures and numbers."""
+"""The page: HTML sections for the runs in one file, with style, script, figures and numbers."""
 
 import json
 from base64 import b64encode
@@ -17,7 +17,7 @@ LONG = 30  # rows of a table that is shown folded
 
 
 def page(runs: Sequence[Reported]) -> str:
-    """The whole file."""
+    """Returns the whole HTML file."""
     from analysis.figures.style import COLOURS
 
     title = f"{runs[0].experiment}: {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs compared"
@@ -54,7 +54,7 @@ def packaged(name: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], marked: bool = False) -> str:
-    """A table of ready cells, the first of each row its name; rows whose cells differ are marked if asked."""
+    """Formats a table of HTML cells, the first of each row its name; optionally marks rows whose cells differ."""
     lines = []
     for name, *cells in rows:
         different = ' class="different"' if marked and len(set(cells)) > 1 else ""
@@ -73,7 +73,7 @@ def heads(runs: Sequence[Reported]) -> list[str]:
 
 
 def overview(runs: Sequence[Reported]) -> str:
-    """A row a run: where it is, whether it is finished, on what and for how long it was trained."""
+    """Returns a row per run: its folder, state, devices, and training time."""
 
     def row(i: int, run: Reported) -> list[str]:
         first, *later = run.environments
@@ -95,24 +95,24 @@ def overview(runs: Sequence[Reported]) -> str:
 
 
 def clock_time(started: str) -> str:
-    """To the minute, without the zone, which stands under environment."""
+    """Formats a time to the minute, without the zone (the environment section shows it)."""
     return started[:16].replace("T", " ")
 
 
 def devices(run: Reported) -> str:
-    """`2 × cpu: cpu`."""
+    """Formats a run's devices: `2 × cpu: cpu`."""
     names = run.environments[-1]["devices"]
     return ", ".join(f"{names.count(name)} × {name}" for name in dict.fromkeys(names))
 
 
 def config_rows(runs: Sequence[Reported]) -> list[list[str]]:
-    """An option a row, with each run's value."""
+    """Returns a row per option with each run's value."""
     options = dict.fromkeys(option for run in runs for option in run.config)
     return [[f"<code>{escape(o)}</code>", *(escape(run.config.get(o, "–")) for run in runs)] for o in options]
 
 
 def differences(runs: Sequence[Reported]) -> str:
-    """The options in which several runs differ."""
+    """Returns the options in which the runs differ."""
     if len(runs) == 1:
         return ""
     rows = [row for row in config_rows(runs) if len(set(row[1:])) > 1]
@@ -120,7 +120,7 @@ def differences(runs: Sequence[Reported]) -> str:
 
 
 def config(runs: Sequence[Reported]) -> str:
-    """Every option, resolved; those that differ are marked."""
+    """Returns all resolved options, with those that differ marked."""
     rows = config_rows(runs)
     return folded(
         f"{len(rows)} options", table(["option", *heads(runs)], rows, marked=True), shut=len(runs) > 1
@@ -128,7 +128,7 @@ def config(runs: Sequence[Reported]) -> str:
 
 
 def results(runs: Sequence[Reported]) -> str:
-    """Each run's own table, and the figures of `results.json` side by side."""
+    """Returns each run's own table, and the numbers of `results.json` side by side."""
     parts = []
     for i, run in enumerate(runs):
         if run.table:
@@ -150,7 +150,7 @@ def results(runs: Sequence[Reported]) -> str:
 
 
 def figures(runs: Sequence[Reported]) -> str:
-    """Every figure, those of the same name side by side."""
+    """Returns every figure, those of the same name side by side."""
     parts = []
     for name in dict.fromkeys(name for run in runs for name in run.figures):
         parts.append(f'<h3>{escape(name.replace("_", " "))}</h3><div class="side">')
@@ -163,7 +163,7 @@ def figures(runs: Sequence[Reported]) -> str:
 
 
 def picture(name: str, png: bytes) -> str:
-    """A PNG within the page; two hundred dots an inch, shown at three quarters."""
+    """Embeds a PNG, 200 dots per inch shown at three quarters of its size."""
     width, height = (3 * size // 4 for size in png_size(png))
     source = f"data:image/png;base64,{b64encode(png).decode()}"
     wide = ' class="big"' if width > 640 else ""
@@ -171,7 +171,7 @@ def picture(name: str, png: bytes) -> str:
 
 
 def training(runs: Sequence[Reported]) -> str:
-    """Of each net the steps, the time they took, what is saved, and its last metrics."""
+    """Returns each net's steps, training time, checkpoints and last metrics."""
     rows = []
     for i, run in enumerate(runs):
         for net in run.nets:
@@ -197,12 +197,12 @@ def training(runs: Sequence[Reported]) -> str:
 
 
 def is_outcome(line: Line) -> bool:
-    """Tells whether a metric says how well a net does: its loss, and what was held out."""
+    """Tells whether a metric measures how well a net does: its loss, or a validation metric."""
     return line.metric == "loss" or line.split == "validation"
 
 
 def environment(runs: Sequence[Reported]) -> str:
-    """Command, machine and versions at the beginning, and the times it was resumed; what differs is marked."""
+    """Returns the command, machine and versions at the start, and when the run was resumed; marks differences."""
     columns = [run.environments[0] for run in runs]
     rows = [
         ["command", *(f"<code>{escape(' '.join(map(str, one['command'])))}</code>" for one in columns)],

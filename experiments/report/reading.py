@@ -1,4 +1,4 @@
-"""The part of a run that a report shows, read from its folder and checked."""
+"""What a report shows of a run, read from its folder and checked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Net:
-    """One net that the run trained: what was logged and saved of it."""
+    """A net that the run trained: its logged metrics and saved steps."""
 
     name: str
     """Of its folder within the run, the cell as figures name it; empty where the run trains one net alone."""
@@ -43,7 +43,7 @@ class Net:
 
     @property
     def steps(self) -> int:
-        """Steps done, as far as they were logged."""
+        """Returns the logged steps."""
         return int(max((line.steps[-1] for line in self.lines), default=0))
 
 
@@ -67,7 +67,7 @@ class Reported:
 
     @property
     def name(self) -> str:
-        """The last part of its folder."""
+        """Returns the last part of its folder."""
         return self.folder.resolve().name
 
     @property
@@ -76,7 +76,7 @@ class Reported:
 
 
 def read_reported(folder: Path) -> Reported:
-    """Raises ValueError where the folder isn't a run's, is damaged, or holds nothing yet to be shown."""
+    """Reads a run. Raises ValueError if the folder isn't a run's, is damaged, or has nothing to show yet."""
     described = read_known_run(folder)
     table = folder / TABLE
     cells = cell_labels(described["config"])
@@ -102,24 +102,26 @@ def read_reported(folder: Path) -> Reported:
 
 
 def cell_labels(config: Mapping[str, Any]) -> dict[str, str]:
-    """Of a run of several cells each one's folder and label, in the order in which they were given."""
+    """Returns, for a run of several cells, the label of each by its folder, in the given order."""
     cells = config.get("cells", [])
     return {folder_name(label(cell)): label(cell) for cell in cells if isinstance(cell, str)}
 
 
 def place(cells: Mapping[str, str]) -> Callable[[Path], list[tuple[int, int, str]]]:
-    """A key to sort nets' folders by: cells as they were given, numbers by size, other names by letters."""
+    """Returns a sort key for nets' folders: cells in the given order, numbers by value, other names
+    alphabetically."""
     order = {name: i for i, name in enumerate(cells)}
     return lambda path: [(order.get(p, -1), int(p) if p.isdecimal() else 0, p) for p in path.parts]
 
 
 def net_name(path: Path, cells: Mapping[str, str]) -> str:
-    """`cells/elman_recurrent_glorot` → `elman recurrent=glorot`; `nets/adding/gru/50` → `adding / gru / 50`."""
+    """Names a net by its folder: `cells/elman_recurrent_glorot` → `elman recurrent=glorot`; `nets/adding/gru/50` →
+    `adding / gru / 50`."""
     return " / ".join(cells.get(part, part) for part in path.parts[1:] or path.parts)
 
 
 def read_net(folder: Path, name: str) -> Net:
-    """A net's curves in the order in which they were first logged, the clock apart."""
+    """Reads a net's curves in the order in which they were first logged, without the clock."""
     columns: dict[tuple[str, str], list[tuple[int, float]]] = {}
     seconds = None
     for record in read_metrics(folder):
@@ -141,7 +143,7 @@ def is_number(value: object) -> bool:
 
 
 def read_png(path: Path) -> bytes:
-    """A figure's file as it is."""
+    """Reads a figure's file unchanged. Raises ValueError if it isn't a whole PNG."""
     content = read_file(path)
     if not content.startswith(PNG) or not content.rstrip(b"\0").endswith(b"IEND\xaeB`\x82"):
         raise ValueError(
@@ -152,17 +154,17 @@ def read_png(path: Path) -> bytes:
 
 
 def png_size(content: bytes) -> tuple[int, int]:
-    """Width and height in pixels, from the first chunk."""
+    """Returns width and height in pixels, from the first chunk."""
     return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
 
 
 def run_name(runs: Sequence[Reported], i: int) -> str:
-    """`1 · lstm_run`: a run's number and the last part of its folder; of one run alone nothing."""
+    """Returns `1 · lstm_run`, a run's number and the last part of its folder; empty for a single run."""
     return "" if len(runs) == 1 else f"{i + 1} · {runs[i].name}"
 
 
 def net_title(runs: Sequence[Reported], i: int, net: Net, single: bool) -> str:
-    """Names a net beside all others; where each run trains a single one, the run does."""
+    """Returns the name of a net among all others, or of its run if each run trains one net."""
     if single or not net.name:
         return run_name(runs, i) or runs[i].experiment
     return net.name if len(runs) == 1 else f"{i + 1} · {net.name}"

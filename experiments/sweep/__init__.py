@@ -36,7 +36,7 @@ __all__ = ["draw", "main"]  # `inspect` draws by the module that has the run's n
 
 @dataclass(frozen=True)
 class Sweep:
-    """The options of a sweep; all others are those of the experiment."""
+    """The options of a sweep; all other options go to the experiment."""
 
     experiment: tyro.conf.Positional[str]
     """The experiment to run."""
@@ -64,7 +64,8 @@ class Sweep:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Plans, checks, runs, compares; 0 when all is finished, 1 where a run failed, 128 + signal when stopped."""
+    """Plans, checks, runs and compares. Returns 0 if all runs finished, 1 if one failed, 128 + signal if
+    stopped."""
     given, options = read(arguments)
     leave_accelerator()
     folder = folder_of(given, options)
@@ -121,7 +122,7 @@ def run_jobs(jobs: Sequence[Job], engine: Engine, at_once: int) -> dict[str, str
 
 
 def read(arguments: Sequence[str]) -> tuple[Sweep, list[str]]:
-    """The sweep's own options, and those of its runs."""
+    """Parses the sweep's own options, and returns the others for its runs."""
     given, rest = tyro.cli(
         Sweep,
         args=list(arguments),
@@ -135,7 +136,7 @@ def read(arguments: Sequence[str]) -> tuple[Sweep, list[str]]:
 
 
 def folder_of(given: Sweep, options: Sequence[str]) -> Path:
-    """A new folder, or that of the sweep to resume. Raises ValueError where there is none to be had."""
+    """Returns a new folder, or the folder of the sweep to resume. Raises ValueError if there is none."""
     if given.resume is None:
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{digest(described(given, options))}"
         folder = given.run_dir or RUNS / "sweep" / name
@@ -164,14 +165,14 @@ class Config:
 
 
 def described(given: Sweep, options: Sequence[str]) -> dict[str, Any]:
-    """Returns what config.json says of a sweep."""
+    """Returns the content of config.json for a sweep."""
     grid = {key: list(values) for key, values in read_grid(given.grid).items()}
     config = Config(given.experiment, grid, given.seeds, list(options))
     return {"experiment": "sweep", "config": vars(config)}
 
 
 def open_sweep(folder: Path, given: Sweep, options: Sequence[str]) -> None:
-    """Writes what the sweep is, and where it is run."""
+    """Creates the folder and writes the sweep's config and environment."""
     check_name(folder)
     folder.mkdir(parents=True, exist_ok=True)
     acquire(folder)
@@ -182,12 +183,12 @@ def open_sweep(folder: Path, given: Sweep, options: Sequence[str]) -> None:
 
 
 def default_jobs() -> int:
-    """As many as cores; one where runs would meet on an accelerator."""
+    """Returns the number of cores, or 1 if the runs would share an accelerator."""
     return 1 if entry_points(group="jax_plugins") or find_spec("libtpu") else cores()
 
 
 def describe_job(job: Job) -> str:
-    """A run's command, and whether it is new, goes on or is finished."""
+    """Returns a run's command with its state: new, unfinished or finished."""
     state = "finished" if job.finished else "goes on" if job.begun else "new"
     return f"{state:<10}python -m experiments {' '.join(map(quoted, job.command()))}"
 
@@ -197,7 +198,7 @@ def quoted(word: str) -> str:
 
 
 class Show:
-    """A line as each run ends, and on a terminal one below that tells what is running."""
+    """Prints a line as each run ends, and on a terminal a status line of what is running."""
 
     def __init__(self, total: int, left: int, at_once: int) -> None:
         self.total, self.done, self.left, self.at_once = total, total - left, left, at_once
@@ -207,7 +208,7 @@ class Show:
             print(f"{self.done} of {total} runs are finished already")
 
     def ended(self, job: Job, seconds: float, failure: str | None) -> None:
-        """Says what became of a run."""
+        """Reports how a run ended."""
         self.done, self.ended_now = self.done + 1, self.ended_now + 1
         said = f"failed: {failure}" if failure else f"took {clock(seconds)}"
         self.wipe()

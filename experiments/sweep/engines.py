@@ -1,4 +1,4 @@
-"""Engines that run the runs of a sweep: processes of this machine, or Ray Tune on whatever machines it has."""
+"""Engines that execute the runs of a sweep: local processes, or Ray Tune on its cluster."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ class Interrupted(BaseException):
 
 @dataclass
 class Child:
-    """A run under way."""
+    """A running run."""
 
     job: Job
     process: subprocess.Popen
@@ -41,7 +41,8 @@ class Child:
 
 
 def run_locally(jobs: Sequence[Job], at_once: int, ended: Ended, running: Running) -> None:
-    """So many processes at a time. A signal asks each to save itself and waits for it; Interrupted follows.
+    """Runs up to `at_once` processes at a time. On a signal asks each to save itself, waits, and raises
+    Interrupted.
 
     A run that a process of an earlier sweep still writes is left until that has saved it, and then goes on.
     """
@@ -69,8 +70,8 @@ def run_locally(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runnin
 
 
 def start(job: Job) -> subprocess.Popen:
-    """A run as a process of its own, deaf to the terminal's Ctrl-C, which the sweep passes on; it ends with the
-    sweep, however that ends."""
+    """Starts a run as a process that ignores the terminal's Ctrl-C (the sweep passes it on) and ends when the sweep
+    does."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with open(job.log, "ab", opener=open_no_follow) as log:
         return subprocess.Popen(
@@ -84,14 +85,14 @@ def start(job: Job) -> subprocess.Popen:
 
 
 def surroundings() -> dict[str, str]:
-    """This process's environment, in which Python finds what this process runs."""
+    """Returns this process's environment with this checkout on PYTHONPATH."""
     root = str(Path(__file__).resolve().parents[2])
     before = os.environ.get("PYTHONPATH")
     return os.environ | {"PYTHONPATH": root if not before else f"{root}{os.pathsep}{before}"}
 
 
 def stop(processes: Sequence[subprocess.Popen]) -> None:
-    """Asks them to save themselves, and waits; what doesn't end in time, or at a second signal, is killed."""
+    """Asks processes to save themselves and waits; kills them after the patience is over or at a second signal."""
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
@@ -107,7 +108,7 @@ def stop(processes: Sequence[subprocess.Popen]) -> None:
 
 @contextlib.contextmanager
 def signals_raise() -> Any:
-    """The signals that ask to stop raise Interrupted while this lasts."""
+    """Makes stop signals raise Interrupted within this context."""
 
     def handle(number: int, frame: Any) -> None:
         raise Interrupted(number)
@@ -121,7 +122,7 @@ def signals_raise() -> Any:
 
 
 def run_with_ray(jobs: Sequence[Job], at_once: int, ended: Ended, running: Running) -> None:
-    """The same runs as trials of Ray Tune, on the cluster that `RAY_ADDRESS` names or on this machine.
+    """Runs the same runs as trials of Ray Tune, on the cluster that `RAY_ADDRESS` names or on this machine.
 
     All its machines must see the sweep's folder. Raises ValueError where Ray isn't installed.
     """
@@ -154,7 +155,7 @@ def run_with_ray(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runni
     told = {job.name: job for job in jobs}
 
     class Tell(tune.Callback):
-        """Passes on what ends, and what runs."""
+        """Reports runs as they end and while they run."""
 
         def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
             running([told[t.config["run"]] for t in trials if t.status == "RUNNING"])

@@ -1,4 +1,4 @@
-"""The outcomes of a sweep: a table, arrays, a figure, of one result of every run."""
+"""The outcomes of a sweep: one result of every run as a table, arrays and a figure."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ Setting = tuple[tuple[str, str], ...]
 def compare(
     folder: Path, jobs: Sequence[Job], asked: str | None, seeds: int, failures: Mapping[str, str]
 ) -> str:
-    """Table, arrays, figure, results; the table."""
+    """Writes table, arrays, figure and results; returns the table."""
     metric, outcomes = read_outcomes(jobs, asked)
     settings = list(dict.fromkeys(job.setting for job in jobs))
     keys = [key for key, _ in settings[0]]
@@ -50,7 +50,7 @@ def compare(
 
 
 def read_outcomes(jobs: Sequence[Job], metric: str | None) -> tuple[str, dict[Job, float]]:
-    """Of the finished runs what is compared, and its name. Raises ValueError where one hasn't got it."""
+    """Returns the metric's name and its value for each finished run. Raises ValueError if a run lacks it."""
     found = {job: read_results(job.folder) or {} for job in jobs if job.finished}
     numbers = {
         job: {k: float(v) for k, v in results.items() if isinstance(v, int | float)}
@@ -76,7 +76,7 @@ def default_metric(results: Mapping[str, Any]) -> str:
 
 
 def medians(values: np.ndarray) -> list[float]:
-    """Over the seeds that have a value; NaN where none has."""
+    """Returns medians over the seeds that have a value; NaN without any."""
     return [float(np.median(row[~np.isnan(row)])) if (~np.isnan(row)).any() else math.nan for row in values]
 
 
@@ -91,7 +91,7 @@ def format_table(
     metric: str,
     failures: Mapping[str, str],
 ) -> str:
-    """A row a setting: median, least and most over the seeds, and of how many; then what failed."""
+    """Formats a row per setting (median, minimum, maximum, number of seeds), then the failures."""
     rows = [[value for _, value in setting] for setting in settings]
     widths = [max(len(key), *(len(row[i]) for row in rows)) + 2 for i, key in enumerate(keys)]
     head = "".join(f"{key:<{width}}" for key, width in zip(keys, widths, strict=True))
@@ -111,7 +111,7 @@ def format_table(
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figure, from the arrays: against the option that has the most numbers, else a row a setting."""
+    """Draws the arrays against the option with the most numeric values, else a row per setting."""
     from analysis.figures.outcomes import outcomes_against, outcomes_by_setting
     from analysis.figures.style import save
 
@@ -135,14 +135,15 @@ def draw(folder: Path) -> list[Path]:
 
 
 def spelled(metric: str) -> str:
-    """`test.mean_square_error` → mean square error, test."""
+    """Formats a metric's name: `test.mean_square_error` → mean square error, test."""
     return ", ".join(reversed(metric.replace("_", " ").split(".")))
 
 
 def curves(
     keys: Sequence[str], settings: Sequence[Sequence[str]], values: np.ndarray, along: int
 ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """Panels, lines and points: the option `along` on the axis, the next one a line a value, all others panels."""
+    """Groups values into panels, lines and points: `along` on the axis, the next option as lines, the others as
+    panels."""
     others = [i for i in range(len(keys)) if i != along]
     name: Callable[[Sequence[str]], str] = lambda row: row[others[0]] if others else ""  # noqa: E731
     title: Callable[[Sequence[str]], str] = lambda row: ", ".join(f"{keys[i]} {row[i]}" for i in others[1:])  # noqa: E731
@@ -158,13 +159,14 @@ def curves(
 
 
 def filled(values: np.ndarray) -> np.ndarray:
-    """Runs without a result have no say in median and spread: they are given the median of the others."""
+    """Replaces missing values by the median of the others, so that they don't affect median and spread."""
     missing = np.isnan(values)
     return values if missing.all() else np.where(missing, np.median(values[~missing]), values)
 
 
 def most_numbers(keys: Sequence[str], settings: Sequence[Sequence[str]]) -> int | None:
-    """The place of the option with the most values, two at least, that are all numbers."""
+    """Returns the index of the option with the most values (at least two) that are all numbers; None without
+    one."""
 
     def count(place: int) -> int:
         given = {row[place] for row in settings}
@@ -182,6 +184,6 @@ def is_number(text: str) -> bool:
 
 
 def wide(values: np.ndarray) -> bool:
-    """Tells whether numbers ask for a logarithmic axis."""
+    """Tells whether numbers need a logarithmic axis."""
     finite = values[np.isfinite(values)]
     return bool(len(finite) and finite.min() > 0 and finite.max() >= 8 * finite.min())

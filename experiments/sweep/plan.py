@@ -1,4 +1,4 @@
-"""The plan of a sweep: a run for every combination of the grid's values and every seed."""
+"""The plan of a sweep: a run for every combination of grid values and every seed."""
 
 import dataclasses
 import itertools
@@ -19,7 +19,7 @@ RESERVED = ("seed", "run_dir", "resume")  # what the sweep itself gives its runs
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run of a sweep: its setting (option → value), its seed, its command and where it stands."""
+    """One run of a sweep: its setting (option → value), seed, command and folder."""
 
     setting: tuple[tuple[str, str], ...]
     seed: int
@@ -29,7 +29,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """`cell=gru length=100 seed=0`."""
+        """Returns `cell=gru length=100 seed=0`."""
         return " ".join([*(f"{key}={value}" for key, value in self.setting), f"seed={self.seed}"])
 
     @property
@@ -42,17 +42,17 @@ class Job:
 
     @property
     def log(self) -> Path:
-        """The file of what it says, every time it is run."""
+        """The file with the output of all its attempts."""
         return self.folder.parent.parent / "logs" / f"{self.folder.name}.txt"
 
     def command(self) -> list[str]:
-        """The words behind `python -m experiments`: it goes on where it has begun."""
+        """Returns the words after `python -m experiments`; a started run is resumed."""
         given = [*self.arguments, "--run-dir", str(self.folder)]
         return [*given, "--resume", str(self.folder)] if self.begun else given
 
 
 def read_grid(words: Sequence[str]) -> dict[str, list[str]]:
-    """`["cell=elman,gru(reset=before)", "length=100,200"]` → {"cell": [...], "length": [...]}.
+    """Parses `["cell=elman,gru(reset=before)", "length=100,200"]` to {"cell": [...], "length": [...]}.
 
     A comma within brackets or quotes belongs to a value. Raises ValueError for anything else than OPTION=VALUE,….
     """
@@ -77,7 +77,7 @@ def read_grid(words: Sequence[str]) -> dict[str, list[str]]:
 
 
 def split_outside_brackets(text: str) -> list[str]:
-    """At the commas that stand in no bracket and no quotes."""
+    """Splits text at commas outside brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
@@ -96,8 +96,8 @@ def split_outside_brackets(text: str) -> list[str]:
 def plan(
     experiment: str, grid: Mapping[str, list[str]], seeds: int, options: Sequence[str], folder: Path
 ) -> list[Job]:
-    """Every run, its options read and checked. Raises ValueError, or leaves as the run itself would, for one that
-    can't be had."""
+    """Returns every run with its options read and checked. Raises ValueError, or exits as the run would, for a
+    run that is refused."""
     module = module_of(experiment)
     if "seed" not in {field.name for field in dataclasses.fields(module.Config)} and seeds > 1:
         raise ValueError(f"{experiment} has no --seed to vary: leave --seeds out")
@@ -134,7 +134,7 @@ def plan(
 
 
 def check_options(options: Sequence[str], grid: Mapping[str, list[str]]) -> None:
-    """Raises ValueError for an option that the sweep gives its runs itself."""
+    """Raises UserError for an option that the sweep sets itself."""
     for word in options:
         option = word.partition("=")[0].removeprefix("--").replace("-", "_")
         if not word.startswith("--"):
@@ -147,14 +147,14 @@ def check_options(options: Sequence[str], grid: Mapping[str, list[str]]) -> None
 
 
 def check_begun(jobs: Iterable[Job], pinned: Sequence[str]) -> None:
-    """Raises ValueError where a run that was begun would compute something else now."""
+    """Raises ValueError if a started run would compute something else now."""
     for job in jobs:
         if job.begun:
             check_same(read_run(job.folder), dict(job.described), job.folder, pinned)
 
 
 def failure_reason(log: Path) -> str:
-    """The sentence in which a run said why it failed; else its last words."""
+    """Returns a run's error sentence, else its last line of output."""
     if not log.is_file():
         return "it wasn't started"
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]

@@ -1,4 +1,4 @@
-"""`python -m experiments` for a run that another process started, which ends when that process does.
+"""Runs `python -m experiments` for a parent process, and ends when the parent does.
 
 Its standard input is a pipe that the other process never writes to: the pipe closes when that process ends,
 however it ends. The run is then asked to save itself, as by SIGTERM.
@@ -11,7 +11,7 @@ import threading
 
 
 def stop_at_end_of_input() -> None:
-    """Waits for the end of the standard input, and asks this process to save itself and leave."""
+    """Waits for the end of standard input, then asks this process to save itself and exit."""
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
