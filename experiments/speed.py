@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 
 from experiments.cell_spec import label, parse_cell
+from experiments.footprint import Part, check_fits
 from experiments.harness.checks import check_at_least, check_distinct, check_positive, check_seed
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, read_run
@@ -72,7 +73,12 @@ class Config:
         check_positive(newton_memory=self.newton_memory)
 
     def check(self) -> None:
-        """Raises ValueError for a cell that cannot be built or that no method runs, before anything is timed."""
+        """Raises ValueError for a cell that cannot be built or goes none of the ways, before anything is timed."""
+        inputs = Part(
+            4 * max(self.lengths) * self.batch_size * max(self.input_size, self.hidden_size),
+            "shorter --lengths, a smaller --batch-size or --hidden-size",
+        )
+        check_fits({"inputs or outputs": inputs})
         for expression in self.cells:
             able = supported_methods(parse_cell(expression, self.hidden_size), masked=False)
             if not set(able) & set(self.methods):

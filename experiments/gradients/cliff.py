@@ -27,6 +27,7 @@ from analysis import (
 )
 from data import temporal_order
 from experiments.cell_spec import parse_cell
+from experiments.footprint import Part, check_fits
 from experiments.gradients.cliff_net import NetLoss, orthonormal, surface_about
 from experiments.gradients.cliff_report import (
     BIFURCATION_START,
@@ -101,6 +102,7 @@ class Config:
     def check(self) -> None:
         """Raises ValueError for a cell that cannot be built, before the run's folder is made."""
         parse_cell(self.cell, self.hidden_size)
+        check_fits({"the surfaces": Part(8 * self.points**2, "fewer --points")})
 
 
 def main(config: Config, run: Run) -> str:

@@ -9,6 +9,7 @@ import tyro
 from flax import linen as nn
 
 from experiments.cell_spec import at_length, parse_cell
+from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_seed
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import Problem, adding_problem, copy_problem, order_problem
@@ -51,9 +52,10 @@ class NetsConfig:
         check_cells(self.cells)
 
     def check(self) -> None:
-        """Raises ValueError for a cell that cannot be built, before the run's folder is made."""
+        """Raises ValueError for a cell that cannot be built, before a folder is made for the run."""
+        problem = self.problem()
         for expression in self.expressions():
-            self.cell(expression)
+            check_task_fits(problem.task(self.model(expression, problem)), self)
 
     def expressions(self) -> tuple[str, ...]:
         """Returns the cells that are trained, one by one."""

@@ -21,6 +21,7 @@ import numpy as np
 
 from analysis import depth_scales, edge_of_chaos, lyapunov_spectrum, tanh_mean_field
 from data.digits import DIGITS_CLASSES
+from experiments.footprint import Part, check_fits
 from experiments.gradients.edge_of_chaos_training import answer, fresh_net, images, random_net, train_nets
 from experiments.harness.checks import (
     check_at_least,
@@ -95,7 +96,8 @@ class Config:
             )
 
     def check(self) -> None:
-        """No option combinations are invalid."""
+        """Raises ValueError if a random net needs more memory than is free."""
+        check_fits({"a random net's matrix": Part(4 * self.units**2, "fewer --units")})
 
     @property
     def settling(self) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import tyro
 
 from analysis.starts import STARTS
+from experiments.footprint import Part, check_fits
 from experiments.gradients.comparison import CELLS_HELP, NetsConfig, held_out_inputs
 from experiments.harness.checks import check_at_least, check_distinct, check_not_negative
 from experiments.harness.errors import UserError
@@ -69,6 +70,9 @@ class Config(NetsConfig):
 
     def check(self) -> None:
         """Raises ValueError for a cell that cannot be built or has fewer exponents than asked for."""
+        matrices = Part(2 * 8 * self.units**2, "fewer --units")
+        check_fits({"the random net's matrix and tangent vectors": matrices})
+        super().check()
         sizes = {f"a random net of --units {self.units}": self.units}
         sizes |= {expression: state_size(self.cell(expression)) for expression in self.cells}
         for name, size in sizes.items():
