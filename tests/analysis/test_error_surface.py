@@ -220,5 +220,5 @@ def test_refusals() -> None:
         one_parameter(zeros(), "w", (0, 2))
     with pytest.raises(ValueError, match="clip must be one of"):
         clipped_sgd(0.1, "often")
-    with pytest.raises(ValueError, match="parameters' form"):
+    with pytest.raises(ValueError, match="parameters' shapes"):
         loss_surface(bowl, zeros(), ({"b": jnp.zeros(2)}, zeros()), np.zeros(1), np.zeros(1))
