@@ -4,11 +4,12 @@
 #   make PYTHON=python3.12 gradients     with another interpreter, 3.11 or later
 #   make test, make lint                 the test suite; ruff and pyright
 #   make test-slow, make test-peers      the slow tests; those that need PyTorch, Equinox, NLTK
+#   make test-full                       long series, of which test-slow makes one or two tests (up to an hour; not in CI)
 #   make figures                         remakes the figures and tables of the pages (ARGS="--help" says more)
 #   make bench                           timings beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (half an hour)
 #   make format, make lock, make clean
 .DEFAULT_GOAL := help
-.PHONY: help gradients figures bench test test-slow test-peers lint format lock clean
+.PHONY: help gradients figures bench test test-slow test-full test-peers lint format lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -28,16 +29,21 @@ gradients: $(VENV)/.run
 figures: $(VENV)/.run
 	@$(BIN)/python docs/figures.py $(ARGS)
 
-# Compilation dominates; without XLA's optimizations it takes a third less. tests/models and test-slow keep them.
-test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
+# Compilation dominates; without most of XLA's optimizations and with its older code generator it takes half the time.
+# tests/models keep the optimizations; test-full compiles as a user's process does.
+QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not peers" $(ARGS)
+	$(QUICK) $(BIN)/python -m pytest $(WORKERS) -m "not slow and not full and not peers" $(ARGS)
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest $(WORKERS) -m "slow and not peers" $(ARGS)
+	$(QUICK) $(BIN)/python -m pytest $(WORKERS) -m "slow and not full and not peers" $(ARGS)
+
+test-full: $(VENV)/.dev
+	$(BIN)/python -m pytest $(WORKERS) -m "full" $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m "not full and not peers" tests/models tests/experiments/harness $(ARGS)
 
 test-peers: $(VENV)/.peers
-	$(BIN)/python -m pytest -m "peers" $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m "peers" $(ARGS)
 
 bench: $(VENV)/.peers
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,31 +1,48 @@
-"""XLA's options for compiling what is tested."""
+"""Compilation in the tests: what is compiled is kept, and with which of XLA's options it is."""
 
 import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 
+COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
+"""Compiled programs of all processes of all sessions in this checkout."""
 
-def share_compiled_programs() -> str | None:
-    """Keeps compiled programs in one folder for the whole session, workers and started processes included.
 
-    Returns the folder if it was made here, to be removed at the end; None if the environment names one already,
-    as it does for all but the session's first process.
+def make_cache() -> Path | None:
+    """Gives this session, its workers and the processes they start a cache folder in place of the user's.
+
+    Returns the folder, to be removed at the end; None in a worker, which inherits it. Only compiled programs are
+    kept for later sessions, in `COMPILED`.
     """
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    if "PYTEST_XDIST_WORKER" in os.environ:
         return None
-    folder = tempfile.mkdtemp(prefix="unroll-compiled-")
-    settings = {
-        "jax_compilation_cache_dir": folder,
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": 0,
-    }
-    for name, value in settings.items():
-        os.environ[name.upper()] = str(value)
-        jax.config.update(name, value)
+    folder = Path(tempfile.mkdtemp(prefix="unroll-cache-"))
+    share_compiled_programs(folder)
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    os.environ.setdefault(
+        "MPLCONFIGDIR", str(folder / "matplotlib")
+    )  # its list of fonts takes a second to make
     return folder
+
+
+def keep_compiled_programs() -> None:
+    """Does for this process what the command line does; imported here, for annotations are to be checked in it."""
+    from experiments.harness import compilation_cache
+
+    compilation_cache.keep_compiled_programs()
+
+
+def share_compiled_programs(cache: Path) -> None:
+    """Lets processes with a cache folder of their own find the programs that others compiled."""
+    link = cache / "unroll" / "compiled"
+    if not link.exists():
+        COMPILED.mkdir(parents=True, exist_ok=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(COMPILED)
 
 
 @contextlib.contextmanager

@@ -13,12 +13,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
-from tests.compilation import optimizations, share_compiled_programs
+from tests.compilation import keep_compiled_programs, make_cache, optimizations
 
-COMPILED = share_compiled_programs()
+CACHE = make_cache()
 
 # Before anything of ours is imported: every annotated array is then checked at every call.
 install_import_hook(["models", "analysis", "train", "data", "experiments"], "beartype.beartype")
+
+keep_compiled_programs()
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -38,9 +40,9 @@ settings.load_profile("unroll")
 
 
 def pytest_unconfigure() -> None:
-    """Removes the session's compiled programs, in the process that made their folder."""
-    if COMPILED is not None:
-        shutil.rmtree(COMPILED, ignore_errors=True)
+    """Removes the session's cache folder, in the process that made it."""
+    if CACHE is not None:
+        shutil.rmtree(CACHE, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="module")

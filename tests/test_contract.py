@@ -17,10 +17,12 @@ BUILT_IN: dict[str, Cell] = {
     "gru": GRU(4),
     "lstm": LSTM(4),
 }
-VARIANTS: dict[str, Cell] = {
+ACTIVATIONS: dict[str, Cell] = {
     "elman relu": Elman(3, activation="relu"),
-    "elman identity": Elman(3, activation="identity", recurrent_init=Gaussian(0.8)),
     "elman sin": Elman(1, activation=jnp.sin),
+}
+VARIANTS: dict[str, Cell] = {
+    "elman identity": Elman(3, activation="identity", recurrent_init=Gaussian(0.8)),
     "basic_gru": BasicGRU(4),
     "gru reset before": GRU(3, reset="before"),
     "lstm of one unit": LSTM(1, forget_bias=0.0),
@@ -28,6 +30,7 @@ VARIANTS: dict[str, Cell] = {
 CELLS = [
     *(pytest.param(cell, id=name) for name, cell in BUILT_IN.items()),
     *(pytest.param(cell, id=name, marks=pytest.mark.slow) for name, cell in VARIANTS.items()),
+    *(pytest.param(cell, id=name, marks=pytest.mark.full) for name, cell in ACTIVATIONS.items()),
 ]
 
 

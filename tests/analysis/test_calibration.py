@@ -63,7 +63,9 @@ def spectra(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize(
+    "name", ["Hénon", *(pytest.param(name, marks=pytest.mark.full) for name in SYSTEMS if name != "Hénon")]
+)
 @pytest.mark.usefixtures("x64")
 def test_calibration(name: str) -> None:
     """60 times eight starts of 1,000 steps: 52 of 60 within two errors of the mean over long runs, root mean square

@@ -117,8 +117,13 @@ def test_health_leaves_out_the_start() -> None:
     assert np.abs(found["triangles_4"]).max() > 0.01
 
 
+KINDS = ("lstm", "s5", "slstm", "mlstm")  # one of each kind of state
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name", [*KINDS, *(pytest.param(name, marks=pytest.mark.full) for name in CELLS if name not in KINDS)]
+)
 @pytest.mark.usefixtures("x64")
 def test_fewer_exponents_are_those_of_the_whole_spectrum(name: str) -> None:
     """To the error bar, from the cell's own start."""

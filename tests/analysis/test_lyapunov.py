@@ -124,8 +124,20 @@ REGULAR = {name: sized(kind) for name, kind in CELLS.items() if name not in (*SI
 }
 
 
+KINDS = (
+    "lstm",
+    "gru, reset before",
+    "lru",
+    "slstm",
+    "stack",
+    "batch norm",
+)  # one of each kind of state and step
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REGULAR)
+@pytest.mark.parametrize(
+    "name", [*KINDS, *(pytest.param(name, marks=pytest.mark.full) for name in REGULAR if name not in KINDS)]
+)
 @pytest.mark.usefixtures("x64")
 def test_sum_rule(name: str) -> None:
     """Σλ = ⟨ln |det J|⟩ with NumPy's determinants; the exponents are the textbook's."""

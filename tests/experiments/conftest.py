@@ -4,11 +4,12 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 
+from tests.compilation import share_compiled_programs
 from tests.experiments.command import LEAKY, SMALL, command, prepared_apart, unboxed
 from tests.experiments.small_text import TINY, write
 
@@ -125,10 +126,19 @@ def finished(options: dict[str, tuple[str | float, ...]], shared: Path) -> Calla
     return run
 
 
+@pytest.fixture(scope="module")
+def one_task() -> Iterator[None]:
+    """Equal tasks are one object in this process, so that its runs compile once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.problems.partial", cache(partial))
+        yield
+
+
 @pytest.fixture
 def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs and caches of the test's own."""
     monkeypatch.chdir(tmp_path)
+    share_compiled_programs(tmp_path / "cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.compilation import share_compiled_programs
 from tests.experiments.command import arrays_bytes, newest_checkpoint, untimed
 from train import Checkpoints
 from train.manifest import MANIFEST
@@ -22,23 +23,22 @@ PATIENCE = 300.0
 
 @dataclass(frozen=True)
 class Command:
-    """`python -m experiments …` in a folder; `cache` is where JAX keeps what it has compiled."""
+    """`python -m experiments …` in a folder, with what the tests have compiled unless it is to compile anew."""
 
     home: Path
     arguments: tuple[str, ...]
-    cache: Path
+    anew: bool = False
 
     def words(self, *more: str) -> list[str]:
         return [sys.executable, "-m", "experiments", *self.arguments, *more]
 
     def environment(self) -> dict[str, str]:
+        share_compiled_programs(self.home / "prepared")
         return os.environ | {
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "XDG_CACHE_HOME": str(self.home / "prepared"),
-            "JAX_COMPILATION_CACHE_DIR": str(self.cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            "JAX_ENABLE_COMPILATION_CACHE": str(int(not self.anew)),
         }
 
     def start(self, *more: str) -> Process:
@@ -93,10 +93,13 @@ def saving(run: Path) -> bool:
         return False
 
 
-def disturb(process: Process, run: Path, random: np.random.Generator) -> str:
-    """Sends one of three signals at one of three moments, Ctrl-C sometimes twice; what was done, in words."""
-    number = random.choice([signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-    moment = random.choice(["any", "training", "saving"], p=[0.2, 0.4, 0.4])
+MOMENTS = ("any", "training", "saving")
+
+
+def disturb(
+    process: Process, run: Path, number: signal.Signals, moment: str, random: np.random.Generator
+) -> None:
+    """Sends a signal at one of the `MOMENTS`, Ctrl-C sometimes twice."""
     if moment == "any":
         time.sleep(random.uniform(0, 2.5))
     else:
@@ -106,11 +109,10 @@ def disturb(process: Process, run: Path, random: np.random.Generator) -> str:
         wait_for(lambda: last_step(run) >= place, process)
         if moment == "saving":
             wait_for(lambda: saving(run), process)
-    process.send_signal(int(number))
+    process.send_signal(number)
     if number == signal.SIGINT and random.random() < 0.5:
         time.sleep(random.uniform(0, 0.05))
-        process.send_signal(int(number))
-    return f"{signal.Signals(number).name} {moment}"
+        process.send_signal(number)
 
 
 def outcome(run: Path) -> Mapping[str, object]:

@@ -157,8 +157,13 @@ def test_deep_run(tmp_path: Path) -> None:
     assert (gate != -1).any()  # what it begins with
 
 
+KINDS = ("gru", "unitary", "s5", "mlstm", "window")  # one of each kind of parameters
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    "cell", [*KINDS, *(pytest.param(cell, marks=pytest.mark.full) for cell in CELLS if cell not in KINDS)]
+)
 def test_every_cell_trains(cell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two steps change every parameter of each cell that the command line knows."""
     monkeypatch.setattr("experiments.run_task.draw_task", lambda *_: [])  # slow, and tested elsewhere
@@ -175,7 +180,14 @@ def test_every_cell_trains(cell: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["digits", "copy_memory", "temporal_order", "gradients"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "digits",
+        "gradients",
+        *(pytest.param(name, marks=pytest.mark.full) for name in ("copy_memory", "temporal_order")),
+    ],
+)
 def test_deep_runs_of_the_others(name: str, tmp_path: Path) -> None:
     options = ["--depth", 2, "--connections", "residual", "--hidden-size", 4, "--batch-size", 4, "--steps", 4]
     if name == "gradients":

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 @cache
 def outcome(devices: int) -> tuple[list[str], str]:
     """The checks passed, and what was said besides."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "XLA_FLAGS": flags}
     done = subprocess.run(
         [sys.executable, "-m", "tests.train.shares"],
@@ -31,7 +31,7 @@ def outcome(devices: int) -> tuple[list[str], str]:
     return done.stdout.split(), done.stderr
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.full)])
 @pytest.mark.parametrize("check", CHECKS)
 def test_shares(check: str, devices: int) -> None:
     passed, said = outcome(devices)

@@ -6,13 +6,16 @@ What compiled once is kept for all of a module's processes; the runs are tiny, f
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.experiments.command import command
 from tests.experiments.processes import (
+    MOMENTS,
     Command,
     disturb,
     finish,
@@ -23,13 +26,11 @@ from tests.experiments.processes import (
 )
 from train import Checkpoints
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_task")]
 
-ROUNDS = 20
-LAST = 2400
+LAST = 600
 STEPS = (
-    "--steps",
-    str(LAST),
+    f"--steps={LAST}",
     "--save-every=20",
     "--eval-every=60",
     "--log-every=1",
@@ -49,18 +50,17 @@ TEXT = (
 TEXT += ("--examples=4", "--lags=5", "--positions=8", "--sample-tokens=20", "--edge-dropout=0.1")
 PROSE = "the cat sat on the mat\nand a dog ran; it saw the cat, and it sat.\n"
 
-Made = Callable[[str], Command]
+Made = Callable[..., Command]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A command in a folder of its own."""
-    cache = tmp_path_factory.mktemp("compiled")
+    """A command in a folder of its own, and more of its words."""
 
-    def make(kind: str) -> Command:
+    def make(kind: str, *more: str) -> Command:
         home = tmp_path_factory.mktemp("home")
         (home / "text.txt").write_text(PROSE * 40)
-        return Command(home, {"memory": ADDING, "text": TEXT}[kind], cache)
+        return Command(home, {"memory": ADDING, "text": TEXT}[kind] + more)
 
     return make
 
@@ -82,36 +82,54 @@ def whole(made: Made, kind: str) -> Path:
 def test_the_same_twice(made: Made, kind: str, whole: Path) -> None:
     """Bit for bit, compiled anew or not."""
     command = made(kind)
-    fresh = Command(command.home, command.arguments, command.home / "compiled_anew")
+    fresh = Command(command.home, command.arguments, anew=True)
     code, said = fresh.run("--run-dir=run")
     assert code == 0, said
     assert outcome(command.home / "run") == outcome(whole)
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+EACH_ONCE = list(zip(SIGNALS, MOMENTS, strict=True))
+
+
 def test_signals_at_any_moment(made: Made, kind: str, whole: Path) -> None:
-    """Twenty times over, on one run that is resumed each time."""
-    command, random = made(kind), np.random.default_rng(5)
-    run = command.home / "run"
-    met: list[tuple[str, int, int]] = []
-    for _ in range(ROUNDS):
+    """One after another, on one run that is resumed each time."""
+    command = made(kind)
+    disturbed(command, EACH_ONCE, LAST)
+    assert outcome(command.home / "run") == outcome(whole)
+
+
+@pytest.mark.full
+def test_twenty_signals(made: Made, kind: str) -> None:
+    random = np.random.default_rng(5)
+    chosen = [
+        (SIGNALS[random.integers(3)], str(random.choice(MOMENTS, p=[0.2, 0.4, 0.4]))) for _ in range(20)
+    ]
+    assert {moment for _, moment in chosen} == set(MOMENTS)
+    command, alone = made(kind, "--steps=2400"), made(kind, "--steps=2400")
+    disturbed(command, chosen, 2400)
+    assert alone.run("--run-dir=run")[0] == 0
+    assert outcome(command.home / "run") == outcome(alone.home / "run")
+
+
+def disturbed(command: Command, chosen: Iterable[tuple[signal.Signals, str]], last: int) -> None:
+    """Runs to the last step, however often it is disturbed."""
+    run, random, met = command.home / "run", np.random.default_rng(5), []
+    for number, moment in chosen:
         begun = (run / "config.json").exists()
         process = command.start("--resume=run" if begun else "--run-dir=run")
-        what = disturb(process, run, random)
+        disturb(process, run, number, moment, random)
         code, said = finish(process)
-        met.append((what, code, last_step(run)))
-        number = signal.Signals[what.split()[0]]
+        met.append((number, moment, code, last_step(run)))
         # Before the run's folder is there, a signal ends the process as it ends any other.
         assert code in ((-number,) if number == signal.SIGKILL else (-number, 128 + number)), (met, said)
         assert begun <= (run / "config.json").exists()
         if code == 128 + number:
             assert "--resume run" in said, said
         steps = Checkpoints(run / "checkpoints").steps()
-        assert not steps or steps[-1] < LAST, f"too few steps for so many rounds: {met}"
+        assert not steps or steps[-1] < last, f"too few steps for so many rounds: {met}"
     code, said = command.run("--resume=run")
-    assert code == 0, said
-    assert outcome(run) == outcome(whole), met
-    assert {what.split()[1] for what, _, _ in met} == {"any", "training", "saving"}
-    assert {what.split()[0] for what, _, _ in met} == {"SIGINT", "SIGTERM", "SIGKILL"}
+    assert code == 0, (met, said)
 
 
 # --- damage
@@ -119,13 +137,33 @@ def test_signals_at_any_moment(made: Made, kind: str, whole: Path) -> None:
 
 @pytest.fixture(scope="module")
 def stopped(made: Made) -> Command:
-    """A memory run that stopped half way."""
+    """A memory run that was stopped before half of its steps."""
     command = made("memory")
     process = command.start("--run-dir=run")
-    wait_for(lambda: last_step(command.home / "run") > LAST // 2, process)
+    wait_for(lambda: last_step(command.home / "run") >= 240, process)
     process.terminate()
     assert finish(process)[0] == 128 + signal.SIGTERM
     return command
+
+
+Here = Callable[[Command], tuple[int, str]]
+
+
+@pytest.fixture
+def resume_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Goes on with a command's run in this process, which has compiled it already: the exit code and all words."""
+
+    def resume(stopped: Command) -> tuple[int, str]:
+        monkeypatch.chdir(stopped.home)
+        capsys.readouterr()
+        with warnings.catch_warnings(record=True) as met:
+            warnings.simplefilter("always")
+            code = command(*stopped.arguments, "--resume=run")
+        said = "".join((*capsys.readouterr(), *(str(warning.message) for warning in met)))
+        assert "Traceback" not in said
+        return code, said
+
+    return resume
 
 
 def flip(path: Path) -> None:
@@ -150,7 +188,9 @@ CLASSES = {
 @pytest.mark.parametrize("harm", [flip, truncate, Path.unlink])
 @pytest.mark.parametrize("files", CLASSES.values(), ids=CLASSES)
 @pytest.mark.parametrize("kind", ["memory"], indirect=True, scope="module")
-def test_damage(made: Made, stopped: Command, whole: Path, files: str, harm: Callable[[Path], None]) -> None:
+def test_damage(
+    made: Made, stopped: Command, whole: Path, resume_here: Here, files: str, harm: Callable[[Path], None]
+) -> None:
     """Of the newest checkpoint: it is named, the one before is used, and the end is the same. Where a file that is
     read line by line can't be mended, that is said, and nothing else is touched."""
     command = made("memory")
@@ -161,7 +201,7 @@ def test_damage(made: Made, stopped: Command, whole: Path, files: str, harm: Cal
     for path in harmed:
         harm(path)
     before = contents(run / "checkpoints")
-    code, said = command.run("--resume=run")
+    code, said = resume_here(command)
     if files == "metrics.jsonl" and code != 0:
         assert (code, harm) == (2, flip)
         assert "run/metrics.jsonl has a line that is not a record of training" in sentence(said)
@@ -181,7 +221,7 @@ def test_damage(made: Made, stopped: Command, whole: Path, files: str, harm: Cal
 @pytest.mark.parametrize("kind", ["memory"], indirect=True, scope="module")
 @pytest.mark.parametrize("name", ["config.json", "environment.json"])
 def test_damage_to_what_says_what_it_is(
-    made: Made, stopped: Command, whole: Path, name: str, harm: Callable[[Path], None]
+    made: Made, stopped: Command, whole: Path, resume_here: Here, name: str, harm: Callable[[Path], None]
 ) -> None:
     """A sentence names the file, or the option that a flipped bit has changed, and all is as it was; or the end is
     the same."""
@@ -190,7 +230,7 @@ def test_damage_to_what_says_what_it_is(
     run = copied(stopped.home / "run", command.home / "run")
     harm(run / name)
     before = contents(run)
-    code, said = command.run("--resume=run")
+    code, said = resume_here(command)
     if code == 0:  # the flipped bit was in a word that nothing hangs on
         assert harm is flip
         assert outcome(run) == outcome(whole)
@@ -212,10 +252,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 # --- two at once, and another config
 
 
-def test_two_runs_on_one_folder(made: Made) -> None:
+@pytest.mark.parametrize("kind", ["memory"], indirect=True, scope="module")
+def test_two_runs_on_one_folder(made: Made, whole: Path) -> None:
     """The second is refused whichever way it is started, and the first is as if it had been alone."""
-    alone, command = made("memory"), made("memory")
-    assert alone.run("--run-dir=run")[0] == 0
+    command = made("memory")
     first = command.start("--run-dir=run")
     run = command.home / "run"
     wait_for(lambda: last_step(run) >= 0, first)
@@ -232,7 +272,7 @@ def test_two_runs_on_one_folder(made: Made) -> None:
         first.send_signal(signal.SIGCONT)
     code, said = finish(first)
     assert code == 0, said
-    assert outcome(run) == outcome(alone.home / "run")
+    assert outcome(run) == outcome(whole)
     assert not (run / ".lock").exists()
 
 

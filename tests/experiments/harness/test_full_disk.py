@@ -4,6 +4,8 @@ They are small ones, mounted for the test alone where the machine allows it; wit
 `tests/train/test_checkpoint.py`.
 """
 
+import contextlib
+import io
 import os
 import shlex
 import shutil
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.processes import Command, last_step, outcome, sentence, wait_for
+from tests.experiments.processes import Command, outcome, sentence, wait_for
 from train import Checkpoints
 
 pytestmark = pytest.mark.slow
@@ -81,23 +83,18 @@ class Disk:
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
-    command = Command(tmp_path_factory.mktemp("whole"), ADDING, compiled)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    command = Command(tmp_path_factory.mktemp("whole"), ADDING)
     code, said = command.run("--run-dir=run")
     assert code == 0, said
     return command.home / "run"
 
 
 @pytest.fixture
-def disk(tmp_path: Path, compiled: Path, request: pytest.FixtureRequest):
+def disk(tmp_path: Path, request: pytest.FixtureRequest):
     if why := mounts():
         pytest.skip(f"nothing can be mounted here: {why}")
-    made = Disk(Command(tmp_path, ADDING, compiled), request.param)
+    made = Disk(Command(tmp_path, ADDING), request.param)
     yield made
     made.process.kill()
     made.process.wait()
@@ -124,7 +121,7 @@ def test_full_before_it_begins(disk: Disk, whole: Path) -> None:
     assert outcome(disk.place / "run") == outcome(whole)
 
 
-@pytest.mark.parametrize("disk", ["300k", "400k"], indirect=True)
+@pytest.mark.parametrize("disk", ["300k", pytest.param("400k", marks=pytest.mark.full)], indirect=True)
 def test_full_while_it_trains(disk: Disk, whole: Path) -> None:
     """Wherever it breaks off: what was saved is whole, a full disk is told again, and then it goes on."""
     code, said = disk.train("--run-dir=disk/run")
@@ -145,18 +142,29 @@ def test_full_while_it_trains(disk: Disk, whole: Path) -> None:
     assert outcome(disk.place / "run") == outcome(whole)
 
 
+def amid_training(disk: Disk, run: Path) -> int:
+    """Waits for the first saved steps, long before the last; returns the number of the run's process."""
+    wait_for(lambda: bool(Checkpoints(run / "checkpoints").steps()), disk.process)
+    return int((run / ".lock").read_text().split()[1])
+
+
+def fill(ballast: io.RawIOBase) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+
+
 @pytest.mark.parametrize("disk", ["50m"], indirect=True)
 def test_filled_by_others(disk: Disk, whole: Path) -> None:
-    """All space gone at once, amid training."""
+    """All space gone at once, amid training. The run is stopped meanwhile, so that it can't end before the disk is
+    full, however slow this process is."""
     disk.begin(shlex.join(disk.command.words("--run-dir=disk/run")))
     run = disk.place / "run"
-    wait_for(lambda: last_step(run) > STEPS // 4, disk.process)
+    number = amid_training(disk, run)
+    os.kill(number, signal.SIGSTOP)
     with (disk.place / "ballast").open("wb", buffering=0) as ballast:
-        try:
-            while True:
-                ballast.write(bytes(4096))
-        except OSError:
-            pass
+        fill(ballast)
+    os.kill(number, signal.SIGCONT)
     code, said = disk.end()
     assert code == 2, said
     assert "no space left on device" in sentence(said)
@@ -170,8 +178,7 @@ def test_filled_by_others(disk: Disk, whole: Path) -> None:
 def test_read_only(disk: Disk, whole: Path) -> None:
     disk.begin(shlex.join(disk.command.words("--run-dir=disk/run")))
     run = disk.place / "run"
-    wait_for(lambda: last_step(run) > STEPS // 4, disk.process)
-    os.kill(int((run / ".lock").read_text().split()[1]), signal.SIGTERM)
+    os.kill(amid_training(disk, run), signal.SIGTERM)
     assert disk.end()[0] == 128 + signal.SIGTERM
     disk.run("mount -o remount,ro disk")
     for options, where in (("--run-dir=disk/other", "disk/other"), ("--resume=disk/run", "disk/run")):

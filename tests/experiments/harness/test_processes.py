@@ -150,7 +150,14 @@ def test_not_for_every_experiment(refused: Callable) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [ADDING + STEPS, DIGITS, TEXT], ids=["adding", "digits", "text"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(ADDING + STEPS, id="adding", marks=pytest.mark.full),
+        pytest.param(DIGITS, id="digits"),
+        pytest.param(TEXT, id="text"),
+    ],
+)
 def test_as_one_process(words: tuple[Any, ...], tmp_path: Path) -> None:
     """Two processes of a device each, and one of two devices: metrics, parameters, carried states and what is
     measured in the end; written once, told once."""
@@ -183,9 +190,18 @@ def test_as_one_process(words: tuple[Any, ...], tmp_path: Path) -> None:
     assert "two was begun with --processes.count 2, not 1, and would end with other bits" in said
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of two processes that nothing happened to."""
+    home = tmp_path_factory.mktemp("home")
+    ended = ends(start_two(home, *ADDING, *LONG, "--run-dir", "whole"))
+    assert [code for code, *_ in ended] == [0, 0], ended
+    return home / "whole"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_lost_peer(lost: int, tmp_path: Path) -> None:
+def test_a_lost_peer(lost: int, whole: Path, tmp_path: Path) -> None:
     """One is killed: the other ends soon, with a sentence; the run goes on to the bits of one that was never
     disturbed."""
     run = tmp_path / "run"
@@ -201,10 +217,8 @@ def test_a_lost_peer(lost: int, tmp_path: Path) -> None:
     assert not (run / "results.json").exists()
     again = ends(start_two(tmp_path, *ADDING, *LONG, "--resume", "run"))
     assert [code for code, *_ in again] == [0, 0], again
-    whole = ends(start_two(tmp_path, *ADDING, *LONG, "--run-dir", "whole"))
-    assert [code for code, *_ in whole] == [0, 0], whole
-    assert newest_checkpoint(run) == newest_checkpoint(tmp_path / "whole")
-    assert untimed(run) == untimed(tmp_path / "whole")
+    assert newest_checkpoint(run) == newest_checkpoint(whole)
+    assert untimed(run) == untimed(whole)
 
 
 @pytest.mark.slow
@@ -241,21 +255,36 @@ def test_a_signal_to_one_stops_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be(tmp_path: Path) -> None:
-    """Other options in one process, a batch that doesn't divide, a port that is taken, a peer that never comes."""
-    for words, other, said in (
+@pytest.mark.parametrize(
+    ("words", "other", "said"),
+    [
         (ADDING, ("--hidden-size", 7), "other options than process 0 (--hidden-size 7, not 6)"),
-        (ADDING, ("--devices", 2), "other options than process 0 (--devices 2, not 1)"),
-        (ADDING, ("--processes.count", 3), "other options than process 0 (--processes.count 3, not 2)"),
-        (ADDING, ("--resume", "run"), "other options than process 0 (--resume given, not left out)"),
-        (ADDING, ("--batch-size", 9), "other options than process 0 (--batch-size 9, not 10)"),
         ((*ADDING, "--batch-size", 9), (), "--batch-size 9 doesn't divide over 2 processes"),
-    ):  # fmt: skip
-        for code, _, error in ends(start_two(tmp_path, *words, *STEPS, "--run-dir", "run", other=other)):
-            assert code == 2, error
-            assert said in error
-            assert "Traceback" not in error
-            assert not (tmp_path / "run").exists()
+        *(
+            pytest.param(ADDING, other, f"other options than process 0 ({said})", marks=pytest.mark.full)
+            for other, said in (
+                (("--devices", 2), "--devices 2, not 1"),
+                (("--processes.count", 3), "--processes.count 3, not 2"),
+                (("--resume", "run"), "--resume given, not left out"),
+                (("--batch-size", 9), "--batch-size 9, not 10"),
+            )
+        ),
+    ],
+)
+def test_options_that_cannot_be(
+    words: Sequence[Any], other: Sequence[Any], said: str, tmp_path: Path
+) -> None:
+    """Other options in one process, a batch that doesn't divide."""
+    for code, _, error in ends(start_two(tmp_path, *words, *STEPS, "--run-dir", "run", other=other)):
+        assert code == 2, error
+        assert said in error
+        assert "Traceback" not in error
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_what_cannot_be(tmp_path: Path) -> None:
+    """A port that is taken, a peer that never comes, a cluster that JAX doesn't know."""
     with socket.socket() as taken:
         taken.bind(("", 0))
         taken.listen()

@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import cache, partial
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ LAST = 2000
 ADDING = ["adding", "--cell=elman", "--hidden-size=8", "--length=20", "--batch-size=10", "--save-every=200"]
 ADDING += ["--steps", str(LAST), "--devices=1"]  # this process has no more
 Process = subprocess.Popen[str]
+pytestmark = pytest.mark.usefixtures("one_task")
 
 
 def start(folder: Path, *options: str) -> Process:
@@ -79,14 +79,6 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
         return home / "runs/adding/term", *finish(process)
     finally:
         process.kill()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_task() -> Iterator[None]:
-    """Equal tasks are one object in this process, so that its runs compile once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.problems.partial", cache(partial))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -103,8 +103,15 @@ FUSED = [Elman(4), Elman(3, activation="relu"), BasicGRU(4), GRU(4), LSTM(4), Pe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize(
+    ("masked", "reverse"),
+    [
+        (False, False),
+        (True, True),
+        pytest.param(False, True, marks=pytest.mark.full),
+        pytest.param(True, False, marks=pytest.mark.full),
+    ],
+)
 @pytest.mark.parametrize("cell", FUSED, ids=lambda cell: f"{type(cell).__name__}{cell.hidden_size}")
 @pytest.mark.usefixtures("x64")
 def test_fused_is_scan(cell: Cell, masked: bool, reverse: bool) -> None:
@@ -238,7 +245,7 @@ def test_fused_is_scan_in_single_precision() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("every", [1, 3, 7, 50])
+@pytest.mark.parametrize("every", [3, *(pytest.param(every, marks=pytest.mark.full) for every in (1, 7, 50))])
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.usefixtures("x64")
 def test_checkpointed_is_scan(every: int, reverse: bool) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.mark.slow
 def test_every_way_through_time() -> None:
-    flags = "--xla_force_host_platform_device_count=2"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "XLA_FLAGS": flags}
     done = subprocess.run(
         [sys.executable, "-m", "tests.models.recurrence.shard_map_checks"],
