@@ -64,6 +64,7 @@ def run_locally(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runnin
                 time.sleep(0.1)
                 for child in [child for child in children if child.process.poll() is not None]:
                     children.remove(child)
+                    close_input(child.process)
                     ended(child.job, child.process.returncode, time.monotonic() - child.began)
         finally:
             stop([child.process for child in children])
@@ -104,6 +105,15 @@ def stop(processes: Sequence[subprocess.Popen]) -> None:
         for process in processes:
             process.kill()
             process.wait()
+    finally:
+        for process in processes:
+            close_input(process)
+
+
+def close_input(process: subprocess.Popen) -> None:
+    """Closes this end of the pipe by which a run learns that the sweep has ended."""
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 @contextlib.contextmanager
