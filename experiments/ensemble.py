@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from data import split_key
 from data.synthetic.batches import MakeBatch
+from experiments.footprint import Part, check_fits, nbytes
 from experiments.objective import Evaluation, Loss, Measure
 from models.cell import Array, Params
 from train import OptimizerConfig, make_clipping, make_optimizer, mean
@@ -74,8 +75,19 @@ class EnsembleResult(NamedTuple):
 def train_side_by_side(
     course: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Float[np.ndarray, " N"], devices: int = 1
 ) -> EnsembleResult:
-    """Trains a net for every seed and rate; the devices share them, and have nothing to tell one another."""
+    """Trains a net for every seed and rate; the devices share the nets and exchange nothing.
+
+    Raises ValueError where a batch, or what is measured of all nets, needs more memory than is free.
+    """
     count = len(seeds)
+    key = jax.random.key(0, impl="threefry2x32")
+    batch = nbytes(jax.eval_shape(lambda key: course.task(key, course.batch_size), key))
+    check_fits(
+        {
+            "a batch": Part(batch * devices, "shorter sequences or a smaller --batch-size"),
+            "what is measured of each step": Part(9 * count * course.steps, "fewer --seeds or --steps"),
+        }
+    )
     filled = -count % devices  # the last once more, to divide
     padded = (
         jnp.asarray(np.append(a, np.repeat(a[-1:], filled)), d) for a, d in ((seeds, int), (rates, float))

@@ -18,6 +18,7 @@ from data import adding, temporal_order
 from data.synthetic.batches import MakeBatch
 from experiments.cell_spec import parse_cell
 from experiments.ensemble import EnsembleConfig, train_at_rates
+from experiments.footprint import Part, check_fits
 from experiments.gradients.clipping_report import (
     QUESTIONS,
     WAYS,
@@ -97,6 +98,8 @@ class Config:
         """Raises ValueError for a cell that cannot be built, before the run's folder is made."""
         for problem in self.problems:
             parse_cell(self.cell(problem), self.hidden_size)
+        measured = Part(9 * self.seeds * len(self.rates) * self.steps, "fewer --seeds or --steps")
+        check_fits({"what is measured of each step": measured})
 
     def cell(self, problem: ProblemName) -> str:
         """Returns the expression of the cell that meets a problem."""

@@ -18,13 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from data import Batch, flip_flop
+from experiments.footprint import Part, check_fits
 from experiments.gradients.fixed_points_measure import counts, measure, patterns
 from experiments.harness.checks import check_at_least, check_not_negative
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.run import Run
 from experiments.objective import Evaluation
-from experiments.problems import Problem, from_task
+from experiments.problems import Problem, check_problem_fits, from_task
 from experiments.run_task import train_task
 from experiments.task_report import training_record
 from experiments.training import Flat, TrainingConfig
@@ -84,6 +85,8 @@ class Config(TrainingConfig):
                 f"{self.cell} can write a state in more than one way, so that its fixed points aren't those "
                 "of its numbers: take another cell",
             )
+        check_problem_fits(self, problem(self.bits, self.length, self.probability))
+        check_fits({"the starts and their steps": Part(3 * 4 * self.starts * size, "fewer --starts")})
         if size < 3:
             raise UserError(
                 "--hidden-size", f"{self.hidden_size} makes a state of {size}: three axes need at least 3"

@@ -26,6 +26,7 @@ import tyro
 
 from analysis import half_life
 from experiments.cell_spec import label, parse_cell
+from experiments.footprint import check_task_fits
 from experiments.goals import GOALS, Goal, Outcome, format_outcome, outcome_of
 from experiments.gradients.flossing_loss import MEASURED, Floss, Flossing, flossing_loss, measure
 from experiments.gradients.flossing_report import VARIANTS, draw
@@ -122,6 +123,9 @@ class Config:
                 "exponents by itself: take another cell",
             )
         params = jax.eval_shape(lambda: layer.init(jax.random.key(0), 2))
+        for task in self.tasks:
+            problem = self.problem(task)
+            check_task_fits(problem.task(problem.model(NetworkConfig(), layer)), self)
         for task in self.tasks:
             xs, k = jnp.zeros((self.length(task), 1, 2)), self.k(task)
             if k > (there := state_size(layer)):

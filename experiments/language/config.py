@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import tyro
 
 from data import Corpus, TextConfig
+from experiments.footprint import Part, check_fits, nbytes
 from experiments.harness.checks import check_at_least, check_positive, check_seed
 from experiments.harness.errors import UserError
 from experiments.health import check_health
@@ -21,7 +22,7 @@ from experiments.training import CELL_HELP, Flat
 from models import LanguageModel, exponential_schedule, inverse_sigmoid_schedule, linear_schedule
 from models.cell import Array
 from models.layers.dropout import check_rate
-from train import LoopConfig, OptimizerConfig
+from train import LoopConfig, OptimizerConfig, create_state
 
 ENDLESS = 1_000_000_000  # steps, where epochs say how long
 
@@ -197,7 +198,17 @@ class TextModelConfig(TextTraining):
                 "--cell", f"{self.cell} couples the rows of a batch, and these have no end: take another"
             )
         check_health(model.cell, self.loop.health)
-        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
+        params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
+        state = jax.eval_shape(lambda p: create_state(p, self.optimizer, jax.random.key(0)), params)
+        steps = min(self.length, 1 + len(corpus.splits["train"]) // self.batch_size)
+        smaller = "a smaller --hidden-size or --embedding-size"
+        logits = 4 * steps * self.batch_size * len(corpus.tokenizer.vocabulary)
+        check_fits(
+            {
+                "parameters, gradient and optimizer": Part(nbytes(params) + nbytes(state), smaller),
+                "the outputs of a batch": Part(logits, "a smaller --length or --batch-size"),
+            }
+        )
         if self.reading == "lines":
             check_lines(corpus, self.line_limit)
         batches = training_batches(corpus, self.reading, self.batch_size, self.length, self.seed)
