@@ -1,4 +1,4 @@
-"""What a report shows of a run, read from its folder and checked."""
+"""The content of a run that a report shows, read from its folder and checked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
