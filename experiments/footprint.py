@@ -14,8 +14,9 @@ import jax
 from experiments.objective import Objective
 from experiments.task import Data, Options, Task
 from models import Cell
+from models.cell import Array
 from models.recurrence.free_memory import available_memory
-from models.state import coordinates_size
+from models.state import ravel_coordinates
 from train import LoopConfig, OptimizerConfig, create_state
 
 
@@ -106,8 +107,11 @@ def check_task_fits(task: Task, options: Options) -> None:
 
 def check_jacobians_fit(cell: Cell, input_size: int, steps: int, trajectories: int) -> None:
     """Raises ValueError where the Jacobians `[trajectories, T, S, S]` and a copy of them are more than is free."""
-    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
-    size = coordinates_size(cell, jax.eval_shape(cell.initial_state, params))
+
+    def coordinates() -> Array:
+        return ravel_coordinates(cell, cell.initial_state(cell.init(jax.random.key(0), input_size)))[0]
+
+    size = jax.eval_shape(coordinates).size
     jacobians = Part(
         2 * 4 * trajectories * steps * size**2, "a smaller --hidden-size or fewer --trajectories"
     )
