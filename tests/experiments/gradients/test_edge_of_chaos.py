@@ -128,7 +128,7 @@ def test_resumed_run_ends_the_same(finished: Finished, options: Options, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--gains", "1"], "--gains must name two values at least"),
+        (["--gains", "1"], "--gains must name at least 2 values"),
         (["--lengths", "8", "4"], "--lengths must rise"),
         (["--lengths", "0", "4"], "lengths must be a whole number of at least 1"),
         (["--biases", "0.1", "inf"], "--biases must be at least 0 and finite"),

@@ -153,7 +153,7 @@ def test_other_mistakes(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["--data.dir", "nowhere"], "there is no file or folder nowhere: name one that holds text"),
         (["--order", 0], "order must be a whole number of at least 1, but is 0"),
-        (["--add-k", 0], "--add-k must be above 0, but is 0"),
+        (["--add-k", 0], "--add-k must be above 0 and finite, but is 0"),
         (["--smoothings"], "--smoothings is empty"),
         (["--smoothings", "mle", "mle"], "--smoothings names one twice: mle mle"),
         (["--data.dir", text, "--data.tfds", "lm1b"], "give --data.dir or --data.tfds, not both"),
