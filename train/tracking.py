@@ -82,11 +82,18 @@ class Tracker:
             self._events.flush()
 
     def close(self) -> None:
-        """Closes both files; the next log reopens them."""
+        """Closes both files; logging again opens them again.
+
+        Raises:
+            OSError: what is buffered can't be written; both are closed all the same.
+        """
         if self._file is not None:
-            self._file.close()
-            self._events.close()
+            file, events = self._file, self._events
             self._file = self._events = None
+            try:
+                file.close()
+            finally:
+                close_events(events)
 
     def _open(self) -> None:
         if self._file is None:
@@ -96,6 +103,18 @@ class Tracker:
             self._events = SummaryWriter(
                 str(self.folder / EVENTS_FOLDER), purge_step=self._purge_step, max_queue=1000
             )
+
+
+def close_events(events: Any) -> None:
+    """Closes a `SummaryWriter`. One that can't be written is given up: tensorboardX would try again as the process
+    ends, and print a traceback."""
+    try:
+        events.close()
+    except OSError:
+        writer = events.file_writer.event_writer
+        writer._closed = True
+        writer._worker.stop()
+        raise
 
 
 @cache

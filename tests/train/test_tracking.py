@@ -1,5 +1,6 @@
 """The metrics file and the TensorBoard events, read back by other means."""
 
+import errno
 import json
 import math
 import os
@@ -87,6 +88,23 @@ def test_no_record(tmp_path, line):
         read_metrics(tmp_path)
     with pytest.raises(ValueError, match=said):
         Tracker(tmp_path).truncate_after(1)
+
+
+def test_events_that_cannot_be_written_are_given_up(tmp_path, monkeypatch):
+    """A full disk is an error once, and not again as the process ends, when tensorboardX closes what is open."""
+    tracker = Tracker(tmp_path)
+    tracker.log(1, "train", {"loss": 0.5})
+    writer = tracker._events.file_writer.event_writer
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(writer._ev_writer, "flush", full)
+    with pytest.raises(OSError, match="no space"):
+        tracker.close()
+    assert not writer._worker.is_alive()
+    writer.close()
+    tracker.close()
 
 
 def test_pytorch_stays_out(tmp_path):

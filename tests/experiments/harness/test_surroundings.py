@@ -55,6 +55,13 @@ def test_a_terminal_of_one_column() -> None:
     assert b"--hidden-size" in shell("COLUMNS=1 timeout 60 $RUN adding --help").stdout
 
 
+def test_an_error_that_follows_another_is_not_shown() -> None:
+    """Orbax's, of a checkpoint that couldn't be written; any other is."""
+    for error, shown in (("Event loop is closed", False), ("another", True)):
+        done = shell(f"""exec "$PYTHON" -c "$PREPARED; raise RuntimeError('{error}')" """)
+        assert (done.returncode, b"Traceback" in done.stderr) == (1, shown)
+
+
 def test_streams_in_another_encoding() -> None:
     """Letters that it lacks show as an escape; a file's name is given back byte for byte."""
     said = shell(
