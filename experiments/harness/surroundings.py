@@ -6,7 +6,6 @@ import io
 import os
 import resource
 import sys
-from types import TracebackType
 
 FEWEST_FILES = 64  # that a process must be able to open at once; a run on one device takes about 30
 MANY_FILES = 65_536  # are asked for where there is no limit
@@ -20,9 +19,9 @@ def prepare_surroundings() -> None:
     - A terminal of less than 20 columns, in which no help can be laid out, counts as one of 80.
     - What this process writes its owner can read and write, whatever the umask.
     - It may open as many files as the system lets it.
-    - Uncaught errors are shown by `show_error`.
+    - Errors that nothing can catch are shown by `show_unraisable`.
     """
-    sys.excepthook = show_error
+    sys.unraisablehook = show_unraisable
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
@@ -41,11 +40,11 @@ def prepare_surroundings() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-def show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Shows an uncaught error as Python does, except those that follow another: after the first leaf of a
-    checkpoint that can't be written, the others report to Orbax's event loop, which is closed."""
-    if kind is not RuntimeError or str(error) != "Event loop is closed":
-        sys.__excepthook__(kind, error, trace)
+def show_unraisable(what: "sys.UnraisableHookArgs") -> None:
+    """Shows an error that nothing can catch as Python does, except those that follow another: after the first leaf
+    of a checkpoint that can't be written, the others report to Orbax's event loop, which is closed."""
+    if what.exc_type is not RuntimeError or str(what.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(what)
 
 
 def bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
