@@ -178,7 +178,7 @@ def test_reports_of_what_was_not_finite(tmp_path: Path) -> None:
     for name in ("step", "loss", "first", "done", "goes_on_from"):
         for broken in ({**report, name: []}, {k: v for k, v in report.items() if k != name}):
             path.write_text(json.dumps([broken]))
-            with pytest.raises(ValueError, match="it isn't the reports that a run writes"):
+            with pytest.raises(ValueError, match=r"nonfinite\.json is damaged"):
                 read_incidents(path)
 
 
