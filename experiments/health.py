@@ -14,7 +14,7 @@ from flax import linen as nn
 from analysis import first_nonfinite, half_life
 from analysis.health import health_arrays, leading_values
 from data import Batch
-from experiments.gates import Inside, Measured, longest, on_first_device
+from experiments.cell_view import CellView, Measured, longest, on_first_device
 from experiments.harness.errors import UserError
 from models import Cell
 from models.cell import Array, Params
@@ -49,21 +49,21 @@ def health_probe(
         return None
     check_health(cell, config)
     batch = longest(batch, config.examples)
-    inside = Inside(model, measure, method)
+    view = CellView(model, measure, method)
 
     def ask(state: TrainState) -> dict[str, float]:
         params = on_first_device(state.params)
-        found = jax.device_get(arrays_of(cell, inside, config.directions, params, batch))
+        found = jax.device_get(arrays_of(cell, view, config.directions, params, batch))
         return health_figures(found, config.directions)
 
     return Probe(SPLIT, config.every, ask, heat_map)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def arrays_of(cell: Cell, inside: Inside, directions: int, params: Params, batch: Batch) -> dict[str, Array]:
+def arrays_of(cell: Cell, view: CellView, directions: int, params: Params, batch: Batch) -> dict[str, Array]:
     """Computes `health_arrays` of the cell in a model."""
-    own, xs = inside.entry(params, batch)
-    return health_arrays(cell, own, xs, inside.loss(params, batch), directions=directions)
+    own, xs = view.entry(params, batch)
+    return health_arrays(cell, own, xs, view.loss(params, batch), directions=directions)
 
 
 def health_figures(measured: Mapping[str, Any], directions: int) -> dict[str, float]:
@@ -191,15 +191,15 @@ def explainer(
 ) -> Callable[[TrainState, Any], dict[str, Any]]:
     """Builds what `fit` asks where a loss or gradient isn't finite: `first_nonfinite` of that batch, as JSON holds
     it."""
-    inside = Inside(model, measure, method)
+    view = CellView(model, measure, method)
 
     def diagnose(state: TrainState, batch: Any) -> dict[str, Any]:
         if not is_causal(cell):
             return {}  # it has no step, hence no first one
         params = on_first_device(state.params)
         try:
-            own, xs = inside.entry(params, batch)
-            found = first_nonfinite(cell, own, xs, inside.loss(params, batch))
+            own, xs = view.entry(params, batch)
+            found = first_nonfinite(cell, own, xs, view.loss(params, batch))
         except ValueError as refused:  # what the laboratory can't look at must not hide what was met
             return {"sentence": f"where it began can't be told ({refused})"}
         if found is None:

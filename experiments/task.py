@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from flax import linen as nn
 
-from experiments.gates import Measured
+from experiments.cell_view import Measured
 from experiments.objective import Objective
 from models import Cell
 from models.cell import Params

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from data import Batch, TaskBatches
-from experiments.gates import Inside, longest
+from experiments.cell_view import CellView, longest
 from experiments.objective import classification, tagging
 from models import GRU, SequenceClassifier, SequenceTagger, unroll
 from tests.experiments.command import command, newest_checkpoint, saved_state, untimed
@@ -227,13 +227,13 @@ def test_a_model_from_inside(kind: str) -> None:
     batch = Batch(inputs, targets, mask)
     given = (jnp.asarray(inputs), jnp.asarray(mask))
     params = model.init(jax.random.key(0), given[0], mask=given[1])
-    inside = Inside(model, measure)
-    own, xs = inside.entry(params, batch)
+    view = CellView(model, measure)
+    own, xs = view.entry(params, batch)
     assert xs.shape == (7, 3, 3 if kind == "tokens" else 2)
     final, ys = unroll(cell, own, xs, mask=jnp.asarray(mask))
     whole = measure(model.apply(params, given[0], mask=given[1]), batch)["cross_entropy"][0]
-    np.testing.assert_allclose(inside.loss(params, batch)(final, ys), whole, rtol=1e-6)
-    moved = inside.loss(params, batch)(final, ys + 1.0)
+    np.testing.assert_allclose(view.loss(params, batch)(final, ys), whole, rtol=1e-6)
+    moved = view.loss(params, batch)(final, ys + 1.0)
     assert abs(float(moved - whole)) > 1e-3
 
     few = longest(batch, 2)

@@ -35,7 +35,7 @@ class Replayed(Cell):
 
 
 @dataclass(frozen=True)
-class Inside:
+class CellView:
     """A model and what it is to make small: the first of what `measure` gives of an answer and a batch.
 
     A batch is a `Batch`, or of any other kind that has `inputs`, `mask` and what `measure` asks of it.
