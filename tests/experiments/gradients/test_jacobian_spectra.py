@@ -130,7 +130,7 @@ def test_resumed_run_ends_the_same(
         (["--gains"], "--gains is empty"),
         (["--gains", "nan"], "--gains must be at least 0 and finite"),
         (["--gains", "1", "--cells", "gru"], "--gains changes nothing, for no cell of --cells has a gain G"),
-        (["--gains", "1", "1"], "--cells names a cell twice"),
+        (["--gains", "1", "1"], "--gains names one twice"),
         (
             ["--shown-lags", "60"],
             "--shown-lags 60 is longer than the sequences of adding, which have 50 steps",

@@ -130,10 +130,10 @@ def test_compares_with_the_first_before_it_waits(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(processes, "next_key", lambda: "key")
     config = Config()
     for index, count in ((1, 3), (0, 2)):
-        monkeypatch.setattr(processes, "several", lambda count=count: count)
-        monkeypatch.setattr(run, "several", lambda count=count: count)
+        monkeypatch.setattr(processes, "process_count", lambda count=count: count)
+        monkeypatch.setattr(run, "process_count", lambda count=count: count)
         share = {"process_index": index, "process_count": count}
-        monkeypatch.setattr(processes, "mine", lambda share=share: share)
+        monkeypatch.setattr(processes, "process_shard", lambda share=share: share)
         if index == 1:  # what the first says, before this one asks
             first = run.described_for_all("adding", config, Launch())
             first["config"]["processes.count"] = 2

@@ -141,7 +141,7 @@ def test_bad_input(
     assert len(error.strip().splitlines()) == 1
     assert not Path("runs").exists()
     if "--prompt" not in arguments and "no valid" not in said:
-        assert not Path("cache").exists()
+        assert not Path("cache/unroll/text").exists()
 
 
 def test_other_mistakes(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
