@@ -22,10 +22,12 @@ from models import (
     SequenceClassifier,
     SequenceTagger,
     Stacked,
-    unroll,
 )
 from models.layers.stacked import Connection
+from models.recurrence.associative import can_associate
+from models.recurrence.fused import can_fuse
 from models.recurrence.methods import Method
+from models.recurrence.newton import can_newton
 
 Direction = Literal["forward", "backward", "both"]
 MethodName = Literal["scan", "fused", "associative", "newton"]
@@ -130,14 +132,20 @@ def supported_methods(cell: Cell, *, masked: bool = True) -> list[MethodName]:
 
 
 def supports(cell: Cell, method: MethodName, *, masked: bool = True) -> bool:
-    """Tells whether a cell can go that way: it is asked to, without computing anything."""
+    """Tells whether a method can run a cell, from shapes alone."""
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 2))
     xs, mask = jnp.zeros((3, 2, 2)), jnp.ones((3, 2), bool) if masked else None
-    try:
-        jax.eval_shape(lambda params: unroll(cell, params, xs, mask=mask, method=method), params)
-    except ValueError:
-        return False
-    return True
+    state = jax.eval_shape(lambda params: cell.initial_state(params, (2,)), params)
+    match method:
+        case "fused":
+            weights = jax.eval_shape(lambda params: cell.prepare(params, batch_shape=(2,)), params)
+            return can_fuse(cell, weights, state, xs)
+        case "associative":
+            return can_associate(cell, mask)
+        case "newton":
+            return can_newton(state)
+        case "scan":
+            return True
 
 
 def refusal(method: MethodName, expression: str, cell: Cell, hidden_size: int) -> str:
