@@ -14,10 +14,9 @@ import numpy as np
 from flax import linen as nn
 
 from data import Batch
+from experiments.objective import Measure
 from models import Cell, Recurrent, unroll
 from models.cell import Array, BatchShape, Drive, Output, Params, State, Weights
-
-Measured = Callable[[Array, Batch], dict[str, tuple[Array, Array]]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class CellView:
     """
 
     model: nn.Module
-    measure: Measured
+    measure: Measure
     method: str = "__call__"  # of the model, which makes the answer
 
     def entry(self, params: Params, batch: Any) -> tuple[Params, Array]:

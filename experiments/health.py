@@ -14,8 +14,9 @@ from flax import linen as nn
 from analysis import first_nonfinite, half_life
 from analysis.health import health_arrays, leading_values
 from data import Batch
-from experiments.cell_view import CellView, Measured, longest, on_first_device
+from experiments.cell_view import CellView, longest, on_first_device
 from experiments.harness.errors import UserError
+from experiments.objective import Measure
 from models import Cell
 from models.cell import Array, Params
 from models.layers.layer import is_causal
@@ -38,7 +39,7 @@ def check_health(cell: Cell, config: HealthConfig) -> None:
 def health_probe(
     cell: Cell,
     model: nn.Module,
-    measure: Measured,
+    measure: Measure,
     batch: Batch,
     config: HealthConfig,
     method: str = "__call__",
@@ -187,7 +188,7 @@ def incident_sentence(report: Mapping[str, Any]) -> str:
 
 
 def explainer(
-    cell: Cell, model: nn.Module, measure: Measured, method: str = "__call__"
+    cell: Cell, model: nn.Module, measure: Measure, method: str = "__call__"
 ) -> Callable[[TrainState, Any], dict[str, Any]]:
     """Builds what `fit` asks where a loss or gradient isn't finite: `first_nonfinite` of that batch, as JSON holds
     it."""

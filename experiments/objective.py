@@ -104,7 +104,7 @@ class Averages:
 
 
 def measured_by(model: nn.Module, measure: Measure, devices: int = 1) -> Objective:
-    """Builds the objective of one of our models of a cell, of which each device has a share of the batch.
+    """Builds the objective of a model, whose first metric is the loss; each device has a share of the batch.
 
     Raises ValueError for a cell that couples the examples of a batch and can't do so over devices.
     """
@@ -113,16 +113,16 @@ def measured_by(model: nn.Module, measure: Measure, devices: int = 1) -> Objecti
     return Objective(Loss(shared, measure), Evaluation(model, measure), update_averages)
 
 
-def cell_of(model: nn.Module) -> Cell:
-    """Returns the cell of one of our models."""
-    return model.cell  # type: ignore
+def cell_of(model: nn.Module) -> Cell | None:
+    """Returns the cell of one of our models, None of a model without."""
+    return getattr(model, "cell", None)
 
 
 def over_devices(model: nn.Module, devices: int) -> nn.Module:
     """Returns the model as it is trained on so many devices: a cell whose examples see one another names in its
     field `axis_name` the axis over which its batch is shared. Raises ValueError where it has none."""
     cell = cell_of(model)
-    if devices == 1 or not cell.couples_batch:
+    if devices == 1 or cell is None or not cell.couples_batch:
         return model
     if "axis_name" not in {field.name for field in dataclasses.fields(cell)}:
         raise ValueError(

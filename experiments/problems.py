@@ -56,6 +56,7 @@ class Problem:
     def task(self, model: nn.Module, stop_when: StopWhen | None = None) -> Task:
         """Builds the task of training a model of a cell on it; `stop_when` may end it early."""
         cell, objective = cell_of(model), measured_by(model, self.measure)
+        assert cell is not None
         return Task(
             title=self.title,
             model=model,

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from experiments.footprint import check_task_fits
 from experiments.harness.errors import UserError
-from experiments.harness.files import read_arrays
+from experiments.harness.files import read_arrays, write_arrays
 from experiments.harness.options import folder_name
 from experiments.harness.processes import only_first_goes_on, process_count
 from experiments.harness.run import Run
@@ -30,6 +30,7 @@ from train import (
     stop_on_signals,
 )
 from train.feed import Batches
+from train.processes import shared_dir
 
 # In the arrays of a task of several: whether it ended before its last step, and the steps asked for.
 ENDED, ASKED = "ended", "steps_asked"
@@ -76,6 +77,7 @@ def train_task(
     """
     check_task_fits(task, options)
     validation, objective = task.data.validation(), task.objective
+    home = run.folder if folder is None else folder
     before = initial_params(task, options.seed, validation[0])
     carry = () if objective.first_carry is None else objective.first_carry(before)
     devices = run.devices
@@ -96,10 +98,12 @@ def train_task(
             mesh=mesh,
             optimizer=options.optimizer,
             batches=task.data.train(options.seed, options.batch_size),
-            renewal=None if task.data.renewed is None else renewal_of(task.data.renewed, run, options),
+            renewal=None
+            if task.data.renewed is None
+            else renewal_of(task.data.renewed, shared_dir(home, mesh), options),
             validation=validation,
             config=options.loop,
-            folder=run.folder if folder is None else folder,
+            folder=home,
             resume=run.resumed if resume is None else resume,
             stop=stop,
             label=label,
@@ -131,14 +135,33 @@ def initial_params(task: Task, seed: int, batch: Any) -> Params:
     return jax.jit(task.model.init)(key, batch.inputs, mask=batch.mask)
 
 
-def renewal_of(renewed: RenewedData, run: Run, options: Options) -> Renewal:
-    """Builds the renewal of the training data, whose arrays are `arrays/epochs/N.npz` of the run."""
+def renewal_of(renewed: RenewedData, folder: Path, options: Options) -> Renewal:
+    """Builds the renewal of the training data, stored as `arrays/epochs/N.npz` in a folder that all processes see.
 
-    def batches(params: Params, epoch: int) -> Batches:
-        arrays = run.cached(f"epochs/{epoch}", lambda: renewed.make(params, epoch))
+    Its `batches` raises ValueError if a run is resumed within an epoch whose file is missing."""
+    stored = folder / "arrays" / "epochs"
+
+    def batches(params: Params | None, epoch: int) -> Batches:
+        if (stored / f"{epoch}.npz").is_file():
+            arrays = read_arrays(folder, f"epochs/{epoch}")
+        elif params is not None:
+            arrays = renewed.make(params, epoch)
+            if jax.process_index() == 0:
+                write_arrays(folder, f"epochs/{epoch}", arrays)
+        else:
+            raise ValueError(
+                f"{stored / f'{epoch}.npz'} is missing, and the parameters that it was made from are gone: start a "
+                "new run"
+            )
         return renewed.batches(arrays, options.seed + epoch, options.batch_size)
 
-    return Renewal(renewed.every, batches)
+    def drop_after(epoch: int) -> None:
+        if jax.process_index() == 0:
+            for file in stored.glob("*.npz"):
+                if int(file.stem) > epoch:
+                    file.unlink()
+
+    return Renewal(renewed.every, batches, drop_after)
 
 
 def scored_on(
@@ -219,10 +242,11 @@ def run_tasks(
                 continue
         try:
             trained = train_task(run, task, options, label=name, folder=folder)
-            found, ended = measure(name, trained, folder), trained.steps < options.loop.steps
         except NonFinite as met:
             if diverged is None:
                 raise
             found, ended = diverged(name, met, folder), True
+        else:
+            found, ended = measure(name, trained, folder), trained.steps < options.loop.steps
         run.write_arrays(kept, {**found, ENDED: ended, ASKED: options.loop.steps})
         yield name, read_arrays(run.folder, kept)

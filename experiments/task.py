@@ -1,6 +1,5 @@
 """A `Task` says what is trained: data, model, objective, metrics, baselines. `run_task` trains any."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -8,8 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from flax import linen as nn
 
-from experiments.cell_view import Measured
-from experiments.objective import Objective
+from experiments.objective import Measure, Objective
 from models import Cell
 from models.cell import Params
 from train import LoopConfig, OptimizerConfig, StopWhen
@@ -92,9 +90,9 @@ class Recurrence:
     """
 
     cell: Cell
-    measure: Measured
+    measure: Measure
     method: str = "__call__"
-    probed: Measured | None = None
+    probed: Measure | None = None
     batch: Callable[[], Any] | None = None
 
 
@@ -146,9 +144,10 @@ class Task:
         """Returns the name of the metric that is drawn and reported."""
         return self.report or self.select
 
-    def cost(self, evaluation: Mapping[str, float]) -> float:
-        """Returns the selected metric of an evaluation, lower for better; NaN where it wasn't measured."""
-        return self.metrics[self.select].cost(evaluation.get(self.select, math.nan))
+    def cost(self, evaluation: Mapping[str, float]) -> float | None:
+        """Returns the selected metric of an evaluation, lower for better; None if it wasn't measured."""
+        value = evaluation.get(self.select)
+        return None if value is None else self.metrics[self.select].cost(value)
 
 
 @runtime_checkable

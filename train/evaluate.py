@@ -83,32 +83,35 @@ def _evaluate_batch(params: PyTree, batch: PyTree, *, eval_fn: EvalFn, mesh: Mes
     return shard_map_batch(evaluate_shard, mesh, (REPLICATED, batch_specs(batch)), REPLICATED)(params, batch)
 
 
-Selection = Callable[[Mapping[str, float]], float]
-"""`means of an evaluation -> score`, lower is better."""
+NO_METRICS = ("step", "split", "seconds")  # of a record of an evaluation
+
+Selection = Callable[[Mapping[str, float]], float | None]
+"""`means of an evaluation -> score`, lower is better; None if the evaluation didn't measure it."""
+
+
+def score_of(evaluation: Mapping[str, float], selection: Selection | None) -> float | None:
+    """Returns the score of an evaluation; None if it wasn't measured, or without a selection among several
+    metrics."""
+    if selection is None:
+        return next(iter(evaluation.values())) if len(evaluation) == 1 else None
+    return selection(evaluation)
 
 
 def selection_score(evaluation: Mapping[str, float], selection: Selection | None) -> float | None:
-    """Returns the score of an evaluation; None if it isn't finite, or without a selection among several metrics."""
-    if selection is None and len(evaluation) != 1:
-        return None
-    score = selection(evaluation) if selection is not None else next(iter(evaluation.values()))
-    return score if math.isfinite(score) else None
+    """Returns the score of an evaluation if there is one and it is finite, else None."""
+    score = score_of(evaluation, selection)
+    return score if score is not None and math.isfinite(score) else None
 
 
-def scores(
-    records: Iterable[Mapping[str, Any]], names: Iterable[str], selection: Selection | None
-) -> list[float]:
-    """Returns the scores of all evaluations so far, given as records of these metrics; ∞ for one that isn't finite.
+def scores(records: Iterable[Mapping[str, Any]], selection: Selection | None) -> list[float]:
+    """Returns the scores of the evaluations that measured it, given as records of a log; ∞ for one that isn't
+    finite.
 
     Raises ValueError without a selection among several metrics.
     """
-    names = list(names)
-    if selection is None and len(names) != 1:
-        raise ValueError(
-            f"validation_plateau needs to know which of {', '.join(names)} to watch: give a selection"
-        )
-    found = [
-        selection_score({name: record[name] for name in names if name in record}, selection)
-        for record in records
-    ]
-    return [math.inf if score is None else score for score in found]
+    evaluations = [{k: v for k, v in record.items() if k not in NO_METRICS} for record in records]
+    if selection is None and any(len(metrics) != 1 for metrics in evaluations):
+        names = ", ".join(evaluations[-1])
+        raise ValueError(f"validation_plateau needs to know which of {names} to watch: give a selection")
+    found = [score_of(metrics, selection) for metrics in evaluations]
+    return [score if math.isfinite(score) else math.inf for score in found if score is not None]

@@ -27,13 +27,14 @@ class Renewal:
 
     Attributes:
         every: the number of steps between two renewals, an epoch of the training data.
-        batches: `(parameters, epoch) -> batches`, for epochs 1, 2, …; called again with the same epoch if a run is
-            resumed or rolled back within it, and must then return the same batches, whatever the parameters are
-            then.
+        batches: `(parameters, epoch) -> batches`, for epochs 1, 2, …, which makes and stores them, or reads what
+            is stored. Parameters are None if a run is resumed or rolled back within the epoch: they must be stored.
+        drop_after: `epoch -> None`, drops the stored batches of all later epochs, after a rollback.
     """
 
     every: int
-    batches: Callable[[PyTree, int], Batches]
+    batches: Callable[[PyTree | None, int], Batches]
+    drop_after: Callable[[int], None]
 
 
 OWN_METRICS = ("loss", "grad_norm", "clipped_norm", "update_norm", "param_norm", "learning_rate", "finite")

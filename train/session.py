@@ -88,7 +88,11 @@ class Session:
         self.incidents.truncate_after(logged)
         self.probe.restore(extras["tally"])
         nonfinite_records = self.tracker.records(SPLIT)
-        counts = [sum(kind in record for record in nonfinite_records) for kind in ("skipped", "rollbacks")]
+        # The largest: a rollback drops the records of those after the step that it goes back to.
+        counts = [
+            max((record[kind] for record in nonfinite_records if kind in record), default=0)
+            for kind in ("skipped", "rollbacks")
+        ]
         self.skipped, self.rollbacks = broadcast(counts, self.mesh)
         if restored is not None:
             self.saved = self.step
@@ -105,9 +109,9 @@ class Session:
     def feed_from(self, position: bytes) -> None:
         """Sets the feed to the data of the current epoch, at a position in them."""
         self.batches = self.first_batches
-        if self.renewal is not None and (epoch := self.step // self.renewal.every):
-            self.batches = self.renewal.batches(self.local_params(), epoch)
-        if not self.epoch_ends:
+        if not self.epoch_ends:  # else `renew_data` follows
+            if self.renewal is not None and (epoch := self.step // self.renewal.every):
+                self.batches = self.renewal.batches(None, epoch)
             self.batches.set_state(position)
         self.feed = Feed(self.batches)
 
@@ -246,6 +250,8 @@ class Session:
             f"{error.summary}; {done} (rollback {self.rollbacks} of {self.config.rollbacks})"
         )
         self.state, self.step, self.saved = back.state, back.step, back.step
+        if self.renewal is not None:  # what follows has other parameters
+            self.renewal.drop_after((self.step - 1) // self.renewal.every)
         self.feed_from(back.position)
         self.evaluation, self.best, self.plateau = back.extras["evaluation"], back.extras["best"], None
         self.checkpoints.drop_after(self.step)
@@ -273,9 +279,10 @@ class Session:
     def evaluate(self, eval_fn: EvalFn) -> None:
         """Evaluates and scores on the validation data, and logs."""
         self.evaluation = evaluate(eval_fn, evaluated_params(self.state), self.validation, mesh=self.mesh)
-        due = self.step % (self.config.eval_every * self.score_every) == 0 or self.step == self.config.steps
+        due = self.step % (self.config.eval_every * self.score_every) == 0 or self.finished
         if self.score is not None and due:
-            self.evaluation |= self.score(self.local_params())
+            # As the main process has it: one of another machine may round otherwise, and all must end together.
+            self.evaluation |= broadcast(dict(self.score(self.local_params())), self.mesh)
         self.evaluated, self.selection_value = self.step, selection_score(self.evaluation, self.selection)
         if self.selection_value is not None and (not self.best or self.selection_value < self.best[1]):
             self.best = [self.step, self.selection_value]
@@ -285,7 +292,7 @@ class Session:
         """Lowers the learning rate if evaluations have stopped improving."""
         unseen = self.tracker.records("validation") if self.plateau is None else [self.evaluation]
         plateau = self.plateau or PlateauWatch(self.optimizer.patience)
-        self.plateau = plateau.update(scores(unseen, self.evaluation, self.selection))
+        self.plateau = plateau.update(scores(unseen, self.selection))
         (falls,) = broadcast([self.plateau.falls], self.mesh)
         opt_state = scale_rate(self.state.opt_state, int(falls), self.optimizer.decay_rate)
         self.state = dataclasses.replace(self.state, opt_state=opt_state)

@@ -12,7 +12,7 @@ import numpy as np
 from experiments.harness.environment import FIELDS
 from experiments.harness.options import flat
 from experiments.harness.types import from_json, read_as
-from train.files import StoredMapping, read_file, read_json, write_file
+from train.files import StoredMapping, atomic_file, read_file, read_json, write_file
 
 RUNS = Path("runs")
 CONFIG = "config.json"
@@ -101,6 +101,14 @@ def read_results(folder: Path) -> dict[str, Any] | None:
     if not isinstance(found, Mapping):
         raise ValueError(f"{path} is damaged: it isn't the results that a run writes")
     return flat(found)
+
+
+def write_arrays(folder: Path, name: str, arrays: Mapping[str, Any]) -> None:
+    """Writes `arrays/name.npz` in one move: a kill leaves the old file or the new one."""
+    path = folder / "arrays" / f"{name}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
 
 
 def read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:

@@ -14,7 +14,15 @@ from experiments.harness.cell_files import cell_files
 from experiments.harness.checks import check_at_least
 from experiments.harness.environment import cores, environment
 from experiments.harness.errors import UserError
-from experiments.harness.files import RUNS, TABLE, environments, read_arrays, read_run, write_json
+from experiments.harness.files import (
+    RUNS,
+    TABLE,
+    environments,
+    read_arrays,
+    read_run,
+    write_arrays,
+    write_json,
+)
 from experiments.harness.lock import LOCK, acquire, release
 from experiments.harness.options import describe, differing, digest, fixed, format_value, option_name
 from experiments.harness.processes import (
@@ -26,7 +34,7 @@ from experiments.harness.processes import (
     scratch_folder,
 )
 from train import INCIDENTS_FILE, Checkpoints, nonfinite_counts, read_metrics
-from train.files import atomic_file, check_name, is_leftover, write_file
+from train.files import check_name, is_leftover, write_file
 from train.nonfinite import read_incidents
 from train.tracking import METRICS_FILE
 
@@ -65,11 +73,8 @@ class Run:
     """The options that made it, for its checkpoints."""
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
-        """Writes `arrays/name.npz` in one move: a kill leaves the old file or the new one."""
-        path = self.folder / "arrays" / f"{name}.npz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as file:
-            np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
+        """Writes `arrays/name.npz` of the run."""
+        write_arrays(self.folder, name, arrays)
 
     def has_arrays(self, name: str) -> bool:
         """Tells whether `arrays/name.npz` is there."""
