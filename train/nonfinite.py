@@ -182,7 +182,7 @@ def nonfinite_counts(run: Path) -> dict[str, int]:
     for path in run.rglob(METRICS_FILE):
         records = [record for record in read_metrics(path) if record["split"] == SPLIT]
         for kind in counts:
-            counts[kind] += max((record[kind] for record in records if kind in record), default=0)
+            counts[kind] += max((int(record[kind]) for record in records if kind in record), default=0)
     return {kind: count for kind, count in counts.items() if count}
 
 

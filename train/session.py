@@ -90,7 +90,7 @@ class Session:
         nonfinite_records = self.tracker.records(SPLIT)
         # The largest: a rollback drops the records of those after the step that it goes back to.
         counts = [
-            max((record[kind] for record in nonfinite_records if kind in record), default=0)
+            max((int(record[kind]) for record in nonfinite_records if kind in record), default=0)
             for kind in ("skipped", "rollbacks")
         ]
         self.skipped, self.rollbacks = broadcast(counts, self.mesh)
