@@ -39,6 +39,7 @@ def rewritten(cell: Cell, state: Any, a: float) -> Any:
     return state._replace(C=state.C * math.exp(-a), n=state.n * math.exp(-a), m=state.m + a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", XLSTM, ids=str)
 @pytest.mark.usefixtures("x64")
 def test_what_is_measured_does_not_depend_on_how_a_state_is_written(cell: Cell) -> None:
@@ -108,6 +109,7 @@ def test_newton_measures_the_exponent_in_coordinates(cell: Cell) -> None:
     np.testing.assert_allclose(before, after, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_health_leaves_out_the_start() -> None:
     cell = MLSTM(4, heads=2)
     params, xs = cell.init(jax.random.key(0), 1), jax.random.normal(jax.random.key(1), (16, 2, 1))

@@ -50,6 +50,7 @@ def test_scaled_rotation(double: bool, tolerance: float, qr_every: int) -> None:
     assert int(found.lost) == float(found.kaplan_yorke) == float(found.entropy_rate) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_product_of_gaussian_matrices() -> None:
     """λ_i = ½ [ln 2 + ψ((N − i + 1)/2)]. Newman 1986."""
@@ -78,6 +79,7 @@ def test_cat_map() -> None:
     np.testing.assert_allclose(found.entropy_rate, golden, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_logistic_map() -> None:
     found = lyapunov_spectrum(LogisticMap(), {}, jnp.zeros((20_000, 0)))
@@ -99,6 +101,7 @@ def test_henon_map() -> None:
         assert abs(found.sum_gap) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_lorenz() -> None:
     cell = Lorenz()

@@ -32,7 +32,12 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.mark.parametrize("name", SINGLE)
+SLOW = ("gradients",)  # the main job
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SINGLE]
+)
 def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     folder = finished(name)
     described = json.loads((folder / "config.json").read_text())

@@ -118,6 +118,7 @@ def test_fused_is_scan(cell: Cell, masked: bool, reverse: bool) -> None:
     assert_equal(cell, "fused", jnp.asarray(MASK) if masked else None, reverse, 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "masked", "reverse"),
     [(LSTM(3), False, False), (Peephole(3), True, True), (GRU(3), False, True), (Blocks(4), True, False)],
@@ -144,6 +145,7 @@ def test_block_size(length: int, batch: int, size: int) -> None:
     assert block_size(length, batch) == size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "masked", "reverse", "length"),
     [(Peephole(3), True, True, 11), (GRU(3), False, False, 12), (GRU(3), True, True, 7)],
