@@ -40,7 +40,7 @@ test-slow: $(VENV)/.dev
 
 test-full: $(VENV)/.dev
 	$(BIN)/python -m pytest $(WORKERS) -m "full" $(ARGS)
-	$(BIN)/python -m pytest $(WORKERS) -m "not full and not peers" tests/models tests/experiments/harness $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m "not full and not peers" tests/models tests/train tests/analysis tests/experiments/harness $(ARGS)
 
 test-peers: $(VENV)/.peers
 	$(BIN)/python -m pytest $(WORKERS) -m "peers" $(ARGS)
