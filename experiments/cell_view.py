@@ -1,4 +1,4 @@
-"""A model seen from its cell: what the cell reads in it, and what the model makes of the cell's outputs.
+"""A model seen from its cell: the cell's inputs within the model, and the loss as a function of the cell's outputs.
 
 The laboratory measures cells. These functions find the cell in any model that holds one in a `Recurrent`, whatever
 stands before it (an embedding, say) and after it.
@@ -35,14 +35,14 @@ class Replayed(Cell):
 
 @dataclass(frozen=True)
 class CellView:
-    """A model and what it is to make small: the first of what `measure` gives of an answer and a batch.
+    """A model and its loss: the first metric that `measure` returns for the model's outputs on a batch.
 
-    A batch is a `Batch`, or of any other kind that has `inputs`, `mask` and what `measure` asks of it.
+    A batch is a `Batch`, or anything with `inputs`, `mask` and what `measure` reads.
     """
 
     model: nn.Module
     measure: Measure
-    method: str = "__call__"  # of the model, which makes the answer
+    method: str = "__call__"  # the model's method that makes the outputs
 
     def entry(self, params: Params, batch: Any) -> tuple[Params, Array]:
         """Returns the cell's own parameters, and what it reads: `[T, B, D]`, zero where masked."""
