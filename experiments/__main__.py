@@ -8,11 +8,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from experiments.harness.errors import format_warning, name_options, report_refusal
+from experiments.harness.errors import UserError, format_warning, name_options, report_refusal
 from experiments.harness.surroundings import check_file_limit, prepare_surroundings
 from experiments.registry import (
     COMMANDS,
-    IN_PROCESSES,
     NAMES,
     module_of,
     overview,
@@ -64,13 +63,12 @@ def run(name: str, arguments: list[str]) -> int:
     """Reads an experiment's options and runs it, alone or together with the other processes of the run."""
     from experiments.harness.cluster import as_one
 
-    given = read_options(name, arguments)
-    if given.launch.processes.coordinator is not None and name not in IN_PROCESSES:
-        raise ValueError(
-            f"{name} does more than train one net, and runs in one process: leave --processes out "
-            f"({', '.join(IN_PROCESSES)} take it)"
+    given, module = read_options(name, arguments), module_of(name)
+    if given.launch.processes.coordinator is not None and not trains_one_net(module, given.config):
+        raise UserError(
+            "--processes.coordinator",
+            f"shares the training of one net, and {name} trains several or none: leave it out",
         )
-    module = module_of(name)
     return as_one(
         given.launch.processes,
         lambda: run_experiment(name, module, given.config, given.launch),
@@ -97,37 +95,47 @@ def run_experiment(name: str, module: Any, config: Any, launch: Any) -> int:
         broadcast_from_main(config.check)  # what it prepares on disk is prepared once
         if not is_main():
             config.check()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, terminate)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    here = open_run(name, config, launch, devices, pinned=getattr(module, "PINNED", ()))
-    print(f"run folder: {here.folder}", flush=True)
+    folder: Path | None = None
 
     def tell(message: Any) -> None:
         if is_main():
             print(message, file=sys.stderr, flush=True)
 
     try:
-        report = module.main(config, here)
+        let_signals_raise()
+        here = open_run(name, config, launch, devices, pinned=getattr(module, "PINNED", ()))
+        folder = here.folder
+        print(f"run folder: {folder}", flush=True)
+        print(module.main(config, here))
+        print(f"look at: {folder / 'figures'}")
+        for path in sorted((folder / "figures").glob("*.png")):
+            print(f"  {path}", flush=True)
     except Stopped as stopped:
         tell(stopped)
         return 128 + stopped.signal
     except Terminated as terminated:
-        tell(f"stopped; run the same command with --resume {here.folder} to continue")
+        tell(f"stopped; run the same command {how_to_resume(folder)}")
         return 128 + terminated.args[0]
     except KeyboardInterrupt:  # outside training, or a second one
-        tell(f"interrupted; run the same command with --resume {here.folder} to continue")
+        tell(f"interrupted; run the same command {how_to_resume(folder)}")
         return 128 + signal.SIGINT
     except NonFinite as error:
         tell(f"error: {error}")
         return 1
-    print(report)
-    print(f"look at: {here.folder / 'figures'}")
-    for path in sorted((here.folder / "figures").glob("*.png")):
-        print(f"  {path}")
     return 0
+
+
+def how_to_resume(folder: Path | None) -> str:
+    """Says how the command is given to continue a run, or to begin it where its folder wasn't open yet."""
+    return "again" if folder is None else f"with --resume {folder} to continue"
+
+
+def trains_one_net(module: Any, config: Any) -> bool:
+    """Tells whether an experiment trains one net, which several processes can share: its config has the options of
+    training, and its module doesn't say that it trains several nets."""
+    from experiments.task import Options
+
+    return isinstance(config, Options) and not getattr(module, "SEVERAL_NETS", False)
 
 
 class Terminated(BaseException):
@@ -137,6 +145,15 @@ class Terminated(BaseException):
 def terminate(number: int, frame: Any) -> None:
     """Ends the run on SIGTERM and SIGHUP as Ctrl-C does."""
     raise Terminated(number)
+
+
+def let_signals_raise() -> None:
+    """Makes SIGTERM and SIGHUP raise Terminated, and Ctrl-C KeyboardInterrupt, unless they are ignored."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, terminate)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def inspect(arguments: list[str]) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from experiments.footprint import Part, check_fits, nbytes
 from experiments.harness.cell_files import cell_file
 from experiments.harness.options import readable
 from models import CELLS, Cell, unroll
@@ -197,7 +198,8 @@ def read_initializer(node: ast.expr) -> Initializer:
 
 
 def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:
-    """Runs a cell through its protocol without computing anything; ValueError says which method fails and how."""
+    """Runs a cell through its protocol without computing anything; ValueError says which method fails and how, or
+    that its parameters need more memory than is free."""
 
     def attempt(method: str, call: Any) -> Any:
         try:
@@ -210,6 +212,7 @@ def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:
 
     attempt("hashing (are all fields hashable, and is it frozen?)", lambda: hash(cell))
     params = attempt("init", lambda: jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size)))
+    check_fits({f"the parameters of {expression}": Part(nbytes(params), "a smaller --hidden-size")})
     for batch in ((), (3,)):
         state = attempt(
             "initial_state", lambda b=batch: jax.eval_shape(lambda p: cell.initial_state(p, b), params)

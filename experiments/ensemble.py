@@ -21,13 +21,14 @@ from jaxtyping import Bool, Float, Int
 
 from data import split_key
 from data.synthetic.batches import MakeBatch
-from experiments.footprint import Part, check_fits, nbytes
-from experiments.objective import Evaluation, Loss, Measure
+from experiments.footprint import Part, check_fits, nbytes, saved_for_backward
+from experiments.objective import Evaluation, Loss, Measure, Objective
 from models.cell import Array, Params
 from train import OptimizerConfig, make_clipping, make_optimizer, mean
 from train.descent import descend, halt_at_nonfinite
 
 NETS = "nets"  # the axis over whose devices they are shared
+HELD_OUT = 1000  # sequences that nets are evaluated on
 ADAM_RATES = (0.003, 0.01)  # where each kind of net gets its best
 
 
@@ -72,22 +73,47 @@ class EnsembleResult(NamedTuple):
     steps: Int[Array, " N"]
 
 
+def check_ensemble_fits(course: EnsembleConfig, nets: int, devices: int = 1) -> None:
+    """Raises ValueError where training so many nets, and holding them all, needs more memory than is free."""
+    key = jax.random.key(0, impl="threefry2x32")
+    batch = jax.eval_shape(lambda key: course.task(key, course.batch_size), key)
+    held_out = jax.eval_shape(lambda key: (course.test or course.task)(key, HELD_OUT), key)
+    parts = {
+        "a batch": Part(nbytes(batch) * devices, "shorter sequences or a smaller --batch-size"),
+        "held-out data": Part(nbytes(held_out), "shorter sequences"),
+        "what is measured of each step": Part(9 * nets * course.steps, "fewer --seeds or --steps"),
+    }
+    check_fits(parts)  # before a model of such inputs is traced
+
+    def initial(batch: Any) -> Params:
+        return course.model.init(jax.random.key(0), batch.inputs, mask=batch.mask)
+
+    params = jax.eval_shape(initial, batch)
+    state = jax.eval_shape(make_optimizer(course.optimizer).init, params)
+    one = nbytes(params) + nbytes(
+        state
+    )  # gradient and optimizer of the one that is trained, beside its place
+    parts["parameters, gradients and optimizer"] = Part(
+        nets * nbytes(params) + one * devices, "a smaller --hidden-size or fewer --seeds"
+    )
+    check_fits(parts)
+    objective = Objective(Loss(course.model, course.measure), Evaluation(course.model, course.measure))
+    saved = jax.eval_shape(saved_for_backward(objective, ()), params, batch)
+    parts["the backward pass"] = Part(
+        nbytes(saved) * devices, "shorter sequences, a smaller --batch-size or a smaller --hidden-size"
+    )
+    check_fits(parts)
+
+
 def train_side_by_side(
     course: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Float[np.ndarray, " N"], devices: int = 1
 ) -> EnsembleResult:
     """Trains a net for every seed and rate; the devices share the nets and exchange nothing.
 
-    Raises ValueError where a batch, or what is measured of all nets, needs more memory than is free.
+    Raises ValueError as `check_ensemble_fits`.
     """
     count = len(seeds)
-    key = jax.random.key(0, impl="threefry2x32")
-    batch = nbytes(jax.eval_shape(lambda key: course.task(key, course.batch_size), key))
-    check_fits(
-        {
-            "a batch": Part(batch * devices, "shorter sequences or a smaller --batch-size"),
-            "what is measured of each step": Part(9 * count * course.steps, "fewer --seeds or --steps"),
-        }
-    )
+    check_ensemble_fits(course, count, devices)
     filled = -count % devices  # the last once more, to divide
     padded = (
         jnp.asarray(np.append(a, np.repeat(a[-1:], filled)), d) for a, d in ((seeds, int), (rates, float))
@@ -140,7 +166,9 @@ def scaled_by(rate: Array) -> optax.GradientTransformation:
     return optax.stateless(lambda updates, params: jax.tree.map(lambda update: rate * update, updates))
 
 
-def held_out(course: EnsembleConfig, params: Params, count: int = 1000) -> dict[str, Float[np.ndarray, " N"]]:
+def held_out(
+    course: EnsembleConfig, params: Params, count: int = HELD_OUT
+) -> dict[str, Float[np.ndarray, " N"]]:
     """Evaluates each net (leaves of `params` `[N, ...]`) on `count` sequences that no net was trained on; the
     training loss is there as `loss` too."""
     found = evaluate_all(dataclasses.replace(course, batch_size=count), params)

@@ -20,15 +20,26 @@ from experiments.objective import Measure
 from models import Cell
 from models.cell import Array, Params
 from models.layers.layer import is_causal
-from train import HealthConfig, Probe, TrainState, read_metrics
+from train import HealthConfig, LoopConfig, Probe, TrainState, read_metrics
 
 SPLIT = "health"
 ROWS = 24  # lags of the heat map
 
 
-def check_health(cell: Cell, config: HealthConfig) -> None:
-    """Raises ValueError where health is asked for of a net that has no step."""
-    if config.every and not is_causal(cell):
+def check_health(cell: Cell, loop: LoopConfig) -> None:
+    """Raises UserError where health is asked for of a net that has no step, or beyond the end of the run."""
+    if loop.health.every > loop.steps:
+        raise UserError(
+            "--health.every",
+            f"is {loop.health.every}, but the run ends at step {loop.steps}: measure more often",
+        )
+    if loop.health.every:
+        check_causal(cell)
+
+
+def check_causal(cell: Cell) -> None:
+    """Raises UserError where health is asked for of a net that has no step."""
+    if not is_causal(cell):
         raise UserError(
             "--health.every",
             "needs a net that reads forward only, for one that reads from the end has no step whose "
@@ -48,7 +59,7 @@ def health_probe(
     `method` of the model makes the answer that is measured."""
     if not config.every:
         return None
-    check_health(cell, config)
+    check_causal(cell)
     batch = longest(batch, config.examples)
     view = CellView(model, measure, method)
 

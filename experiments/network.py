@@ -83,7 +83,7 @@ class NetworkConfig:
         """
         cell = parse_cell(expression, hidden_size)
         if self.method != "auto" and not supports(cell, self.method):
-            raise ValueError(refusal(self.method, expression, cell, hidden_size))
+            raise UserError("--method", refusal(self.method, expression, cell, hidden_size))
         layer = Bidirectional(cell) if self.direction == "both" else cell
         if self.depth > 1:
             dropout = Dropout(self.dropout) if self.dropout else None
@@ -152,6 +152,6 @@ def refusal(method: MethodName, expression: str, cell: Cell, hidden_size: int) -
     """Says why a cell can't go by a method: the cells that can, and the methods that this one can."""
     others = [name for name in CELLS if supports(parse_cell(name, hidden_size), method)]
     return (
-        f"--method {method} can't run the cell {expression}: of the cells here it runs {', '.join(others)}; "
+        f"{method} can't run the cell {expression}: of the cells here it runs {', '.join(others)}; "
         f"{expression} goes by auto, {', '.join(supported_methods(cell))}"
     )

@@ -19,6 +19,7 @@ from data import Batch, TaskBatches, split_key
 from data.batch import Batches
 from data.synthetic.batches import MakeBatch
 from experiments.footprint import check_task_fits
+from experiments.harness.errors import UserError
 from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
@@ -147,11 +148,11 @@ def recall(logits: Array, batch: Batch) -> dict[str, SumCount]:
 
 
 def check_direction(network: NetworkConfig) -> None:
-    """Raises ValueError for a net that is asked before it has read."""
+    """Raises UserError for a net that is asked before it has read."""
     if network.direction == "backward":
-        raise ValueError(
-            "a net that reads backward is asked for the symbols of copy_memory before it has seen them: take "
-            "--direction forward or both"
+        raise UserError(
+            "--direction",
+            "backward asks a net for the symbols of copy_memory before it has seen them: take forward or both",
         )
 
 

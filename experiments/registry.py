@@ -31,8 +31,6 @@ SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}
 MODULES |= {name: f"experiments.{name}" for name in SHARED}
 NAMES = tuple(MODULES)
-# Those that train one net and then tell of it, which several processes can share.
-IN_PROCESSES = ("adding", "copy_memory", "temporal_order", "digits", "language_model", "char_lm")
 # Those whose runs generate text, and the module that draws it.
 GENERATORS = {"language_model": "experiments.language.generate", "char_lm": "experiments.language.generate"}
 COMMANDS = {
@@ -135,7 +133,7 @@ def read_options(name: str, arguments: list[str]) -> Any:
     """Reads an experiment's options off the command line: its `config` and its `launch`."""
     import tyro
 
-    from experiments.harness.errors import name_options
+    from experiments.harness.errors import name_options, raising_own
     from experiments.harness.options import default_config, option_fields
     from experiments.harness.run import Launch
 
@@ -150,11 +148,13 @@ def read_options(name: str, arguments: list[str]) -> Any:
         ],
     )
     with name_options(option_fields(default)):
-        return tyro.cli(
-            options,
-            args=with_resume_value(arguments),
-            prog=f"python -m experiments {name}",
-            description=wrapped(module.__doc__),
+        return raising_own(
+            lambda: tyro.cli(
+                options,
+                args=with_resume_value(arguments),
+                prog=f"python -m experiments {name}",
+                description=wrapped(module.__doc__),
+            )
         )
 
 

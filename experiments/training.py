@@ -39,7 +39,7 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Raises ValueError for a network that cannot be built, before the run's folder is made."""
-        check_health(self.layer(), self.loop.health)
+        check_health(self.layer(), self.loop)
         self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
 
     def layer(self) -> Cell:

@@ -28,7 +28,7 @@ class HealthConfig:
         for name, least in (("every", 0), ("examples", 1), ("directions", 1)):
             if not least <= getattr(self, name) <= MOST_STEPS:
                 raise ValueError(
-                    f"health.{name} is {getattr(self, name)}; it must lie in {least} … {MOST_STEPS}"
+                    f"loop.health.{name} is {getattr(self, name)}; it must lie in {least} … {MOST_STEPS}"
                 )
 
 
@@ -37,7 +37,7 @@ class LoopConfig:
     """Settings of the training loop, in steps.
 
     Raises:
-        ValueError: a number is below 1 or beyond 32 bits, or health would be measured before the first step only.
+        ValueError: a number is below 1 or beyond 32 bits.
     """
 
     steps: int = 1000
@@ -63,10 +63,6 @@ class LoopConfig:
         for name in ("steps", "log_every", "eval_every", "save_every", "chunk", "keep", "rollbacks"):
             if not 1 <= getattr(self, name) <= MOST_STEPS:
                 raise ValueError(f"loop.{name} is {getattr(self, name)}; it must lie in 1 … {MOST_STEPS}")
-        if self.health.every > self.steps:
-            raise ValueError(
-                f"health.every is {self.health.every}, but the run ends at step {self.steps}: measure more often"
-            )
 
     @property
     def longest_chunk(self) -> int:

@@ -249,7 +249,9 @@ def tokenise(texts: Texts, config: TextConfig) -> Corpus:
 
 
 def check_lines(text: str, name: str, longest: int) -> None:
-    """Raises ValueError if a line has more than `longest` characters."""
+    """Raises ValueError if there is no line, or one of more than `longest` characters."""
+    if not lines_of(text):
+        raise ValueError(f"{name} is empty: give a text that holds something")
     number, length = longest_line(lines_of(text))
     if length > longest:
         raise ValueError(

@@ -100,12 +100,18 @@ def needed(config: Config) -> dict[str, list[str]]:
 
 
 def find_runs(jobs: Mapping[str, Job], folders: Iterable[Path]) -> dict[str, Path]:
-    """The folders of finished runs: each job's own, or one in or below `folders` with the same config."""
+    """The folders of finished runs: each job's own, or one in or below `folders` with the same config.
+
+    Raises ValueError where a job's own lacks numbers: one of an older version."""
     others = {home: described for folder in folders for home, described in finished_below(folder).items()}
     found = {}
     for name, job in jobs.items():
+        if job.finished:
+            read_numbers(name, job.folder)
+            found[name] = job.folder
+            continue
         alike = (home for home, described in others.items() if described == job.described)
-        home = job.folder if job.finished else next((home for home in alike if has_numbers(name, home)), None)
+        home = next((home for home in alike if has_numbers(name, home)), None)
         if home is not None:
             found[name] = home
     return found

@@ -62,13 +62,12 @@ def lstm_vanishes(arrays: Arrays) -> Claim:
     bound = math.log(0.9) / 20
     low, high = interval(usual)
     verdict = HELD if low > bound else FAILED if high < bound else OPEN
-    halves = math.log(2) / max(-float(usual.mean()), 1e-12)
     last = slopes[-1]
     fate = "explodes" if interval(last)[0] > 0 else "vanishes" if interval(last)[1] < 0 else "neither"
     return Claim(
         "In an LSTM memory and input are added, not overwritten, so its gradient does not vanish.",
-        f"log gradient per step back, untrained, forget bias 1: {mean_spread(usual)}, a half-life of {halves:.0f} "
-        f"steps; forget bias {bias[-1]:g}: {mean_spread(last, 4)}, {fate}; held were above {bound:.4f}",
+        f"log gradient per step back, untrained, forget bias 1: {mean_spread(usual)}, {format_half_life(float(usual.mean()))}; "
+        f"forget bias {bias[-1]:g}: {mean_spread(last, 4)}, {fate}; held were above {bound:.4f}",
         verdict,
     )
 
@@ -166,8 +165,20 @@ def gru_quality(arrays: Arrays, what: str, column: int) -> Claim:
     )
 
 
+def format_half_life(slope: float) -> str:
+    """The number of steps in which e to the slope per step halves."""
+    return (
+        f"a half-life of {math.log(2) / -slope:.0f} steps"
+        if slope < 0
+        else "no half-life, as it doesn't fall"
+    )
+
+
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """mean(a) − mean(b) ∓ two standard errors: √(var a / n + var b / m), the seeds taken as independent."""
+    """mean(a) − mean(b) ∓ two standard errors: √(var a / n + var b / m), the seeds taken as independent; −∞ to ∞
+    where a net diverged, for then there is no mean."""
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return -math.inf, math.inf
     error = math.sqrt(float(a.var(ddof=1)) / len(a) + float(b.var(ddof=1)) / len(b))
     middle = float(a.mean() - b.mean())
     return middle - 2 * error, middle + 2 * error
@@ -180,7 +191,9 @@ def smaller(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """The mean ∓ two standard errors."""
+    """The mean ∓ two standard errors; −∞ to ∞ where a value isn't finite."""
+    if not np.isfinite(values).all():
+        return -math.inf, math.inf
     error = 2 * float(values.std(ddof=1)) / math.sqrt(len(values))
     return float(values.mean()) - error, float(values.mean()) + error
 
@@ -195,6 +208,8 @@ def largest_rate(arrays: Arrays, name: str) -> np.ndarray:
 
 def mean_spread(values: np.ndarray, digits: int = 3) -> str:
     """`−0.123 ± 0.004`: mean and standard deviation over the seeds."""
+    if lost := int(np.sum(~np.isfinite(values))):
+        return f"not finite for {lost} of {len(values)} nets"
     return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
 
 

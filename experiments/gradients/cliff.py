@@ -26,8 +26,9 @@ from analysis import (
     random_direction,
 )
 from data import temporal_order
+from data.synthetic.batches import MakeBatch
 from experiments.cell_spec import parse_cell
-from experiments.footprint import Part, check_fits
+from experiments.footprint import Part, check_fits, nbytes
 from experiments.gradients.cliff_net import NetLoss, orthonormal, surface_about
 from experiments.gradients.cliff_report import (
     BIFURCATION_START,
@@ -100,9 +101,27 @@ class Config:
         check_finite(weight=self.weight, bias=self.bias)
 
     def check(self) -> None:
-        """Raises ValueError for a cell that cannot be built, before the run's folder is made."""
-        parse_cell(self.cell, self.hidden_size)
-        check_fits({"the surfaces": Part(8 * self.points**2, "fewer --points")})
+        """Raises ValueError for a cell that cannot be built, or a net or surface that doesn't fit into memory."""
+        task, model = self.task(), self.model()
+        batch = jax.eval_shape(lambda: task(jax.random.key(0), self.batch_size))
+        parts = {
+            "the surfaces": Part(8 * self.points**2, "fewer --points"),
+            "one unit's path": Part(4 * 8 * self.path_steps, "fewer --path-steps"),
+            "the batch": Part(nbytes(batch), "a smaller --batch-size or --length"),
+        }
+        check_fits(parts)  # before a model of such inputs is traced
+        params = jax.eval_shape(lambda b: model.init(jax.random.key(0), b.inputs, mask=b.mask), batch)
+        kept = max(self.steps, self.net_path_steps) * nbytes(params)
+        parts["the nets of a path"] = Part(kept, "fewer --steps or a smaller --hidden-size")
+        check_fits(parts)
+
+    def task(self) -> MakeBatch:
+        """Returns the task that the net is trained on."""
+        return partial(temporal_order, length=self.length)
+
+    def model(self) -> SequenceClassifier:
+        """Returns the net that is trained."""
+        return SequenceClassifier(parse_cell(self.cell, self.hidden_size), 4, method=NetworkConfig().way)
 
 
 def main(config: Config, run: Run) -> str:
@@ -182,11 +201,7 @@ def net(config: Config) -> dict[str, np.ndarray]:
     unclipped
     step leaps and, `near_…`, as far as the clipped ones come; and three paths from there: within the plane, so that
     they lie on what is drawn, and of all parameters, `…|free_loss [points]`."""
-    task = partial(temporal_order, length=config.length)
-    cell = parse_cell(config.cell, config.hidden_size)
-    loss = NetLoss(
-        SequenceClassifier(cell, 4, method=NetworkConfig().way), task, config.seed, config.batch_size
-    )
+    loss = NetLoss(config.model(), config.task(), config.seed, config.batch_size)
     rate, bound = config.net_rate, config.net_clip_at
     training = path_of(loss, loss.init(), clipped_sgd(rate, "norm", bound), config.steps)
     steep = np.nan_to_num(training.gradient_norm, nan=-1.0, posinf=-1.0)

@@ -17,8 +17,7 @@ import tyro
 from data import adding, temporal_order
 from data.synthetic.batches import MakeBatch
 from experiments.cell_spec import parse_cell
-from experiments.ensemble import EnsembleConfig, train_at_rates
-from experiments.footprint import Part, check_fits
+from experiments.ensemble import EnsembleConfig, check_ensemble_fits, train_at_rates
 from experiments.gradients.clipping_report import (
     QUESTIONS,
     WAYS,
@@ -95,11 +94,9 @@ class Config:
             check_positive(rates=rate)
 
     def check(self) -> None:
-        """Raises ValueError for a cell that cannot be built, before the run's folder is made."""
+        """Raises ValueError for a cell that cannot be built or trained in the free memory."""
         for problem in self.problems:
-            parse_cell(self.cell(problem), self.hidden_size)
-        measured = Part(9 * self.seeds * len(self.rates) * self.steps, "fewer --seeds or --steps")
-        check_fits({"what is measured of each step": measured})
+            check_ensemble_fits(self.course(problem, self.clips[0]), self.seeds * len(self.rates))
 
     def cell(self, problem: ProblemName) -> str:
         """Returns the expression of the cell that meets a problem."""
@@ -111,6 +108,16 @@ class Config:
             return partial(temporal_order, length=self.order_length)
         return partial(adding, length=self.adding_length)
 
+    def course(self, problem: ProblemName, clip: Clip) -> EnsembleConfig:
+        """Returns what nets are trained on, and how."""
+        question = QUESTIONS[problem]
+        cell = parse_cell(self.cell(problem), self.hidden_size)
+        model = SequenceClassifier(cell, question.classes, method=NetworkConfig().way)
+        optimizer = OptimizerConfig(self.optimizer, 1.0, clip=clip, clip_at=self.bound(clip))
+        return EnsembleConfig(
+            model, question.measure, self.task(problem), optimizer, self.steps, self.batch_size
+        )
+
     def bound(self, clip: Clip) -> float:
         """Returns the bound of a way of clipping, 1 without clipping."""
         return {"value": self.value_at, "adaptive": self.adaptive_at, "none": 1.0}.get(clip, self.norm_at)
@@ -119,13 +126,12 @@ class Config:
 def main(config: Config, run: Run) -> str:
     """Trains all nets of a problem and a way of clipping at a time, tabulates and draws; returns the table."""
     for problem in config.problems:
-        task = config.task(problem)
         for clip in config.clips:
             name = f"{problem}_{clip}"
             if run.resumed and (run.folder / "arrays" / f"{name}.npz").exists():
                 print(f"{QUESTIONS[problem].title}, {WAYS[clip]}: trained before", flush=True)
                 continue
-            arrays = train(config, problem, clip, task, run.devices)
+            arrays = train(config, problem, clip, run.devices)
             run.write_arrays(name, arrays)
             print(
                 f"{QUESTIONS[problem].title}, clipping: {WAYS[clip]}: {format_outcome(problem, arrays)}",
@@ -138,19 +144,12 @@ def main(config: Config, run: Run) -> str:
     return table
 
 
-def train(
-    config: Config, problem: ProblemName, clip: Clip, task: MakeBatch, devices: int
-) -> dict[str, np.ndarray]:
+def train(config: Config, problem: ProblemName, clip: Clip, devices: int) -> dict[str, np.ndarray]:
     """Trains one way of clipping at all R rates with all N seeds: `held_out [R, N]` (infinite for a net that
     wasn't finite to the end), `clipped [R, N]` the share of its steps, `steps [R, N]`, and `loss`, `norm [R, N,
     steps]`."""
-    question = QUESTIONS[problem]
-    cell = parse_cell(config.cell(problem), config.hidden_size)
-    model = SequenceClassifier(cell, question.classes, method=NetworkConfig().way)
-    optimizer = OptimizerConfig(config.optimizer, 1.0, clip=clip, clip_at=config.bound(clip))
-    course = EnsembleConfig(model, question.measure, task, optimizer, config.steps, config.batch_size)
     seeds = config.seed + np.arange(config.seeds)
-    trained, held_out = train_at_rates(course, seeds, config.rates, devices)
+    trained, held_out = train_at_rates(config.course(problem, clip), seeds, config.rates, devices)
     steps, shape = np.asarray(trained.steps), held_out.shape
     return {
         "held_out": held_out,

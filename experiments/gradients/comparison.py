@@ -11,6 +11,7 @@ from flax import linen as nn
 from experiments.cell_spec import at_length, parse_cell
 from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_seed
+from experiments.health import check_health
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import Problem, adding_problem, copy_problem, order_problem
 from experiments.training import CELL_HELP
@@ -53,8 +54,10 @@ class NetsConfig:
 
     def check(self) -> None:
         """Raises ValueError for a cell that cannot be built, before a folder is made for the run."""
+        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         problem = self.problem()
         for expression in self.expressions():
+            check_health(self.cell(expression), self.loop)
             check_task_fits(problem.task(self.model(expression, problem)), self)
 
     def expressions(self) -> tuple[str, ...]:

@@ -13,10 +13,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from data import DIGITS_CLASSES, Batch, digits
 from experiments.cell_spec import parse_cell
-from experiments.ensemble import ADAM_RATES, EnsembleConfig, as_list, losses_at_best_rate
+from experiments.ensemble import (
+    ADAM_RATES,
+    EnsembleConfig,
+    as_list,
+    check_ensemble_fits,
+    losses_at_best_rate,
+)
+from experiments.footprint import Part, check_fits
 from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.files import read_arrays, stored_config
 from experiments.harness.run import Run
@@ -57,7 +65,25 @@ class Config:
         check_seed(self.seed)
 
     def check(self) -> None:
-        """Returns every combination of options is valid."""
+        """Raises ValueError where training the deepest nets needs more memory than is free."""
+        nets = self.seeds * len(ADAM_RATES)
+        check_ensemble_fits(self.course(1), nets)
+        deepest = nets * self.layers * 4 * (self.hidden_size**2 + 9 * self.hidden_size)  # at least
+        check_fits({"the deepest nets": Part(deepest, "fewer --layers or a smaller --hidden-size")})
+        check_ensemble_fits(self.course(self.layers), nets)
+
+    def course(self, layers: int) -> EnsembleConfig:
+        """Returns what nets of so many layers are trained on, and how."""
+        cells = (parse_cell("elman", self.hidden_size),) * layers
+        return EnsembleConfig(
+            SequenceClassifier(Stacked(cells), DIGITS_CLASSES),
+            classification,
+            digit_rows,
+            OptimizerConfig("adam", 1.0, clip="global_norm"),
+            self.steps,
+            self.batch_size,
+            held_out_rows,
+        )
 
 
 def main(config: Config, run: Run) -> str:
@@ -82,19 +108,15 @@ def measure(config: Config, layers: int, devices: int) -> dict[str, np.ndarray]:
     Returns their `held_out [N]` losses at the better learning rate and, before training, the norms of the gradient
     in all weights of the `first_layer` and `last_layer [N]`.
     """
-    model = SequenceClassifier(Stacked((parse_cell("elman", config.hidden_size),) * layers), DIGITS_CLASSES)
-    optimizer = OptimizerConfig("adam", 1.0, clip="global_norm")
-    course = EnsembleConfig(
-        model, classification, digit_rows, optimizer, config.steps, config.batch_size, held_out_rows
-    )
+    course = config.course(layers)
     seeds = config.seed + np.arange(config.seeds)
     held_out = losses_at_best_rate(course, seeds, ADAM_RATES, devices)
-    norms = np.array([layer_gradients(model, jax.random.key(int(seed))) for seed in seeds])
+    norms = np.array([layer_gradients(course.model, jax.random.key(int(seed))) for seed in seeds])
     return {"held_out": held_out, "first_layer": norms[:, 0], "last_layer": norms[:, -1]}
 
 
 @partial(jax.jit, static_argnums=0)
-def layer_gradients(model: SequenceClassifier, key: Array) -> Array:
+def layer_gradients(model: nn.Module, key: Array) -> Array:
     """Returns ‖∂L/∂θ‖ of each layer of a fresh stack on `PROBED` digits, `[layers]`."""
     batch = digit_rows(jax.random.key(0, impl="threefry2x32"), PROBED)
     params = model.init(key, batch.inputs, mask=batch.mask)

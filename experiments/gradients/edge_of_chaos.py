@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analysis import depth_scales, edge_of_chaos, lyapunov_spectrum, tanh_mean_field
-from data.digits import DIGITS_CLASSES
+from data.digits import DIGITS_CLASSES, DIGITS_PIXELS
 from experiments.footprint import Part, check_fits
 from experiments.gradients.edge_of_chaos_training import answer, fresh_net, images, random_net, train_nets
 from experiments.harness.checks import (
@@ -96,8 +96,28 @@ class Config:
             )
 
     def check(self) -> None:
-        """Raises ValueError if a random net needs more memory than is free."""
-        check_fits({"a random net's matrix": Part(4 * self.units**2, "fewer --units")})
+        """Raises ValueError if the nets need more memory than is free, or for a schedule that they can't follow."""
+        nets, inputs = len(self.gains) * len(self.biases), DIGITS_PIXELS
+        weights = self.hidden_size * (self.hidden_size + inputs + DIGITS_CLASSES + 1)
+        states = max(self.lengths) * self.batch_size * self.hidden_size
+        check_fits(
+            {
+                "a random net's matrix": Part(4 * self.units**2, "fewer --units"),
+                "the trained nets and their gradients": Part(
+                    2 * 4 * nets * weights, "a smaller --hidden-size"
+                ),
+                "the images of all updates": Part(
+                    4 * self.updates * self.batch_size * (inputs + 1),
+                    "fewer --updates or a smaller --batch-size",
+                ),
+                "the states of the longest sequences": Part(
+                    4 * nets * states, "shorter --lengths, a smaller --batch-size or a smaller --hidden-size"
+                ),
+            }
+        )
+        if self.optimizer.schedule == "validation_plateau":
+            raise UserError("--optimizer.schedule", "validation_plateau needs evaluations: choose another")
+        self.optimizer.for_run(self.updates)
 
     @property
     def settling(self) -> int:
@@ -167,7 +187,8 @@ def trained_accuracy(config: Config, length: int, devices: int = 1) -> dict[str,
     mesh = batch_mesh(math.gcd(devices, gains.size))
     batches = (jnp.asarray(pixels[order]), jnp.asarray(labels[order]))
     nets, losses = jax.device_put(
-        train_nets(config.optimizer, length, mesh, nets, *batches), jax.local_devices()[0]
+        train_nets(config.optimizer.for_run(config.updates), length, mesh, nets, *batches),
+        jax.local_devices()[0],
     )
     held_out, answers = images("test")
     found = jax.jit(

@@ -20,7 +20,7 @@ import numpy as np
 from data import Batch, flip_flop
 from experiments.footprint import Part, check_fits
 from experiments.gradients.fixed_points_measure import counts, measure, patterns
-from experiments.harness.checks import check_at_least, check_not_negative
+from experiments.harness.checks import check_at_least, check_not_negative, check_share
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.run import Run
@@ -59,8 +59,7 @@ class Config(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(1, bits=self.bits, length=self.length, starts=self.starts)
-        if not 0 < self.probability <= 1:
-            raise UserError("--probability", f"must be above 0 and at most 1, but is {self.probability}")
+        check_share(probability=self.probability)
         check_not_negative(noise=self.noise)
         if self.network.direction != "forward":
             raise UserError(
@@ -71,6 +70,7 @@ class Config(TrainingConfig):
 
     def check(self) -> None:
         """Raises ValueError for a network that cannot be built or drawn, before the run's folder is made."""
+        super().check()
         layer = self.layer()
         if layer.couples_batch:
             raise UserError(

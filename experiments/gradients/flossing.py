@@ -35,6 +35,7 @@ from experiments.harness.checks import check_at_least, check_distinct, check_see
 from experiments.harness.errors import UserError
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
+from experiments.health import check_health
 from experiments.network import NetworkConfig
 from experiments.objective import Loss
 from experiments.problems import Problem, adding_problem, copy_problem, recall_problem
@@ -48,6 +49,7 @@ from train import LoopConfig, LossFn, OptimizerConfig
 
 TaskName = Literal["copy_memory", "delayed_recall", "adding"]
 PINNED = ("loop.eval_every",)  # a task is solved where it is evaluated
+SEVERAL_NETS = True  # one after another: what several processes can't share
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class Config:
         """Raises ValueError for a cell that cannot be built or flossed, before the run's folder is made."""
         self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         layer = self.layer()
+        check_health(layer, self.loop)
         if layer.couples_batch:
             raise UserError(
                 "--cell",

@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from analysis import gradient_by_lag, lyapunov_spectrum
 from data import Batch
+from experiments.harness.checks import check_at_least, check_positive
 from experiments.network import NetworkConfig
 from experiments.objective import Loss, Measure
 from experiments.problems import Problem
@@ -41,16 +42,9 @@ class Floss:
     """Weight of the mean of λ² in the loss, during training."""
 
     def __post_init__(self) -> None:
-        for name in ("trajectories", "qr_every", "steps"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                option = f"--floss.{name.replace('_', '-')}"
-                raise ValueError(
-                    f"{option} must be a whole number of at least 1, but is {getattr(self, name)}"
-                )
-        for name in ("learning_rate", "weight"):
-            if not 0 < getattr(self, name) < float("inf"):
-                option = f"--floss.{name.replace('_', '-')}"
-                raise ValueError(f"{option} must be above 0 and finite, but is {getattr(self, name)}")
+        whole = {"floss.trajectories": self.trajectories, "floss.qr_every": self.qr_every}
+        check_at_least(1, **whole | ({} if self.steps is None else {"floss.steps": self.steps}))
+        check_positive(**{"floss.learning_rate": self.learning_rate, "floss.weight": self.weight})
 
 
 def flossing_loss(cell: Cell, params: Params, xs: Array, k: int, qr_every: int) -> Array:

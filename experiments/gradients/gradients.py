@@ -35,6 +35,7 @@ from experiments.harness.errors import UserError
 from experiments.harness.files import arrays_with_prefix, read_arrays, read_run
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
+from experiments.health import check_health
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import digits_problem
 from experiments.run_task import Trained, run_tasks
@@ -44,6 +45,7 @@ from models import Cell, SequenceClassifier
 from models.cell import Array, Output, Params, State
 from train import LoopConfig, OptimizerConfig, cross_entropy, evaluate
 
+SEVERAL_NETS = True  # one after another: what several processes can't share
 MOMENTS = ("before", "after")
 QUANTITIES = ("gradient_norms", "log_singular_values", "eigenvalues", "exponents")
 DEFAULT_CELLS = ("elman(recurrent_init=glorot)", "elman(recurrent_init=orthogonal)", "gru", "lstm")
@@ -92,9 +94,11 @@ class Config:
 
     def check(self) -> None:
         """Raises ValueError for a network that cannot be built, before the run's folder is made."""
+        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         problem = digits_problem(self.permuted, self.input_gain)
         for cell in self.cells:
             layer = self.network.build(cell, self.hidden_size)
+            check_health(layer, self.loop)
             check_task_fits(problem.task(problem.model(self.network, layer)), self)
             check_jacobians_fit(layer, 1, DIGITS_PIXELS, min(self.trajectories, self.images))
 

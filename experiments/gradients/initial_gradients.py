@@ -16,6 +16,7 @@ import numpy as np
 
 from analysis import gradient_by_lag, log_slope, lstm_mean_rest_exponent, lstm_rest_factor
 from experiments.cell_spec import parse_cell
+from experiments.footprint import Part, check_fits
 from experiments.harness.checks import (
     check_at_least,
     check_distinct,
@@ -69,7 +70,15 @@ class Config:
         check_rising(gains=self.gains, biases=self.biases)
 
     def check(self) -> None:
-        """Returns every combination of options is valid."""
+        """Raises ValueError where the nets, or the states along which gradients go back, don't fit into memory."""
+        smaller = "a smaller --hidden-size or fewer --lags"
+        states = 4 * self.lags * PROBES * (INPUTS + self.hidden_size)
+        check_fits(
+            {
+                "the weights of an LSTM": Part(4 * 4 * self.hidden_size**2, "a smaller --hidden-size"),
+                "inputs and states": Part(states, smaller),
+            }
+        )
 
 
 def main(config: Config, run: Run) -> str:

@@ -46,6 +46,7 @@ from train import evaluate
 GAIN_HELP = f"{CELLS_HELP} G is each of the gains in turn: elman(recurrent_init=gaussian(gain=G))."
 GAINS = (0.5, 1.0, 1.5, 2.0)
 SHOWN_LAGS = (1, 5, 20, 50)
+SEVERAL_NETS = True  # one after another: what several processes can't share
 
 
 @dataclass(frozen=True)

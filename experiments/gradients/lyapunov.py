@@ -35,10 +35,12 @@ from experiments.harness.options import folder_name
 from experiments.harness.run import Run
 from experiments.objective import Evaluation
 from experiments.run_task import initial_params, train_task
+from experiments.task import TrainingOptions
 from models import Cell, Elman, unroll
 from models.cell import Array, Params, State
 from train import evaluate
 
+SEVERAL_NETS = True  # one after another: what several processes can't share
 SHOWN = 5  # leading exponents that are taken along all starts, and whose running estimates are kept
 
 
@@ -81,7 +83,7 @@ def train_and_measure(config: Config, run: Run, expression: str) -> None:
     model, cell = config.model(expression, problem), config.cell(expression)
     validation = problem.data.validation()
     along, resumed = config.along(), run.resumed
-    task = problem.task(model)
+    task, optimizer = problem.task(model), config.whole_schedule()
     for moment in config.moments():
         if run.resumed and run.has_arrays(trained_name(expression, moment)):
             continue
@@ -89,7 +91,12 @@ def train_and_measure(config: Config, run: Run, expression: str) -> None:
             params = train_task(
                 run,
                 task,
-                dataclasses.replace(config, loop=dataclasses.replace(config.loop, steps=moment)),
+                TrainingOptions(
+                    config.seed,
+                    config.batch_size,
+                    dataclasses.replace(config.loop, steps=moment),
+                    optimizer,
+                ),
                 label=name,
                 folder=run.folder / "cells" / folder_name(name),
                 resume=resumed,

@@ -15,6 +15,7 @@ from experiments.harness.errors import UserError
 from models import Cell
 from models.cell import Array
 from models.state import ravel_coordinates
+from train import OptimizerConfig
 
 QR_EVERY = 10
 
@@ -73,6 +74,7 @@ class Config(NetsConfig):
         matrices = Part(2 * 8 * self.units**2, "fewer --units")
         check_fits({"the random net's matrix and tangent vectors": matrices})
         super().check()
+        self.whole_schedule()
         sizes = {f"a random net of --units {self.units}": self.units}
         sizes |= {expression: state_size(self.cell(expression)) for expression in self.cells}
         for name, size in sizes.items():
@@ -83,6 +85,26 @@ class Config(NetsConfig):
                     f"in its state: give {min(sizes.values())} or less",
                 )
         self.along()
+
+    def whole_schedule(self) -> OptimizerConfig:
+        """Returns the optimizer with the schedule of all steps, though cells are trained from moment to moment.
+
+        Raises UserError where the schedule can't be followed in parts."""
+        optimizer = self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
+        if optimizer.schedule == "validation_plateau" and self.measure_every % self.loop.eval_every:
+            raise UserError(
+                "--measure-every",
+                f"{self.measure_every} is no multiple of --eval-every {self.loop.eval_every}: validation_plateau "
+                "would count further evaluations",
+            )
+        for moment in self.moments()[1:]:
+            try:
+                optimizer.for_run(moment, self.loop.eval_every)
+            except ValueError as error:
+                raise UserError(
+                    "--measure-every", f"{self.measure_every} stops training within a schedule: {error}"
+                ) from error
+        return optimizer
 
     def along(self) -> np.ndarray:
         """Returns the input along which cells are measured, `[trajectory, starts, D]`: for each start other

@@ -14,10 +14,11 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from experiments.harness.options import option_name
 
@@ -26,6 +27,7 @@ _OURS = tuple(
     f"{_ROOT / package}{os.sep}" for package in ("models", "train", "data", "analysis", "experiments")
 )
 _format_as_python = warnings.formatwarning
+T = TypeVar("T")
 
 _MENDS = {
     errno.ENOSPC: "free some space",
@@ -81,6 +83,25 @@ def name_options(fields: Collection[str]) -> Iterator[None]:
         if isinstance(error, UserError) or field not in fields or not is_refusal(error):
             raise
         raise UserError(option_name(field), sentence) from error
+
+
+def raising_own(parse: Callable[[], T]) -> T:
+    """Returns what tyro reads from the command line, and raises the errors of a config's own checks as they are.
+
+    Tyro catches every ValueError of a `__post_init__` and prints it in a box, bugs included. Its own mistakes and
+    its help are printed by a second call, since they depend on the terminal.
+    """
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            return parse()
+    except SystemExit as ended:
+        error = ended.__context__
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, ValueError) and any(frame.filename.startswith(_OURS) for frame in frames):
+            raise error
+        error = error.__context__
+    return parse()
 
 
 def describe_os_error(error: OSError) -> str:

@@ -172,7 +172,7 @@ def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) 
         # What says that it is a run comes last.
         write_json(folder / "environment.json", [here])
         write_json(folder / "config.json", described)
-    except OSError:
+    except BaseException:  # a signal included
         release()
         for name in ("environment.json", "config.json"):
             (folder / name).unlink(missing_ok=True)
@@ -189,8 +189,11 @@ def is_beginning(path: Path) -> bool:
 def resumed_folder(name: str, launch: Launch) -> Path:
     """Returns the folder of the run to resume."""
     if launch.run_dir is not None:
-        if launch.resume not in (NEWEST, str(launch.run_dir)):
-            raise ValueError("give --resume RUN or --run-dir, not both")
+        named = None if launch.resume in (None, NEWEST) else Path(launch.resume)
+        if named is not None and named.absolute() != launch.run_dir.absolute():
+            raise UserError(
+                "--resume", f"{named} and --run-dir {launch.run_dir} are two folders: give one of them"
+            )
         return launch.run_dir
     return newest_unfinished(name) if launch.resume in (None, NEWEST) else Path(launch.resume)
 

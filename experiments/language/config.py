@@ -12,7 +12,13 @@ import tyro
 
 from data import Corpus, TextConfig
 from experiments.footprint import Part, check_fits, nbytes
-from experiments.harness.checks import check_at_least, check_positive, check_seed
+from experiments.harness.checks import (
+    check_at_least,
+    check_between,
+    check_positive,
+    check_seed,
+    check_share,
+)
 from experiments.harness.errors import UserError
 from experiments.health import check_health
 from experiments.language.batches import Reading, check_lines, training_batches
@@ -50,9 +56,8 @@ class SampledInputs:
 
     def __post_init__(self) -> None:
         check_positive(**{"sampled_inputs.slope": self.slope})
-        for name, low, number in (("most", 0, self.most), ("base", 0, self.base)):
-            if not low < number <= 1 or (name == "base" and number == 1):
-                raise ValueError(f"--sampled-inputs.{name} must lie between 0 and 1, but is {number}")
+        check_share(**{"sampled_inputs.most": self.most})
+        check_between(0, 1, **{"sampled_inputs.base": self.base})
         if not (self.pace >= 1 and math.isfinite(self.pace)):
             raise UserError("--sampled-inputs.pace", f"must be 1 or more and finite, but is {self.pace}")
 
@@ -142,7 +147,7 @@ class TextTraining:
                 f"{self.network.direction} would see the word that it is to predict: take forward",
             )
         if self.loop.steps == ENDLESS and self.epochs is None:
-            raise ValueError("there is no end: give --epochs or --steps")
+            raise UserError("--steps", "has no end: give it, or --epochs")
 
     def check_resumed(self, folder: Path) -> None:
         """Raises ValueError where the run in a folder was begun on another text."""
@@ -197,7 +202,6 @@ class TextModelConfig(TextTraining):
             raise UserError(
                 "--cell", f"{self.cell} couples the rows of a batch, and these have no end: take another"
             )
-        check_health(model.cell, self.loop.health)
         params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
         state = jax.eval_shape(lambda p: create_state(p, self.optimizer, jax.random.key(0)), params)
         steps = min(self.length, 1 + len(corpus.splits["train"]) // self.batch_size)
@@ -213,12 +217,13 @@ class TextModelConfig(TextTraining):
             check_lines(corpus, self.line_limit)
         batches = training_batches(corpus, self.reading, self.batch_size, self.length, self.seed)
         loop, optimizer = self.resolved(batches.batches_per_epoch)
+        check_health(model.cell, loop)
         optimizer.for_run(loop.steps, loop.eval_every)
-        for option, rows in (("eval-rows", self.eval_rows), ("test-rows", self.test_rows)):
-            tokens = min(len(corpus.splits[split]) for split in corpus.splits if split != "train")
+        tokens = min(len(corpus.splits[split]) for split in corpus.splits if split != "train")
+        for option, rows in (("--eval-rows", self.eval_rows), ("--test-rows", self.test_rows)):
             if rows >= tokens:
-                raise ValueError(
-                    f"--{option} {rows} are more than the {tokens} tokens of held-out text: take fewer"
+                raise UserError(
+                    option, f"{rows} are more than the {tokens} tokens of held-out text: take fewer"
                 )
 
     def model(self, corpus: Corpus) -> LanguageModel:

@@ -42,6 +42,8 @@ from models.ngram import smoothed
 from models.ngram.counts import NgramCounts
 from train import LoopConfig, OptimizerConfig
 
+SEVERAL_NETS = True  # one after another: what several processes can't share
+
 
 @dataclass(frozen=True)
 class Config(language_model.WordTraining):

@@ -16,6 +16,7 @@ import tyro
 from data import Tokenizer, load_tokenizer
 from experiments.harness.cell_files import check_trusted
 from experiments.harness.checks import check_at_least, check_seed
+from experiments.harness.errors import raising_own
 from experiments.harness.files import read_run, stored_config
 from experiments.harness.run import fingerprint_of
 from experiments.language.config import TextModelConfig
@@ -119,8 +120,10 @@ def trained_model(
 
 def main(arguments: list[str]) -> int:
     """Runs `python -m experiments generate RUN …`."""
-    config = tyro.cli(
-        Config, args=arguments, prog="python -m experiments generate", description=wrapped(__doc__)
+    config = raising_own(
+        lambda: tyro.cli(
+            Config, args=arguments, prog="python -m experiments generate", description=wrapped(__doc__)
+        )
     )
     for piece in generated_text(config):
         print(piece, end="", flush=True)

@@ -3,6 +3,7 @@
 Each is trained by Adam at the better of two learning rates, over several seeds.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,13 @@ import numpy as np
 
 from data import adding, adding_baseline
 from experiments.cell_spec import parse_cell
-from experiments.ensemble import ADAM_RATES, EnsembleConfig, as_list, losses_at_best_rate
+from experiments.ensemble import (
+    ADAM_RATES,
+    EnsembleConfig,
+    as_list,
+    check_ensemble_fits,
+    losses_at_best_rate,
+)
 from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.files import read_arrays
 from experiments.harness.run import Run
@@ -55,7 +62,17 @@ class Config:
         check_seed(self.seed)
 
     def check(self) -> None:
-        """Returns every combination of options is valid."""
+        """Raises ValueError where training the nets needs more memory than is free."""
+        for cell in cells(self.hidden_size).values():
+            check_ensemble_fits(self.course(cell), self.seeds * len(ADAM_RATES))
+
+    def course(self, cell: Cell) -> EnsembleConfig:
+        """Returns what nets of a cell are trained on, and how."""
+        optimizer = OptimizerConfig("adam", 1.0, clip="global_norm")
+        task = partial(adding, length=self.length)
+        return EnsembleConfig(
+            SequenceClassifier(cell, 1), regression, task, optimizer, self.steps, self.batch_size
+        )
 
 
 def main(config: Config, run: Run) -> str:
@@ -75,9 +92,14 @@ def cells(hidden_size: int) -> dict[str, Cell]:
     """Returns the LSTM, the GRU of as many units, and the GRU whose number of parameters is nearest to the
     LSTM's."""
     lstm = parse_cell("lstm", hidden_size)
-    grus = [parse_cell("gru", units) for units in range(hidden_size, 2 * hidden_size + 1)]
-    wide = min(grus, key=lambda gru: abs(count_parameters(gru) - count_parameters(lstm)))
-    return {"lstm": lstm, "gru": grus[0], "gru_wide": wide}
+    wanted = count_parameters(lstm)
+
+    def gru_parameters(units: int) -> int:
+        return count_parameters(parse_cell("gru", units))
+
+    above = bisect_left(range(2 * hidden_size), wanted, lo=hidden_size, key=gru_parameters)
+    wide = min((above - 1, above), key=lambda units: abs(gru_parameters(units) - wanted))
+    return {"lstm": lstm, "gru": parse_cell("gru", hidden_size), "gru_wide": parse_cell("gru", wide)}
 
 
 # --- measurement
@@ -86,16 +108,11 @@ def cells(hidden_size: int) -> dict[str, Cell]:
 def measure(config: Config, cell: Cell, devices: int) -> dict[str, np.ndarray]:
     """Returns the `held_out [N]` losses of nets of a cell at the better learning rate, how many `parameters` the
     cell has, and how many of them are `weights`, in matrices."""
-    optimizer = OptimizerConfig("adam", 1.0, clip="global_norm")
-    task = partial(adding, length=config.length)
-    course = EnsembleConfig(
-        SequenceClassifier(cell, 1), regression, task, optimizer, config.steps, config.batch_size
-    )
     seeds = config.seed + np.arange(config.seeds)
     return {
         "parameters": np.array(count_parameters(cell), float),
         "weights": np.array(count_weights(cell), float),
-        "held_out": losses_at_best_rate(course, seeds, ADAM_RATES, devices),
+        "held_out": losses_at_best_rate(config.course(cell), seeds, ADAM_RATES, devices),
     }
 
 

@@ -25,6 +25,7 @@ from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
+from experiments.health import check_health
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import check_direction
 from experiments.run_task import Trained, run_tasks
@@ -34,6 +35,7 @@ from train import LoopConfig, NonFinite, OptimizerConfig
 
 # What a resumed run must keep of what other experiments may change: a net is solved where it is evaluated.
 PINNED = ("loop.eval_every",)
+SEVERAL_NETS = True  # one after another: what several processes can't share
 
 
 CELLS_HELP = f"The cells side by side: {CELL_HELP}. T in a cell's options is the length: lstm(max_lag=T)."
@@ -84,6 +86,7 @@ class Config:
         longest = max(self.lengths)
         for cell in self.cells:
             layer = self.network.build(at_length(cell, longest), self.hidden_size)
+            check_health(layer, self.loop)
             for task in self.tasks:
                 problem = GOALS[task].problem(longest)
                 check_task_fits(problem.task(problem.model(self.network, layer)), self)

@@ -20,6 +20,7 @@ import tyro
 
 from experiments.harness.checks import check_at_least
 from experiments.harness.environment import cores, environment
+from experiments.harness.errors import raising_own
 from experiments.harness.files import ENVIRONMENT, RUNS, environments, read_run, stored_config, write_json
 from experiments.harness.lock import acquire
 from experiments.harness.options import digest
@@ -123,12 +124,14 @@ def run_jobs(jobs: Sequence[Job], engine: Engine, at_once: int) -> dict[str, str
 
 def read(arguments: Sequence[str]) -> tuple[Sweep, list[str]]:
     """Parses the sweep's own options, and returns the others for its runs."""
-    given, rest = tyro.cli(
-        Sweep,
-        args=list(arguments),
-        prog="python -m experiments sweep",
-        description=wrapped(__doc__),
-        return_unknown_args=True,
+    given, rest = raising_own(
+        lambda: tyro.cli(
+            Sweep,
+            args=list(arguments),
+            prog="python -m experiments sweep",
+            description=wrapped(__doc__),
+            return_unknown_args=True,
+        )
     )
     if given.experiment not in NAMES:
         raise ValueError(unknown(given.experiment, NAMES))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from experiments.harness.errors import UserError
 from experiments.harness.lock import holder
 from experiments.sweep.plan import Job
 from train import stopping_signals
@@ -140,7 +141,7 @@ def run_with_ray(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runni
         import ray  # pyright: ignore[reportMissingImports]
         from ray import tune  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise ValueError('--engine ray needs Ray Tune: pip install "ray[tune]"') from None
+        raise UserError("--engine", 'ray needs Ray Tune: pip install "ray[tune]"') from None
     here, environment = os.getcwd(), surroundings()
     words = {job.name: [*job.command()] for job in jobs}
     logs = {job.name: str(job.log.resolve()) for job in jobs}  # a trial has another working folder

@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.harness.errors import UserError, is_refusal, name_options
 from experiments.harness.files import read_run
-from experiments.harness.options import describe, folder_name, option_fields
+from experiments.harness.options import describe, folder_name, option_fields, option_name
 from experiments.harness.run import check_same
 from experiments.registry import module_of, read_options
 
@@ -100,7 +100,7 @@ def plan(
     run that is refused."""
     module = module_of(experiment)
     if "seed" not in {field.name for field in dataclasses.fields(module.Config)} and seeds > 1:
-        raise ValueError(f"{experiment} has no --seed to vary: leave --seeds out")
+        raise UserError("--seeds", f"varies --seed, which {experiment} doesn't have: leave it out")
     check_options(options, grid)
     jobs = []
     for values in itertools.product(*grid.values()):
@@ -141,9 +141,9 @@ def check_options(options: Sequence[str], grid: Mapping[str, list[str]]) -> None
             continue
         if option in RESERVED:
             how = "--seeds says how many" if option == "seed" else "the sweep gives it to each run"
-            raise ValueError(f"--{option.replace('_', '-')} can't be given to the runs of a sweep: {how}")
+            raise UserError(option_name(option), f"can't be given to the runs of a sweep: {how}")
         if option in grid:
-            raise ValueError(f"--{option.replace('_', '-')} is given both by --grid and by itself: give one")
+            raise UserError(option_name(option), "is given both by --grid and by itself: give one")
 
 
 def check_begun(jobs: Iterable[Job], pinned: Sequence[str]) -> None:

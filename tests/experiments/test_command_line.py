@@ -126,7 +126,16 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
         (["gradients", "--cells", "gru(reset=before)", "gru(reset='before')"], "--cells names a cell twice"),
         (["gradients", "--input-gain", "0"], "error: --input-gain must be above 0"),
         (["gradients", "--input-gain", "nan"], "error: --input-gain must be above 0"),
-        (["adding", "--optimizer.learning-rate", "0"], "optimizer.learning_rate is 0.0; it must be above 0"),
+        (
+            ["adding", "--optimizer.learning-rate", "0"],
+            "error: --optimizer.learning-rate is 0.0; it must be above",
+        ),
+        (["adding", "--health.every", "-1"], "error: --health.every is -1; it must lie in"),
+        (["flossing", "--floss.weight", "0"], "error: --floss.weight must be above 0 and finite, but is 0"),
+        (
+            ["sweep", "adding", "--seeds", "0"],
+            "error: --seeds must be a whole number of at least 1, but is 0",
+        ),
         (["adding", "--length", "1"], "error: --length must be a whole number of at least 2, but is 1"),
         (["adding", "--seed", "-1"], "error: --seed must be a whole number from 0 to 4294967295, but is -1"),
         (["adding", "--depth", "0"], "error: --depth must be a whole number of at least 1, but is 0"),
@@ -156,11 +165,11 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
         (["gradients", "--direction", "both"], "error: --direction both reads the future and has no step"),
         (
             ["copy_memory", "--direction", "backward"],
-            "error: a net that reads backward is asked for the symbols",
+            "error: --direction backward asks a net for the symbols",
         ),
         (
             ["long_memory", "--direction", "backward"],
-            "error: a net that reads backward is asked for the symbols",
+            "error: --direction backward asks a net for the symbols",
         ),
         (["long_memory", "--tasks"], "error: --tasks is empty: give at least one"),
         (["long_memory", "--lengths", "5", "5"], "error: --lengths names one twice: 5 5"),
@@ -187,7 +196,10 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
         (["inspect", "nowhere"], "error: nowhere is not a run folder (it has no config.json)"),
         (["adding", "--resume", "nowhere"], "error: nowhere is not a run folder (it has no config.json)"),
         (["adding", "--resume"], "there is no unfinished run of adding in runs/adding: leave --resume out"),
-        (["adding", "--resume", "a", "--run-dir", "b"], "error: give --resume RUN or --run-dir, not both"),
+        (
+            ["adding", "--resume", "a", "--run-dir", "b"],
+            "error: --resume a and --run-dir b are two folders: ",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )

@@ -144,7 +144,7 @@ def test_compares_with_the_first_before_it_waits(monkeypatch: pytest.MonkeyPatch
 
 def test_not_for_every_experiment(refused: Callable) -> None:
     refused(
-        "ngram does more than train one net, and runs in one process: leave --processes out (adding, ",
+        "--processes.coordinator shares the training of one net, and ngram trains several or none: leave it out",
         *("ngram", "--processes.coordinator", "a:1", "--processes.count", 2, "--processes.index", 0),
     )
 

@@ -245,7 +245,7 @@ def test_lines_and_sampled_inputs(text: Path, tmp_path: Path) -> None:
             ("--reading", "lines", "--line-limit", 9),
             "line 3 of the train text has 10 tokens, more than --line-limit 9: raise it, or take --reading stream",
         ),
-        (("--sampled-inputs.base", 1), "--sampled-inputs.base must lie between 0 and 1, but is 1.0"),
+        (("--sampled-inputs.base", 1), "--sampled-inputs.base must lie between 0 and 1, but is 1"),
         (("--sampled-inputs.pace", 0.5), "--sampled-inputs.pace must be 1 or more and finite, but is 0.5"),
         (("--batch-size", 100000), "error: --batch-size is 100000, but the text has 540 tokens to predict"),
         (("--eval-rows", 28), "--eval-rows 28 are more than the 28 tokens of held-out text: take fewer"),
@@ -267,7 +267,7 @@ def test_lines_and_sampled_inputs(text: Path, tmp_path: Path) -> None:
         ),
         (
             ("--health.every", 61),
-            "health.every is 61, but the run ends at step 60: measure more often",
+            "error: --health.every is 61, but the run ends at step 60: measure more often",
         ),
         (("--epochs", 0), "--epochs must be above 0 and finite, but is 0"),
         (("--init-scale", -1), "--init-scale must be above 0 and finite, but is -1"),
