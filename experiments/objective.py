@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from data import Batch
+from experiments.harness.errors import UserError
 from models import BatchNormLSTM, Cell
 from models.cell import Array, Params
 from models.cells.batch_norm import observe_sequence, update_averages
@@ -106,7 +107,7 @@ class Averages:
 def measured_by(model: nn.Module, measure: Measure, devices: int = 1) -> Objective:
     """Builds the objective of a model, whose first metric is the loss; each device has a share of the batch.
 
-    Raises ValueError for a cell that couples the examples of a batch and can't do so over devices.
+    Raises UserError for a cell that couples the examples of a batch and can't do so over devices.
     """
     shared = over_devices(model, devices)
     update_averages = Averages(shared) if isinstance(cell_of(model), BatchNormLSTM) else None
@@ -120,13 +121,14 @@ def cell_of(model: nn.Module) -> Cell | None:
 
 def over_devices(model: nn.Module, devices: int) -> nn.Module:
     """Returns the model as it is trained on so many devices: a cell whose examples see one another names in its
-    field `axis_name` the axis over which its batch is shared. Raises ValueError where it has none."""
+    field `axis_name` the axis over which its batch is shared. Raises UserError where it has none."""
     cell = cell_of(model)
     if devices == 1 or cell is None or not cell.couples_batch:
         return model
     if "axis_name" not in {field.name for field in dataclasses.fields(cell)}:
-        raise ValueError(
-            f"the examples of a batch see one another in {cell}, and it has no field axis_name by which devices "
-            "could share a batch: add --devices 1"
+        raise UserError(
+            "--devices",
+            f"{devices} can't share a batch whose examples see one another, since {cell} has no field axis_name: "
+            "take 1",
         )
     return model.clone(cell=dataclasses.replace(cell, axis_name=BATCH_AXIS))  # type: ignore

@@ -66,8 +66,9 @@ def lstm_vanishes(arrays: Arrays) -> Claim:
     fate = "explodes" if interval(last)[0] > 0 else "vanishes" if interval(last)[1] < 0 else "neither"
     return Claim(
         "In an LSTM memory and input are added, not overwritten, so its gradient does not vanish.",
-        f"log gradient per step back, untrained, forget bias 1: {mean_spread(usual)}, {format_half_life(float(usual.mean()))}; "
-        f"forget bias {bias[-1]:g}: {mean_spread(last, 4)}, {fate}; held were above {bound:.4f}",
+        f"log gradient per step back, untrained, forget bias 1: {mean_spread(usual)}, "
+        f"{format_half_life(float(usual.mean()))}; forget bias {bias[-1]:g}: {mean_spread(last, 4)}, {fate}; held "
+        f"were above {bound:.4f}",
         verdict,
     )
 

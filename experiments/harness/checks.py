@@ -51,14 +51,14 @@ def check_not_negative(**fields: int | float) -> None:
             raise UserError(option_name(field), f"must be at least 0 and finite, but is {number:g}")
 
 
-def check_between(least: float, most: float, **fields: float) -> None:
+def check_between(least: int | float, most: int | float, **fields: int | float) -> None:
     """Raises UserError where a field isn't strictly between `least` and `most`."""
     for field, number in fields.items():
         if not least < number < most:
             raise UserError(option_name(field), f"must lie between {least:g} and {most:g}, but is {number:g}")
 
 
-def check_share(**fields: float) -> None:
+def check_share(**fields: int | float) -> None:
     """Raises UserError where a field isn't above 0 and at most 1."""
     for field, number in fields.items():
         if not 0 < number <= 1:

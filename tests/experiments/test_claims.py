@@ -17,8 +17,17 @@ from matplotlib.figure import Figure
 
 from analysis.figures import style
 from experiments import claims
-from experiments.claims.runs import BIASES, GAINS, LAYERS, RATES, Config, needed_jobs, read_numbers
-from experiments.claims.verdicts import FAILED, HELD, OPEN, difference, judge, largest_rate, smaller
+from experiments.claims.runs import BIASES, GAINS, LAYERS, RATES, Config, find_runs, needed_jobs, read_numbers
+from experiments.claims.verdicts import (
+    FAILED,
+    HELD,
+    OPEN,
+    difference,
+    format_half_life,
+    judge,
+    largest_rate,
+    smaller,
+)
 from experiments.ensemble import as_list
 from experiments.gradients import depth, initial_gradients
 from experiments.harness.environment import environment
@@ -405,3 +414,30 @@ def test_largest_rate_by_hand() -> None:
 )
 def test_mistakes(given: tuple, said: str, refused: Callable[..., None]) -> None:
     refused(said, "claims", *given)
+
+
+def test_a_net_that_diverged_decides_nothing() -> None:
+    """Its loss is infinite and so has no spread; no warning, and no nan in the table."""
+    arrays = made_up()
+    arrays["depth"] = dict(arrays["depth"])
+    arrays["depth"]["held_out"] = arrays["depth"]["held_out"].copy()
+    arrays["depth"]["held_out"][1:, 0] = math.inf
+    arrays["gradients"] = arrays["gradients"] | {"lstm": np.full_like(arrays["gradients"]["lstm"], -math.inf)}
+    found = judge(arrays)
+    assert found["depth_helps"].verdict == OPEN
+    assert not any("nan" in claim.measured for claim in found.values())
+    assert "not finite for" in found["lstm_explodes"].measured
+    one, other = np.array([1.0, math.inf]), np.array([1.0, 2.0])
+    assert smaller(one, other) == smaller(other, one) == OPEN
+
+
+def test_a_slope_that_does_not_fall_has_no_half_life() -> None:
+    assert format_half_life(-math.log(2) / 7) == "a half-life of 7 steps"
+    assert format_half_life(0.0) == format_half_life(0.1) == "no half-life, as it doesn't fall"
+
+
+def test_an_own_run_of_an_older_version_is_named_before_others_are_started(tmp_path: Path) -> None:
+    jobs = needed_jobs(Config(**SIZES), tmp_path)
+    write_run(jobs["depth"], {}, jobs["depth"].folder)
+    with pytest.raises(ValueError, match=r"results.json lacks numbers that claims needs: delete that folder"):
+        find_runs(jobs, ())

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from data.text.files import longest_line
+from experiments.__main__ import trains_one_net
 from experiments.cell_spec import parse_cell
 from experiments.harness.checks import (
     check_at_least,
@@ -28,7 +29,7 @@ from experiments.harness.checks import (
 from experiments.harness.errors import UserError, name_options, report_refusal
 from experiments.harness.files import read_run
 from experiments.harness.options import default_config, describe, flat, option_fields, option_name
-from experiments.harness.run import Launch
+from experiments.harness.run import Launch, resumed_folder
 from experiments.language import char_lm
 from experiments.memory import adding
 from experiments.registry import COMMANDS, NAMES, module_of, read_options
@@ -190,6 +191,30 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
         (
             ["flossing", "--exponents", "100"],
             "error: --exponents 100 are more than the 64 numbers in the state",
+        ),
+        (
+            ["gradients", "--optimizer.average-from", "2000"],
+            "error: --optimizer.average-from is 2000, but the run",
+        ),
+        (
+            ["jacobian_spectra", "--optimizer.average-from", "600"],
+            "--optimizer.average-from is 600, but the run",
+        ),
+        (
+            ["edge_of_chaos", "--optimizer.average-from", "200"],
+            "--optimizer.average-from is 200, but the run",
+        ),
+        (
+            ["flossing", "--health.every", "4000"],
+            "error: --health.every is 4000, but the run ends at step 3000",
+        ),
+        (
+            ["lyapunov", "--optimizer.schedule", "warmup_cosine", "--optimizer.warmup-steps", "200"],
+            "error: --measure-every 100 stops training within a schedule: optimizer.warmup_steps is 200",
+        ),
+        (
+            ["sweep", "speed", "--seeds", "2", "--seed", "1"],
+            "error: --seed can't be given to the runs of a sweep",
         ),
         (["inspect"], ""),
         (["report"], "error: report names no run: python -m experiments report RUN …"),
@@ -452,3 +477,35 @@ def test_checks_of_values(check: Callable[..., None], fields: dict[str, Any], to
 def test_seeds_of_no_key(mistake: Callable[..., str], seed: int) -> None:
     said = mistake("adding", "--seed", seed)
     assert f"--seed must be a whole number from 0 to 4294967295, but is {seed}" in said
+
+
+def test_a_bug_in_a_nested_check_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tyro catches every ValueError of a nested config, Python's own included."""
+    monkeypatch.setattr(
+        "train.optimizer.require_positive", lambda field, value: int("a") if value == 7.0 else None
+    )
+    with pytest.raises(ValueError, match="invalid literal for int"):
+        command("adding", "--optimizer.learning-rate", 7)
+
+
+def test_which_experiments_take_several_processes() -> None:
+    """Those that train one net; a new one needs to say nothing, one that trains several says so."""
+    takes = {name for name in NAMES if trains_one_net(module_of(name), module_of(name).Config())}
+    one_net = {
+        "adding",
+        "copy_memory",
+        "temporal_order",
+        "digits",
+        "language_model",
+        "char_lm",
+        "fixed_points",
+    }
+    assert takes == one_net
+    several = {name for name in NAMES if hasattr(module_of(name), "run_tasks")}
+    assert several
+    assert all(module_of(name).SEVERAL_NETS for name in several)
+
+
+@pytest.mark.parametrize("named", ["runs/x/", "./runs/x", str(Path("runs/x"))])
+def test_one_folder_named_twice(named: str) -> None:
+    assert resumed_folder("adding", Launch(run_dir=Path("runs/x"), resume=named)) == Path("runs/x")

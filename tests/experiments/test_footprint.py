@@ -19,6 +19,7 @@ from experiments.network import NetworkConfig
 from experiments.problems import adding_problem
 from experiments.task import Task, TrainingOptions
 from models import Elman
+from tests.experiments.command import command
 from train import LoopConfig, OptimizerConfig
 
 T, B, H = 40, 10, 16
@@ -153,4 +154,38 @@ def test_large_numbers(options: list[str], tmp_path: Path) -> None:
     assert ended.returncode == 2, ended.stderr
     assert ended.stderr.startswith("error: ")
     assert ended.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("gated_cells --hidden-size 100000000", "the parameters of lstm"),
+        ("gated_cells --batch-size 2000000000", "a batch"),
+        ("gated_cells --seeds 2000000", "what is measured of each step"),
+        ("depth --layers 2000000", "the deepest nets"),
+        ("depth --batch-size 2000000", "the backward pass"),
+        ("initial_gradients --lags 200000000", "inputs and states"),
+        ("initial_gradients --hidden-size 100000", "the weights of an LSTM"),
+        ("clipping --hidden-size 10000", "parameters, gradients and optimizer"),
+        ("cliff --hidden-size 10000", "the nets of a path"),
+        ("cliff --path-steps 2000000000", "one unit's path"),
+        ("edge_of_chaos --hidden-size 10000", "the trained nets and their gradients"),
+        ("edge_of_chaos --updates 20000000", "the images of all updates"),
+    ],
+)
+def test_sizes_beyond_memory(
+    options: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Refused in one sentence before a folder is made, with 8 GiB free."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(experiments.footprint, "available_memory", lambda: 2**33)
+    assert command(*options.split()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: this run needs at least ")
+    assert f" for {told}, and 8.0 GiB are free: take " in said
     assert not (tmp_path / "runs").exists()

@@ -1,5 +1,6 @@
 """Prepared text: read again as it was, verified, refused where it is another's, and whole or not there."""
 
+import codecs
 import dataclasses
 import os
 import pwd
@@ -286,3 +287,10 @@ def test_characters_are_counted_whatever_the_unit(tmp_path: Path) -> None:
     for unit in units:
         config = TextConfig(dir=tmp_path, unit=unit, cache=tmp_path / unit)
         assert load_corpus(config).sizes["valid"].characters == 4
+
+
+def test_a_text_of_a_byte_order_mark_alone(source: Path) -> None:
+    (source / "valid.txt").write_bytes(codecs.BOM_UTF16_LE)
+    (source / "train.txt").write_bytes("a b\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"valid.txt is empty: give a text that holds something"):
+        load_corpus(TextConfig(dir=source, encoding="utf-16"))

@@ -1,5 +1,6 @@
 """Lyapunov: what a run measures against determinants, eigenvalues and a NumPy loop; what a resumed run keeps."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,11 @@ import pytest
 from analysis import tanh_mean_field
 from experiments.gradients.comparison import held_out_inputs
 from experiments.gradients.lyapunov import Config
+from experiments.harness.errors import UserError
+from experiments.health import check_health
+from models import Elman
 from tests.experiments.command import arrays_bytes, command, saved_state
+from train import HealthConfig, LoopConfig, OptimizerConfig
 
 Finished = Callable[[str], Path]
 Options = dict[str, tuple[str | float, ...]]
@@ -127,3 +132,22 @@ def test_errors(
     assert command("lyapunov", *arguments, "--run-dir", tmp_path / "run") == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_schedules_follow_the_whole_run() -> None:
+    """Cells are trained from moment to moment: a cosine ends with the last, not with each."""
+    loop = LoopConfig(steps=600)
+    schedule = Config(loop=loop, optimizer=OptimizerConfig(schedule="cosine")).whole_schedule()
+    assert schedule.decay_steps == 600
+    assert schedule.for_run(100) == schedule
+    plateau = OptimizerConfig(schedule="validation_plateau", decay_rate=0.5)
+    with pytest.raises(UserError, match=r"^--measure-every 50 is no multiple of --eval-every 100"):
+        Config(loop=loop, optimizer=plateau, measure_every=50).whole_schedule()
+
+
+def test_health_beyond_a_part_is_not_due() -> None:
+    loop = LoopConfig(steps=600, health=HealthConfig(every=200))
+    assert dataclasses.replace(loop, steps=100).health.every == 200
+    check_health(Elman(3), loop)
+    with pytest.raises(UserError, match=r"^--health.every is 200, but the run ends at step 100"):
+        check_health(Elman(3), dataclasses.replace(loop, steps=100))

@@ -282,3 +282,34 @@ def test_interrupted_between_trainings(
     folder = tmp_path / "run"
     assert command("adding", *options["adding"], "--run-dir", folder) == 128 + signal.SIGINT
     assert f"interrupted; run the same command with --resume {folder} to continue" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_the_folder_is_opened(
+    number: signal.Signals,
+    finished: Finished,
+    options: Options,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And while the report is printed: the code of the signal, no traceback."""
+    folder = shutil.copytree(finished("adding"), tmp_path / "run")
+
+    def stopped(*_: object) -> str:
+        signal.raise_signal(number)
+        return ""
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("experiments.harness.run.check_restorable", stopped)
+            assert command("adding", *options["adding"], "--resume", folder) == 128 + number
+        assert "; run the same command again\n" in capsys.readouterr().err
+        monkeypatch.setattr(
+            "experiments.memory.adding.main", lambda *_: type("Report", (), {"__str__": stopped})()
+        )
+        assert command("adding", *options["adding"], "--resume", folder) == 128 + number
+        assert f"; run the same command with --resume {folder} to continue\n" in capsys.readouterr().err
+    finally:
+        signal.signal(signal.SIGTERM, before)

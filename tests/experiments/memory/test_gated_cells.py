@@ -19,10 +19,11 @@ def test_parameters_by_hand() -> None:
 
 
 def test_the_wide_gru_is_the_nearest_in_parameters() -> None:
-    wide = cells(3)["gru_wide"]
-    assert isinstance(wide, GRU)
-    misses = {units: abs(count_parameters(GRU(units)) - 4 * (3 * 3 + 2 * 3 + 3)) for units in range(2, 7)}
-    assert misses[wide.hidden_size] == min(misses.values())
+    for size in (1, 3, 8):
+        wide, wanted = cells(size)["gru_wide"], 4 * (size * size + 2 * size + size)
+        assert isinstance(wide, GRU)
+        misses = {units: abs(count_parameters(GRU(units)) - wanted) for units in range(size, 2 * size + 1)}
+        assert misses[wide.hidden_size] == min(misses.values())
 
 
 @pytest.mark.slow
