@@ -146,8 +146,8 @@ def test_save_writes_both_files_with_the_same_bytes_each_time(tmp_path: Path) ->
 def test_drawing_needs_no_pyplot_and_leaves_the_settings_alone() -> None:
     script = (
         "import sys, matplotlib; before = dict(matplotlib.rcParams)\n"
-        "from analysis import figures\n"
-        "figures.gradient_against_lag({'a': [1, 2]}, {'a': [1, 2]})\n"
+        "from analysis.figures import gradients\n"
+        "gradients.gradient_against_lag({'a': [1, 2]}, {'a': [1, 2]})\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict(matplotlib.rcParams) == before"
     )

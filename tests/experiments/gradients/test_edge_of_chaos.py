@@ -159,5 +159,5 @@ def test_sigterm_amid_a_computation(tmp_path: Path) -> None:
         process.terminate()
         said = process.stderr.read()
     assert process.returncode == 128 + signal.SIGTERM
-    assert said.endswith(f"--resume {tmp_path / 'run'}\n")
+    assert said.endswith(f"--resume {tmp_path / 'run'} to continue\n")
     assert "Traceback" not in said

@@ -45,7 +45,7 @@ def test_lags() -> None:
 def test_what_a_run_leaves(finished: Finished) -> None:
     """Products of Jacobians diag(1 − h²) Rᵀ by NumPy, from the checkpoint of the last step."""
     folder, name = finished("jacobian_spectra"), "elman_recurrent_gaussian_gain_1.5"
-    leaves = saved_state(folder / "cells" / name, 20)
+    leaves = saved_state(folder / "nets" / name, 20)
     kernel, recurrent, bias = (
         np.asarray(leaves[f"params/params/recurrent/cell/{n}"], np.float64)
         for n in ("kernel", "recurrent", "bias")

@@ -246,7 +246,8 @@ def test_a_signal_to_one_stops_all(tmp_path: Path) -> None:
     """They save at the same step and leave with the same code."""
     run = tmp_path / "run"
     pair = start_two(tmp_path, *ADDING, *LONG, "--run-dir", "run")
-    wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size, pair)
+    log = run / "metrics.jsonl"
+    wait_for(lambda: log.exists() and '"train"' in log.read_text(), pair)
     pair[1].send_signal(signal.SIGTERM)
     first, second = ends(pair)
     assert (first[0], second[0]) == (143, 143), first[2] + second[2]

@@ -44,7 +44,7 @@ def test_what_a_run_leaves(run: Path, text: Path) -> None:
     names = [f"{n}-gram, Kneser–Ney" for n in (1, 2, 3)] + ["window order=3", "lstm"]
     mixture = next(name for name in results if name.endswith(" + 3-gram"))
     assert set(results) == {"sources", *names, mixture}
-    with np.load(run / "arrays" / "net_lstm.npz") as net:
+    with np.load(run / "arrays" / "nets" / "lstm.npz") as net:
         losses = net["losses|test"]
         # Every word and the end of each line; the same of each model.
         assert losses.shape == (4 * 7,)

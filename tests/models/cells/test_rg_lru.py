@@ -92,7 +92,7 @@ def test_decay_of_an_open_gate_begins_between_its_bounds() -> None:
     [
         (lambda: RGLRU(4, blocks=3), "3 blocks don't divide"),
         (lambda: RGLRU(4, sharpness=0.0), "sharpness"),
-        (lambda: RGLRU(4, projection=False).init(jax.random.key(0), 2), "units, 4, but D is 2"),
+        (lambda: RGLRU(4, projection=False).init(jax.random.key(0), 2), "hidden_size, 4, but D is 2"),
     ],
 )
 def test_refuses(make, message) -> None:

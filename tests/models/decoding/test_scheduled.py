@@ -191,7 +191,7 @@ def test_errors() -> None:
             scheduled_sampling(STEP, START, INPUTS, KEY, p)
     with pytest.raises(ValueError, match=r"with a first step at least, but are \[0, 4\]"):
         scheduled_sampling(STEP, START, INPUTS[:0], KEY, 0.5)
-    with pytest.raises(ValueError, match=r"shape \[4, 5\] .* the step takes \[4\]"):
+    with pytest.raises(ValueError, match=r"shape \[4, 5\], but the step takes \[4\]"):
         free_running(STEP, START, INPUTS[0], 3, lambda y, key: y)
     with pytest.raises(ValueError, match="drawing tokens needs a key"):
         free_running(STEP, START, INPUTS[0], 3, sampled)

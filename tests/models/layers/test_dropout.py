@@ -177,7 +177,7 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match=r"needs a key.*unroll\(key=…\)"):
         unroll(stack, params, jnp.ones((T, H)), train=True)
     cell = RecurrentDropout(Elman(2), 0.5)
-    with pytest.raises(ValueError, match="no key"):
+    with pytest.raises(ValueError, match="needs a key"):
         unroll(cell, drawn.parameters(cell, D), jnp.ones((T, D)), train=True)
     with pytest.raises(ValueError, match="new units at every step"):
         stack.prepare(params, key=KEY, train=True)

@@ -138,5 +138,5 @@ def test_errors() -> None:
         truncated_value_and_gradient(loss, params, state, (xs, targets[:-1]), every=2)
     with pytest.raises(ValueError, match="a reset needs the initial state"):
         carried(state, jnp.array([True, False]))
-    with pytest.raises(ValueError, match=r"it is \[3\] and a leaf is \[2, 3\]"):
+    with pytest.raises(ValueError, match=r"is \[3\], and a leaf is \[2, 3\]"):
         carried(state, jnp.ones(3, bool), state)
