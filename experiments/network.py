@@ -133,19 +133,24 @@ def supported_methods(cell: Cell, *, masked: bool = True) -> list[MethodName]:
 
 def supports(cell: Cell, method: MethodName, *, masked: bool = True) -> bool:
     """Tells whether a method can run a cell, from shapes alone."""
-    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 2))
-    xs, mask = jnp.zeros((3, 2, 2)), jnp.ones((3, 2), bool) if masked else None
-    state = jax.eval_shape(lambda params: cell.initial_state(params, (2,)), params)
-    match method:
-        case "fused":
-            weights = jax.eval_shape(lambda params: cell.prepare(params, batch_shape=(2,)), params)
-            return can_fuse(cell, weights, state, xs)
-        case "associative":
-            return can_associate(cell, mask)
-        case "newton":
-            return can_newton(state)
-        case "scan":
-            return True
+    answers: list[bool] = []
+
+    def ask() -> None:
+        params = cell.init(jax.random.key(0), 2)
+        state = cell.initial_state(params, (2,))
+        match method:
+            case "fused":
+                weights = cell.prepare(params, batch_shape=(2,))
+                answers.append(can_fuse(cell, weights, state, jnp.zeros((3, 2, 2))))
+            case "associative":
+                answers.append(can_associate(cell, jnp.ones((3, 2), bool) if masked else None))
+            case "newton":
+                answers.append(can_newton(state))
+            case "scan":
+                answers.append(True)
+
+    jax.eval_shape(ask)
+    return answers[0]
 
 
 def refusal(method: MethodName, expression: str, cell: Cell, hidden_size: int) -> str:
