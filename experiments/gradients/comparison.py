@@ -57,8 +57,9 @@ class NetsConfig:
         self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         problem = self.problem()
         for expression in self.expressions():
-            check_health(self.cell(expression), self.loop)
-            check_task_fits(problem.task(self.model(expression, problem)), self)
+            cell = self.cell(expression)
+            check_health(cell, self.loop)
+            check_task_fits(problem.task(problem.model(NetworkConfig(), cell)), self)
 
     def expressions(self) -> tuple[str, ...]:
         """Returns the cells that are trained, one by one."""

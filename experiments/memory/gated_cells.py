@@ -3,6 +3,7 @@
 Each is trained by Adam at the better of two learning rates, over several seeds.
 """
 
+import dataclasses
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,15 +92,15 @@ def main(config: Config, run: Run) -> str:
 def cells(hidden_size: int) -> dict[str, Cell]:
     """Returns the LSTM, the GRU of as many units, and the GRU whose number of parameters is nearest to the
     LSTM's."""
-    lstm = parse_cell("lstm", hidden_size)
+    lstm, gru = parse_cell("lstm", hidden_size), parse_cell("gru", hidden_size)
     wanted = count_parameters(lstm)
 
     def gru_parameters(units: int) -> int:
-        return count_parameters(parse_cell("gru", units))
+        return count_parameters(dataclasses.replace(gru, hidden_size=units))
 
     above = bisect_left(range(2 * hidden_size), wanted, lo=hidden_size, key=gru_parameters)
     wide = min((above - 1, above), key=lambda units: abs(gru_parameters(units) - wanted))
-    return {"lstm": lstm, "gru": parse_cell("gru", hidden_size), "gru_wide": parse_cell("gru", wide)}
+    return {"lstm": lstm, "gru": gru, "gru_wide": parse_cell("gru", wide)}
 
 
 # --- measurement

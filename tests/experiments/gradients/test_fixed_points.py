@@ -126,7 +126,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--probability", 0], "--probability must be above 0 and at most 1, but is 0.0"),
+        (["--probability", 0], "--probability must be above 0 and at most 1, but is 0"),
         (["--noise", "nan"], "--noise must be at least 0 and finite, but is nan"),
         (["--bits", 0], "bits must be a whole number of at least 1, but is 0"),
         (["--starts", 0], "starts must be a whole number of at least 1, but is 0"),

@@ -137,5 +137,7 @@ def test_cells_that_couple_a_batch_name_the_axis() -> None:
     assert cell_of(over_devices(model, 2)) == BatchNormLSTM(4, axis_name=BATCH_AXIS)
     plain = SequenceClassifier(Elman(4), classes=1)
     assert over_devices(plain, 2) is plain
-    with pytest.raises(ValueError, match=r"it has no field axis_name .*: add --devices 1"):
+    with pytest.raises(
+        ValueError, match=r"^--devices 2 can't share a batch .* has no field axis_name: take 1"
+    ):
         over_devices(SequenceClassifier(Coupled(4), classes=1), 2)
