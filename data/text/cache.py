@@ -1,12 +1,15 @@
 """A cache of tokenised texts: written by TFDS, verified on every use."""
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from data.text.vocabulary import Vocabulary
 
 MANIFEST = "prepared.json"
 _FORMAT = 3  # of the cache; data in another format are prepared again
+_TEMPORARY = re.compile(r".+\.making-[0-9a-f]{16}", re.DOTALL)
+_ABANDONED = 24 * 3600  # seconds after which nobody is still writing a temporary folder
 
 
 def load_corpus(config: TextConfig) -> Corpus:
@@ -97,9 +102,10 @@ def _write(folder: Path, corpus: Corpus, settings: dict[str, Any], *, damaged: b
     from data.text.tfds_cache import write_splits
 
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(folder.parent)
     temporary = folder.with_name(f"{folder.name}.making-{secrets.token_hex(8)}")
-    temporary.mkdir()
     try:
+        temporary.mkdir()
         write_splits(temporary, corpus.splits)
         for name, content in corpus.tokenizer_files().items():
             (temporary / name).write_bytes(content)
@@ -122,6 +128,17 @@ def _write(folder: Path, corpus: Corpus, settings: dict[str, Any], *, damaged: b
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Removes temporary folders of processes that were killed: those not written to for a day."""
+    for path in parent.iterdir():
+        if not _TEMPORARY.fullmatch(path.name) or path.is_symlink():
+            continue
+        with contextlib.suppress(OSError):  # its process lives and is renaming it
+            written = max(found.lstat().st_mtime for found in [path, *path.rglob("*")])
+            if time.time() - written > _ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _read(folder: Path, settings: dict[str, Any], texts: Texts) -> Corpus:

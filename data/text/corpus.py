@@ -58,12 +58,7 @@ class TextConfig:
                 raise ValueError(
                     f"--data.{name} must be 1 or more, but is {number}: leave it out for its default"
                 )
-        unused = {"min-count": self.min_count, "vocabulary-limit": self.vocabulary_limit}
-        for name, number in unused.items():
-            if number is not None and self.unit in ("byte", "bpe"):
-                raise ValueError(
-                    f"--data.{name} is for characters and words, not for --data.unit {self.unit}"
-                )
+        self._check_used()
         if self.longest_line < 1:
             raise ValueError(f"--data.longest-line must be 1 or more, but is {self.longest_line}")
         shares = (self.valid_share, self.test_share)
@@ -79,6 +74,21 @@ class TextConfig:
             raise ValueError(
                 "--data.cache is for --data.dir or --data.tfds: the text without either needs none"
             )
+
+    def _check_used(self) -> None:
+        """Raises ValueError for an option that this unit or source doesn't read."""
+        vocabulary = {"min-count": self.min_count, "vocabulary-limit": self.vocabulary_limit}
+        for name, number in vocabulary.items():
+            if number is not None and self.unit in ("byte", "bpe"):
+                raise ValueError(
+                    f"--data.{name} is for characters and words, not for --data.unit {self.unit}"
+                )
+        if self.bpe_size != TextConfig.bpe_size and self.unit != "bpe":
+            raise ValueError(f"--data.bpe-size is for --data.unit bpe, not for --data.unit {self.unit}")
+        if self.longest_line != TextConfig.longest_line and self.unit not in ("word", "bpe"):
+            raise ValueError(f"--data.longest-line is for words and bpe, not for --data.unit {self.unit}")
+        if self.tfds_feature != TextConfig.tfds_feature and self.tfds is None:
+            raise ValueError("--data.tfds-feature is for --data.tfds: leave it out, or name a data set")
 
     def _check_encoding(self) -> None:
         if self.encoding == TextConfig.encoding:
@@ -134,6 +144,11 @@ class Corpus:
     tokenizer: Tokenizer
     sizes: Mapping[str, Size]
     origin: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def held_out(self) -> list[str]:
+        """Returns the names of the splits besides train: valid and test, as far as they exist."""
+        return [split for split in self.splits if split != "train"]
 
     def split(self, name: str) -> Int32[np.ndarray, "T"]:
         """Returns the ids of a split. Raises ValueError if the text has no such split."""

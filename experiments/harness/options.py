@@ -87,21 +87,27 @@ def folder_name(name: str) -> str:
 
 
 def default_config(module: ModuleType, arguments: Sequence[str]) -> Any:
-    """Returns the config that an experiment's options override: that of its `--preset`, or its default.
+    """Returns the config that an experiment's options override: that of its `--preset`, or its default, adapted to
+    what else is given if the config has `as_default`.
 
     Raises ValueError for a preset that it hasn't got.
     """
     presets: Mapping[str, Any] = getattr(module, "PRESETS", {})
-    named = None
-    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
-        if argument == "--preset":
-            named = following
-        elif argument.startswith("--preset="):
-            named = argument.removeprefix("--preset=")
-    if named is None or not presets:
-        return module.Config()
-    if named not in presets:
+    given = given_options(arguments)
+    named = given.get("--preset")
+    if named is not None and presets and named not in presets:
         near = difflib.get_close_matches(named, presets, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(presets)}."
         raise ValueError(f"unknown preset {named!r}: {hint}")
-    return presets[named]
+    config = module.Config() if named is None or not presets else presets[named]
+    return config.as_default(given) if hasattr(config, "as_default") else config
+
+
+def given_options(arguments: Sequence[str]) -> dict[str, str]:
+    """Returns the options among the words of a command line, each with the (first) word of its value."""
+    found = {}
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        if argument.startswith("--"):
+            option, equals, value = argument.partition("=")
+            found[option.replace("_", "-")] = value if equals else following
+    return found

@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from data import Corpus, TextConfig
+from data import Corpus, TextConfig, Tokenizer
 from experiments.footprint import Part, check_fits, nbytes
 from experiments.harness.checks import (
     check_at_least,
@@ -107,7 +109,7 @@ class TextTraining:
     loss_per: Literal["token", "row"] = "token"
     """Average the loss over tokens, or sum it over the steps and average over rows (T times as large)."""
     epochs: float | None = None
-    """Stop after this many passes through the training text, or after --steps."""
+    """Stop after this many passes through the training text; if --steps is given too, at whichever comes first."""
     halve_from_epoch: int | None = None
     """Halve the learning rate at the start of this epoch (the first is 1) and of every later one."""
     eval_rows: int = 20
@@ -123,7 +125,7 @@ class TextTraining:
     sample_tokens: int = 400
     """Tokens drawn at the end."""
     seed: int = 0
-    """Seed of parameters, dropout and samples; the text and its order don't depend on it."""
+    """Seed of parameters, dropout and samples, and with --reading lines of the order of the lines."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=200))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 
@@ -151,11 +153,26 @@ class TextTraining:
 
     def check_resumed(self, folder: Path) -> None:
         """Raises ValueError where the run in a folder was begun on another text."""
-        check_same_text(folder, self.data)
+        check_same_text(folder, self.corpus)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """Returns the corpus, loaded when first asked for. Raises ValueError if there is nothing to validate on."""
+        return checked_corpus(self.data)
+
+    def as_default(self, given: Mapping[str, str]) -> "TextTraining":
+        """Returns this config as the default beside the options `given` on the command line: epochs without steps
+        end a run alone."""
+        if given.get("--epochs", "None") == "None":
+            return self
+        endless = dataclasses.replace(self.loop, steps=ENDLESS)
+        return dataclasses.replace(
+            self, epochs=1.0, loop=endless
+        )  # the given number of epochs overrides this one
 
     def resolved(self, batches_per_epoch: int) -> tuple[LoopConfig, OptimizerConfig]:
         """Resolves how long to train and at which rate, the length of an epoch being known."""
-        loop, optimizer = self.loop, self.optimizer
+        loop = self.loop
         if self.reading == "lines":
             # Batches of one dispatch are padded to one length: one each, or there would be no use in buckets.
             loop = dataclasses.replace(loop, chunk=1)
@@ -163,11 +180,6 @@ class TextTraining:
             steps = min(loop.steps, max(1, round(self.epochs * batches_per_epoch)))
             loop = dataclasses.replace(loop, steps=steps)
         if self.halve_from_epoch is not None:
-            if optimizer.schedule != "constant":
-                raise UserError(
-                    "--halve-from-epoch",
-                    f"is a schedule, --optimizer.schedule {optimizer.schedule} another: give one",
-                )
             begin = (self.halve_from_epoch - 1) * batches_per_epoch
             if begin >= loop.steps:
                 raise UserError(
@@ -175,15 +187,25 @@ class TextTraining:
                     f"{self.halve_from_epoch} begins at step {begin}, but the run ends at step "
                     f"{loop.steps}: train longer, or give --halve-from-epoch None",
                 )
-            optimizer = dataclasses.replace(
-                optimizer,
-                schedule="exponential",
-                decay_rate=0.5,
-                staircase=True,
-                decay_steps=batches_per_epoch,
-                decay_begin=(self.halve_from_epoch - 2) * batches_per_epoch,
+        return loop, self.fitted_optimizer(batches_per_epoch)
+
+    def fitted_optimizer(self, batches_per_epoch: int) -> OptimizerConfig:
+        """Returns the optimizer with the schedule of `halve_from_epoch`, the length of an epoch being known."""
+        if self.halve_from_epoch is None:
+            return self.optimizer
+        if self.optimizer.schedule != "constant":
+            raise UserError(
+                "--halve-from-epoch",
+                f"is a schedule, --optimizer.schedule {self.optimizer.schedule} another: give one",
             )
-        return loop, optimizer
+        return dataclasses.replace(
+            self.optimizer,
+            schedule="exponential",
+            decay_rate=0.5,
+            staircase=True,
+            decay_steps=batches_per_epoch,
+            decay_begin=(self.halve_from_epoch - 2) * batches_per_epoch,
+        )
 
 
 @dataclass(frozen=True)
@@ -196,8 +218,11 @@ class TextModelConfig(TextTraining):
 
     def check(self) -> None:
         """Reads the text and builds the model's shapes: what is wrong is to be said before a run is begun."""
-        corpus = checked_corpus(self.data)
-        model = self.model(corpus)
+        self.check_on(self.corpus)
+
+    def check_on(self, corpus: Corpus) -> None:
+        """Builds the model's shapes for a corpus, and checks the options against it."""
+        model = self.model(corpus.tokenizer)
         if model.cell.couples_batch:
             raise UserError(
                 "--cell", f"{self.cell} couples the rows of a batch, and these have no end: take another"
@@ -219,18 +244,18 @@ class TextModelConfig(TextTraining):
         loop, optimizer = self.resolved(batches.batches_per_epoch)
         check_health(model.cell, loop)
         optimizer.for_run(loop.steps, loop.eval_every)
-        tokens = min(len(corpus.splits[split]) for split in corpus.splits if split != "train")
+        tokens = min(len(corpus.splits[split]) for split in corpus.held_out)
         for option, rows in (("--eval-rows", self.eval_rows), ("--test-rows", self.test_rows)):
             if rows >= tokens:
                 raise UserError(
                     option, f"{rows} are more than the {tokens} tokens of held-out text: take fewer"
                 )
 
-    def model(self, corpus: Corpus) -> LanguageModel:
-        """Returns the model for a text's vocabulary."""
+    def model(self, tokenizer: Tokenizer) -> LanguageModel:
+        """Returns the model for a tokenizer's vocabulary."""
         return LanguageModel(
             self.network.build(self.cell, self.hidden_size),
-            vocabulary_size=len(corpus.tokenizer.vocabulary),
+            vocabulary_size=len(tokenizer.vocabulary),
             embedding_size=self.embedding_size or self.hidden_size,
             tied=self.tied,
             dropout=self.edge_dropout,

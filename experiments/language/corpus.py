@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -34,14 +37,14 @@ def save_tokenizer(folder: Path, corpus: Corpus) -> None:
         write_file(folder / name, content)
 
 
-def check_same_text(folder: Path, config: TextConfig) -> None:
-    """Raises ValueError where a run was begun on other files than a config names now."""
+def check_same_text(folder: Path, corpus: Corpus) -> None:
+    """Raises ValueError where a run was begun on other files than those of the corpus."""
     if not (folder / SOURCES).is_file():
         return
     before = read_json(folder / SOURCES)
     if not isinstance(before, dict):
         raise ValueError(f"{folder / SOURCES} is damaged: it isn't what a run writes of its text; restore it")
-    now = load_corpus(config).origin
+    now = corpus.origin
     for name in before | dict(now):
         if before.get(name) != now.get(name):
             raise ValueError(
@@ -70,10 +73,30 @@ def encoded_prompt(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, "T"]:
     return tokenizer.encode_prompt(prompt)
 
 
-def bits_per_character(perplexity: float, tokens: int, size: Size) -> float:
-    """Returns log₂ of the perplexity, a token, and the bits that spell what is unknown, for each character of the
-    text.
+def perplexity_of(loss: float) -> float:
+    """Returns the exponential of a mean loss in nats; infinity where that is beyond all floats."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
+
+
+def finite_or_none(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Replaces numbers that aren't finite by None at any depth, as JSON has none of them."""
+    return {
+        key: finite_or_none(value)
+        if isinstance(value, Mapping)
+        else None
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for key, value in results.items()
+    }
+
+
+def bits_per_character(loss: float, tokens: int, size: Size) -> float:
+    """Returns, for each character of the text, the bits of its tokens, whose mean loss is in nats, and those that
+    spell what is unknown.
 
     By it units can be compared: without the spelling a vocabulary that knows nothing would cost nothing.
     """
-    return (float(np.log2(perplexity)) * tokens + size.spelling) / size.characters
+    return (loss / math.log(2) * tokens + size.spelling) / size.characters

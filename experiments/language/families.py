@@ -14,12 +14,12 @@ import jax
 import numpy as np
 import tyro
 
-from data import Corpus, load_corpus
+from data import Corpus
 from experiments.cell_spec import parse_cell
 from experiments.harness.checks import check_at_least
 from experiments.harness.run import Run
 from experiments.language import language_model
-from experiments.language.corpus import remember_text, save_tokenizer
+from experiments.language.corpus import finite_or_none, remember_text, save_tokenizer
 from experiments.language.families_report import (
     Model,
     draw,
@@ -73,7 +73,7 @@ class Config(language_model.WordTraining):
     def check(self) -> None:
         """Reads the text and builds every net's shapes."""
         for cell in self.cells:
-            self.with_cell(cell).check()
+            self.with_cell(cell).check_on(self.corpus)
 
     def with_cell(self, cell: str) -> language_model.Config:
         """Returns the options of one net's training."""
@@ -85,11 +85,11 @@ class Config(language_model.WordTraining):
 
 def main(config: Config, run: Run) -> str:
     """Counts, trains net by net, mixes, tabulates and draws; returns the table."""
-    corpus = load_corpus(config.data)
+    corpus = config.corpus
     remember_text(run.folder, corpus)
     save_tokenizer(run.folder, corpus)
     print(corpus.summary(), flush=True)
-    last = [split for split in corpus.splits if split != "train"][-1]
+    last = corpus.held_out[-1]
     models = [scored_by_counts(corpus, n, config) for n in range(1, config.order + 1)]
     models += scored_nets(config, run, corpus)
     nets, counted = models[config.order :], models[config.order - 1]
@@ -99,7 +99,8 @@ def main(config: Config, run: Run) -> str:
     text = "\n\n".join([format_table(models, corpus, last), samples(models)])
     run.write_table(text)
     draw(run.folder)
-    run.finish({"sources": dict(corpus.origin)} | {str(m["name"]): scores(m, corpus) for m in models})
+    results = {"sources": dict(corpus.origin)} | {str(m["name"]): scores(m, corpus) for m in models}
+    run.finish(finite_or_none(results))
     return text
 
 
@@ -115,16 +116,15 @@ def scored_by_counts(corpus: Corpus, n: int, config: Config) -> Model:
     found["sample"] = np.array(corpus.tokenizer.decode(drawn))
     # Without end marks a net has nothing to predict the first token from.
     first = 0 if vocabulary.end_id is not None or config.reading == "lines" else 1
-    for split in corpus.splits:
-        if split != "train":
-            found[f"losses|{split}"] = -np.log(model.probabilities(corpus.splits[split]))[first:]
+    for split in corpus.held_out:
+        found[f"losses|{split}"] = -np.log(model.probabilities(corpus.splits[split]))[first:]
     return found
 
 
 def scored_nets(config: Config, run: Run, corpus: Corpus) -> list[Model]:
     """Trains and scores each cell's net likewise (`order` is 0 for one that sees all before), with what
     `report.measures` gives, and `curve|…` of its evaluations."""
-    split = [split for split in corpus.splits if split != "train"][-1]
+    split = corpus.held_out[-1]
     configs = {config.network.describe(cell): config.with_cell(cell) for cell in config.cells}
     own = next(iter(configs.values()))
     tasks = {name: text_task(one, corpus) for name, one in configs.items()}
@@ -142,19 +142,19 @@ def scored_nets(config: Config, run: Run, corpus: Corpus) -> list[Model]:
 
 def score_net(config: language_model.Config, corpus: Corpus, trained: Trained, folder: Path) -> Model:
     """Measures one net on the held-out splits."""
-    model, after = config.model(corpus), trained.after
+    model, after = config.model(corpus.tokenizer), trained.after
     parsed = parse_cell(config.cell, config.hidden_size)
     found = {
         "order": np.array(parsed.order if isinstance(parsed, FixedWindow) else 0),
         "size": np.array(sum(leaf.size for leaf in jax.tree.leaves(after))),
         "sample": np.array(sampled_text(model, after, corpus.tokenizer, config.seed, config.sample_tokens)),
     }
-    held_out = [split for split in corpus.splits if split != "train"]
-    for split in held_out:
+    for split in corpus.held_out:
         rows = config.test_rows
         found[f"losses|{split}"] = split_losses(model, after, corpus, split, config.reading, rows, BATCH)
-    last = found[f"losses|{held_out[-1]}"]
-    found |= measures(config, corpus, model, held_out[-1], last, trained.before, after)
+    last = corpus.held_out[-1]
+    losses = found[f"losses|{last}"]
+    found |= measures(config, corpus, model, last, losses, trained.before, after)
     record = training_record(folder)
     found["curve|step"] = record["validation/cross_entropy/step"]
     found["curve|cross_entropy"] = record["validation/cross_entropy"]

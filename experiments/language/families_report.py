@@ -10,8 +10,9 @@ from data import Corpus
 from experiments.cell_spec import label
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.options import folder_name
-from experiments.language.corpus import bits_per_character
+from experiments.language.corpus import bits_per_character, perplexity_of
 from experiments.language.evaluate import by_frequency
+from experiments.language.report import format_score
 
 COUNTED = "n-gram, Kneser–Ney"
 WINDOWS = "fixed window"
@@ -20,21 +21,26 @@ Model = dict[str, np.ndarray]
 of some `order`, n (0 for those that see all before), `sample`, and what training and `measures` gave."""
 
 
+def mean_loss(model: Model, split: str) -> float:
+    """Computes the mean loss of the tokens of a split, in nats."""
+    losses = model[f"losses|{split}"]
+    return math.fsum(losses) / len(losses)
+
+
 def perplexity(model: Model, split: str) -> float:
     """Computes the perplexity of a split: the exponential of the mean loss of its tokens."""
-    losses = model[f"losses|{split}"]
-    return math.exp(math.fsum(losses) / len(losses))
+    return perplexity_of(mean_loss(model, split))
 
 
 def scores(model: Model, corpus: Corpus) -> dict[str, float | int]:
-    """Its size, and of each split perplexity and bits per character."""
+    """Returns a model's size, and of each split perplexity and bits per character."""
     found: dict[str, float | int] = {"size": int(model["size"])}
     for key, losses in model.items():
         if key.startswith("losses|"):
             split = key.removeprefix("losses|")
-            value = perplexity(model, split)
-            bits = bits_per_character(value, len(losses), corpus.sizes[split])
-            found |= {f"{split}_perplexity": value, f"{split}_bits_per_character": bits}
+            bits = bits_per_character(mean_loss(model, split), len(losses), corpus.sizes[split])
+            found[f"{split}_perplexity"] = perplexity(model, split)
+            found[f"{split}_bits_per_character"] = bits
     return found
 
 
@@ -55,7 +61,7 @@ def summary_arrays(models: list[Model], corpus: Corpus, split: str) -> dict[str,
 
 def format_table(models: list[Model], corpus: Corpus, last: str) -> str:
     """Formats a row for each model; its size is the number of its n-grams, or of its weights."""
-    held_out = [split for split in corpus.splits if split != "train"]
+    held_out = corpus.held_out
     width = max(len(str(model["name"])) for model in models)
     heads = [
         "n-grams or weights",
@@ -68,7 +74,8 @@ def format_table(models: list[Model], corpus: Corpus, last: str) -> str:
         order = int(model["order"]) if "order" in model else 0
         sees = f"{order - 1} token{'s' if order != 2 else ''}" if order else "all before"
         found = scores(model, corpus)
-        entries = [f"{found['size']:,}", sees, *(f"{found[f'{split}_perplexity']:.2f}" for split in held_out)]
+        perplexities = [format_score(found[f"{split}_perplexity"], ".2f") for split in held_out]
+        entries = [f"{found['size']:,}", sees, *perplexities]
         entries.append(f"{found[f'{last}_bits_per_character']:.4f}")
         lines.append(f"{model['name']!s:<{width}}" + "".join(f"{entry:>19}" for entry in entries))
     return "\n".join(lines)

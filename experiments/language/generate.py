@@ -95,15 +95,10 @@ def trained_model(
     if not trust:
         check_trusted(folder, described)
     tokenizer = load_tokenizer(folder, config.data.unit)
-    model = LanguageModel(
-        config.network.build(config.cell, config.hidden_size),
-        vocabulary_size=len(tokenizer.vocabulary),
-        embedding_size=config.embedding_size or config.hidden_size,
-        tied=config.tied,
-        method=config.network.way,
-    )
+    model = config.model(tokenizer)
     params = initial(config, model)
-    template = first_state(config, model, params, config.resolved(1)[1])
+    # The form of its state depends neither on the length of an epoch nor on that of the run.
+    template = first_state(config, model, params, config.fitted_optimizer(1))
     fingerprint = fingerprint_of(described) | {VOCABULARY: vocabulary_digest(tokenizer)}
     checkpoints = Checkpoints(folder / "checkpoints", config=fingerprint)
     if best:

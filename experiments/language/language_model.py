@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from data import load_corpus
 from experiments.harness.run import Run
 from experiments.language import report as text_report
 from experiments.language.config import ENDLESS, TextModelConfig, TextTraining
@@ -82,7 +81,7 @@ PRESETS: Mapping[str, Config] = {
 
 def main(config: TextModelConfig, run: Run) -> str:
     """Trains, evaluates, samples and draws; returns the report."""
-    corpus = load_corpus(config.data)
+    corpus = config.corpus
     remember_text(run.folder, corpus)
     print(corpus.summary(), flush=True)
     before, after, _ = train_text_model(run, config, corpus)

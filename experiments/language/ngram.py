@@ -9,6 +9,7 @@ perplexity infinite; the share of such tokens follows in brackets.
 import math
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +52,19 @@ class Config:
 
     def check(self) -> None:
         """Reads the text, for what is wrong with it or the prompt is to be said before a run is begun."""
-        corpus = checked_corpus(self.data)
+        corpus = self.corpus
         if self.prompt is not None:
             encoded_prompt(corpus.tokenizer, self.prompt)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """Returns the corpus, loaded when first asked for. Raises ValueError if there is nothing to validate on."""
+        return checked_corpus(self.data)
 
 
 def main(config: Config, run: Run) -> str:
     """Counts, smooths, evaluates, samples; returns the report."""
-    corpus = checked_corpus(config.data)  # prepared when the options were checked
+    corpus = config.corpus
     save_tokenizer(run.folder, corpus)
     vocabulary = corpus.tokenizer.vocabulary
     print(corpus.summary(), flush=True)
@@ -67,7 +73,7 @@ def main(config: Config, run: Run) -> str:
     shorter = f" (the text has no longer ones, so --order {config.order} is {counts.order})"
     said = shorter if counts.order < config.order else ""
     print(f"counted to n = {counts.order}{said} in {time.perf_counter() - began:.1f} s", flush=True)
-    held_out = [split for split in corpus.splits if split != "train"]
+    held_out = corpus.held_out
 
     record: dict[str, np.ndarray] = {"order": np.arange(1, counts.order + 1), "size": counts.sizes()}
     record |= {f"unseen|{split}": counts.unseen(corpus.splits[split]) for split in held_out}
@@ -108,7 +114,7 @@ def results(
             values = record[f"perplexity|{smoothing}|{split}"].tolist()
             found[f"{smoothing}/{split}"] = [value if math.isfinite(value) else None for value in values]
             if math.isfinite(values[-1]):
-                bits = bits_per_character(values[-1], size.tokens, size)
+                bits = bits_per_character(math.log(values[-1]), size.tokens, size)
                 found[f"{smoothing}/{split}/bits_per_character"] = bits
     return found
 

@@ -12,7 +12,7 @@ from data import Corpus, Tokenizer, pairs
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.run import Run
 from experiments.language.config import TextModelConfig
-from experiments.language.corpus import bits_per_character
+from experiments.language.corpus import bits_per_character, finite_or_none, perplexity_of
 from experiments.language.evaluate import by_frequency, by_position, losses_from_zero, text_gradients
 from experiments.language.held_out import split_losses
 from experiments.network import NetworkConfig
@@ -28,8 +28,8 @@ BATCH = 64  # steps of a batch in the last evaluation
 
 def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, after: Params) -> str:
     """Evaluates, measures, samples, writes and draws; returns the report."""
-    model = config.model(corpus)
-    held_out = [split for split in corpus.splits if split != "train"]
+    model = config.model(corpus.tokenizer)
+    held_out = corpus.held_out
     rivals = ngram_perplexities(corpus, held_out)
     losses: dict[str, np.ndarray] = {}
     results: dict[str, Any] = {"sources": dict(corpus.origin)}
@@ -43,7 +43,7 @@ def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, af
     sample = sampled_text(model, after, corpus.tokenizer, config.seed, config.sample_tokens)
     text = f"{format_table(results, held_out)}\n\nsample:\n{sample}"
     run.write_table(text)
-    run.finish(results)
+    run.finish(finite_or_none(results))
     draw(run.folder)
     return text
 
@@ -55,12 +55,12 @@ def scores(losses: np.ndarray, corpus: Corpus, split: str) -> dict[str, float | 
     found = {
         "tokens": len(losses),
         "cross_entropy": mean,
-        "perplexity": math.exp(mean),
-        "bits_per_character": bits_per_character(math.exp(mean), len(losses), corpus.sizes[split]),
+        "perplexity": perplexity_of(mean),
+        "bits_per_character": bits_per_character(mean, len(losses), corpus.sizes[split]),
     }
     known = corpus.splits[split][-len(losses) :] != corpus.tokenizer.vocabulary.unknown_id
     if corpus.sizes[split].unknown and known.any():
-        found["known_perplexity"] = math.exp(math.fsum(losses[known]) / np.count_nonzero(known))
+        found["known_perplexity"] = perplexity_of(math.fsum(losses[known]) / np.count_nonzero(known))
     return found
 
 
@@ -144,14 +144,14 @@ def format_table(results: dict[str, Any], splits: list[str]) -> str:
     }
     lines = ["".join([f"{'':<36}", *(f"{split:>12}" for split in splits)])]
     for key, (name, digits) in rows.items():
-        entries = [shown(results[s][key], digits) if key in results[s] else "" for s in splits]
+        entries = [format_score(results[s][key], digits) if key in results[s] else "" for s in splits]
         if any(entries):
             lines.append("".join([f"{name:<36}", *(f"{entry:>12}" for entry in entries)]))
     return "\n".join(lines)
 
 
-def shown(value: float | int, digits: str) -> str:
-    """Formats a number for a table, one that training has driven beyond all bounds too."""
+def format_score(value: float | int, digits: str) -> str:
+    """Formats a number for a table, also one that has grown without bound in training."""
     return f"{value:{digits}}" if value < 1e7 else f"{value:.3g}"
 
 

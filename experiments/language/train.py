@@ -12,7 +12,7 @@ from data import Batch, BucketBatches, Corpus, StreamBatches, pairs
 from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.language.batches import training_batches
-from experiments.language.config import TextModelConfig
+from experiments.language.config import ENDLESS, TextModelConfig
 from experiments.language.corpus import VOCABULARY, save_tokenizer, vocabulary_digest
 from experiments.language.held_out import held_out
 from experiments.language.objective import StreamLoss, TextLoss, every_token, last_token
@@ -46,14 +46,23 @@ def train_text_model(
 
 
 def text_options(config: TextModelConfig, corpus: Corpus) -> TrainingOptions:
-    """Returns the options of training, with the length of the run and the schedule fitted to the text."""
-    loop, optimizer = config.resolved(training_text(config, corpus).batches_per_epoch)
+    """Returns the options of training, with the length of the run and the schedule fitted to the text.
+
+    If both --steps and --epochs are given, it prints which of them ends the run.
+    """
+    batches = training_text(config, corpus).batches_per_epoch
+    loop, optimizer = config.resolved(batches)
+    if config.epochs is not None and config.loop.steps != ENDLESS:
+        first, second = "--epochs", "--steps"
+        if loop.steps == config.loop.steps:
+            first, second = second, first
+        print(f"{first} ends the run before {second}, at step {loop.steps:,}", flush=True)
     return TrainingOptions(config.seed, config.batch_size, loop, optimizer)
 
 
 def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
     """Builds the task of predicting each token of a text from those before it, the state being carried along."""
-    model = config.model(corpus)
+    model = config.model(corpus.tokenizer)
     loss = StreamLoss(model, config.loss_per, config.sampled_inputs)
 
     def held(split: str) -> list[Any]:
@@ -65,7 +74,7 @@ def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
         data=Data(
             train=lambda seed, rows: training_text(config, corpus, rows, seed),
             validation=partial(held, "valid"),
-            test=partial(held, [split for split in corpus.splits if split != "train"][-1]),
+            test=partial(held, corpus.held_out[-1]),
         ),
         objective=Objective(
             loss, TextLoss(model), first_carry=lambda params: loss.first_carry(params, config.batch_size)

@@ -14,10 +14,14 @@ import pytest
 from data import TextConfig, load_corpus
 from experiments.harness.options import default_config
 from experiments.harness.types import from_json
-from experiments.language import char_lm, language_model
-from experiments.language.config import TextModelConfig
+from experiments.language import char_lm, families_report, language_model
+from experiments.language.config import ENDLESS
+from experiments.language.corpus import finite_or_none
 from experiments.language.evaluate import text_gradients
 from experiments.language.generate import trained_model
+from experiments.language.report import format_table, scores
+from experiments.language.train import text_options
+from experiments.registry import read_options
 from experiments.run_task import dividing
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
 from tests.experiments.small_text import TINY, write
@@ -61,9 +65,47 @@ def test_presets_are_defaults() -> None:
             assert preset.preset == name
 
 
-def test_epochs_end_a_run_unless_steps_do() -> None:
-    config = TextModelConfig(epochs=1.5, loop=LoopConfig(steps=1000))
-    assert [config.resolved(batches)[0].steps for batches in (100, 2000)] == [150, 1000]
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [
+        (("--epochs", "13"), 13 * 2324),  # alone, beyond the default --steps
+        (("--preset", "bengio", "--epochs=2"), 2 * 2324),  # and those of a preset
+        (("--epochs", "13", "--steps", "2000"), 2000),  # a default given is given
+        (("--epochs", "1.5", "--steps", "9999"), 3486),
+        (("--epochs", "None"), 2000),
+        (("--preset", "zaremba_small", "--steps", "20000"), 20_000),
+    ],
+)
+def test_epochs_end_a_run_unless_steps_given_do(given: tuple[str, ...], steps: int) -> None:
+    assert read_options("language_model", list(given)).config.resolved(2324)[0].steps == steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"), [(5, "--steps ends the run before --epochs, at step 5\n"), (None, "")]
+)
+def test_which_ends_a_run_is_said(
+    steps: int | None, said: str, text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = language_model.Config(
+        data=TextConfig(dir=text), epochs=3.0, loop=LoopConfig(steps=ENDLESS if steps is None else steps)
+    )
+    text_options(config, config.corpus)
+    assert capsys.readouterr().out == said
+
+
+def test_a_perplexity_beyond_all_floats(text: Path) -> None:
+    """A net that training has driven far off is reported all the same: exp(710) is infinite, its bits are not."""
+    corpus = load_corpus(TextConfig(dir=text))
+    losses = np.full(len(corpus.split("test")), 800.0)
+    found = scores(losses, corpus, "test")
+    assert found["perplexity"] == math.inf
+    letters = corpus.sizes["test"].characters
+    assert found["bits_per_character"] == pytest.approx(800 / math.log(2) * len(losses) / letters)
+    assert " inf" in format_table({"test": found | {"3_gram_perplexity": 2.0}}, ["test"])
+    assert finite_or_none({"test": found})["test"]["perplexity"] is None
+    model = {"name": np.array("net"), "size": np.array(3), "losses|test": losses}
+    assert families_report.scores(model, corpus)["test_perplexity"] == math.inf
+    assert " inf " in families_report.format_table([model | {"losses|valid": losses}], corpus, "test")
 
 
 def test_rows_are_shared_by_devices_over_which_they_divide(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +203,7 @@ def test_other_options(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     folder = tmp_path / "run"
     assert command(
         "char_lm", *TINY, "--data.dir", text, "--cell", "window(order=4, direct=True)", "--run-dir", folder,
-        "--batch-size", 12, "--epochs", 1.5, "--halve-from-epoch", 2, "--optimizer.schedule", "constant",
+        "--batch-size", 12, "--epochs", 2.4, "--halve-from-epoch", 3, "--optimizer.schedule", "constant",
         "--optimizer.name", "sgd", "--optimizer.learning-rate", 0.5, "--optimizer.average-from", 10,
         "--loss-per", "row",
     ) == 0  # fmt: skip
