@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 from numpy.typing import ArrayLike
 
-from analysis.figures.language import plain_log
+from analysis.figures.language import LARGEST, perplexities, plain_log
 from analysis.figures.lengths import columns
 from analysis.figures.style import (
     PAGE,
@@ -22,6 +22,8 @@ from analysis.figures.style import (
     entries,
     styles_of,
 )
+
+MOST = np.exp(LARGEST)
 
 
 def families_side_by_side(
@@ -50,14 +52,17 @@ def families_side_by_side(
         orders = np.unique(np.concatenate([order for order, _ in read.values()]))
         left.set(xlabel="order of the model, $n$", ylabel=f"perplexity, {split}", yscale="log")
         for name, (order, values) in read.items():
-            left.plot(order, values, marker="o", markersize=3.5, **styles[name])
+            left.plot(
+                order, np.where(values < MOST, values, np.nan), marker="o", markersize=3.5, **styles[name]
+            )
         for name, value in unbounded.items():
-            left.axhline(value, **styles[name])
+            if value < MOST:
+                left.axhline(value, **styles[name])
         left.xaxis.set_major_locator(FixedLocator(orders.tolist()))
         left.set_xlim(orders[0] - 0.3, orders[-1] + 0.3)
         right.set(xlabel="training step", ylabel="perplexity, valid", yscale="log")
         for name, (steps, losses) in trained.items():
-            draw_line(right, steps, np.exp(losses), label=name, **styles[name])
+            draw_line(right, steps, perplexities(losses), label=name, **styles[name])
         if trained:
             every = np.concatenate([steps for steps, _ in trained.values()])
             count_along(right, every.min(), every.max(), ticks=5)

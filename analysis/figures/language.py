@@ -30,6 +30,14 @@ from analysis.figures.style import (
     styles_of,
 )
 
+LARGEST = 230.0  # nats: a perplexity of 10¹⁰⁰; the limits of an axis are floats then, and so is their ratio
+
+
+def perplexities(losses: ArrayLike) -> Numbers:
+    """Computes the exponentials of losses in nats; NaN, a gap in a line, beyond 10¹⁰⁰."""
+    given = np.asarray(losses, np.float64)
+    return np.exp(np.where(given < LARGEST, given, np.nan))
+
 
 def perplexity_curves(
     curves: Mapping[str, Mapping[str, ArrayLike]],
@@ -55,7 +63,7 @@ def perplexity_curves(
         left, right = figure.subplots(1, 2, sharex=True)
         for name, (steps, losses) in read.items():
             draw_line(left, steps, losses, label=name, **styles[name])
-            draw_line(right, steps, np.exp(losses), label=name, **styles[name])
+            draw_line(right, steps, perplexities(losses), label=name, **styles[name])
         if baseline is not None:
             left.axhline(np.log(baseline), color=GREY, lw=0.9, ls="--")
             right.axhline(baseline, color=GREY, lw=0.9, ls="--")
@@ -92,10 +100,10 @@ def perplexity_by_position(
         ax.set(xlabel="tokens read since a state of zero", ylabel="perplexity", xscale="log", yscale="log")
         handles: list[Artist] = []
         for name, mean in means.items():
-            low, high = np.exp(mean - errors[name]), np.exp(mean + errors[name])
+            low, high = perplexities(mean - errors[name]), perplexities(mean + errors[name])
             ax.fill_between(places, low, high, color=styles[name]["color"], alpha=0.25, linewidth=0)
-            handles += ax.plot(places, np.exp(mean), marker="o", label=name, **styles[name])
-        if carried is not None:
+            handles += ax.plot(places, perplexities(mean), marker="o", label=name, **styles[name])
+        if carried is not None and carried < LARGEST:
             label = "state carried through the text"
             handles.append(ax.axhline(float(np.exp(carried)), color=GREY, lw=0.9, ls="--", label=label))
         plain_log(ax)
@@ -144,8 +152,8 @@ def perplexity_by_frequency(
         ax.patch.set_visible(False)
         handles: list[Artist] = []
         for name, values in losses.items():
-            handles += ax.plot(places, np.exp(values), marker="o", label=name, **styles[name])
-        every = np.concatenate(list(losses.values()))
+            handles += ax.plot(places, perplexities(values), marker="o", label=name, **styles[name])
+        every = np.concatenate([values[values < LARGEST] for values in losses.values()])
         ax.set_ylim(*(10 ** decades(every / np.log(10))).tolist())
         plain_log(ax)
         add_legend(figure, [*handles, Patch(color="#d9d9d9", lw=0, label="share of the tokens")])

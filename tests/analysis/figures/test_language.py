@@ -1,5 +1,6 @@
 """Figures of language models: what is drawn where, and what is refused."""
 
+import io
 import itertools
 from typing import Any
 
@@ -40,6 +41,30 @@ def test_position() -> None:
     np.testing.assert_allclose(line(figure, 0, 1), np.exp(0.9))
     assert figure.axes[0].get_xscale() == "log"
     assert legend(figure) == ["state begun at zero", "state carried through the text"]
+
+
+@pytest.mark.parametrize("losses", [[800.0, 5.0, 220.0], [800.0, 900.0, 1000.0]])
+def test_perplexities_too_large_to_draw_are_gaps(losses: list[float]) -> None:
+    """Drawn without a warning; what can be drawn is."""
+    curve, places = {"step": [1, 2, 3], "cross_entropy": losses}, [1, 2, 3]
+    drawn = {
+        "curves": (perplexity_curves({"train": curve}, baseline=6.0), 1),
+        "position": (perplexity_by_position(places, losses, [0.1] * 3, carried=losses[0]), 0),
+        "frequency": (perplexity_by_frequency([0, 1, 1000], losses, [0.1, 0.2, 0.7]), 0),
+        "families": (
+            families_side_by_side(
+                {"n-gram": {"order": [1, 2], "perplexity": [9.0, 5.0]}},
+                {"lstm": np.inf},
+                {"lstm": curve},
+                split="test",
+            ),
+            1,
+        ),
+    }
+    for name, (figure, axis) in drawn.items():
+        figure.savefig(io.BytesIO(), format="png")
+        expected = [np.exp(x) if x < 230 else np.nan for x in losses]
+        np.testing.assert_allclose(line(figure, axis, 0), expected, err_msg=name)
 
 
 def test_frequency() -> None:

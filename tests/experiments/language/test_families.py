@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data import Corpus, TextConfig, load_corpus
 from experiments import run_task
-from experiments.language import families, language_model
+from experiments.language import corpus, families, language_model
 from models.ngram import perplexity, smoothed
 from models.ngram.counts import NgramCounts
 from tests.experiments.command import arrays_bytes, command, prepared_apart
@@ -59,16 +60,30 @@ def test_what_a_run_leaves(run: Path, text: Path) -> None:
 @pytest.mark.slow
 def test_counted_models_are_those_of_ngram(run: Path, text: Path) -> None:
     """The perplexity that `ngram` would tell."""
-    from data import TextConfig, load_corpus
-
-    corpus = load_corpus(TextConfig(dir=text))
-    vocabulary = corpus.tokenizer.vocabulary
-    counts = NgramCounts.of(corpus.splits["train"], len(vocabulary), 3, vocabulary.end_id)
+    words = load_corpus(TextConfig(dir=text))
+    vocabulary = words.tokenizer.vocabulary
+    counts = NgramCounts.of(words.splits["train"], len(vocabulary), 3, vocabulary.end_id)
     model = smoothed(counts, "kneser_ney")
     results = json.loads((run / "results.json").read_text())["3-gram, Kneser–Ney"]
     for split in ("valid", "test"):
-        expected = perplexity(model.probabilities(corpus.splits[split]))
+        expected = perplexity(model.probabilities(words.splits[split]))
         assert results[f"{split}_perplexity"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_text_is_read_once(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for a command: for the checks of all cells, for the text of a resumed run and for the training."""
+    read: list[TextConfig] = []
+
+    def counted(config: TextConfig) -> Corpus:
+        read.append(config)
+        return load_corpus(config)
+
+    monkeypatch.setattr(corpus, "load_corpus", counted)
+    config = families.Config(data=TextConfig(dir=text), cells=("elman", "lstm", "gru"))
+    config.check()
+    config.check_resumed(text)
+    assert config.corpus.held_out == ["valid", "test"]
+    assert len(read) == 1
 
 
 def test_mixture() -> None:
