@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import page, plot, told
+from benchmarks.report import page, plot, provenance
 
 PACKAGES = ("jax", "flax", "equinox", "torch")
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -34,7 +34,7 @@ def kept_beside(record: dict[str, Any], docs: Path) -> dict[str, Any]:
     `apart` records when and on what machine the parts of another run were measured. Layers are replaced row by row.
     """
     old = json.loads((docs / "benchmarks.json").read_text(encoding="utf-8"))
-    when = told(record)
+    when = provenance(record)
 
     def key(row: dict[str, Any]) -> tuple[Any, ...]:
         return row["peer"], row["way"], *row["work"].values()

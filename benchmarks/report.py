@@ -53,7 +53,7 @@ def page(record: dict[str, Any]) -> str:
         "is the cost of thin products; the gap between ours and the products alone is the cost of the rest of a "
         "layer.",
         "",
-        f"Machine: {told(record)}",
+        f"Machine: {provenance(record)}",
         "",
         record["accelerator"],
         "",
@@ -84,7 +84,7 @@ def noted(record: dict[str, Any], part: str) -> list[str]:
     return [f"Measured in a separate run: {when}", ""] if when else []
 
 
-def told(record: dict[str, Any]) -> str:
+def provenance(record: dict[str, Any]) -> str:
     """Returns the machine, the libraries' versions and the date."""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     return f"{record['machine']}. {versions}. {record['date']}."

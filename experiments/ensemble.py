@@ -1,8 +1,8 @@
 """Many nets trained side by side: one kind of net on one task, each with a seed and a learning rate of its own.
 
 `train.fit` is for one net that is to be kept: it logs, saves and goes on. Here a net is a point of a curve:
-hundreds are trained in one dispatch, only what is measured of them leaves it, and one that leaves floating point
-stands still and is counted while the others go on.
+hundreds are trained in one dispatch, only what is measured of them leaves it, and one whose numbers are no
+longer finite stops, and is counted, while the others continue.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ ADAM_RATES = (0.003, 0.01)  # where each kind of net gets its best
 
 @dataclass(frozen=True)
 class EnsembleConfig:
-    """The options that the nets have in common; equal courses are compiled once.
+    """The options that the nets have in common; equal configs are compiled once.
 
     The batches of step i are `task(fold_in(key, i), batch_size)` with a key made from the net's seed: nets of
     one seed begin with the same parameters and see the same data. The rate of `optimizer` is a factor on each
@@ -47,9 +47,8 @@ class EnsembleConfig:
     optimizer: OptimizerConfig
     steps: int
     batch_size: int
-    test: MakeBatch | None = (
-        None  # where held-out sequences come from: by default `task`, with a key of its own
-    )
+    test: MakeBatch | None = None
+    """The source of held-out sequences; by default `task`, with a key of its own."""
 
     def __post_init__(self) -> None:
         if self.optimizer.schedule != "constant":
@@ -73,31 +72,30 @@ class EnsembleResult(NamedTuple):
     steps: Int[Array, " N"]
 
 
-def check_ensemble_fits(course: EnsembleConfig, nets: int, devices: int = 1) -> None:
+def check_ensemble_fits(config: EnsembleConfig, nets: int, devices: int = 1) -> None:
     """Raises ValueError where training so many nets, and holding them all, needs more memory than is free."""
     key = jax.random.key(0, impl="threefry2x32")
-    batch = jax.eval_shape(lambda key: course.task(key, course.batch_size), key)
-    held_out = jax.eval_shape(lambda key: (course.test or course.task)(key, HELD_OUT), key)
+    batch = jax.eval_shape(lambda key: config.task(key, config.batch_size), key)
+    held_out = jax.eval_shape(lambda key: (config.test or config.task)(key, HELD_OUT), key)
     parts = {
         "a batch": Part(nbytes(batch) * devices, "shorter sequences or a smaller --batch-size"),
         "held-out data": Part(nbytes(held_out), "shorter sequences"),
-        "what is measured of each step": Part(9 * nets * course.steps, "fewer --seeds or --steps"),
+        "what is measured of each step": Part(9 * nets * config.steps, "fewer --seeds or --steps"),
     }
     check_fits(parts)  # before a model of such inputs is traced
 
     def initial(batch: Any) -> Params:
-        return course.model.init(jax.random.key(0), batch.inputs, mask=batch.mask)
+        return config.model.init(jax.random.key(0), batch.inputs, mask=batch.mask)
 
     params = jax.eval_shape(initial, batch)
-    state = jax.eval_shape(make_optimizer(course.optimizer).init, params)
-    one = nbytes(params) + nbytes(
-        state
-    )  # gradient and optimizer of the one that is trained, beside its place
+    state = jax.eval_shape(make_optimizer(config.optimizer).init, params)
+    # Of the net that is being trained: gradient and optimizer, beside its place.
+    one = nbytes(params) + nbytes(state)
     parts["parameters, gradients and optimizer"] = Part(
         nets * nbytes(params) + one * devices, "a smaller --hidden-size or fewer --seeds"
     )
     check_fits(parts)
-    objective = Objective(Loss(course.model, course.measure), Evaluation(course.model, course.measure))
+    objective = Objective(Loss(config.model, config.measure), Evaluation(config.model, config.measure))
     saved = jax.eval_shape(saved_for_backward(objective, ()), params, batch)
     parts["the backward pass"] = Part(
         nbytes(saved) * devices, "shorter sequences, a smaller --batch-size or a smaller --hidden-size"
@@ -106,45 +104,45 @@ def check_ensemble_fits(course: EnsembleConfig, nets: int, devices: int = 1) -> 
 
 
 def train_side_by_side(
-    course: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Float[np.ndarray, " N"], devices: int = 1
+    config: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Float[np.ndarray, " N"], devices: int = 1
 ) -> EnsembleResult:
     """Trains a net for every seed and rate; the devices share the nets and exchange nothing.
 
     Raises ValueError as `check_ensemble_fits`.
     """
     count = len(seeds)
-    check_ensemble_fits(course, count, devices)
+    check_ensemble_fits(config, count, devices)
     filled = -count % devices  # the last once more, to divide
     padded = (
         jnp.asarray(np.append(a, np.repeat(a[-1:], filled)), d) for a, d in ((seeds, int), (rates, float))
     )
     mesh = Mesh(np.array(jax.local_devices()[:devices]), (NETS,))
-    trained = train_all(course, mesh, *padded)
+    trained = train_all(config, mesh, *padded)
     # On one device: what is measured of them next would else be computed on each.
     return jax.tree.map(lambda leaf: leaf[:count], jax.device_put(trained, jax.local_devices()[0]))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def train_all(course: EnsembleConfig, mesh: Mesh, seeds: Array, rates: Array) -> EnsembleResult:
+def train_all(config: EnsembleConfig, mesh: Mesh, seeds: Array, rates: Array) -> EnsembleResult:
     """Trains each by `train_one`, on each device one after another: a net's bits don't depend on its neighbours."""
 
     def own(seeds: Array, rates: Array) -> EnsembleResult:
-        return jax.lax.map(lambda pair: train_one(course, *pair), (seeds, rates))
+        return jax.lax.map(lambda pair: train_one(config, *pair), (seeds, rates))
 
     spec = PartitionSpec(NETS)
     return jax.shard_map(own, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(seeds, rates)
 
 
-def train_one(course: EnsembleConfig, seed: Array, rate: Array) -> EnsembleResult:
+def train_one(config: EnsembleConfig, seed: Array, rate: Array) -> EnsembleResult:
     """Trains one net: θ ← θ + rate · update at every step."""
-    loss_of, key = Loss(course.model, course.measure), jax.random.key(seed)
+    loss_of, key = Loss(config.model, config.measure), jax.random.key(seed)
     data = split_key(jax.random.key(seed, impl="threefry2x32"), "train")
-    clipping = make_clipping(course.optimizer)
-    first = course.task(data, course.batch_size)
-    params = course.model.init(jax.random.fold_in(key, 1), first.inputs, mask=first.mask)
+    clipping = make_clipping(config.optimizer)
+    first = config.task(data, config.batch_size)
+    params = config.model.init(jax.random.fold_in(key, 1), first.inputs, mask=first.mask)
 
     def loss(params: Params, index: Array) -> Array:
-        batch = course.task(jax.random.fold_in(data, index), course.batch_size)
+        batch = config.task(jax.random.fold_in(data, index), config.batch_size)
         return mean(loss_of(params, (), batch, jax.random.fold_in(key, index))[0])
 
     def record(params: Params, value: Array, gradient: Params, memory: Any) -> tuple[Array, Array, Array]:
@@ -154,9 +152,9 @@ def train_one(course: EnsembleConfig, seed: Array, rate: Array) -> EnsembleResul
         clipped = alive & (cut > 1e-5 * norm)  # beyond rounding
         return jnp.where(alive, value, jnp.nan), jnp.where(alive, norm, jnp.nan), clipped
 
-    rule = optax.chain(clipping, make_optimizer(course.optimizer), scaled_by(rate))
+    rule = optax.chain(clipping, make_optimizer(config.optimizer), scaled_by(rate))
     params, (losses, norms, clipped) = descend(
-        loss, params, halt_at_nonfinite(rule), jnp.arange(course.steps), record
+        loss, params, halt_at_nonfinite(rule), jnp.arange(config.steps), record
     )
     return EnsembleResult(params, losses, norms, clipped, jnp.sum(jnp.isfinite(losses)))
 
@@ -167,20 +165,20 @@ def scaled_by(rate: Array) -> optax.GradientTransformation:
 
 
 def held_out(
-    course: EnsembleConfig, params: Params, count: int = HELD_OUT
+    config: EnsembleConfig, params: Params, count: int = HELD_OUT
 ) -> dict[str, Float[np.ndarray, " N"]]:
     """Evaluates each net (leaves of `params` `[N, ...]`) on `count` sequences that no net was trained on; the
     training loss is there as `loss` too."""
-    found = evaluate_all(dataclasses.replace(course, batch_size=count), params)
+    found = evaluate_all(dataclasses.replace(config, batch_size=count), params)
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 
 @partial(jax.jit, static_argnums=0)
-def evaluate_all(course: EnsembleConfig, params: Params) -> dict[str, Array]:
+def evaluate_all(config: EnsembleConfig, params: Params) -> dict[str, Array]:
     """Averages over one batch of the test split, the same for every seed."""
     key = split_key(jax.random.key(0, impl="threefry2x32"), "test")
-    batch = (course.test or course.task)(key, course.batch_size)
-    evaluation = Evaluation(course.model, course.measure)
+    batch = (config.test or config.task)(key, config.batch_size)
+    evaluation = Evaluation(config.model, config.measure)
 
     def measures(params: Params) -> dict[str, Array]:
         found = {name: mean(pair) for name, pair in evaluation(params, batch).items()}
@@ -193,24 +191,24 @@ def evaluate_all(course: EnsembleConfig, params: Params) -> dict[str, Array]:
 
 
 def train_at_rates(
-    course: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Sequence[float], devices: int = 1
+    config: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Sequence[float], devices: int = 1
 ) -> tuple[EnsembleResult, Float[np.ndarray, "R N"]]:
     """Trains a net for every rate and seed.
 
     Returns all R·N of them, rate by rate, and their held-out losses, infinite for a net that wasn't finite to the
     end.
     """
-    trained = train_side_by_side(course, np.tile(seeds, len(rates)), np.repeat(rates, len(seeds)), devices)
-    loss = held_out(course, trained.params)["loss"]
-    finite = np.isfinite(loss) & (np.asarray(trained.steps) == course.steps)
+    trained = train_side_by_side(config, np.tile(seeds, len(rates)), np.repeat(rates, len(seeds)), devices)
+    loss = held_out(config, trained.params)["loss"]
+    finite = np.isfinite(loss) & (np.asarray(trained.steps) == config.steps)
     return trained, np.where(finite, loss, np.inf).reshape(len(rates), len(seeds))
 
 
 def losses_at_best_rate(
-    course: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Sequence[float], devices: int = 1
+    config: EnsembleConfig, seeds: Int[np.ndarray, " N"], rates: Sequence[float], devices: int = 1
 ) -> Float[np.ndarray, " N"]:
     """Returns the held-out losses at the rate whose median over the seeds is least."""
-    _, loss = train_at_rates(course, seeds, rates, devices)
+    _, loss = train_at_rates(config, seeds, rates, devices)
     return loss[np.argmin(np.median(loss, axis=1))]
 
 

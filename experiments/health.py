@@ -192,10 +192,8 @@ def draw_health(run: Path) -> list[Path]:
 
 def incident_sentence(report: Mapping[str, Any]) -> str:
     """Formats a report of `nonfinite.json` in a line."""
-    why = f"; {report['first']['sentence']}" if report["first"] else ""
-    return (
-        f"step {report['step']}: loss {report['loss']}, gradient {report['grad_norm']}{why}; {report['done']}"
-    )
+    cause = f"; {report['first']['sentence']}" if report["first"] else ""
+    return f"step {report['step']}: loss {report['loss']}, gradient {report['grad_norm']}{cause}; {report['done']}"
 
 
 def explainer(
@@ -213,16 +211,14 @@ def explainer(
             own, xs = view.entry(params, batch)
             found = first_nonfinite(cell, own, xs, view.loss(params, batch))
         except ValueError as refused:  # what the laboratory can't look at must not hide what was met
-            return {"sentence": f"where it began can't be told ({refused})"}
+            return {"sentence": f"its origin can't be determined ({refused})"}
         if found is None:
             return {
-                "sentence": "run again as in evaluation, states, loss and its gradients in the states are finite: "
-                "what is not lies in the gradient of the parameters, in the update, or in what training draws at "
-                "random"
+                "sentence": "in evaluation mode, states, loss and ∂loss/∂states are finite: the non-finite value "
+                "arises in the parameter gradient, the update, or training-time randomness (dropout)"
             }
-        told = {
-            name: str(value) if isinstance(value, float) else value for name, value in asdict(found).items()
-        }
-        return {"sentence": str(found), **told}
+        fields = asdict(found)
+        written = {name: str(value) if isinstance(value, float) else value for name, value in fields.items()}
+        return {"sentence": str(found), **written}
 
     return diagnose

@@ -37,9 +37,10 @@ CONNECTIONS_HELP = (
     "reads the input and all outputs below; highway: each gives a learned mixture of its own output and that below."
 )
 METHOD_HELP = (
-    "How the cell goes through time; all give the same numbers. scan: step by step; fused: the same with a faster "
-    "way back, for cells made of one matrix product; associative: all steps at once, for cells linear in their "
-    "state; newton: all steps at once for any cell, by repeated linearisation; auto: what is fastest as a rule."
+    "How the cell is unrolled over time; all give the same numbers. scan: step by step; fused: a scan with a "
+    "hand-written backward pass, for cells made of one matrix product; associative: all steps at once, for cells "
+    "linear in their state; newton: all steps at once for any cell, by repeated linearisation; auto: usually "
+    "the fastest."
 )
 
 
@@ -78,8 +79,8 @@ class NetworkConfig:
     def build(self, expression: str, hidden_size: int) -> Cell:
         """Builds the layer of the cell that an expression names; the cell itself if there is one, forward.
 
-        Raises ValueError, one sentence, for a cell that can't be had, can't go the way, or doesn't fit the
-        connections.
+        Raises ValueError, one sentence, for a cell that doesn't exist, that the method can't run, or that doesn't
+        fit the connections.
         """
         cell = parse_cell(expression, hidden_size)
         if self.method != "auto" and not supports(cell, self.method):
@@ -154,9 +155,9 @@ def supports(cell: Cell, method: MethodName, *, masked: bool = True) -> bool:
 
 
 def refusal(method: MethodName, expression: str, cell: Cell, hidden_size: int) -> str:
-    """Says why a cell can't go by a method: the cells that can, and the methods that this one can."""
+    """Says that a method can't run a cell; names the cells that it runs and the methods that the cell supports."""
     others = [name for name in CELLS if supports(parse_cell(name, hidden_size), method)]
     return (
         f"{method} can't run the cell {expression}: of the cells here it runs {', '.join(others)}; "
-        f"{expression} goes by auto, {', '.join(supported_methods(cell))}"
+        f"{expression} supports auto, {', '.join(supported_methods(cell))}"
     )

@@ -12,7 +12,7 @@ from experiments.footprint import check_task_fits
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, write_arrays
 from experiments.harness.options import folder_name
-from experiments.harness.processes import only_first_goes_on, process_count
+from experiments.harness.processes import only_main_continues, process_count
 from experiments.harness.run import Run
 from experiments.health import draw_health, explainer, health_probe
 from experiments.task import Options, Recurrence, RenewedData, Scores, Task
@@ -121,7 +121,7 @@ def train_task(
         draw_health(run.folder)
     if stop.requested:  # after the last step too: what comes next may be another training
         raise Stopped(run.folder, result.step, stop.signal)
-    only_first_goes_on()
+    only_main_continues()
     # On one device: what is measured of them next would else be computed on each.
     after = jax.device_put(evaluated_params(result.state), jax.local_devices()[0])
     return Trained(before, after, result.step)

@@ -104,14 +104,13 @@ def fit(
         on_log: called at every logged step for further metrics.
         stop_when: called after every evaluation; training ends if it returns True.
         score: further metrics of the validation data, computed on the host from decoded outputs; every process
-        calls
-            it, with equal parameters.
+            calls it, with equal parameters.
         score_every: the number of evaluations per call of `score`; it is called at the last evaluation too.
         selection: maps an evaluation to a score, lower is better; by default its only metric. The best of the
-        states
-            saved right after an evaluation is kept. The schedule "validation_plateau" follows it.
+            states saved right after an evaluation is kept. The schedule "validation_plateau" follows it.
         fingerprint: the options of this run, as JSON; saved with it, and a checkpoint with other values is
-        rejected. probe: further measurements during training; see `Probe`.
+            rejected.
+        probe: further measurements during training; see `Probe`.
         diagnose: finds what first wasn't finite if a loss or gradient isn't; see `Diagnose`.
         stop: see `stop_on_signals`.
         label: a prefix of the progress line.
@@ -123,8 +122,7 @@ def fit(
             the run (`OptimizerConfig.for_run`).
         DamagedCheckpoint: all checkpoints in the folder are damaged.
         NonFinite: a loss or gradient wasn't finite and `config.nonfinite` is "stop", or "rollback" and the number
-        of
-            rollbacks is used up; the state before it has been saved.
+            of rollbacks is used up; the state before it has been saved.
         NotSaved: a checkpoint can't be written; earlier ones are intact.
     """
     if eval_fn is not None and not validation:

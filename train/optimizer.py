@@ -141,9 +141,8 @@ class OptimizerConfig:
         match self.schedule:
             case "exponential":
                 return self.decay_begin + (self.decay_steps if self.staircase else 1)
-            case (
-                "plateau"
-            ):  # the first mean is the first best; the last step of the last mean has the lower rate
+            case "plateau":
+                # The first mean is the first best; the last step of the last mean has the lower rate.
                 return self.decay_steps * (1 + self.patience) - 1
             case "validation_plateau":  # the loss before the first update is the first best
                 return None if eval_every is None else eval_every * self.patience

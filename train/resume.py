@@ -9,12 +9,8 @@ from train.config import LoopConfig
 from train.sharding import batch_size, check_divides
 from train.state import PyTree, TrainState
 
-NEW_RUN: dict[str, Any] = {
-    "seconds": 0.0,
-    "evaluation": {},
-    "best": [],
-    "tally": {},
-}  # of a checkpoint, what a new run has
+NEW_RUN: dict[str, Any] = {"seconds": 0.0, "evaluation": {}, "best": [], "tally": {}}
+"""What a new run has of that which a checkpoint keeps beside the state."""
 
 
 def restore_or_start(

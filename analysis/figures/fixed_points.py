@@ -89,7 +89,7 @@ def fixed_points_in_axes(
                 here = places[(counts == count) & (at_rest != slow)]
                 ax.plot(*here[:, list(of)].T, zorder=3 + (count == 0), mew=0.8, **mark_of(count, not slow))
         if len(down):
-            shown.append(Line2D([], [], color=MARK_COLOURS[1], lw=1.0, label="ways down from saddles"))
+            shown.append(Line2D([], [], color=MARK_COLOURS[1], lw=1.0, label="unstable manifolds of saddles"))
         for slow, count in kinds:
             number = int(np.sum((counts == count) & (at_rest != slow)))
             name = f"{'slow, ' if slow else ''}{kind_of(count)} ({number})"

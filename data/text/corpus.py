@@ -103,10 +103,10 @@ class TextConfig:
             ) from None
 
 
-def _refuse_shares(config: TextConfig, why: str, *, valid: bool = True) -> None:
+def _refuse_shares(config: TextConfig, reason: str, *, valid: bool = True) -> None:
     given = config.test_share != TextConfig.test_share
     if given or (valid and config.valid_share != TextConfig.valid_share):
-        raise ValueError(f"--data.valid-share and --data.test-share are for a text that is cut, but {why}")
+        raise ValueError(f"--data.valid-share and --data.test-share are for a text that is cut, but {reason}")
 
 
 @dataclass(frozen=True)

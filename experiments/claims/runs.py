@@ -24,7 +24,7 @@ LAYERS = 6
 CELLS = {
     "elman": "elman(recurrent_init=orthogonal(gain=1.1))",
     "lstm": "lstm",
-}  # that tell the temporal order
+}  # that learn the temporal order
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Config:
 
 
 def needed_jobs(config: Config, folder: Path) -> dict[str, Job]:
-    """Every run that is needed, by its name in the folder's `runs/`, the longest first."""
+    """Returns every run that is needed, by its name in the folder's `runs/`, the longest first."""
     jobs = {}
     for name, (experiment, *options) in needed(config).items():
         own = read_options(experiment, options).config
@@ -81,7 +81,7 @@ def needed_jobs(config: Config, folder: Path) -> dict[str, Job]:
 
 
 def needed(config: Config) -> dict[str, list[str]]:
-    """`{name: the experiment and its options, as the command line takes them}`."""
+    """Returns the experiment and its options, as the command line takes them, by the name of the run."""
 
     def given(*names: str) -> list[str]:
         return [f"{option_name(name)}={getattr(config, name)}" for name in names]
@@ -100,9 +100,10 @@ def needed(config: Config) -> dict[str, list[str]]:
 
 
 def find_runs(jobs: Mapping[str, Job], folders: Iterable[Path]) -> dict[str, Path]:
-    """The folders of finished runs: each job's own, or one in or below `folders` with the same config.
+    """Finds the folders of finished runs: each job's own, or one in or below `folders` with the same config.
 
-    Raises ValueError where a job's own lacks numbers: one of an older version."""
+    Raises ValueError where a job's own folder lacks numbers, as one of an older version may.
+    """
     others = {home: described for folder in folders for home, described in finished_below(folder).items()}
     found = {}
     for name, job in jobs.items():
@@ -118,7 +119,7 @@ def find_runs(jobs: Mapping[str, Job], folders: Iterable[Path]) -> dict[str, Pat
 
 
 def finished_below(folder: Path) -> dict[Path, dict[str, Any]]:
-    """`{folder: config}` of the finished runs in or below a folder."""
+    """Returns the configs of the finished runs in or below a folder, by their folders."""
     found = {}
     for path in sorted(folder.rglob(CONFIG)):
         if (path.parent / RESULTS).is_file():
@@ -151,7 +152,7 @@ def has_numbers(name: str, folder: Path) -> bool:
 
 
 def read_numbers(name: str, folder: Path) -> Arrays:
-    """The arrays of one of the needed runs. Raises ValueError where its results lack some."""
+    """Reads the arrays of one of the needed runs. Raises ValueError where its results lack some."""
     results = read_results(folder) or {}
 
     def rows(*keys: str) -> np.ndarray:
@@ -176,7 +177,8 @@ Rows = Callable[..., np.ndarray]
 
 
 def slopes(rows: Rows) -> Arrays:
-    """`elman`, `lstm [G, N]` against `gain [G]`, `lstm|bias [F, N]` against `bias [F]`, `elman|orthogonal [N]`."""
+    """Reads slopes of gradients: `elman`, `lstm [G, N]` against `gain [G]`, `lstm|bias [F, N]` against `bias [F]`,
+    and `elman|orthogonal [N]`."""
     against = {"elman": GAINS, "lstm": GAINS, "lstm|bias": BIASES}
     found = {name: rows(*(f"{name}.{x:g}.slopes" for x in values)) for name, values in against.items()}
     (orthogonal,) = rows("elman|orthogonal.slopes")
@@ -184,8 +186,8 @@ def slopes(rows: Rows) -> Arrays:
 
 
 def rates(cell: str, rows: Rows) -> Arrays:
-    """Against `rate [R]`, of a cell without and with clipping: `…|held_out [R, N]`, infinite for a net that wasn't
-    finite to the end, `…|largest` gradient norm, and `…|climbed`, how far ln loss rose in all."""
+    """Reads, against `rate [R]`, of a cell without and with clipping: `…|held_out [R, N]`, infinite for a net that
+    wasn't finite to the end, `…|largest` gradient norm, and `…|climbed`, how far ln loss rose in all."""
     keys = {"held_out": "losses", "largest": "largest_norms", "climbed": "climbs"}
     found = {
         f"{cell}{words}|{key}": rows(*(f"temporal_order.{clip}.{rate:g}.{theirs}" for rate in RATES))
@@ -196,7 +198,7 @@ def rates(cell: str, rows: Rows) -> Arrays:
 
 
 def depths(rows: Rows) -> Arrays:
-    """Against `depth [L]`: `held_out`, `first_layer` and `last_layer [L, N]`."""
+    """Reads, against `depth [L]`, `held_out`, `first_layer` and `last_layer [L, N]`."""
     depth = range(1, LAYERS + 1)
     keys = {"held_out": "losses", "first_layer": "first_layer", "last_layer": "last_layer"}
     found = {key: rows(*(f"{layers}.{theirs}" for layers in depth)) for key, theirs in keys.items()}
@@ -204,8 +206,8 @@ def depths(rows: Rows) -> Arrays:
 
 
 def gated(rows: Rows) -> Arrays:
-    """Of one LSTM, `lstm|…`, and of GRUs with as many units and as many parameters, `gru|…`: `held_out [nets, N]`,
-    `parameters` and `weights [nets]`."""
+    """Reads, of one LSTM, `lstm|…`, and of GRUs with as many units and as many parameters, `gru|…`:
+    `held_out [nets, N]`, `parameters` and `weights [nets]`."""
     return {
         f"{cell}|{key}": rows(*(f"{net}.{theirs}" for net in nets)).reshape(shape)
         for cell, nets in (("lstm", ("lstm",)), ("gru", ("gru", "gru_wide")))

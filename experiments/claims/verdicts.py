@@ -21,7 +21,7 @@ class Claim:
 
 
 def judge(found: Mapping[str, Arrays]) -> dict[str, Claim]:
-    """Every claim by what was measured of it."""
+    """Judges every claim by what was measured of it."""
     gradients, rates, depth, gated = (found[name] for name in ("gradients", "rates", "depth", "gated"))
     return {
         "lstm_explodes": lstm_explodes(gradients),
@@ -67,8 +67,8 @@ def lstm_vanishes(arrays: Arrays) -> Claim:
     return Claim(
         "In an LSTM memory and input are added, not overwritten, so its gradient does not vanish.",
         f"log gradient per step back, untrained, forget bias 1: {mean_spread(usual)}, "
-        f"{format_half_life(float(usual.mean()))}; forget bias {bias[-1]:g}: {mean_spread(last, 4)}, {fate}; held "
-        f"were above {bound:.4f}",
+        f"{format_half_life(float(usual.mean()))}; forget bias {bias[-1]:g}: {mean_spread(last, 4)}, {fate}; the "
+        f"bound is {bound:.4f}",
         verdict,
     )
 
@@ -124,7 +124,7 @@ def depth_helps(arrays: Arrays) -> Claim:
 
 
 def four_layers(arrays: Arrays) -> Claim:
-    """Failed where five or six layers have a smaller loss than four; held where neither can be so by a tenth."""
+    """Failed where five or six layers have a smaller loss than four; held if neither can be 10 % smaller."""
     losses = np.log(arrays["held_out"])
     four, deeper = losses[3], losses[4:]
     if any(smaller(deep, four) == HELD for deep in deeper):
@@ -152,7 +152,7 @@ def gru_parameters(arrays: Arrays) -> Claim:
 
 
 def gru_quality(arrays: Arrays, what: str, column: int) -> Claim:
-    """Held where the GRU's loss can't be larger by more than a quarter, failed where it must be."""
+    """Held where the interval of the ratio of losses, GRU to LSTM, lies below 1.25; failed where it lies above."""
     lstm, gru = np.log(arrays["lstm|held_out"][0]), np.log(arrays["gru|held_out"][column])
     low, high = difference(gru, lstm)
     bound = math.log(1.25)
@@ -167,7 +167,7 @@ def gru_quality(arrays: Arrays, what: str, column: int) -> Claim:
 
 
 def format_half_life(slope: float) -> str:
-    """The number of steps in which e to the slope per step halves."""
+    """Formats the number of steps in which e to the slope per step halves."""
     return (
         f"a half-life of {math.log(2) / -slope:.0f} steps"
         if slope < 0
@@ -176,8 +176,8 @@ def format_half_life(slope: float) -> str:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """mean(a) − mean(b) ∓ two standard errors: √(var a / n + var b / m), the seeds taken as independent; −∞ to ∞
-    where a net diverged, for then there is no mean."""
+    """Computes mean(a) − mean(b) ∓ two standard errors √(var a / n + var b / m), the seeds taken as independent; −∞
+    to ∞ where a net diverged, because there is no mean then."""
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return -math.inf, math.inf
     error = math.sqrt(float(a.var(ddof=1)) / len(a) + float(b.var(ddof=1)) / len(b))
@@ -192,7 +192,7 @@ def smaller(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """The mean ∓ two standard errors; −∞ to ∞ where a value isn't finite."""
+    """Computes the mean ∓ two standard errors; −∞ to ∞ where a value isn't finite."""
     if not np.isfinite(values).all():
         return -math.inf, math.inf
     error = 2 * float(values.std(ddof=1)) / math.sqrt(len(values))
@@ -200,7 +200,8 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def largest_rate(arrays: Arrays, name: str) -> np.ndarray:
-    """The largest learning rate at which the net of each seed learns, `[N]`; one below those tried if none does."""
+    """Returns the largest learning rate at which the net of each seed learns, `[N]`; one below those tried if none
+    does."""
     rates, losses = arrays["rate"], arrays[f"{name}|held_out"]
     learns = losses < LEARNT * math.log(4)
     padded = np.concatenate([[rates[0] ** 2 / rates[1]], rates])  # one step below the smallest
@@ -208,12 +209,12 @@ def largest_rate(arrays: Arrays, name: str) -> np.ndarray:
 
 
 def mean_spread(values: np.ndarray, digits: int = 3) -> str:
-    """`−0.123 ± 0.004`: mean and standard deviation over the seeds."""
+    """Formats mean and standard deviation over the seeds: `−0.123 ± 0.004`."""
     if lost := int(np.sum(~np.isfinite(values))):
         return f"not finite for {lost} of {len(values)} nets"
     return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
 
 
 def geometric(logs: np.ndarray) -> str:
-    """e to the mean of logarithms."""
+    """Formats the geometric mean of numbers, of which the logarithms are given."""
     return f"{math.exp(float(logs.mean())):.3g}"

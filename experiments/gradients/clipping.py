@@ -96,7 +96,7 @@ class Config:
     def check(self) -> None:
         """Raises ValueError for a cell that cannot be built or trained in the free memory."""
         for problem in self.problems:
-            check_ensemble_fits(self.course(problem, self.clips[0]), self.seeds * len(self.rates))
+            check_ensemble_fits(self.ensemble(problem, self.clips[0]), self.seeds * len(self.rates))
 
     def cell(self, problem: ProblemName) -> str:
         """Returns the expression of the cell that meets a problem."""
@@ -108,7 +108,7 @@ class Config:
             return partial(temporal_order, length=self.order_length)
         return partial(adding, length=self.adding_length)
 
-    def course(self, problem: ProblemName, clip: Clip) -> EnsembleConfig:
+    def ensemble(self, problem: ProblemName, clip: Clip) -> EnsembleConfig:
         """Returns what nets are trained on, and how."""
         question = QUESTIONS[problem]
         cell = parse_cell(self.cell(problem), self.hidden_size)
@@ -149,7 +149,7 @@ def train(config: Config, problem: ProblemName, clip: Clip, devices: int) -> dic
     wasn't finite to the end), `clipped [R, N]` the share of its steps, `steps [R, N]`, and `loss`, `norm [R, N,
     steps]`."""
     seeds = config.seed + np.arange(config.seeds)
-    trained, held_out = train_at_rates(config.course(problem, clip), seeds, config.rates, devices)
+    trained, held_out = train_at_rates(config.ensemble(problem, clip), seeds, config.rates, devices)
     steps, shape = np.asarray(trained.steps), held_out.shape
     return {
         "held_out": held_out,

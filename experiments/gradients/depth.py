@@ -67,12 +67,12 @@ class Config:
     def check(self) -> None:
         """Raises ValueError where training the deepest nets needs more memory than is free."""
         nets = self.seeds * len(ADAM_RATES)
-        check_ensemble_fits(self.course(1), nets)
+        check_ensemble_fits(self.ensemble(1), nets)
         deepest = nets * self.layers * 4 * (self.hidden_size**2 + 9 * self.hidden_size)  # at least
         check_fits({"the deepest nets": Part(deepest, "fewer --layers or a smaller --hidden-size")})
-        check_ensemble_fits(self.course(self.layers), nets)
+        check_ensemble_fits(self.ensemble(self.layers), nets)
 
-    def course(self, layers: int) -> EnsembleConfig:
+    def ensemble(self, layers: int) -> EnsembleConfig:
         """Returns what nets of so many layers are trained on, and how."""
         cells = (parse_cell("elman", self.hidden_size),) * layers
         return EnsembleConfig(
@@ -108,10 +108,10 @@ def measure(config: Config, layers: int, devices: int) -> dict[str, np.ndarray]:
     Returns their `held_out [N]` losses at the better learning rate and, before training, the norms of the gradient
     in all weights of the `first_layer` and `last_layer [N]`.
     """
-    course = config.course(layers)
+    ensemble = config.ensemble(layers)
     seeds = config.seed + np.arange(config.seeds)
-    held_out = losses_at_best_rate(course, seeds, ADAM_RATES, devices)
-    norms = np.array([layer_gradients(course.model, jax.random.key(int(seed))) for seed in seeds])
+    held_out = losses_at_best_rate(ensemble, seeds, ADAM_RATES, devices)
+    norms = np.array([layer_gradients(ensemble.model, jax.random.key(int(seed))) for seed in seeds])
     return {"held_out": held_out, "first_layer": norms[:, 0], "last_layer": norms[:, -1]}
 
 

@@ -39,11 +39,11 @@ def check_trusted(folder: Path, described: Mapping[str, Any]) -> None:
     recorded = environments(folder)[-1].get("cell_files", {})
     for name, digest in files.items():
         if not folder.resolve().is_relative_to(Path.cwd().resolve()):
-            why = f"{folder} is not under the current folder"
+            reason = f"{folder} is not under the current folder"
         elif recorded.get(name) != digest:
-            why = "it is not the file that the run was trained with"
+            reason = "it is not the file that the run was trained with"
         else:
             continue
         raise ValueError(
-            f"the config of {folder} executes the Python file {name}, and {why}: read it, then add --trust"
+            f"the config of {folder} executes the Python file {name}, and {reason}: read it, then add --trust"
         )

@@ -43,7 +43,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         read_as(dict, described["config"], "config")
     except ValueError:
         raise ValueError(
-            f"{path} is damaged: it isn't the config that a run writes; put there that of one with the same options"
+            f"{path} is damaged: copy {CONFIG} from a run with the same options, or start a new run"
         ) from None
     check_folders(folder)
     return described
@@ -56,7 +56,7 @@ def stored_config(kind: type[Stored], folder: Path) -> Stored:
         return from_json(kind, content)
     except ValueError as error:
         raise ValueError(
-            f"{folder / CONFIG} is damaged: {error}; put there that of a run with the same options"
+            f"{folder / CONFIG} is damaged: {error}; copy it from a run with the same options, or start a new run"
         ) from None
 
 
@@ -72,7 +72,7 @@ def environments(folder: Path) -> list[dict[str, Any]]:
     """Reads the environments in which a run was started and resumed. Raises ValueError for anything else."""
     path = folder / ENVIRONMENT
     if not path.exists():
-        raise ValueError(f"{folder} has no {ENVIRONMENT}: put there that of a run on as many devices")
+        raise ValueError(f"{folder} has no {ENVIRONMENT}: copy it from a run on the same number of devices")
     found = read_json(path)
     try:
         for one in read_as(list[dict], found, "it"):
@@ -84,7 +84,7 @@ def environments(folder: Path) -> list[dict[str, Any]]:
             raise ValueError("it is empty")
     except ValueError:
         raise ValueError(
-            f"{path} is damaged: it isn't what a run writes of its machine; put there one of as many devices"
+            f"{path} is damaged: copy {ENVIRONMENT} from a run on the same number of devices"
         ) from None
     return found
 

@@ -88,7 +88,7 @@ def process_shard() -> Share:
     )
 
 
-def only_first_goes_on() -> None:
+def only_main_continues() -> None:
     """Raises WorkerDone in all processes but the main one."""
     if not is_main():
         raise WorkerDone

@@ -38,10 +38,9 @@ from train.files import check_name, is_leftover, write_file
 from train.nonfinite import read_incidents
 from train.tracking import METRICS_FILE
 
-MOST_DEVICES = max(64, cores())  # with hundreds on a few cores XLA's devices wait for one another for ever
+MOST_DEVICES = max(64, cores())  # with hundreds of devices on a few cores, XLA waits forever
 NEWEST = "newest"  # what --resume without a value stands for
-# All that there is, beside leftovers of unfinished writing, where a run was killed before it was one: another may
-# begin there.
+# All that a run killed before its config was written leaves, besides temporary files: another run may begin there.
 BEGINNINGS = {LOCK, "environment.json"}
 
 
@@ -99,9 +98,9 @@ class Run:
 def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Collection[str] = ()) -> Run:
     """Opens the folder for this command: a new one, or the one to resume. `devices` is from `take_devices`.
 
-    `pinned` are options of the loop that this experiment, unlike others, can't change on resuming; what else it
-    compares before anything is written, its config does by `check_resumed(folder)`. Of several processes the first
-    opens it, and the others get one that is thrown away.
+    `pinned` are options of the loop that this experiment, unlike others, can't change on resuming. A config may
+    have a method `check_resumed(folder)`, which compares more before anything is written. Of several processes the
+    main one opens the folder; the others get temporary ones.
     Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
     """
     described = describe(name, config)
@@ -252,15 +251,14 @@ def take_devices(name: str, launch: Launch) -> int:
 
 
 def begun_devices(folder: Path, wanted: int | None) -> int:
-    """Returns the number of devices per process a run was started with. Raises ValueError if another number is
-    wanted,
-    or there are more or fewer processes."""
+    """Returns the number of devices per process that a run was started with.
+
+    Raises ValueError if another number is wanted, or there are more or fewer processes.
+    """
     read_run(folder)
     begun = environments(folder)[0]
-    count, processes = (
-        len(begun["devices"]),
-        begun.get("processes", 1),
-    )  # runs before there were several don't say
+    count = len(begun["devices"])
+    processes = begun.get("processes", 1)  # runs from before there were several don't say
     for what, before, now in (
         ("--devices", count, wanted),
         ("--processes.count", processes, process_count()),

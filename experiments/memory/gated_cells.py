@@ -65,9 +65,9 @@ class Config:
     def check(self) -> None:
         """Raises ValueError where training the nets needs more memory than is free."""
         for cell in cells(self.hidden_size).values():
-            check_ensemble_fits(self.course(cell), self.seeds * len(ADAM_RATES))
+            check_ensemble_fits(self.ensemble(cell), self.seeds * len(ADAM_RATES))
 
-    def course(self, cell: Cell) -> EnsembleConfig:
+    def ensemble(self, cell: Cell) -> EnsembleConfig:
         """Returns what nets of a cell are trained on, and how."""
         optimizer = OptimizerConfig("adam", 1.0, clip="global_norm")
         task = partial(adding, length=self.length)
@@ -113,7 +113,7 @@ def measure(config: Config, cell: Cell, devices: int) -> dict[str, np.ndarray]:
     return {
         "parameters": np.array(count_parameters(cell), float),
         "weights": np.array(count_weights(cell), float),
-        "held_out": losses_at_best_rate(config.course(cell), seeds, ADAM_RATES, devices),
+        "held_out": losses_at_best_rate(config.ensemble(cell), seeds, ADAM_RATES, devices),
     }
 
 

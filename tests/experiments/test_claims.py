@@ -360,7 +360,7 @@ def test_the_largest_forget_bias_is_said_to_explode_or_vanish(slopes: list[float
     arrays = change("gradients", "lstm|bias", lambda a: np.concatenate([a[:-1], [slopes]]))
     said = judge(arrays)["lstm_vanishes"].measured
     assert f"forget bias {arrays['gradients']['bias'][-1]:g}: " in said
-    assert said.count(f", {fate}; held were above") == 1
+    assert said.count(f", {fate}; the bound is") == 1
 
 
 @pytest.mark.parametrize(

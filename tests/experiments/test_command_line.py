@@ -157,7 +157,7 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
         (
             ["adding", "--method", "associative"],
             "error: --method associative can't run the cell lstm: of the cells "
-            "here it runs s4d, s5, lru, min_gru, min_lstm, rg_lru; lstm goes by auto, scan, fused, newton",
+            "here it runs s4d, s5, lru, min_gru, min_lstm, rg_lru; lstm supports auto, scan, fused, newton",
         ),
         (
             ["gradients", "--method", "fused", "--cells", "gru", "lru"],

@@ -17,7 +17,7 @@ TASK = partial(adding, length=5)
 MODEL = SequenceClassifier(Elman(3), 1)
 
 
-def course(name: str = "momentum", clip: str = "global_norm", steps: int = 4) -> EnsembleConfig:
+def config(name: str = "momentum", clip: str = "global_norm", steps: int = 4) -> EnsembleConfig:
     optimizer = OptimizerConfig(name, 1.0, clip=clip, clip_at=0.2)  # type: ignore
     return EnsembleConfig(MODEL, regression, TASK, optimizer, steps, 6)
 
@@ -26,7 +26,7 @@ def course(name: str = "momentum", clip: str = "global_norm", steps: int = 4) ->
 @pytest.mark.parametrize("name", ["momentum", "adam"])
 def test_the_same_as_train_step(name: str) -> None:
     """Parameters, losses, norms, what was clipped, step by step; a net at another rate stands beside it."""
-    found = train_side_by_side(course(name), np.array([3, 5]), np.array([0.1, 0.02]))
+    found = train_side_by_side(config(name), np.array([3, 5]), np.array([0.1, 0.02]))
     data = split_key(threefry(5), "train")
     first = TASK(data, 6)
     params = MODEL.init(jax.random.fold_in(jax.random.key(5), 1), first.inputs, mask=first.mask)
@@ -62,8 +62,8 @@ def test_a_net_that_runs_away_stands_still_and_the_others_go_on() -> None:
 @pytest.mark.slow
 def test_held_out() -> None:
     """The mean square error of each net on one batch that no seed is trained on, by hand."""
-    trained = train_side_by_side(course(), np.array([0, 1]), np.array([0.1, 0.1]))
-    found = held_out(course(), trained.params, 50)
+    trained = train_side_by_side(config(), np.array([0, 1]), np.array([0.1, 0.1]))
+    found = held_out(config(), trained.params, 50)
     batch = TASK(split_key(threefry(0), "test"), 50)
     for i in range(2):
         answers = MODEL.apply(jax.tree.map(lambda leaf, i=i: leaf[i], trained.params), batch.inputs)

@@ -307,7 +307,7 @@ def test_evaluation_needs_no_gradient_step(tmp_path):
 # --- ending early
 
 
-def test_until_ends_at_the_first_evaluation_that_says_enough(unbroken, tmp_path):
+def test_stop_when_ends_at_the_first_evaluation_at_which_it_is_true(unbroken, tmp_path):
     """The metrics up to there are those of a run that went on."""
     folder, _ = unbroken
     errors = {r["step"]: r["error"] for r in read_metrics(folder) if r["split"] == "validation"}
@@ -319,7 +319,7 @@ def test_until_ends_at_the_first_evaluation_that_says_enough(unbroken, tmp_path)
     assert Checkpoints(tmp_path / "checkpoints").steps()[-1] == 60
 
 
-def test_until_and_resume(tmp_path):
+def test_stop_when_and_resume(tmp_path):
     """Stopped before the end that an evaluation gives, and resumed after it: the same bits, and not a step more."""
 
     def enough(evaluation):

@@ -18,7 +18,7 @@ shapes = pytest.mark.parametrize("shape", [(1,), (6,), (4, 3), (2, 1)])
 
 
 @shapes
-def test_square_error(shape):
+def test_squared_error(shape):
     random, mask = case(shape)
     y, t = random.normal(size=(2, *shape, 3)).astype("float32")
     expected = sum(((y[i] - t[i]) ** 2).sum() for i in np.ndindex(*shape) if mask[i])

@@ -15,7 +15,7 @@ def test_legend_counts_each_kind() -> None:
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == [
         "trajectories",
-        "ways down from saddles",
+        "unstable manifolds of saddles",
         "stable (2)",
         "saddle, 1 unstable direction (1)",
         "slow, saddle, 2 unstable directions (1)",
