@@ -23,8 +23,8 @@ ROUNDS, CALLS = 200, 1000
 def measure() -> list[dict[str, Any]]:
     """Returns a record of `one` for each cell and size, from a separate process."""
     command = [sys.executable, "-m", "benchmarks.eager", "one"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(told.stdout)
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(finished.stdout)
 
 
 def one(work: Work, rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, Any]:

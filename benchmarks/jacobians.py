@@ -25,8 +25,8 @@ LENGTHS = (16, 64)
 def measure() -> list[dict[str, Any]]:
     """Returns a record for each cell and length with the median seconds of each method, from a separate process."""
     command = [sys.executable, "-m", "benchmarks.jacobians"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(told.stdout)
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(finished.stdout)
 
 
 def one(family: Family, length: int) -> dict[str, Any]:

@@ -27,8 +27,8 @@ def measure() -> list[dict[str, Any]]:
     found = []
     for size in SIZES:
         command = [sys.executable, "-m", "benchmarks.kernels", ",".join(map(str, size))]
-        told = subprocess.run(command, capture_output=True, text=True, check=True)
-        found.append(json.loads(told.stdout.splitlines()[-1]))
+        finished = subprocess.run(command, capture_output=True, text=True, check=True)
+        found.append(json.loads(finished.stdout.splitlines()[-1]))
     return found
 
 

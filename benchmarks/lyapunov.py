@@ -96,8 +96,10 @@ def measure(say: Callable[..., None] = print) -> list[dict[str, Any]]:
         for _ in range(ROUNDS):
             for side in sides:
                 command = [sys.executable, "-m", "benchmarks.lyapunov", side, str(k)]
-                told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-                runs[side].append(np.array(told.stdout.split(), float))
+                finished = subprocess.run(
+                    command, env=environment, capture_output=True, text=True, check=True
+                )
+                runs[side].append(np.array(finished.stdout.split(), float))
         for side, each in runs.items():
             apart = float(np.abs(each[0][1:] - runs["ours"][0][1:]).max())
             seconds = float(median(run[0] for run in each))

@@ -113,7 +113,7 @@ class Task:
             evaluation and on the test data.
         initial: `seed → parameters` to begin with; by default `model.init` on the first batch of validation.
         stop_when: ends training early; see `train.StopWhen`.
-        on_devices: the objective as so many devices share it, where the examples of a batch see one another.
+        on_devices: `device count → objective`, only for models whose examples interact.
         recurrent: the cell, where there is one.
         fingerprint: what else made the parameters (the digest of a vocabulary); a resumed run must have the same.
     """

@@ -70,6 +70,11 @@ def tree(tmp_path: Path) -> Path:
     (text,) = [block for block in blocks if block.startswith("# experiments/language/pos_tagger.py\n")]
     text = text.removeprefix("# experiments/language/pos_tagger.py\n")
     assert len(text.splitlines()) <= 120
+    path = "experiments/language/pos_tagger.py"
+    for checks in (("check", "--quiet"), ("format", "--check", "--quiet")):
+        linter = [sys.executable, "-m", "ruff", *checks, "--stdin-filename", path, "-"]
+        done = subprocess.run(linter, input=text, text=True, cwd=DOCS.parent, capture_output=True)
+        assert done.returncode == 0, done.stdout
     copy = shutil.copytree(DOCS.parent / "experiments", tmp_path / "experiments")
     (copy / "language" / "pos_tagger.py").write_text(text)
     registry = (copy / "registry.py").read_text()

@@ -101,7 +101,7 @@ def test_rooms_of_experiments(room: str) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_rooms_are_one_level_deep_and_not_crowded(package: str) -> None:
-    """One level of folders inside a package; at most 20 files beside one another, but for the cells."""
+    """One level of folders inside a package; at most 25 files beside one another."""
     paths = [p.relative_to(ROOT) for p in sources(package)]
     assert max(len(p.parts) for p in paths) <= 3
     counts = Counter(p.parent for p in paths)
@@ -291,7 +291,7 @@ def test_readme_snippets_run() -> None:
         r"^```python\n(.*?)^```", readme.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
     assert snippets
-    namespace: dict[str, object] = {"__name__": "readme"}
+    namespace: dict[str, object] = {"__name__": "__main__"}
     for snippet in snippets:  # as a reader would type them, one after the other
         exec(compile(snippet, str(readme), "exec"), namespace)
 

@@ -24,7 +24,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     The temporary file is in the same folder under a random name. A link at `path` is replaced; its target is not
     changed. Raises OSError that names `path`.
 
-        with whole_file(folder / "x.npz") as file:
+        with atomic_file(folder / "x.npz") as file:
             np.savez(file, x=x)
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")

@@ -205,7 +205,7 @@ class SentencePiece:
             )
         except RuntimeError as error:
             raise ValueError(
-                f"--data.bpe-size {size} can't be had of this text: {_training_error(str(error))}"
+                f"--data.bpe-size {size} doesn't fit this text: {_training_error(str(error))}"
             ) from None
         blank = cls(Vocabulary((UNKNOWN, END), (0, 0), end=END), model.getvalue())
         types = [blank._processor.id_to_piece(number) for number in range(blank._processor.get_piece_size())]
@@ -264,6 +264,8 @@ def _words(lines: Iterable[str]) -> Iterable[str]:
 def _training_error(message: str) -> str:
     most = re.search(r"<= ?(\d+)", message)
     if most:
-        return f"it has {most[1]} at most; ask for fewer"
+        return f"it yields {most[1]} types at most; ask for fewer"
     least = re.search(r"required_chars[^\d]*.*?(\d+) vs (\d+)", message)
-    return f"it has {least[2]} characters and marks already; ask for more" if least else message.strip()
+    return (
+        f"its characters and marks are {least[2]} types already; ask for more" if least else message.strip()
+    )

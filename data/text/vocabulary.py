@@ -66,11 +66,12 @@ class Vocabulary:
         if not kept:
             raise ValueError(
                 f"no type occurs {min_count} times or more in the training text: lower "
-                "--data.min-count or give more"
+                "--data.min-count or give more text"
             )
         if len(kept) < len(by_frequency) and unknown is None:
             raise ValueError(
-                f"{len(by_frequency) - len(kept)} types are left out, and there is no mark for them"
+                f"{len(by_frequency) - len(kept)} types are left out, but there is no mark for them: "
+                "give `unknown`, or keep all types"
             )
         rare_count = sum(counts[t] for t in by_frequency) - sum(counts[t] for t in kept)
         frequency = {mark: counts.get(mark, 0) for mark in marks} | {t: counts[t] for t in kept}

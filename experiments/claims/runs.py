@@ -57,7 +57,7 @@ class Config:
             raise UserError("--seeds", f"must be 2 or more, for one net has no spread, but is {self.seeds}")
 
     def check(self) -> None:
-        """Raises ValueError for a folder of --runs that isn't there, or a run that can't be had."""
+        """Raises ValueError for a folder of --runs that isn't there, or options that a needed run refuses."""
         for folder in self.runs:
             if not folder.is_dir():
                 raise UserError("--runs", f"{folder} is no folder: name one that holds finished runs")

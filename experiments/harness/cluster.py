@@ -108,7 +108,8 @@ def check_free(coordinator: str) -> None:
             probe.bind(("", port))
         except OSError as error:
             raise UserError(
-                "--processes.coordinator", f"{coordinator}: the port is not to be had here ({error.strerror})"
+                "--processes.coordinator",
+                f"{coordinator}: this port can't be opened here ({error.strerror}); choose another",
             ) from None
 
 

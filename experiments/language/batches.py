@@ -16,8 +16,10 @@ LEAST = 8  # steps of the first bucket; each of the others is twice as long as t
 def stream(
     corpus: Corpus, split: str, rows: int, length: int, *, process_index: int = 0, process_count: int = 1
 ) -> StreamBatches:
-    """Cuts a split into rows, or those of one of several processes. If lines have end marks every token is
-    predicted, the first after such a mark; else all but the first."""
+    """Cuts a split into rows; of several processes, into this one's share of them.
+
+    If lines have end marks, every token is predicted, the first one from an end mark; else all but the first.
+    """
     before = corpus.tokenizer.vocabulary.end_id
     return StreamBatches(
         corpus.split(split),

@@ -37,9 +37,9 @@ ENDLESS = 1_000_000_000  # steps, where epochs say how long
 
 @dataclass(frozen=True)
 class SampledInputs:
-    """Scheduled sampling (Bengio, Vinyals, Jaitly & Shazeer 2015): the share p of the inputs that the model draws
-    itself in training, as a function of the steps done. Each draws the model's own way through a batch first, which
-    about doubles the time of a step.
+    """Scheduled sampling (Bengio, Vinyals, Jaitly & Shazeer 2015): the share p of the training inputs that are
+    drawn from the model, as a function of the steps done. The model first runs through each batch on its own draws,
+    which about doubles the time of a step.
 
     Raises ValueError for a number outside its range.
     """
@@ -217,7 +217,7 @@ class TextModelConfig(TextTraining):
     cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "lstm"
 
     def check(self) -> None:
-        """Reads the text and builds the model's shapes: what is wrong is to be said before a run is begun."""
+        """Checks the options against the text and the shapes of the model, before a run is begun."""
         self.check_on(self.corpus)
 
     def check_on(self, corpus: Corpus) -> None:

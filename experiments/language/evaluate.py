@@ -67,9 +67,12 @@ def by_frequency(
 
 
 def by_position(losses: Float[np.ndarray, "T M"], bins: int = 20) -> dict[str, np.ndarray]:
-    """Returns the mean loss of the t-th token of M pieces of text, in bins that widen with t, for far out single
-    places are but noise: `position [b]`, the bin's geometric middle, `cross_entropy [b]` and the standard `error
-    [b]` of that mean over pieces, nats."""
+    """Averages the loss of the t-th token over M pieces of text, in bins that widen with t, because single
+    positions far out are noisy.
+
+    Returns `position [b]`, the geometric middle of each bin, `cross_entropy [b]`, and the standard `error [b]` of
+    that mean over pieces, in nats.
+    """
     edges = np.unique(np.geomspace(1, len(losses) + 1, bins).round().astype(int))
     spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
     pieces = np.array([losses[a - 1 : b - 1].mean(axis=0) for a, b in spans], np.float64)

@@ -71,7 +71,7 @@ class Config(language_model.WordTraining):
         check_cells(self.cells)
 
     def check(self) -> None:
-        """Reads the text and builds every net's shapes."""
+        """Checks the options of every net against the text and the shapes of the model."""
         for cell in self.cells:
             self.with_cell(cell).check_on(self.corpus)
 
@@ -105,8 +105,8 @@ def main(config: Config, run: Run) -> str:
 
 
 def scored_by_counts(corpus: Corpus, n: int, config: Config) -> Model:
-    """Scores an n-gram model: `name`, `size`, `order`, `sample`, and `losses|SPLIT`, in nats, of what nets predict
-    too."""
+    """Scores an n-gram model: `name`, `size`, `order`, `sample`, and `losses|SPLIT`, in nats, of the tokens that
+    the nets predict."""
     vocabulary = corpus.tokenizer.vocabulary
     counts = NgramCounts.of(corpus.splits["train"], len(vocabulary), n, vocabulary.end_id)
     model = smoothed(counts, "kneser_ney")
@@ -122,8 +122,8 @@ def scored_by_counts(corpus: Corpus, n: int, config: Config) -> Model:
 
 
 def scored_nets(config: Config, run: Run, corpus: Corpus) -> list[Model]:
-    """Trains and scores each cell's net likewise (`order` is 0 for one that sees all before), with what
-    `report.measures` gives, and `curve|…` of its evaluations."""
+    """Trains and scores each cell's net: the same arrays (`order` is 0 for one that sees all tokens before), those
+    of `report.measures`, and `curve|…` of its evaluations."""
     split = corpus.held_out[-1]
     configs = {config.network.describe(cell): config.with_cell(cell) for cell in config.cells}
     own = next(iter(configs.values()))

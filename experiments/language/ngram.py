@@ -51,7 +51,7 @@ class Config:
         check_positive(add_k=self.add_k)
 
     def check(self) -> None:
-        """Reads the text, for what is wrong with it or the prompt is to be said before a run is begun."""
+        """Checks the text and the prompt, before a run is begun."""
         corpus = self.corpus
         if self.prompt is not None:
             encoded_prompt(corpus.tokenizer, self.prompt)

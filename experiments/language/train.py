@@ -111,8 +111,8 @@ def first_state(
 
 
 def probed_text(config: TextModelConfig, corpus: Corpus) -> Batch:
-    """Returns the text on which health is measured: `length` tokens from so many places of the validation text,
-    always the same, from states of zero."""
+    """Returns the batch on which health is measured: `length` tokens from each of `health.examples` evenly spaced
+    places of the validation text, always the same ones, read from a state of zero."""
     seen, following = pairs(corpus.split("valid"), corpus.tokenizer.vocabulary.end_id)
     length = min(config.length, len(seen))
     starts = np.linspace(0, len(seen) - length, config.loop.health.examples).round().astype(int)

@@ -10,7 +10,7 @@ from models.cell import Array, Cell, State, Weights, check_at_least
 from models.recurrence.associative import can_associate
 from models.recurrence.free_memory import fits
 from models.recurrence.fused import can_fuse
-from models.recurrence.lyapunov_bound import check_exponent, expected_rounds
+from models.recurrence.lyapunov_estimate import check_exponent, expected_rounds
 from models.recurrence.newton import Newton, can_newton, memory_needed
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Bool
 from models.cell import Array, BatchShape, Cell, Drive, Output, State, Weights, check_at_least
 from models.recurrence.free_memory import check_memory
 from models.recurrence.linearised import Vectors, linear_recurrence, shift_states, step_blocks, vector_maps
-from models.recurrence.lyapunov_bound import check_exponent, expected_rounds, largest_exponent
+from models.recurrence.lyapunov_estimate import check_exponent, expected_rounds, largest_exponent
 from models.recurrence.scan import keep_valid, match_varying_axes, scan
 from models.state import state_size
 
@@ -50,7 +50,7 @@ class Newton:
       that the last rounds are Newton's again.
     - `lyapunov`: λ₁, the largest Lyapunov exponent in nats per step, if it is known
       (`analysis.lyapunov_spectrum`); "measure" estimates it for each example over the first steps. Examples that
-      are expected to need more rounds than `iterations` (`lyapunov_bound.py`) are run by scan from the start.
+      are expected to need more rounds than `iterations` (`lyapunov_estimate.py`) are run by scan from the start.
       None, the default, tries Newton's method on all.
     """
 

@@ -343,8 +343,8 @@ def test_damaged_config(mistake: Callable[..., str], copied: Path, content: str)
     (copied / "config.json").write_text(content)
     for arguments in (("inspect", copied), ("adding", "--resume", copied)):
         assert mistake(*arguments) == (
-            f"error: {copied}/config.json is damaged: it isn't the config that a run writes; put there that of one "
-            "with the same options"
+            f"error: {copied}/config.json is damaged: copy config.json from a run with the same options, or "
+            "start a new run"
         )
 
 

@@ -479,7 +479,7 @@ def test_data_made_anew_between_epochs(tmp_path, at):
 
 
 def test_a_rollback_before_an_epoch_makes_its_data_anew(tmp_path):
-    """What the abandoned parameters made is dropped; those that end the epoch at half the rate are others."""
+    """Drops what the abandoned parameters made; those that end the epoch at half the rate are others."""
     made: dict[int, int] = {}
     first: dict[int, Any] = {}
     before: list[int] = []

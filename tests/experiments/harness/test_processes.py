@@ -291,7 +291,7 @@ def test_what_cannot_be(tmp_path: Path) -> None:
         taken.listen()
         where = ("--processes.coordinator", f"127.0.0.1:{taken.getsockname()[1]}", "--processes.count", 2)
         ((code, _, error),) = ends([start(tmp_path, *ADDING, *where, "--processes.index", 0)])
-        assert (code, "the port is not to be had here" in error) == (2, True), error
+        assert (code, "this port can't be opened here" in error) == (2, True), error
     where = ("--processes.coordinator", f"127.0.0.1:{free_port()}", "--processes.count", 2)
     for index in (0, 1):
         alone = start(tmp_path, *ADDING, *where, "--processes.index", index, "--processes.wait", 3)

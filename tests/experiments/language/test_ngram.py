@@ -117,7 +117,7 @@ def test_other_units(text: Path, unit: str) -> None:
          "--prompt 'a zebra b cow' holds what the vocabulary of the training text doesn't: 'zebra', 'cow'; choose"),
         ({"train.txt": b"a b\n" * 9}, ["--data.valid-share", "0"], "the text has no valid split, only train: give"),
         ({"train.txt": b"a b\n" * 9}, ["--data.vocabulary-limit", "0"], "--data.vocabulary-limit must be 1 or"),
-        ({"train.txt": b"a b\n" * 9}, ["--data.unit", "bpe"], "--data.bpe-size 4000 can't be had of this"),
+        ({"train.txt": b"a b\n" * 9}, ["--data.unit", "bpe"], "--data.bpe-size 4000 doesn't fit this"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 from models import LSTM, Auto, Elman, Newton, Scan, unroll_with_info
 from models.cell import Array
-from models.recurrence.lyapunov_bound import expected_rounds
+from models.recurrence.lyapunov_estimate import expected_rounds
 
 T, H = 200, 16
 
