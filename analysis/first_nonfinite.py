@@ -15,15 +15,8 @@ from models.recurrence.scan import states_before
 from models.state import ravel_coordinates
 
 Direction = Literal["parameters", "forward", "loss", "backward"]
-ORDER = (
-    "initial",
-    "input",
-    "drive",
-    "gate",
-    "state",
-    "output",
-    "gradient",
-)  # first words of the names of quantities
+# First words of the names of quantities.
+ORDER = ("initial", "input", "drive", "gate", "state", "output", "gradient")
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def time_at(
     params = jax.jit(cell.init, static_argnums=1)(key_params, config.input_size)
     xs = jax.random.normal(key_inputs, (length, config.batch_size, config.input_size))
     calls: dict[MethodName, Callable[[], Any]] = {}
-    told: dict[MethodName, tuple[int, bool]] = {}
+    solves: dict[MethodName, tuple[int, bool]] = {}
     for method in methods:
         gib = newton_gib(cell, params, length, config.batch_size)
         if method == "newton" and gib > config.newton_memory:
@@ -145,7 +145,7 @@ def time_at(
         compiled = value_and_gradient.lower(cell, method, params, xs).compile()
         calls[method] = partial(compiled, params, xs)
         (_, info), _ = jax.block_until_ready(calls[method]())
-        told[method] = (int(info[0].max()), not bool(info[1].all())) if method == "newton" else (0, False)
+        solves[method] = (int(info[0].max()), not bool(info[1].all())) if method == "newton" else (0, False)
     seconds: dict[MethodName, list[float]] = {method: [] for method in calls}
     for _ in range(config.repeats):
         for method, call in calls.items():  # in turns: a busy moment of the machine meets all
@@ -155,7 +155,7 @@ def time_at(
     rows = []
     for method, measured in seconds.items():
         median = float(np.median(measured))
-        rounds, fallen = told[method]
+        rounds, fallen = solves[method]
         rate = config.batch_size * length / median
         rows.append(
             {

@@ -23,9 +23,8 @@ def make_cache() -> Path | None:
     folder = Path(tempfile.mkdtemp(prefix="unroll-cache-"))
     share_compiled_programs(folder)
     os.environ["XDG_CACHE_HOME"] = str(folder)
-    os.environ.setdefault(
-        "MPLCONFIGDIR", str(folder / "matplotlib")
-    )  # its list of fonts takes a second to make
+    # Its list of fonts takes a second to make.
+    os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
     return folder
 
 

@@ -60,9 +60,8 @@ def gradient_against_lag(
         for title, norms in given.items()
     }
     rows = [quartiles for panel in panels.values() for quartiles in panel.values()]
-    limits = np.clip(
-        decades(np.log10(np.concatenate([row[row > 0] for row in rows]))), -323, 308
-    )  # of a float64
+    # Within the exponents of a float64.
+    limits = np.clip(decades(np.log10(np.concatenate([row[row > 0] for row in rows]))), -323, 308)
     powers = MaxNLocator(6, steps=STEPS, integer=True).tick_values(*limits)
     styles = styles_of([*before, *after])
     handles = entries(styles)

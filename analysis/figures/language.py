@@ -125,9 +125,8 @@ def perplexity_by_frequency(
     losses = named("cross entropies", cross_entropy, counts.shape, "perplexity")
     shares = demand_shape("shares", share, counts.shape)
     places, styles = np.arange(len(counts)), styles_of(losses)
-    between = [
-        "–" if count < 1000 else "–\n" for count in counts
-    ]  # there is room for six digits side by side
+    # Up to six digits fit side by side.
+    between = ["–" if count < 1000 else "–\n" for count in counts]
     names = [
         "0" if count == 0 else f"{count:,.0f}{dash}{10 * count - 1:,.0f}"
         for count, dash in zip(counts, between, strict=True)

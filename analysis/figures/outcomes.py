@@ -178,9 +178,8 @@ def loss_by_way(
                 draw_line(ax, steps, np.where(value > 0, value, np.nan), label=name, **look)
                 if not np.isfinite(value).all():
                     end = int(np.argmin(np.isfinite(value)))
-                    height = (
-                        (top or 30) * baseline * 0.6 * 0.6**ended
-                    )  # one below the other, where they end together
+                    # One below the other, where they end together.
+                    height = (top or 30) * baseline * 0.6 * 0.6**ended
                     ended, ended_anywhere = ended + 1, True
                     ax.plot(steps[end], height, "x", ms=5, mew=1.4, color=look["color"], zorder=5)
             ax.xaxis.set_major_locator(MaxNLocator(3, steps=STEPS, integer=True))
@@ -305,9 +304,8 @@ def mark_points(ax: Axes, xs: Sequence[Numbers], log: bool) -> None:
     """Puts ticks at the points themselves, with a margin of half a step, thinned out if they would overlap."""
     every = np.unique(np.concatenate(xs))
     places = np.log(every) if log else every
-    apart = np.append(
-        True, np.diff(places) > 0.02 * (places[-1] - places[0])
-    )  # 4,477 and 4,480 are one place
+    # 4,477 and 4,480 count as one place.
+    apart = np.append(True, np.diff(places) > 0.02 * (places[-1] - places[0]))
     ticks = every[apart][:: -(-int(apart.sum()) // 8)]
     ax.set_xticks(ticks, [f"{tick:,g}" if tick < 1000 else f"{tick:,.0f}" for tick in ticks])
     ax.xaxis.set_minor_locator(NullLocator())

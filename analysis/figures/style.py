@@ -29,10 +29,8 @@ Values = TypeVar("Values", bound=NDArray[Any])
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 ON_OFF = ((5, 1.5), (5, 1.5, 1, 1.5), (10, 2), (5, 1.5, 1, 1.5, 1, 1.5), (2.5, 1.2), (1, 1), (10, 2, 2.5, 2))
-DASHES: tuple[Any, ...] = (
-    "-",
-    *((0, lengths) for lengths in ON_OFF),
-)  # lengths in line widths, from offset 0
+# Lengths in line widths, from offset 0.
+DASHES: tuple[Any, ...] = ("-", *((0, lengths) for lengths in ON_OFF))
 GREY = "#4d4d4d"
 PAGE, COLUMN = 6.75, 3.35  # inches: widths of a printed page and of one of its two columns
 STEPS = [1, 2, 5, 10]  # ticks are these apart, times a power of ten
@@ -223,9 +221,8 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
     with style.context(SETTINGS, after_reset=True):
-        figure.set_dpi(
-            200
-        )  # laid out as the file is drawn: at fewer dots letters are narrower, and would be cut
+        # Laid out at the resolution of the file: at a lower one letters are narrower, and would be cut.
+        figure.set_dpi(200)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once: each further drawing would move the panels a little
         for path in (png, pdf):

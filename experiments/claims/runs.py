@@ -21,10 +21,8 @@ GAINS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 BIASES = (0.0, 1.0, 2.0, 4.0)
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 LAYERS = 6
-CELLS = {
-    "elman": "elman(recurrent_init=orthogonal(gain=1.1))",
-    "lstm": "lstm",
-}  # that learn the temporal order
+# Cells that learn the temporal order.
+CELLS = {"elman": "elman(recurrent_init=orthogonal(gain=1.1))", "lstm": "lstm"}
 
 
 @dataclass(frozen=True)

@@ -198,9 +198,8 @@ def sensitivity(config: Config) -> dict[str, np.ndarray]:
 
 def net(config: Config) -> dict[str, np.ndarray]:
     """Measures a net trained to the steepest place it meets: the surface over a plane there, as far as the
-    unclipped
-    step leaps and, `near_…`, as far as the clipped ones come; and three paths from there: within the plane, so that
-    they lie on what is drawn, and of all parameters, `…|free_loss [points]`."""
+    unclipped step leaps and, `near_…`, as far as the clipped ones come; and three paths from there: within the
+    plane, so that they lie on what is drawn, and of all parameters, `…|free_loss [points]`."""
     loss = NetLoss(config.model(), config.task(), config.seed, config.batch_size)
     rate, bound = config.net_rate, config.net_clip_at
     training = path_of(loss, loss.init(), clipped_sgd(rate, "norm", bound), config.steps)

@@ -128,8 +128,8 @@ def machine(processor: Path = Path("/proc/cpuinfo")) -> str:
     """Names what a compiled program depends on and JAX's key leaves out: the processor with its features, the
     number of cores. Code for one processor may crash another. JAX's version tells which folders are old."""
     try:
-        told = processor.read_text(encoding="utf-8", errors="replace").splitlines()
-        lines = [line for line in told if line.startswith(_PROCESSOR)]
+        known = processor.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = [line for line in known if line.startswith(_PROCESSOR)]
     except OSError:
         lines = [platform.processor(), platform.node()]
     described = "\n".join([platform.system(), *sorted(set(lines)), str(cores())])

@@ -166,9 +166,8 @@ class TextTraining:
         if given.get("--epochs", "None") == "None":
             return self
         endless = dataclasses.replace(self.loop, steps=ENDLESS)
-        return dataclasses.replace(
-            self, epochs=1.0, loop=endless
-        )  # the given number of epochs overrides this one
+        # The given number of epochs overrides this one.
+        return dataclasses.replace(self, epochs=1.0, loop=endless)
 
     def resolved(self, batches_per_epoch: int) -> tuple[LoopConfig, OptimizerConfig]:
         """Resolves how long to train and at which rate, the length of an epoch being known."""

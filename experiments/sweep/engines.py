@@ -47,13 +47,13 @@ def run_locally(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runnin
 
     A run that a process of an earlier sweep still writes is left until that has saved it, and then goes on.
     """
-    waiting, children, told = list(jobs), list[Child](), set[Job]()
+    waiting, children, reported = list(jobs), list[Child](), set[Job]()
     with signals_raise():
         try:
             while waiting or children:
                 holders = {job: holder(job.folder) for job in waiting} if len(children) < at_once else {}
-                for job in [job for job, who in holders.items() if who and job not in told]:
-                    told.add(job)
+                for job in [job for job, who in holders.items() if who and job not in reported]:
+                    reported.add(job)
                     print(f"{job.name} is still being written by {holders[job]}: waiting for it", flush=True)
                 for job in [job for job, who in holders.items() if not who][: at_once - len(children)]:
                     waiting.remove(job)
@@ -163,27 +163,27 @@ def run_with_ray(jobs: Sequence[Job], at_once: int, ended: Ended, running: Runni
                 process.wait()
         tune.report({"code": process.returncode, "seconds": time.monotonic() - began})
 
-    told = {job.name: job for job in jobs}
+    named = {job.name: job for job in jobs}
 
     class Tell(tune.Callback):
         """Reports runs as they end and while they run."""
 
         def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-            running([told[t.config["run"]] for t in trials if t.status == "RUNNING"])
+            running([named[t.config["run"]] for t in trials if t.status == "RUNNING"])
 
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
             last = trial.last_result
-            ended(told[trial.config["run"]], last["code"], last["seconds"])
+            ended(named[trial.config["run"]], last["code"], last["seconds"])
 
         def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            ended(told[trial.config["run"]], 1, 0.0)
+            ended(named[trial.config["run"]], 1, 0.0)
 
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
     cores = float(ray.cluster_resources().get("CPU", 1))
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": max(cores / at_once, 0.001)}),
-        param_space={"run": tune.grid_search(list(told))},
+        param_space={"run": tune.grid_search(list(named))},
         tune_config=tune.TuneConfig(max_concurrent_trials=at_once),
         run_config=tune.RunConfig(
             name="ray",

@@ -52,9 +52,8 @@ class LRU(LinearCell):
         check_at_least(0, input_size=input_size)
         size, states = self.hidden_size, self.states
         keys = jax.random.split(key, 5)
-        eps = float(
-            jnp.finfo(jnp.zeros(0).dtype).eps
-        )  # keeps away from 0 and 1, where log(decay) is infinite
+        # Keeps the draws away from 0 and 1, where log(decay) is infinite.
+        eps = float(jnp.finfo(jnp.zeros(0).dtype).eps)
         radius, phase = jax.random.uniform(keys[0], (2, states), minval=eps, maxval=1 - eps)
         inner, outer = self.least_radius**2, self.most_radius**2
         decay = -jnp.log(inner + (outer - inner) * radius) / 2

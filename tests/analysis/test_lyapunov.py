@@ -85,9 +85,8 @@ def test_logistic_map() -> None:
     found = lyapunov_spectrum(LogisticMap(), {}, jnp.zeros((20_000, 0)))
     np.testing.assert_allclose(found.exponents, [math.log(2)], rtol=0, atol=0.002)
     contracting = lyapunov_spectrum(LogisticMap(2.8), {}, jnp.zeros((1000, 0)), warmup=500)
-    np.testing.assert_allclose(
-        contracting.exponents, [math.log(0.8)], rtol=1e-9
-    )  # f' = 2 − r at the fixed point
+    # At the fixed point f' = 2 − r.
+    np.testing.assert_allclose(contracting.exponents, [math.log(0.8)], rtol=1e-9)
 
 
 @pytest.mark.usefixtures("x64")
@@ -127,14 +126,8 @@ REGULAR = {name: sized(kind) for name, kind in CELLS.items() if name not in (*SI
 }
 
 
-KINDS = (
-    "lstm",
-    "gru, reset before",
-    "lru",
-    "slstm",
-    "stack",
-    "batch norm",
-)  # one of each kind of state and step
+# One of each kind of state and step.
+KINDS = ("lstm", "gru, reset before", "lru", "slstm", "stack", "batch norm")
 
 
 @pytest.mark.slow

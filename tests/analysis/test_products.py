@@ -189,9 +189,8 @@ def test_small_whole_numbers(size: int, length: int, data: st.DataObject) -> Non
     found = product_spectrum(jacobians)
     real = np.isfinite(expected)
     np.testing.assert_allclose(found[real], expected[real], rtol=0, atol=1e-10)
-    assert np.all(
-        found[~real] < -28
-    )  # e^−28 ≈ 1e-12: of the largest a product of four can be, all but nothing
+    # e^−28 ≈ 1e-12 of the largest that a product of four can be.
+    assert np.all(found[~real] < -28)
 
 
 def test_nothing_gets_through_a_step_of_zeros() -> None:

@@ -73,9 +73,8 @@ def test_method_arrives(way: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for model in (network.classifier(layer, 1), network.tagger(layer, 1)):
         seen.clear()
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((T, B, D)))
-        assert {method for method in seen if method != "auto"} == {
-            way
-        }  # what asks for a shape goes by "auto"
+        # Calls that only ask for a shape take "auto".
+        assert {method for method in seen if method != "auto"} == {way}
 
 
 def test_read_out_where_all_is_read() -> None:

@@ -102,9 +102,8 @@ def test_gaussian(gain: float) -> None:
     assert abs(matrix.var() * size / gain**2 - 1) < 5 * math.sqrt(2) / size
     moduli = np.abs(np.linalg.eigvals(matrix))
     assert abs(moduli.max() / gain - 1) < 0.1
-    assert (
-        abs(np.mean(moduli < gain / math.sqrt(2)) - 0.5) < 0.05
-    )  # uniform in the disc: half within half its area
+    # Uniform in the disc: half of them lie within half its area.
+    assert abs(np.mean(moduli < gain / math.sqrt(2)) - 0.5) < 0.05
 
 
 def test_gaussian_counts_the_rows_as_fan_in() -> None:

@@ -101,9 +101,8 @@ def test_the_net_begins_at_its_steepest_place(finished: Path) -> None:
             np.testing.assert_allclose(norm, share * norms[place], rtol=1e-4)
     assert 0 < arrays["inside"] <= 1 + 1e-5
     steps = np.linalg.norm(np.diff(arrays["norm|where"], axis=0), axis=1)
-    assert steps.max() <= 0.3 * 0.3 * (
-        1 + 1e-4
-    )  # rate · bound: the plane measures distances between parameters
+    # The rate times the bound: the plane measures distances between parameters.
+    assert steps.max() <= 0.3 * 0.3 * (1 + 1e-4)
     middle = arrays["loss"][4, 4]  # the plane's own origin
     np.testing.assert_allclose(middle, arrays["none|loss"][0], rtol=1e-5)
 

@@ -100,9 +100,8 @@ def test_root_mean_square_of_a_wide_net_is_that_of_theory() -> None:
     theory = tanh_theory(Elman(size), params, along)
     assert theory is not None
     lags = np.arange(1, 13)
-    np.testing.assert_allclose(
-        measured / lags, theory / lags, atol=0.03
-    )  # of about −0.13; one net of 300 units
+    # The slopes are about −0.13, and this is one net of 300 units.
+    np.testing.assert_allclose(measured / lags, theory / lags, atol=0.03)
     np.testing.assert_allclose(np.diff(theory)[:4], tanh_mean_field(1.5, 1.0).exponent, atol=0.02)
     assert tanh_theory(GRU(3), GRU(3).init(jnp.zeros(2, jnp.uint32), 2), jnp.zeros((2, 1, 2))) is None
 

@@ -78,9 +78,8 @@ def test_trained_spectrum_by_a_loop_in_numpy(finished: Finished, options: Option
         mean, error = (arrays[f"driven|starts|{name}"][0, 0] for name in ("exponents", "standard_errors"))
     found = results(folder)["trained"]["elman activation=sigmoid"]
     assert found["step"] == [0, 10, 20]
-    assert found["first"][2] == pytest.approx(
-        mean, rel=1e-12
-    )  # of all starts, of which the loop has the first
+    # The mean is over all starts; the loop has the first of them.
+    assert found["first"][2] == pytest.approx(mean, rel=1e-12)
     assert expected[0] == pytest.approx(mean, abs=4 * 8**0.5 * error)
 
 

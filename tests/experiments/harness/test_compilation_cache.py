@@ -178,9 +178,8 @@ def test_later_runs_and_the_runs_of_a_sweep_compile_nothing(tmp_path: Path) -> N
     run(*options, "--run-dir", "first")
     kept = files(cache / "unroll" / "compiled")
     (tmp_path / "links").mkdir()
-    links = {
-        path: tmp_path / "links" / path.name for path in kept
-    }  # which tell whether a file was written anew
+    # Links tell whether a file was written anew.
+    links = {path: tmp_path / "links" / path.name for path in kept}
     for path, link in links.items():
         os.link(path, link)
     damaged = kept[::4]

@@ -182,9 +182,8 @@ def test_gradients(
 ) -> None:
     """Stopped after the first cell's last step, then within the second cell: the first is not trained again."""
     folder, whole = tmp_path / "run", finished("gradients")
-    monkeypatch.setattr(
-        "experiments.gradients.gradients.draw", lambda folder: []
-    )  # slow, and tested elsewhere
+    # Drawing is slow, and tested elsewhere.
+    monkeypatch.setattr("experiments.gradients.gradients.draw", lambda folder: [])
     log = Tracker.log
 
     def stop_at(cell: str, step: int) -> None:

@@ -254,12 +254,8 @@ def test_lines_and_sampled_inputs(text: Path, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"
     arguments = ("language_model", *TINY, "--data.dir", text, "--reading", "lines", "--steps", 40)
     arguments += ("--sampled-inputs.schedule", "linear", "--sampled-inputs.slope", 0.02)
-    arguments += (
-        "--sampled-inputs.most",
-        0.5,
-        "--optimizer.schedule",
-        "constant",
-    )  # not one that ends at --steps
+    # The schedule must not end at --steps.
+    arguments += ("--sampled-inputs.most", 0.5, "--optimizer.schedule", "constant")
     assert command(*arguments, "--run-dir", whole) == 0
     log = [record for record in untimed(whole) if record["split"] == "train"]
     assert [record["sampled_share"] for record in log] == pytest.approx(

@@ -21,11 +21,8 @@ from models.ngram import (
 from models.ngram.counts import NgramCounts
 
 END, V = 0, 7
-PROPER: tuple[Smoothing, ...] = (
-    "add_k",
-    "katz",
-    "kneser_ney",
-)  # distributions over all types, whatever the context
+# Distributions over all types, whatever the context.
+PROPER: tuple[Smoothing, ...] = ("add_k", "katz", "kneser_ney")
 
 
 def text(seed: int, lines: int, boundary: bool = True) -> np.ndarray:
