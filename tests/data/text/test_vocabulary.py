@@ -63,7 +63,7 @@ def test_mistakes() -> None:
         Vocabulary.build(COUNTS, min_count=0)
     with pytest.raises(ValueError, match="no type occurs 9 times or more"):
         Vocabulary.build(COUNTS, min_count=9)
-    with pytest.raises(ValueError, match="4 types are left out, and there is no mark"):
+    with pytest.raises(ValueError, match="4 types are left out, but there is no mark"):
         Vocabulary.build(COUNTS, min_count=4, unknown=None, end="<eos>")
     closed = Vocabulary.build({"x": 1}, unknown=None)
     with pytest.raises(ValueError, match="'y' is not in the vocabulary"):
