@@ -29,10 +29,11 @@ from experiments.cell_spec import label, parse_cell
 from experiments.footprint import check_task_fits
 from experiments.goals import GOALS, Goal, Outcome, format_outcome, outcome_of
 from experiments.gradients.flossing_loss import MEASURED, Floss, Flossing, flossing_loss, measure
-from experiments.gradients.flossing_report import VARIANTS, draw
+from experiments.gradients.flossing_report import VARIANTS, draw_figures
 from experiments.gradients.lyapunov_config import state_size
 from experiments.harness.checks import check_at_least, check_distinct, check_seed
 from experiments.harness.errors import UserError
+from experiments.harness.files import stored_config
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
 from experiments.health import check_health
@@ -307,3 +308,9 @@ def format_table(
             "the gradient of the last step's loss halves. Both of the first seed, before → after training.",
         ]
     )
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draws the figures of a finished run from its arrays."""
+    config = stored_config(Config, folder)
+    return draw_figures(folder, {task: config.k(task) for task in config.tasks}, config.repeats)

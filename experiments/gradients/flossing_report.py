@@ -1,33 +1,31 @@
 """The figures of `flossing`, from the arrays of a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from experiments.harness.files import read_arrays, read_run
+from experiments.harness.files import read_arrays
 
 VARIANTS = ("no flossing", "flossing before", "flossing before and during")
 
 
-def draw(folder: Path) -> list[Path]:
-    """Draws the figures of a finished run from its arrays."""
+def draw_figures(folder: Path, exponents: Mapping[str, int], repeats: int) -> list[Path]:
+    """Draws the figures of a finished run from its arrays, so many `exponents` being flossed of each task."""
     from analysis.figures.flossing import curves_of_variants, spectra_of_variants
     from analysis.figures.gradients import gradient_against_lag
     from analysis.figures.style import save
 
-    config: dict[str, Any] = read_run(folder)["config"]
     curves, measured = read_arrays(folder, "curves"), read_arrays(folder, "measured")
     titles = {"copy_memory": "copy", "delayed_recall": "delayed recall", "adding": "adding"}
     metrics = {"copy_memory": "recalled"}
     quantities = {"recalled": "share of symbols recalled", "mean_square_error": "mean square error"}
     panels, y_labels, marks, spectra, flossed, drawn = {}, {}, {}, {}, {}, {}
-    counts = config["exponents"] * (1 if len(config["exponents"]) > 1 else len(config["tasks"]))
-    for task, k in zip(config["tasks"], counts, strict=True):
+    for task, k in exponents.items():
         metric = metrics.get(task, "mean_square_error")
         column = f"validation/{metric}"
         panels[titles[task]] = {
             name: [
                 {"step": curves[f"{key}/step"], "value": curves[key]}
-                for key in (f"{task}|{name}|{repeat}|{column}" for repeat in range(config["repeats"]))
+                for key in (f"{task}|{name}|{repeat}|{column}" for repeat in range(repeats))
             ]
             for name in VARIANTS
         }

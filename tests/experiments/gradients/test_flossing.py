@@ -1,6 +1,7 @@
 """Flossing: its loss and gradient against plain loops, that it does what it says, and what a run leaves."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from data import Batch, delayed_recall
-from experiments.gradients.flossing import VARIANTS, Config, goal_of
+from experiments.gradients.flossing import VARIANTS, Config, draw, goal_of
 from experiments.gradients.flossing_loss import Floss, Flossing, flossing_loss, last_gradients, take_examples
 from experiments.network import NetworkConfig
 from experiments.objective import Loss
@@ -172,6 +173,18 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     pictures = ("training", "exponents", "gradient_against_lag_delayed_recall")
     drawn = {path.name for path in (folder / "figures").iterdir()}
     assert drawn == {f"{name}.{kind}" for name in pictures for kind in ("png", "pdf")}
+
+
+@pytest.mark.slow
+def test_the_default_exponents_are_drawn(finished: Finished, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished("flossing"), tmp_path / "run")
+    described = json.loads((folder / "config.json").read_text())
+    described["config"]["exponents"] = None
+    (folder / "config.json").write_text(json.dumps(described))
+    shutil.rmtree(folder / "figures")
+    assert {path.name for path in draw(folder)} == {
+        path.name for path in (finished("flossing") / "figures").iterdir()
+    }
 
 
 @pytest.mark.slow
