@@ -38,7 +38,7 @@ def as_one(processes: Processes, compute: Callable[[], int], refused: Callable[[
         return compute()
     join(processes)
     try:
-        with quiet_unless_first():
+        with quiet_unless_main():
             code = compute()
             if is_main():
                 client().key_value_set(END, str(code))
@@ -114,7 +114,7 @@ def check_free(coordinator: str) -> None:
 
 
 @contextmanager
-def quiet_unless_first() -> Iterator[None]:
+def quiet_unless_main() -> Iterator[None]:
     """Silences standard output in every process but the main one."""
     if is_main():
         yield

@@ -116,8 +116,8 @@ def broadcast_from_main(compute: Callable[[], T]) -> T:
 def check_alike(described: Any, tell: Callable[[Any, Any], str | None]) -> None:
     """Raises ValueError in all processes if one was started with other options; `tell` names the difference.
 
-    Each compares itself with the first before it waits for others: by a --processes.count of its own it may wait
-    for some that don't exist.
+    Each compares itself with the main one before it waits for others: with a --processes.count of its own it
+    might wait for some that don't exist.
     """
     if process_count() == 1:
         return
