@@ -10,10 +10,10 @@ from scipy.special import digamma
 
 from analysis import lyapunov_spectrum
 from analysis.exponents import LyapunovSpectrum
-from analysis.standard_error import normal_score
 from analysis.starts import summarise_spectra
 from models import GRU, LSTM, Cell, Elman
 from tests.analysis.maps import HenonMap
+from tests.analysis.normal_score import normal_score
 from tests.analysis.test_lyapunov import Linear
 
 SEEDS, STARTS, COUNTED = 60, 8, 1000

@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from analysis import exponents_over_starts, lyapunov_spectrum
-from analysis.standard_error import block_error, normal_score, summarise_starts
+from analysis.standard_error import block_error, summarise_starts
 from models import GRU
+from tests.analysis.normal_score import normal_score
 
 # --- blocks
 
