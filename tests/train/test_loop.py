@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.compilation import compilations
 from tests.train.toy import ADAM, LOOP, ToyBatches, bits, eval_fn, loss_fn, toy_batch, toy_state, train_toy
 from train import (
     Checkpoints,
@@ -235,6 +236,14 @@ def test_boundaries():
     assert stops == [25, 40, 50, 60, 75, 80, 100, 120, 125, 130]
     assert next_boundary(31, config) == 40
     assert next_boundary(31, config, config.log_every) == 35
+
+
+def test_strides_without_a_common_factor_compile_nothing_more(tmp_path):
+    """Chunks of every length between evaluations, checkpoints and the end are padded to one."""
+    even = LoopConfig(steps=60, log_every=10, eval_every=10, save_every=20, chunk=10)
+    train_toy(tmp_path / "even", even)
+    uneven = replace(even, log_every=7, eval_every=13, save_every=17)
+    assert compilations(lambda: train_toy(tmp_path / "uneven", uneven)) == 0
 
 
 def test_progress_is_shown(tmp_path):

@@ -22,25 +22,10 @@ from models import (
 )
 from models.cell import Array, Params
 from models.recurrence.unroll import last_output
+from tests.compilation import compilations
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 XS = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3, 2)), jnp.float32)
-
-
-def compilations(function: Callable[[], Any]) -> int:
-    """Counts the programs that XLA is given while `function` runs."""
-    counted = []
-
-    def listen(event: str, *_: Any, **__: Any) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            counted.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        jax.block_until_ready(function())
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-    return len(counted)
 
 
 def total(state: Any, ys: Array) -> Array:
