@@ -76,9 +76,11 @@ class Session:
     skipped: int = 0
     rollbacks: int = 0
     began: float = 0.0
+    first_step: int = 0  # of this process
 
     def start(self, restored: Restored | None) -> None:
         """Restores a checkpoint; or evaluates, measures and saves before the first update."""
+        self.first_step = self.step
         extras = NEW_RUN if restored is None else restored.extras
         self.evaluation, self.best = extras["evaluation"], extras["best"]
         self.began = time.monotonic() - extras["seconds"]
@@ -143,7 +145,9 @@ class Session:
 
     def boundary(self) -> int:
         """Returns the step at which the next chunk ends."""
-        others = () if self.on_log is None else (self.config.log_every,)
+        # The first chunk is short, so that what is logged first doesn't wait for a whole one.
+        soon = self.on_log is not None or self.step == self.first_step
+        others = (self.config.log_every,) if soon else ()
         others += () if self.renewal is None else (self.renewal.every,)
         return next_boundary(self.step, self.config, *others, *self.probe.strides)
 

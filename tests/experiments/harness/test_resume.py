@@ -263,10 +263,10 @@ def test_a_terminal_that_closes(
     finally:
         signal.signal(signal.SIGHUP, before)
     assert (
-        f"stopped at step 50; run the same command with --resume {folder} to continue"
+        f"stopped at step 20; run the same command with --resume {folder} to continue"
         in capsys.readouterr().err
     )
-    assert Checkpoints(folder / "checkpoints").steps() == [50]
+    assert Checkpoints(folder / "checkpoints").steps() == [20]
 
 
 def test_interrupted_between_trainings(
