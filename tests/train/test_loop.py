@@ -221,9 +221,7 @@ def test_refusals(unbroken, tmp_path):
         def take(self, count):
             return super().take(count - 1)
 
-    with pytest.raises(
-        ValueError, match=r"take\(7\) .* first axis is 7, but the first axes are \[\(6,\)\]"
-    ):
+    with pytest.raises(ValueError, match=r"take\(7\) .* first axis is 7, but the first axes are \[\(6,\)\]"):
         train_toy(tmp_path, batches=Short())
 
 
