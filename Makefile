@@ -29,9 +29,9 @@ gradients: $(VENV)/.run
 figures: $(VENV)/.run
 	@$(BIN)/python docs/figures.py $(ARGS)
 
-# Compilation dominates; without most of XLA's optimizations and with its older code generator it takes half the time.
-# tests/models keep the optimizations; test-full compiles as a user's process does.
-QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
+# Compilation dominates; without most of XLA's optimizations it takes half the time (and tests/conftest.py then takes
+# XLA's older code generator). tests/models keep the optimizations; test-full compiles as a user's process does.
+QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 test: $(VENV)/.dev
 	$(QUICK) $(BIN)/python -m pytest $(WORKERS) -m "not slow and not full and not peers" $(ARGS)
 
