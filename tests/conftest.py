@@ -9,7 +9,7 @@ from importlib.metadata import version
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
-# XLA's older code generator compiles faster; later versions have only the newer one, and end at a flag they don't know.
+# XLA's older code generator compiles faster. Later versions lack it, and abort at a flag that they don't know.
 OLDER_GENERATOR = "--xla_cpu_use_fusion_emitters=false"
 if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1" and version("jaxlib").startswith("0.10."):
     flags = os.environ.get("XLA_FLAGS", "")
