@@ -155,6 +155,7 @@ def load(folder: Path, name: str) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+@pytest.mark.slow
 def test_gradients_arrays_and_table(finished: Finished, names: list[str]) -> None:
     folder = finished("gradients")
     assert names == ["elman", "mine.py:Leaky alpha=0.3"]

@@ -37,6 +37,7 @@ def segment_loss(params: Params, state: Any, xs: Array) -> tuple[Array, Any]:
     return jnp.sum(ys), state
 
 
+@pytest.mark.slow
 def test_equal_calls_compile_nothing() -> None:
     """A cell made anew is the same cell; the first call shows that compilations are counted."""
     params = LSTM(4).init(jax.random.key(0), 2)
