@@ -32,7 +32,7 @@ class Source:
     """A command, and what a page shows of its run."""
 
     command: str
-    """What follows `python -m experiments`."""
+    """The arguments of `python -m experiments`."""
     time: str
     """On 2 CPU cores."""
     page: str
@@ -219,7 +219,7 @@ def quoted(name: str, source: Source, page: str, table: str) -> str:
 
 
 def files(source: Source) -> list[str]:
-    """What is written of a source."""
+    """Lists the figures and tables that a source makes."""
     tables = [f"{source.page}, its table"] if source.table else []
     return [*(f"docs/{file}.png" for file in source.figures.values()), *tables]
 

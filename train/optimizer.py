@@ -30,7 +30,7 @@ class OptimizerConfig:
     learning_rate: float = 1e-3
     """The rate, or the highest rate of a schedule."""
     schedule: Schedule = "constant"
-    """How the rate changes; warmup_cosine first rises linearly from 0 (its first update is zero); plateau falls
+    """Schedule of the rate; warmup_cosine first rises linearly from 0 (its first update is zero); plateau falls
     when the training loss stops falling, validation_plateau when the validation loss does."""
     decay_steps: int = 0
     """cosine: steps until the end rate, including warm-up, 0 for all of the run's; exponential: steps per factor
@@ -58,7 +58,7 @@ class OptimizerConfig:
     epsilon: float = 1e-8
     """adam, rmsprop: keeps the division finite."""
     clip: Clip = "global_norm"
-    """What is bounded: each entry (value), each array's root mean square or norm, the norm of all arrays
+    """Kind of clipping. It bounds each entry (value), each array's root mean square or norm, the norm of all arrays
     together, or each unit's norm relative to that of its weights (adaptive; Brock et al. 2021)."""
     clip_at: float = 1.0
     """The bound; for adaptive the largest ratio of gradient to weights (0.01 is usual)."""

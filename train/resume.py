@@ -10,7 +10,7 @@ from train.sharding import batch_size, check_divides
 from train.state import PyTree, TrainState
 
 NEW_RUN: dict[str, Any] = {"seconds": 0.0, "evaluation": {}, "best": [], "tally": {}}
-"""What a new run has of that which a checkpoint keeps beside the state."""
+"""Values for a new run of what a checkpoint keeps besides the state."""
 
 
 def restore_or_start(

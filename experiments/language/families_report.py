@@ -17,7 +17,7 @@ from experiments.language.report import format_score
 COUNTED = "n-gram, Kneser–Ney"
 WINDOWS = "fixed window"
 Model = dict[str, np.ndarray]
-"""What is known of a model: `name`, `size`, and of each held-out split `losses|SPLIT`, −ln p of its tokens, nats;
+"""Measurements of a model: `name`, `size`, and of each held-out split `losses|SPLIT`, −ln p of its tokens, nats;
 of some `order`, n (0 for those that see all before), `sample`, and what training and `measures` gave."""
 
 

@@ -21,7 +21,7 @@ Engine = Literal["local", "ray"]
 Ended = Callable[[Job, int, float], None]
 """`(job, exit code, seconds)`, told as each run ends."""
 Running = Callable[[Sequence[Job]], None]
-"""What is running now, told several times a second."""
+"""Receives the running jobs, several times a second."""
 PATIENCE = 60  # seconds in which a run that is asked to stop must have saved itself
 
 

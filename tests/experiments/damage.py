@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 STRANGE: tuple[Any, ...] = (None, True, -1, 2.5, 10**30, 1e300, "x", "", "\ud800", [], {}, [[]], {"a": [1]})
-"""What no file of ours holds in most of its places."""
+"""Values that are wrong in most places of our files."""
 
 
 def nested(depth: int) -> str:
