@@ -21,6 +21,8 @@ from analysis.gradients import (
     parameter_gradient_by_lag,
     state_gradients,
 )
+from analysis.influence import influence, influence_matrices
+from analysis.influence_paths import influence_by_path
 from analysis.jacobian import (
     jacobian_eigenvalues,
     jacobian_singular_values,
@@ -78,6 +80,9 @@ __all__ = [
     "gru_rest_factor",
     "half_life",
     "hessian_directions",
+    "influence",
+    "influence_by_path",
+    "influence_matrices",
     "jacobian_eigenvalues",
     "jacobian_singular_values",
     "lag_quantiles",

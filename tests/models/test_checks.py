@@ -15,6 +15,7 @@ from analysis import (
     find_fixed_points,
     first_nonfinite,
     gradient_by_lag,
+    influence,
     jacobian_eigenvalues,
     jacobian_singular_values,
     leading_singular_values,
@@ -102,6 +103,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "leading": (lambda: leading_singular_values(LSTM4, OF_ELMAN, ONE, k=1), r"params doesn't fit LSTM"),
     "lags": (lambda: gradient_by_lag(LSTM4, OF_ELMAN, XS, total), r"params doesn't fit LSTM"),
     "parameters": (lambda: parameter_gradient_by_lag(LSTM4, OF_ELMAN, XS, total), r"params doesn't fit LSTM"),
+    "influence": (lambda: influence(LSTM4, OF_ELMAN, ONE, 2), r"params doesn't fit LSTM"),
     "nonfinite": (lambda: first_nonfinite(LSTM4, OF_ELMAN, XS), r"params doesn't fit LSTM"),
     "observed": (lambda: observe_sequence(LSTM4, OF_ELMAN, XS), r"params doesn't fit LSTM"),
     "points": (
@@ -130,6 +132,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         r"one sequence \[T, D\], but is \[5, 3, 2\].*vmap",
     ),
     "batch of exponents": (lambda: lyapunov_spectrum(ELMAN, OF_ELMAN, XS), r"one sequence \[T, D\].*vmap"),
+    "batch of influence": (lambda: influence(ELMAN, OF_ELMAN, XS, 2), r"one sequence \[T, D\].*vmap"),
+    "step beyond the end": (
+        lambda: influence(ELMAN, OF_ELMAN, ONE, 5),
+        r"t is 5, but the 5 steps of the sequence are 0 … 4",
+    ),
     "batched state": (
         lambda: step_jacobians(ELMAN, OF_ELMAN, ONE, jnp.zeros((3, 4))),
         r"state given to Elman .*leaf h is \[3, 4\], but \[4\] is wanted",

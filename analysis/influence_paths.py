@@ -1,0 +1,95 @@
+"""The influence of the past, split by the part of the state through which it comes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from analysis.influence import influence_matrices, matrix_norms
+from models.cell import Array, Cell, Drive, Output, Params, State, Weights
+from models.cells.wrapper import CellWrapper
+
+
+@dataclass(frozen=True)
+class StoppedParts(CellWrapper):
+    """A cell with equal outputs whose gradient doesn't pass from step to step through some parts of its state.
+
+    `stopped` names those parts, fields of the state, a named tuple: `StoppedParts(LSTM(8), ("h",))`. Before each
+    step the gradient of these fields is stopped; within a step everything is differentiated.
+    """
+
+    stopped: tuple[str, ...] = ()
+
+    def has_product_form(self) -> bool:
+        return False
+
+    def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
+        """Stops the gradient of the named parts, then steps the cell."""
+        held = {name: jax.lax.stop_gradient(getattr(state, name)) for name in self.stopped}
+        return self.cell.step(self.cell_weights(weights), state._replace(**held), drive)
+
+
+def influence_by_path(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T D"],
+    t: int | Array,
+    state: Any = None,
+    *,
+    parts: Sequence[str] = (),
+    mask: Bool[Array, " T"] | None = None,
+) -> dict[str, Float[Array, " T"]]:
+    """Splits `influence` by the parts of the state that carry it: norms `[T]` under total, each part, and mixed.
+
+    From x_s to y_t lie t − s transitions from one step to the next, and each path of the chain rule goes through
+    one part of the state at each of them, so that
+
+        ∂y_t/∂x_s = Σ over parts (paths through that part alone) + (paths through several, "mixed")
+
+    exactly, as matrices; at s = t there is no transition, so that every part has the whole, and nothing is mixed.
+    The norms of the terms don't add up, since terms may cancel. "mixed" is the difference, so where it is small
+    beside the others it is exact only up to their rounding errors.
+
+    Args:
+        cell: a cell whose state is a named tuple.
+        params: its parameters.
+        xs: one sequence.
+        t: the step of the output.
+        state: the state before the first step.
+        parts: fields of the state that together are all of it; by default its fields.
+        mask: False at padding. A masked step is no transition.
+
+    Raises:
+        ValueError: the state isn't a named tuple of at least two fields, or `parts` aren't its fields; and as
+            `influence_matrices`.
+    """
+    fields = state_fields(cell, params)
+    parts = tuple(parts) or fields
+    if sorted(parts) != sorted(fields):
+        raise ValueError(
+            f"parts must be the fields of the state, {', '.join(fields)}, but are {', '.join(parts)}"
+        )
+
+    def matrices(stopped: tuple[str, ...]) -> Array:
+        return influence_matrices(StoppedParts(cell, stopped), params, xs, t, state, mask=mask)
+
+    total = matrices(())
+    alone = {part: matrices(tuple(other for other in parts if other != part)) for part in parts}
+    here = (jnp.arange(len(xs)) == t % len(xs)).reshape(-1, 1, 1)
+    mixed = jnp.where(here, 0, total - sum(alone.values(), jnp.zeros_like(total)))
+    return {name: matrix_norms(found) for name, found in {"total": total, **alone, "mixed": mixed}.items()}
+
+
+def state_fields(cell: Cell, params: Params) -> tuple[str, ...]:
+    """Returns the names of the fields of a cell's state. Raises ValueError unless it has at least two."""
+    state = jax.eval_shape(lambda params: cell.initial_state(params), params)
+    fields = tuple(getattr(state, "_fields", ()))
+    if len(fields) < 2:
+        raise ValueError(
+            f"the state of {type(cell).__name__} must be a named tuple of at least two parts to be split, but is "
+            f"{jax.tree.structure(state)}"
+        )
+    return fields

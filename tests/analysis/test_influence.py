@@ -1,0 +1,85 @@
+"""Influence against powers of a linear net, finite differences and NumPy loops."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analysis import influence, influence_matrices
+from models import GRU, LRU, LSTM, Bidirectional, Cell, Elman, Stacked, unroll
+
+T, D = 6, 2
+LAYERS: dict[str, Cell] = {
+    "lstm": LSTM(3),
+    "complex state": LRU(3),
+    "stack": Stacked((GRU(3), Elman(2)), "dense"),
+    "both directions": Bidirectional(Elman(2)),
+}
+MASK = np.array([True, True, False, True, True, False])
+
+
+def example(layer: Cell, seed: int = 3) -> tuple[dict, jax.Array]:
+    params_key, inputs_key = jax.random.split(jax.random.key(seed))
+    return layer.init(params_key, D), jax.random.normal(inputs_key, (T, D))
+
+
+def differences(layer: Cell, params: dict, xs: jax.Array, t: int, mask: np.ndarray | None) -> np.ndarray:
+    """∂y_t/∂x_s by central differences, `[T, N, D]`."""
+    h = 1e-6
+    run = jax.jit(
+        lambda xs: unroll(layer, params, xs, mask=None if mask is None else jnp.asarray(mask))[1][t]
+    )
+    found = [
+        np.asarray(run(xs.at[s, d].add(h)) - run(xs.at[s, d].add(-h))) / (2 * h)
+        for s in range(T)
+        for d in range(D)
+    ]
+    return np.moveaxis(np.array(found).reshape(T, D, -1), 2, 1)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_finite_differences(name: str, masked: bool) -> None:
+    layer, mask = LAYERS[name], MASK if masked else None
+    params, xs = example(layer)
+    t = 3
+    found = influence_matrices(layer, params, xs, t, mask=None if mask is None else jnp.asarray(mask))
+    expected = differences(layer, params, xs, t, mask)
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    norms = influence(layer, params, xs, t, mask=None if mask is None else jnp.asarray(mask))
+    np.testing.assert_allclose(norms, np.sqrt((expected**2).sum((1, 2))), atol=1e-8)
+    if masked:
+        assert not np.any(norms[~MASK])
+    if name != "both directions":
+        assert not np.any(norms[t + 1 :])
+
+
+@pytest.mark.usefixtures("x64")
+def test_linear_net_in_closed_form() -> None:
+    """y_t = Σ_s x_s W R^(t−s), so ∂y_t/∂x_s = (W R^(t−s))ᵀ; single precision keeps norms of 1e-30."""
+    net = Elman(3, activation="identity")
+    params, xs = example(net)
+    t = 4
+    powers = [np.linalg.matrix_power(np.asarray(params["recurrent"]), lag) for lag in range(t + 1)]
+    expected = [(np.asarray(params["kernel"]) @ powers[t - s]).T for s in range(t + 1)]
+    found = np.asarray(influence_matrices(net, params, xs, t))
+    np.testing.assert_allclose(found[: t + 1], expected, rtol=1e-12)
+    np.testing.assert_array_equal(influence_matrices(net, params, xs, t - T), found)
+    tiny = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params | {"kernel": 1e-30 * params["kernel"]})
+    norms = [1e-30 * np.linalg.norm(matrix) for matrix in expected]
+    single = influence(net, tiny, xs.astype(jnp.float32), t)
+    np.testing.assert_allclose(single[: t + 1], norms, rtol=1e-5)
+
+
+def test_a_batch_and_all_outputs_by_vmap() -> None:
+    net = GRU(3)
+    params, xs = example(net)
+    batch = jnp.stack([xs, 2 * xs], axis=1)
+    of_net = partial(influence, net, params)
+    found = jax.vmap(jax.vmap(of_net, in_axes=(None, 0)), in_axes=(1, None))(batch, jnp.arange(T))
+    assert found.shape == (2, T, T)
+    np.testing.assert_allclose(found[1, 2], of_net(2 * xs, 2), rtol=1e-5)
+    assert not np.any(np.triu(found[0], 1))
