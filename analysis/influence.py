@@ -9,6 +9,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Bool, Float
 
 from analysis.gradients import scaled_norm
@@ -30,8 +31,8 @@ def influence(
     """Computes ‖∂y_t/∂x_s‖ for s = 0 … T−1: how strongly each input influences the output at step t, `[T]`.
 
     Like the norms of `gradient_by_lag` it is Euclidean over all entries (Frobenius) and scaled, so that 1e-30
-    counts in single precision. It is exactly zero where x_s can't reach y_t: later inputs of a causal layer, masked ones,
-    keys that have left the window. For several sequences or outputs: `jax.vmap`.
+    counts in single precision. It is exactly zero where x_s can't reach y_t: later inputs of a causal layer, masked
+    ones, keys that have left the window. For several sequences or outputs: `jax.vmap`.
 
         layer = Stacked((LSTM(32), LSTM(32)))
         by_lag = influence(layer, params, xs, T - 1)[::-1]
@@ -66,7 +67,7 @@ def influence_matrices(
     check_hashable(layer)
     check_inputs(xs, "[T, D]")
     length = xs.shape[0]
-    if not isinstance(t, jax.core.Tracer) and not -length <= int(t) < length:
+    if not isinstance(t, Tracer) and not -length <= int(t) < length:
         raise ValueError(f"t is {int(t)}, but the {length} steps of the sequence are 0 … {length - 1}")
     return matrices(layer, params, xs, jnp.asarray(t), state, mask)
 
