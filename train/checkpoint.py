@@ -55,7 +55,13 @@ class Checkpoints:
     every file. Only a folder with a manifest is a checkpoint, so one left incomplete by a kill is never loaded.
     """
 
-    def __init__(self, folder: Path | str, keep: int = 2, config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        keep: int = 2,
+        config: Mapping[str, Any] | None = None,
+        every: int = 1,
+    ) -> None:
         """Doesn't touch any file.
 
         Args:
@@ -63,11 +69,13 @@ class Checkpoints:
             keep: how many of the newest to keep; the best one is kept too.
             config: the options of the run, as JSON: saved in every checkpoint, and a checkpoint that was saved with
                 other values isn't loaded.
+            every: the stride at which a run without interruption saves. A checkpoint at another step, where a run
+                was stopped, displaces none of those, and no rollback goes to it.
         """
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least one checkpoint must be kept")
         self.folder = Path(folder).absolute()
-        self.keep = keep
+        self.keep, self.every = keep, every
         self.config = dict(config or {})
         self._orbax: Any = None  # a Checkpointer of Orbax, created lazily: the import takes half a second
         self._thread: ThreadPoolExecutor | None = None
@@ -178,7 +186,10 @@ class Checkpoints:
             barrier(f"manifest {step}")
             # Removed only now, so that a kill at any moment leaves a complete checkpoint.
             saved = [saved for saved in self.steps() if saved <= step]
-            self._keep([*saved[-self.keep :], self.best(saved)])
+            regular = [saved for saved in saved if saved % self.every == 0]
+            self._keep(
+                [step for steps in (saved, regular) for step in (*steps[-self.keep :], self.best(steps))]
+            )
 
     def drop_after(self, step: int) -> None:
         """Removes the checkpoints of later steps, after a rollback."""
@@ -191,7 +202,7 @@ class Checkpoints:
 
         Args:
             template: a state of the same model and optimizer, with any values.
-            before: considers only checkpoints of earlier steps than this one.
+            before: considers only checkpoints of earlier steps than this one, and only those at the stride `every`.
 
         Raises:
             ValueError: it is a checkpoint of another model or config; names the first difference.
@@ -199,7 +210,10 @@ class Checkpoints:
         """
         self.wait()
         damages: list[DamagedCheckpoint] = []
-        for step in reversed([saved for saved in self.steps() if before is None or saved < before]):
+        steps = self.steps()
+        if before is not None:
+            steps = [step for step in steps if step < before and step % self.every == 0]
+        for step in reversed(steps):
             try:
                 restored = self.restore(step, template)
             except DamagedCheckpoint as damage:

@@ -51,7 +51,8 @@ class LoopConfig:
     chunk: int = 50
     """Steps per dispatch: more are faster, but a request to stop waits for them."""
     keep: int = 2
-    """Newest checkpoints to keep, besides the best of those saved right after an evaluation."""
+    """Newest checkpoints to keep, besides the best of those saved right after an evaluation and the one that a run
+    ends or is stopped with."""
     nonfinite: NonFinitePolicy = "stop"
     """At a loss or gradient that isn't finite: stop, skip the batch, or rollback to an earlier checkpoint at half
     the learning rate."""

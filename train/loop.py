@@ -136,7 +136,9 @@ def fit(
     optimizer = optimizer.for_run(config.steps, config.eval_every)
     folder, stop = Path(folder), stop or StopRequest()
     mesh = batch_mesh(processes="all") if mesh is None else mesh
-    checkpoints = Checkpoints(shared_dir(folder, mesh) / "checkpoints", config.keep, fingerprint)
+    checkpoints = Checkpoints(
+        shared_dir(folder, mesh) / "checkpoints", config.keep, fingerprint, config.save_every
+    )
     initial = on_devices(state, mesh)
     restored = restore_or_start(initial, checkpoints, config, resume)
     if not is_main(mesh):  # progress is shown once

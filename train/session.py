@@ -271,7 +271,7 @@ class Session:
         self.progress.update(self.step, {"loss": self.losses[self.step]})
         if self.eval_fn is not None and (self.step % self.config.eval_every == 0 or last):
             self.evaluate(self.eval_fn)
-            if self.optimizer.schedule == "validation_plateau":
+            if self.optimizer.schedule == "validation_plateau" and self.is_regular(self.step):
                 self.follow_plateau()
             self.progress.update(
                 self.step, {f"validation {name}": value for name, value in self.evaluation.items()}
@@ -292,9 +292,15 @@ class Session:
             self.best = [self.step, self.selection_value]
         self.tracker.log(self.step, "validation", self.evaluation | {"seconds": self.seconds})
 
+    def is_regular(self, step: int) -> bool:
+        """Tells whether this step is evaluated however long the run is; the last of a shorter run may not be."""
+        return step % self.config.eval_every == 0
+
     def follow_plateau(self) -> None:
         """Lowers the learning rate if evaluations have stopped improving."""
-        unseen = self.tracker.records("validation") if self.plateau is None else [self.evaluation]
+        unseen = [self.evaluation]
+        if self.plateau is None:
+            unseen = [r for r in self.tracker.records("validation") if self.is_regular(r["step"])]
         plateau = self.plateau or PlateauWatch(self.optimizer.patience)
         self.plateau = plateau.update(scores(unseen, self.selection))
         (falls,) = broadcast([self.plateau.falls], self.mesh)

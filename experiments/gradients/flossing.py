@@ -140,6 +140,16 @@ class Config:
                 )
             jax.eval_shape(lambda p, xs=xs, k=k: flossing_loss(layer, p, xs, k, self.floss.qr_every), params)
 
+    def check_resumed(self, folder: Path) -> None:
+        """Raises UserError where, with other --steps, the run in a folder was flossed for another time."""
+        before = stored_config(Config, folder).floss_steps
+        if before != self.floss_steps:
+            raise UserError(
+                "--steps",
+                f"{self.loop.steps} would floss for {self.floss_steps} steps, and {folder} did for {before}: "
+                "resume with the same, or begin a new run",
+            )
+
     def layer(self) -> Cell:
         return parse_cell(self.cell, self.hidden_size)
 

@@ -91,12 +91,6 @@ class Config(NetsConfig):
 
         Raises UserError where the schedule can't be followed in parts."""
         optimizer = self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
-        if optimizer.schedule == "validation_plateau" and self.measure_every % self.loop.eval_every:
-            raise UserError(
-                "--measure-every",
-                f"{self.measure_every} is no multiple of --eval-every {self.loop.eval_every}: validation_plateau "
-                "would count further evaluations",
-            )
         for moment in self.moments()[1:]:
             try:
                 optimizer.for_run(moment, self.loop.eval_every)

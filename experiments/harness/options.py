@@ -46,12 +46,28 @@ def option_name(path: str) -> str:
 
 
 def fixed(described: Mapping[str, Any], pinned: Collection[str]) -> dict[str, Any]:
-    """Returns the options that change what is computed: all but the length of the run and what is logged when."""
+    """Returns the options that change what is computed: all but the length of the run and what is logged when, and
+    of these the ones that another option depends on."""
+    options = flat(described["config"])
+    decisive = {*POLICY, *pinned, *needed_by(options)}
     return {
         option: value
-        for option, value in flat(described["config"]).items()
-        if not option.startswith("loop.") or option in (*POLICY, *pinned)
+        for option, value in options.items()
+        if not option.startswith("loop.") or option in decisive
     }
+
+
+def needed_by(options: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the options of the loop on which the parameters depend because of another option, each with that
+    one: `{"loop.eval_every": "--optimizer.schedule validation_plateau"}`."""
+    schedule, needed = options.get("optimizer.schedule"), {}
+    if schedule == "validation_plateau":  # the rate falls at evaluations
+        needed["loop.eval_every"] = f"--optimizer.schedule {schedule}"
+    if schedule in ("cosine", "warmup_cosine") and not options.get("optimizer.decay_steps"):
+        needed["loop.steps"] = f"--optimizer.schedule {schedule}"  # the rate ends with the run
+    if options.get("loop.nonfinite") == "rollback":  # to one of the checkpoints kept: the best is among them
+        needed |= dict.fromkeys(("loop.save_every", "loop.keep", "loop.eval_every"), "--nonfinite rollback")
+    return needed
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> str:

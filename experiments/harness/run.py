@@ -24,7 +24,16 @@ from experiments.harness.files import (
     write_json,
 )
 from experiments.harness.lock import LOCK, acquire, release
-from experiments.harness.options import describe, differing, digest, fixed, format_value, option_name
+from experiments.harness.options import (
+    describe,
+    differing,
+    digest,
+    fixed,
+    flat,
+    format_value,
+    needed_by,
+    option_name,
+)
 from experiments.harness.processes import (
     Processes,
     broadcast_from_main,
@@ -294,12 +303,14 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned
     """Raises ValueError, naming the option, if a resumed run would compute something else."""
     if before["experiment"] != now["experiment"]:
         raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
-    old, new = fixed(before, pinned), fixed(now, pinned)
-    for option in old | new:
+    old, new = flat(before["config"]), flat(now["config"])
+    reasons = needed_by(old) | needed_by(new)
+    for option in fixed(before, pinned) | fixed(now, pinned):
         if old.get(option) != new.get(option):
+            why = f", and {reasons[option]} depends on it" if option in reasons else ""
             raise ValueError(
                 f"{folder} was begun with {option_name(option)} {format_value(old.get(option))}, not "
-                f"{format_value(new.get(option))}: resume with the same, or begin a new run"
+                f"{format_value(new.get(option))}{why}: resume with the same, or begin a new run"
             )
     if "loop" not in now["config"]:
         return

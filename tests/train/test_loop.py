@@ -18,6 +18,7 @@ from train import (
     LoopConfig,
     NonFinite,
     OptimizerConfig,
+    Probe,
     StopRequest,
     create_state,
     fit,
@@ -83,7 +84,7 @@ def test_records(unbroken):
     assert validation[0]["error"] == pytest.approx(error(first), rel=1e-5)
     assert result.evaluation["error"] == validation[-1]["error"] == pytest.approx(error(last), rel=1e-5)
     assert validation[-1]["error"] < validation[0]["error"]
-    assert Checkpoints(folder / "checkpoints").steps() == [80, 90]
+    assert Checkpoints(folder / "checkpoints").steps() == [60, 80, 90]
     assert list((folder / "tensorboard").glob("events*"))
 
 
@@ -118,6 +119,15 @@ def test_more_steps(unbroken, tmp_path):
     assert again.evaluation
     longer = train_toy(tmp_path, replace(LOOP, log_every=1), resume=True)
     assert bits(longer.state) == bits(unbroken[1].state)
+
+
+def test_options_that_may_differ_on_resuming(unbroken, tmp_path):
+    """What is logged, evaluated, measured and saved when, and how many steps go in one dispatch: the same bits."""
+    train_toy(tmp_path, replace(LOOP, steps=33))
+    other = LoopConfig(steps=90, log_every=4, eval_every=9, save_every=11, chunk=23, keep=1)
+    probe = Probe("size", 8, lambda state: {"w": float(jnp.sum(state.params["w"]))})
+    resumed = train_toy(tmp_path, other, resume=True, probe=probe)
+    assert bits(resumed.state) == bits(unbroken[1].state)
 
 
 def test_resume_with_nothing_to_resume(unbroken, tmp_path):
@@ -366,7 +376,7 @@ def test_the_best_evaluation_is_known_and_kept(tmp_path, at):
     stop = StopRequest()
     stopping = lambda step, state: setattr(stop, "requested", step == at) or {}  # noqa: E731
     train_toy(tmp_path / "part", config, selection=selection, stop=stop, on_log=stopping)
-    assert Checkpoints(tmp_path / "part/checkpoints").steps() == [30, at]
+    assert Checkpoints(tmp_path / "part/checkpoints").steps() == [*range(30, at, 30), at]
     assert train_toy(tmp_path / "part", config, selection=selection, resume=True).best == whole.best
     assert Checkpoints(tmp_path / "part/checkpoints").best() == 30
     # Without a judge, an evaluation's only figure counts.

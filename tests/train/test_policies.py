@@ -217,11 +217,17 @@ def test_rollback_is_tried_so_often_and_no_more(tmp_path):
 
 
 def test_back_to_before_the_state_at_fault(tmp_path):
-    """A checkpoint right before the step that fails is no good one, and later ones go."""
-    result = descend(tmp_path, replace(BACK, save_every=14))
-    first, *_ = (r for r in untimed(tmp_path) if r["split"] == "nonfinite")
+    """A checkpoint right before the step that fails is no good one, and later ones go; nor is that of a stop, for a
+    run that isn't stopped hasn't it."""
+    config, stop = replace(BACK, save_every=14), StopRequest()
+    whole = descend(tmp_path / "whole", config)
+    first, *_ = (r for r in untimed(tmp_path / "whole") if r["split"] == "nonfinite")
     assert (first["failed"], first["step"]) == (29, 14)
-    assert result.finished
+    assert whole.finished
+    stopping = lambda step, state: setattr(stop, "requested", step == 20) or {}  # noqa: E731
+    assert descend(tmp_path / "part", config, stop=stop, on_log=stopping).step == 20
+    assert bits(descend(tmp_path / "part", config, resume=True).state) == bits(whole.state)
+    assert untimed(tmp_path / "part") == untimed(tmp_path / "whole")
 
 
 def test_a_bad_batch_can_only_stop_it(tmp_path):
