@@ -30,6 +30,7 @@ from data.text.corpus import Corpus, Size, TextConfig
 from data.text.streams import StreamBatch, StreamBatches, pairs, sentences, windows
 from data.text.tokenizers import Tokenizer
 from data.text.vocabulary import Vocabulary
+from data.text.windows import WindowBatches
 
 __all__ = [
     "COPY_BLANK",
@@ -59,6 +60,7 @@ __all__ = [
     "TextConfig",
     "Tokenizer",
     "Vocabulary",
+    "WindowBatches",
     "adding",
     "adding_baseline",
     "bucket_batches",

@@ -50,11 +50,23 @@ class ResumableIterator(Generic[Element]):
 
 
 def random_order(size: int, seed: int, stream: int = 0) -> np.ndarray:
-    """Draws a uniformly random permutation of 0 … size−1, [size] int64.
+    """Draws a uniformly random permutation of 0 … size−1, [size] int64: the argsort of `random_words`, whose errors
+    it raises."""
+    return np.argsort(random_words(size, seed, stream), kind="stable").astype(np.int64, copy=False)
 
-    It is the same on every machine and with every NumPy version: the raw words of a bit generator are guaranteed to
-    be stable (NEP 19), `Generator.permutation` is not. So the permutation is the argsort of raw words. Streams of
-    one seed are independent (Philox: Salmon et al. 2011).
+
+def random_integers(below: int, size: int, seed: int, stream: int = 0) -> np.ndarray:
+    """Draws `size` uniformly random integers from 0 … below−1, [size] int64, with replacement: `random_words`
+    modulo `below`, uniform to within below / 2⁶⁴. Raises ValueError as they do."""
+    return (random_words(size, seed, stream) % np.uint64(below)).astype(np.int64)
+
+
+def random_words(size: int, seed: int, stream: int = 0) -> np.ndarray:
+    """Draws uniformly random words of 64 bits, [size] uint64.
+
+    They are the same on every machine and with every NumPy version: the raw words of a bit generator are guaranteed
+    to be stable (NEP 19), what a `Generator` makes of them is not. Streams of one seed are independent (Philox:
+    Salmon et al. 2011).
 
     Raises ValueError for a seed or stream outside 0 … 2⁶⁴−1.
     """
@@ -62,5 +74,4 @@ def random_order(size: int, seed: int, stream: int = 0) -> np.ndarray:
         raise ValueError(
             f"seed {seed} and stream {stream} must both lie in 0 … 2**64 - 1: give another seed."
         )
-    words = np.random.Philox(key=np.array([seed, stream], np.uint64)).random_raw(size)
-    return np.argsort(words, kind="stable").astype(np.int64, copy=False)
+    return np.random.Philox(key=np.array([seed, stream], np.uint64)).random_raw(size)

@@ -11,6 +11,7 @@ import optax
 
 from train.transforms import average_parameters, scale_externally
 
+OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
 Clip = Literal["none", "value", "block_rms", "block_norm", "global_norm", "adaptive"]
 Schedule = Literal["constant", "cosine", "exponential", "warmup_cosine", "plateau", "validation_plateau"]
 COSINES = ("cosine", "warmup_cosine")
@@ -25,8 +26,9 @@ class OptimizerConfig:
         ValueError: a number is outside its range.
     """
 
-    name: Literal["sgd", "momentum", "adam", "rmsprop"] = "adam"
-    """sgd; momentum (Polyak 1964); adam (Kingma & Ba 2015); rmsprop (Tieleman & Hinton 2012)."""
+    name: OptimizerName = "adam"
+    """sgd; momentum (Polyak 1964); adam (Kingma & Ba 2015); adamw: adam with decoupled weight decay (Loshchilov &
+    Hutter 2019); rmsprop (Tieleman & Hinton 2012)."""
     learning_rate: float = 1e-3
     """The rate, or the highest rate of a schedule."""
     schedule: Schedule = "constant"
@@ -50,13 +52,16 @@ class OptimizerConfig:
     momentum: float = 0.9
     """momentum: the fraction of the last update that is kept."""
     beta1: float = 0.9
-    """adam: decay rate of the mean gradient."""
+    """adam, adamw: decay rate of the mean gradient."""
     beta2: float = 0.999
-    """adam: decay rate of the mean squared gradient."""
+    """adam, adamw: decay rate of the mean squared gradient."""
+    weight_decay: float = 0.01
+    """adamw: each update subtracts this times the rate times the weight, of arrays with two axes or more; biases
+    and the gains of norms don't decay."""
     rms_decay: float = 0.9
     """rmsprop: decay rate of the mean squared gradient."""
     epsilon: float = 1e-8
-    """adam, rmsprop: keeps the division finite."""
+    """adam, adamw, rmsprop: keeps the division finite."""
     clip: Clip = "global_norm"
     """Kind of clipping. It bounds each entry (value), each array's root mean square or norm, the norm of all arrays
     together, or each unit's norm relative to that of its weights (adaptive; Brock et al. 2021)."""
@@ -66,7 +71,7 @@ class OptimizerConfig:
     """Average the parameters from this update on, and evaluate the average (averaged SGD)."""
 
     def __post_init__(self) -> None:
-        require_choice("name", self.name, ("sgd", "momentum", "adam", "rmsprop"))
+        require_choice("name", self.name, get_args(OptimizerName))
         require_choice("schedule", self.schedule, get_args(Schedule))
         require_choice("clip", self.clip, get_args(Clip))
         require_positive("learning_rate", self.learning_rate)
@@ -76,6 +81,10 @@ class OptimizerConfig:
             value = getattr(self, field)
             if not 0 <= value < 1:
                 raise ValueError(f"optimizer.{field} is {value}; it must lie in [0, 1)")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(
+                f"optimizer.weight_decay is {self.weight_decay}; it must be 0 or more and finite"
+            )
         if not 0 <= self.end_fraction <= 1:
             raise ValueError(f"optimizer.end_fraction is {self.end_fraction}; it must lie in [0, 1]")
         if self.schedule == "exponential":
@@ -155,6 +164,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtra
 
     With gradient g, rate η:  sgd −ηg;  momentum v ← μv + g, −ηv;
     adam m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², −η m̂/(√v̂ + ε) with m̂, v̂ the bias-corrected means;
+    adamw the update of adam − ηλw for weights w with two axes or more, λ = `weight_decay`;
     rmsprop v ← ρv + (1−ρ)g², −η g/√(v + ε).
 
     `update` takes the loss as `value=`, which the schedule "plateau" needs. For "validation_plateau" the loop sets
@@ -184,6 +194,15 @@ def rule(config: OptimizerConfig) -> optax.GradientTransformation:
             return optax.sgd(rate, momentum=config.momentum)
         case "adam":
             return optax.adam(rate, b1=config.beta1, b2=config.beta2, eps=config.epsilon)
+        case "adamw":
+            return optax.adamw(
+                rate,
+                b1=config.beta1,
+                b2=config.beta2,
+                eps=config.epsilon,
+                weight_decay=config.weight_decay,
+                mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
+            )
         case "rmsprop":
             return optax.rmsprop(rate, decay=config.rms_decay, eps=config.epsilon)
 

@@ -61,7 +61,7 @@ class StreamBatches:
         threads: int = 0,
     ) -> None:
         rows = shard_indices(batch_size, process_index, process_count)
-        _check_length(length)
+        check_length(length)
         inputs, targets = pairs(tokens, before)
         if batch_size > len(targets):
             raise ValueError(
@@ -125,7 +125,7 @@ def windows(tokens: Ids, length: int, *, stride: int | None = None) -> ArrayExam
     Meant for `train_batches`, which shuffles them: no state is carried. inputs, targets [N, T], views of the text.
     The incomplete window at the end is dropped. Raises ValueError if the text is shorter than one window.
     """
-    _check_length(length)
+    check_length(length)
     step = length if stride is None else stride
     if step < 1:
         raise ValueError(f"stride is {stride}: it must be at least 1 token.")
@@ -150,6 +150,7 @@ def sentences(tokens: Ids, end: int) -> list[Example]:
     ]
 
 
-def _check_length(length: int) -> None:
+def check_length(length: int) -> None:
+    """Raises ValueError for a batch without steps."""
     if length < 1:
         raise ValueError(f"length is {length}: a batch has at least 1 step.")

@@ -1,15 +1,25 @@
-"""A text as batches: rows of running text whose state is carried on, or its lines, each by itself."""
+"""A text as batches: rows of running text whose state is carried, or lines or random windows, each by itself."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from data import BucketBatches, Corpus, StreamBatch, StreamBatches, bucket_batches, collate, sentences
+from data import (
+    BucketBatches,
+    Corpus,
+    StreamBatch,
+    StreamBatches,
+    WindowBatches,
+    bucket_batches,
+    collate,
+    sentences,
+)
 from data.examples import Example
 from experiments.harness.errors import UserError
 
-Reading = Literal["stream", "lines"]
+Reading = Literal["stream", "lines", "windows"]
+TrainingText = StreamBatches | BucketBatches | WindowBatches
 LEAST = 8  # steps of the first bucket; each of the others is twice as long as the one before
 
 
@@ -97,9 +107,19 @@ def training_batches(
     *,
     process_index: int = 0,
     process_count: int = 1,
-) -> StreamBatches | BucketBatches:
-    """Returns what is trained on; `length` is for streams, `seed` for the order of lines."""
+) -> TrainingText:
+    """Returns what is trained on; `length` is for streams and windows, `seed` for the order of lines and the places
+    of windows.
+
+    Raises ValueError as `StreamBatches`, `lines` and `WindowBatches` do.
+    """
     share = {"process_index": process_index, "process_count": process_count}
-    if reading == "stream":
-        return stream(corpus, "train", rows, length, **share)
-    return line_batches(corpus, "train", rows, seed, **share)
+    match reading:
+        case "stream":
+            return stream(corpus, "train", rows, length, **share)
+        case "lines":
+            return line_batches(corpus, "train", rows, seed, **share)
+        case "windows":
+            before = corpus.tokenizer.vocabulary.end_id
+            text = corpus.split("train")
+            return WindowBatches(text, batch_size=rows, length=length, seed=seed, before=before, **share)

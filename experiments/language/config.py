@@ -98,12 +98,14 @@ class TextTraining:
     init_scale: float | None = None
     """Initialise all parameters uniformly in ± this; by default cells and layers use their own initialisers."""
     reading: Reading = "stream"
-    """stream: running text in rows, the state carried between batches; lines: each line by itself, from zero."""
+    """stream: running text in rows, the state carried between batches; lines: each line by itself, from zero;
+    windows: random windows of --length tokens, each by itself, from zero."""
     line_limit: int = 1000
     """With --reading lines: refuse lines of more tokens."""
     sampled_inputs: SampledInputs = field(default_factory=SampledInputs)
     length: int = 64
-    """Steps of truncated backpropagation, T; the state is carried from batch to batch."""
+    """Steps of truncated backpropagation, T; the state is carried from batch to batch. With --reading windows the
+    tokens of a window, the context."""
     batch_size: int = 32
     """Rows of text per batch, B."""
     loss_per: Literal["token", "row"] = "token"
@@ -113,19 +115,20 @@ class TextTraining:
     halve_from_epoch: int | None = None
     """Halve the learning rate at the start of this epoch (the first is 1) and of every later one."""
     eval_rows: int = 20
-    """Rows in which held-out text is read during training."""
+    """Rows in which held-out text is read during training (windows: all that fit)."""
     test_rows: int = 1
-    """Rows in which held-out text is read at the end; 1 carries the state through all of it."""
+    """Rows in which held-out text is read at the end (windows: all that fit); 1 carries the state through all of
+    it."""
     positions: int = 64
-    """Positions after a zero state at which perplexity is reported."""
+    """Positions after a zero state at which perplexity is reported; with --reading windows at most the length."""
     lags: int = 64
-    """Steps back at which the gradient is measured."""
+    """Steps back at which the gradient is measured; with --reading windows at most the length."""
     examples: int = 64
     """Segments of held-out text whose gradients are measured."""
     sample_tokens: int = 400
     """Tokens drawn at the end."""
     seed: int = 0
-    """Seed of parameters, dropout and samples, and with --reading lines of the order of the lines."""
+    """Seed of parameters, dropout and samples, and of the order of the lines or the places of the windows."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=200))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-3))
 
@@ -154,6 +157,10 @@ class TextTraining:
     def check_resumed(self, folder: Path) -> None:
         """Raises ValueError where the run in a folder was begun on another text."""
         check_same_text(folder, self.corpus)
+
+    def longest(self, most: int) -> int:
+        """Returns how many tokens to read from a state of zero, of `most`: no more than a window."""
+        return min(most, self.length) if self.reading == "windows" else most
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -214,6 +221,28 @@ class TextModelConfig(TextTraining):
     preset: str | None = None
     """Options of a published or timed setting; options given explicitly override it."""
     cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "lstm"
+    stride: int | None = None
+    """With --reading windows: held-out text is also read in overlapping windows, at the end, one every so many
+    tokens, of which the last so many count, so that at least length - stride tokens precede each input. By default
+    a quarter of the length; 1 is exact, and costs as many windows as tokens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stride is not None:
+            if self.reading != "windows":
+                raise UserError("--stride", "belongs to --reading windows: give both, or neither")
+            check_at_least(1, stride=self.stride)
+            if self.stride > self.length:
+                raise UserError(
+                    "--stride",
+                    f"{self.stride} is more than the {self.length} tokens of a window (--length), so that tokens "
+                    "between windows would not be read: make it smaller",
+                )
+
+    @property
+    def window_stride(self) -> int:
+        """Returns the tokens between the starts of the overlapping windows of held-out text."""
+        return max(1, self.length // 4) if self.stride is None else self.stride
 
     def check(self) -> None:
         """Checks the options against the text and the shapes of the model, before a run is begun."""
@@ -228,7 +257,10 @@ class TextModelConfig(TextTraining):
             )
         params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
         state = jax.eval_shape(lambda p: create_state(p, self.optimizer, jax.random.key(0)), params)
-        steps = min(self.length, 1 + len(corpus.splits["train"]) // self.batch_size)
+        rows = 1 if self.reading == "windows" else self.batch_size
+        steps = min(self.length, 1 + len(corpus.splits["train"]) // rows)
+        tokens = jax.ShapeDtypeStruct((steps, 1), jnp.int32)
+        jax.eval_shape(model.apply, params, tokens)  # a cell may refuse that many steps
         smaller = "a smaller --hidden-size or --embedding-size"
         logits = 4 * steps * self.batch_size * len(corpus.tokenizer.vocabulary)
         check_fits(

@@ -30,8 +30,7 @@ from experiments.language.families_report import (
     scores,
     summary_arrays,
 )
-from experiments.language.held_out import split_losses
-from experiments.language.report import BATCH, measures, sampled_text
+from experiments.language.report import final_losses, measures, sampled_text
 from experiments.language.train import text_options, text_task
 from experiments.network import check_cells
 from experiments.run_task import Trained, run_tasks
@@ -150,8 +149,7 @@ def score_net(config: language_model.Config, corpus: Corpus, trained: Trained, f
         "sample": np.array(sampled_text(model, after, corpus.tokenizer, config.seed, config.sample_tokens)),
     }
     for split in corpus.held_out:
-        rows = config.test_rows
-        found[f"losses|{split}"] = split_losses(model, after, corpus, split, config.reading, rows, BATCH)
+        found[f"losses|{split}"] = final_losses(config, model, after, corpus, split)
     last = corpus.held_out[-1]
     losses = found[f"losses|{last}"]
     found |= measures(config, corpus, model, last, losses, trained.before, after)

@@ -32,7 +32,8 @@ class WordTraining(TextTraining):
     tied: bool = True
     """Share one matrix between the embedding and the output layer."""
     length: int = 20
-    """Steps of truncated backpropagation, T; the state is carried from batch to batch."""
+    """Steps of truncated backpropagation, T; the state is carried from batch to batch. With --reading windows the
+    tokens of a window, the context."""
     batch_size: int = 20
     """Rows of text per batch, B."""
     loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=2000, eval_every=100))

@@ -15,8 +15,8 @@ from train import SumCount, cross_entropy
 
 
 class Counted(NamedTuple):
-    """The carry of scheduled sampling from batch to batch: the state, and how many batches a row has behind it,
-    `[B]`."""
+    """The carry of scheduled sampling from batch to batch: the state, () if none is carried, and how many batches a
+    row has behind it, `[B]`."""
 
     state: State
     batches: Array
@@ -24,16 +24,22 @@ class Counted(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamLoss:
-    """The cross entropy of a batch, the state being carried from the one before: summed over steps for each row, or
-    a mean over tokens. Equal for equal models, so compiled once."""
+    """The cross entropy of a batch: summed over steps for each row, or a mean over tokens. The state of each row is
+    carried from the batch before, or with `carries=False` begins anew. Equal for equal models, so compiled once."""
 
     model: LanguageModel
     per: Literal["token", "row"]
     sampled: SampledInputs = field(default_factory=SampledInputs)
+    carries: bool = True
+
+    @property
+    def carries_anything(self) -> bool:
+        """Returns True if a batch needs anything of the one before."""
+        return self.carries or self.sampled.used
 
     def first_carry(self, params: Params, rows: int) -> State | Counted:
-        """Returns what is carried into the first batch."""
-        state = initial_carry(self.model, params, (rows,))
+        """Returns what is carried into the first batch; () if nothing is."""
+        state = initial_carry(self.model, params, (rows,)) if self.carries else ()
         return Counted(state, jnp.zeros(rows, jnp.int32)) if self.sampled.used else state
 
     def __call__(
@@ -41,7 +47,11 @@ class StreamLoss:
     ) -> tuple[SumCount, tuple[State | Counted, dict[str, SumCount]]]:
         inputs, targets, mask, reset = map(jnp.asarray, batch)
         before = carry.state if isinstance(carry, Counted) else carry
-        state = carried(before, reset, initial_carry(self.model, params, reset.shape))
+        state = None
+        if self.carries_anything:
+            state = initial_carry(self.model, params, reset.shape)
+        if self.carries:
+            state = carried(before, reset, state)
         metrics: dict[str, SumCount] = {}
         if isinstance(carry, Counted):
             share = self.sampled.share(carry.batches)
@@ -52,6 +62,7 @@ class StreamLoss:
             params, inputs, targets, state, mask=mask, train=True, rngs=rngs, method="loss"
         )
         total, state = result  # type: ignore
+        state = state if self.carries else ()
         tokens = jnp.sum(mask, dtype=jnp.float32)
         count = tokens if self.per == "token" else jnp.sum(jnp.any(mask, axis=0), dtype=jnp.float32)
         metrics["cross_entropy"] = (jax.lax.stop_gradient(total), tokens)

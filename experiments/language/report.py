@@ -11,10 +11,10 @@ import numpy as np
 from data import Corpus, Tokenizer, pairs
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.run import Run
-from experiments.language.config import TextModelConfig
+from experiments.language.config import TextModelConfig, TextTraining
 from experiments.language.corpus import bits_per_character, finite_or_none, perplexity_of
 from experiments.language.evaluate import by_frequency, by_position, losses_from_zero, text_gradients
-from experiments.language.held_out import split_losses
+from experiments.language.held_out import losses_of, split_losses, window_pieces
 from experiments.network import NetworkConfig
 from experiments.task_report import training_record
 from models import LanguageModel, Sampling, generate
@@ -33,10 +33,12 @@ def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, af
     rivals = ngram_perplexities(corpus, held_out)
     losses: dict[str, np.ndarray] = {}
     results: dict[str, Any] = {"sources": dict(corpus.origin)}
-    for split in held_out:
-        losses[split] = split_losses(model, after, corpus, split, config.reading, config.test_rows, BATCH)
-        results[split] = scores(losses[split], corpus, split) | {f"{ORDER}_gram_perplexity": rivals[split]}
     last = held_out[-1]
+    for split in held_out:
+        losses[split] = final_losses(config, model, after, corpus, split)
+        results[split] = scores(losses[split], corpus, split) | {f"{ORDER}_gram_perplexity": rivals[split]}
+    if config.reading == "windows":
+        results[last] |= full_context_scores(config, model, after, corpus, last)
     run.write_arrays("curves", training_record(run.folder))
     measured = measures(config, corpus, model, last, losses[last], before, after)
     run.write_arrays("measures", measured | {"rival": np.array(rivals["valid"])})
@@ -64,6 +66,26 @@ def scores(losses: np.ndarray, corpus: Corpus, split: str) -> dict[str, float | 
     return found
 
 
+def final_losses(
+    config: TextTraining, model: LanguageModel, params: Params, corpus: Corpus, split: str
+) -> np.ndarray:
+    """Returns −ln p of every token of a split as it is read at the end."""
+    length = config.length if config.reading == "windows" else BATCH
+    return split_losses(model, params, corpus, split, config.reading, config.test_rows, length)
+
+
+def full_context_scores(
+    config: TextModelConfig, model: LanguageModel, params: Params, corpus: Corpus, split: str
+) -> dict[str, float | int]:
+    """Computes scores from overlapping windows: the names of `scores` after `full_context_`, and the stride."""
+    stride = config.window_stride
+    losses = losses_of(model, params, window_pieces(corpus, split, config.length, stride))
+    found = scores(losses, corpus, split)
+    return {f"full_context_{name}": value for name, value in found.items() if name != "tokens"} | {
+        "full_context_stride": stride
+    }
+
+
 def ngram_perplexities(corpus: Corpus, splits: list[str]) -> dict[str, float]:
     """Measures a 3-gram model with modified Kneser–Ney smoothing on each split."""
     vocabulary = corpus.tokenizer.vocabulary
@@ -89,12 +111,12 @@ def measures(
         f"frequency|{k}": v
         for k, v in by_frequency(losses, corpus.split(split)[-len(losses) :], vocabulary.counts).items()
     }
-    length = min(config.positions, len(seen))
+    length = min(config.longest(config.positions), len(seen))
     from_zero = by_position(losses_from_zero(model, after, seen, following, length))
     found |= {f"position|{k}": v for k, v in from_zero.items()}
     if config.reading == "stream":
         found["carried"] = np.array(losses.mean())
-    lags = min(config.lags, len(seen))
+    lags = min(config.longest(config.lags), len(seen))
     pieces = min(config.examples, len(seen) // lags)
     starts = np.linspace(0, len(seen) - lags, pieces).round().astype(int)
     windows = seen[starts[None] + np.arange(lags)[:, None]]
@@ -140,6 +162,9 @@ def format_table(results: dict[str, Any], splits: list[str]) -> str:
         "perplexity": ("perplexity", ".2f"),
         "known_perplexity": ("perplexity of known tokens alone", ".2f"),
         "bits_per_character": ("bits per character", ".4f"),
+        "full_context_cross_entropy": ("cross entropy, full context", ".4f"),
+        "full_context_perplexity": ("perplexity, full context", ".2f"),
+        "full_context_bits_per_character": ("bits per character, full context", ".4f"),
         f"{ORDER}_gram_perplexity": (f"perplexity of a {ORDER}-gram, Kneser–Ney", ".2f"),
     }
     lines = ["".join([f"{'':<36}", *(f"{split:>12}" for split in splits)])]

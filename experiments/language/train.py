@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data import Batch, BucketBatches, Corpus, StreamBatches, pairs
+from data import Batch, Corpus, pairs
 from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
-from experiments.language.batches import training_batches
+from experiments.language.batches import TrainingText, training_batches
 from experiments.language.config import ENDLESS, TextModelConfig
 from experiments.language.corpus import VOCABULARY, save_tokenizer, vocabulary_digest
 from experiments.language.held_out import held_out
@@ -61,9 +61,10 @@ def text_options(config: TextModelConfig, corpus: Corpus) -> TrainingOptions:
 
 
 def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
-    """Builds the task of predicting each token of a text from those before it, the state being carried along."""
+    """Builds the task of predicting each token of a text from those before it."""
     model = config.model(corpus.tokenizer)
-    loss = StreamLoss(model, config.loss_per, config.sampled_inputs)
+    loss = training_loss(config, model)
+    first_carry = partial(loss.first_carry, rows=config.batch_size)
 
     def held(split: str) -> list[Any]:
         return list(held_out(corpus, split, config.reading, config.eval_rows, config.length))
@@ -77,7 +78,7 @@ def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
             test=partial(held, corpus.held_out[-1]),
         ),
         objective=Objective(
-            loss, TextLoss(model), first_carry=lambda params: loss.first_carry(params, config.batch_size)
+            loss, TextLoss(model), first_carry=first_carry if loss.carries_anything else None
         ),
         metrics={"cross_entropy": Metric("cross entropy (nats a token)")},
         select="cross_entropy",
@@ -93,9 +94,14 @@ def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
     )
 
 
+def training_loss(config: TextModelConfig, model: LanguageModel) -> StreamLoss:
+    """Returns the loss, which carries a state only with --reading stream."""
+    return StreamLoss(model, config.loss_per, config.sampled_inputs, carries=config.reading == "stream")
+
+
 def training_text(
     config: TextModelConfig, corpus: Corpus, rows: int | None = None, seed: int | None = None
-) -> StreamBatches | BucketBatches:
+) -> TrainingText:
     """Returns the training text as batches, or those of this process; rows and seed by default those of the
     config."""
     rows, seed = rows or config.batch_size, config.seed if seed is None else seed
@@ -106,7 +112,7 @@ def first_state(
     config: TextModelConfig, model: LanguageModel, params: Params, optimizer: OptimizerConfig
 ) -> TrainState:
     """Makes the state that training begins with; of a checkpoint, the form."""
-    carry = StreamLoss(model, config.loss_per, config.sampled_inputs).first_carry(params, config.batch_size)
+    carry = training_loss(config, model).first_carry(params, config.batch_size)
     return create_state(params, optimizer, jax.random.key(config.seed), carry)
 
 

@@ -67,6 +67,21 @@ def test_optimizer(config, expected):
     np.testing.assert_allclose(updates_of(config), expected, rtol=2e-5)
 
 
+def test_weights_decay_apart_from_the_gradient() -> None:
+    """AdamW: w ← w − η m̂/(√v̂ + ε) − ηλw, along a trajectory; what has one axis decays not."""
+    config = OptimizerConfig("adamw", 0.1, beta1=0.8, beta2=0.95, epsilon=1e-3, weight_decay=0.3)
+    optimizer, kernel, bias = make_optimizer(config), np.full((3, 2), 2.0), np.full(2, 2.0)
+    params: Any = {"kernel": jnp.asarray(kernel, "float32"), "bias": jnp.asarray(bias, "float32")}
+    state = optimizer.init(params)
+    for gradient, update in zip(GRADIENTS, adam(0.1, 0.8, 0.95, 1e-3), strict=True):
+        gradients = {"kernel": jnp.asarray(gradient, "float32"), "bias": jnp.asarray(gradient[0], "float32")}
+        updates, state = optimizer.update(gradients, state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+        kernel, bias = kernel + update - 0.1 * 0.3 * kernel, bias + update[0]
+        np.testing.assert_allclose(params["kernel"], kernel, rtol=2e-5)
+        np.testing.assert_allclose(params["bias"], bias, rtol=2e-5)
+
+
 def clipped(config: OptimizerConfig, tree: Any) -> Any:
     clipping = make_clipping(config)
     return clipping.update(tree, clipping.init(tree), tree)[0]
@@ -198,6 +213,7 @@ def test_schedule(config, expected):
         ({"learning_rate": math.nan}, "learning_rate is nan"),
         ({"clip_at": -1.0}, "clip_at is -1"),
         ({"momentum": 1.0}, "momentum is 1"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1"),
         ({"end_fraction": 2.0}, "end_fraction is 2"),
         ({"schedule": "cosine", "decay_steps": -1}, "decay_steps is -1"),
         ({"schedule": "exponential"}, "decay_steps is 0"),
