@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -82,18 +83,29 @@ def leaky(shared: Path) -> str:
 
 
 @pytest.fixture
-def refused(
+def mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., None]:
+) -> Callable[..., str]:
+    """Returns what is said, to standard error, of a command that ends with code 2 before any run is begun."""
+    monkeypatch.chdir(tmp_path)
+
+    def say(*arguments: str | float | Path) -> str:
+        capsys.readouterr()
+        assert command(*arguments) == 2
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        assert not (tmp_path / "runs").exists()
+        return unboxed(err)
+
+    return say
+
+
+@pytest.fixture
+def refused(mistake: Callable[..., str]) -> Callable[..., None]:
     """`refused(said, name, *options)`: the command line refuses that in such a sentence, and leaves no folder."""
 
     def check(said: str, *given: str | float) -> None:
-        monkeypatch.chdir(tmp_path)
-        assert command(*given) == 2
-        error = unboxed(capsys.readouterr().err)
-        assert said in error
-        assert "Traceback" not in error
-        assert not (tmp_path / "runs").exists()
+        assert said in mistake(*given)
 
     return check
 
@@ -124,6 +136,12 @@ def finished(options: dict[str, tuple[str | float, ...]], shared: Path) -> Calla
         return folder
 
     return run
+
+
+@pytest.fixture
+def copied(finished: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A finished run of adding, to be spoilt."""
+    return shutil.copytree(finished("adding"), tmp_path / "copied")
 
 
 @pytest.fixture(scope="module")
