@@ -2,7 +2,6 @@
 
 from models.cell import Cell, LinearCell, ProductCell
 from models.cells import (
-    CELLS,
     GRU,
     LRU,
     LSTM,
@@ -47,11 +46,20 @@ from models.initializers import Gaussian, Glorot, Identity, Orthogonal
 from models.interop import from_linen, from_torch, to_torch
 from models.interop_stack import from_torch_stack, state_from_torch, to_torch_stack
 from models.language_model import LanguageModel, initial_carry
+from models.layers.attention import Additive, Dot, General, ScaledDot, attend
 from models.layers.bidirectional import Backward, Bidirectional, Directions
+from models.layers.cross_attention import CrossAttention
 from models.layers.dropout import Dropout, RecurrentDropout, VariationalDropout
 from models.layers.layer import Layer
+from models.layers.pointwise import FeedForward, Norm, Projection
+from models.layers.position_code import PositionCode
 from models.layers.recurrent import Recurrent
+from models.layers.residual import Residual
+from models.layers.self_attention import KeyValueCache, SelfAttention, holds_cache
 from models.layers.stacked import Stacked
+from models.layers.transformer import Transformer
+from models.memory import Memory
+from models.named_cells import CELLS
 from models.recurrence.methods import Associative, Auto, Fused, Scan, UnrollInfo
 from models.recurrence.newton import Newton
 from models.recurrence.streaming import stream
@@ -69,6 +77,7 @@ __all__ = [
     "S4D",
     "S5",
     "SLSTM",
+    "Additive",
     "Associative",
     "Auto",
     "Backward",
@@ -76,16 +85,21 @@ __all__ = [
     "BatchNormLSTM",
     "Bidirectional",
     "Cell",
+    "CrossAttention",
     "Directions",
+    "Dot",
     "Dropout",
     "Elman",
+    "FeedForward",
     "FixedWindow",
     "Fused",
     "Gaussian",
+    "General",
     "Glorot",
     "Identity",
     "IndRNN",
     "Jordan",
+    "KeyValueCache",
     "LSTMState",
     "LanguageModel",
     "Layer",
@@ -94,23 +108,32 @@ __all__ = [
     "LearnedLinearState",
     "LearnedState",
     "LinearCell",
+    "Memory",
     "MinGRU",
     "MinLSTM",
     "Newton",
+    "Norm",
     "Orthogonal",
     "OrthogonalRNN",
     "PeepholeLSTM",
+    "PositionCode",
     "ProductCell",
+    "Projection",
     "Recurrent",
     "RecurrentDropout",
+    "Residual",
     "Sampling",
+    "ScaledDot",
     "Scan",
+    "SelfAttention",
     "SequenceClassifier",
     "SequenceTagger",
     "Stacked",
+    "Transformer",
     "UnitaryRNN",
     "UnrollInfo",
     "VariationalDropout",
+    "attend",
     "carried",
     "chrono_gru",
     "chrono_lstm",
@@ -122,6 +145,7 @@ __all__ = [
     "from_torch_stack",
     "generate",
     "greedy",
+    "holds_cache",
     "initial_carry",
     "inverse_sigmoid_schedule",
     "irnn",

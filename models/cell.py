@@ -13,7 +13,7 @@ example); what follows is the cell's own. Sequences are time-major: `xs: [T, *ba
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ClassVar
 
 import jax
@@ -42,10 +42,12 @@ class Cell:
     scalars in fields become Python numbers; a field that can't be hashed (a list, an array) raises ValueError.
 
     `couples_batch = True` declares that the examples of a batch depend on one another in training, as in batch
-    norm.
+    norm. `reads_memory = True` declares that `prepare` takes a keyword `memory`, a `models.Memory` of the size
+    `memory_size`, and needs it.
     """
 
     couples_batch: ClassVar[bool] = False
+    reads_memory: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -274,12 +276,13 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
     "sigmoid": jax.nn.sigmoid,
+    "gelu": partial(jax.nn.gelu, approximate=False),
     "identity": lambda x: x,
 }
 
 
 def activation(name: str | Activation) -> Activation:
-    """Returns the function of that name (tanh, relu, sigmoid, identity), or the function itself.
+    """Returns the function of that name (tanh, relu, sigmoid, gelu, identity), or the function itself.
 
     Raises ValueError for an unknown name.
     """

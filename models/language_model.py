@@ -1,8 +1,6 @@
 """Language models: predict the next token from the tokens before it, with a state carried from segment to
 segment."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,10 +8,10 @@ from jaxtyping import Bool, Float, Int
 
 from models.cell import Array, BatchShape, Cell, Key, Params, State, check_at_least
 from models.layers.dropout import Dropout, check_rate
-from models.layers.layer import check_causal, check_output
+from models.layers.layer import check_causal
 from models.layers.recurrent import Recurrent
 from models.recurrence.methods import Method
-from models.recurrence.unroll import unroll
+from models.recurrence.unroll import output_size
 from models.softmax import cross_entropies, summed_cross_entropy
 from models.token_ids import embed
 
@@ -47,7 +45,8 @@ class LanguageModel(nn.Module):
         check_at_least(1, vocabulary_size=self.vocabulary_size, embedding_size=self.embedding_size)
         check_rate(self.dropout)
         check_causal(self.cell)
-        size = output_size(self.cell, self.embedding_size)
+        params = jax.eval_shape(lambda: self.cell.init(jax.random.key(0), self.embedding_size))
+        size = output_size(self.cell, params, self.embedding_size, "the cell of a language model")
         if self.tied and size != self.embedding_size:
             raise ValueError(
                 "tied embeddings are the output layer too, so embedding_size must be the cell's output size "
@@ -130,15 +129,6 @@ class LanguageModel(nn.Module):
         if not train or not self.dropout:
             return xs
         return Dropout(self.dropout)(xs, self.make_rng("dropout"))
-
-
-def output_size(cell: Cell, input_size: int) -> int:
-    """Returns the size of a cell's output per step. Raises ValueError if the output is not a single array."""
-
-    def one_step() -> Any:
-        return unroll(cell, cell.init(jax.random.key(0), input_size), jnp.zeros((1, input_size)))[1]
-
-    return check_output(cell, jax.eval_shape(one_step), "the cell of a language model")
 
 
 def initial_carry(model: LanguageModel, params: Params, batch_shape: BatchShape = ()) -> State:

@@ -1,6 +1,5 @@
-"""The cells, one family a file, and the names by which a command line knows them."""
+"""The cells, one family a file."""
 
-from models.cell import Cell
 from models.cells.batch_norm import BatchNormLSTM
 from models.cells.elman import Elman, irnn
 from models.cells.gru import GRU, BasicGRU, chrono_gru
@@ -19,32 +18,7 @@ from models.cells.unitary import UnitaryRNN
 from models.cells.window import FixedWindow
 from models.cells.xlstm import MLSTM, SLSTM
 
-CELLS: dict[str, type[Cell]] = {
-    "elman": Elman,
-    "jordan": Jordan,
-    "basic_gru": BasicGRU,
-    "gru": GRU,
-    "lstm": LSTM,
-    "peephole_lstm": PeepholeLSTM,
-    "layer_norm_lstm": LayerNormLSTM,
-    "layer_norm_gru": LayerNormGRU,
-    "batch_norm_lstm": BatchNormLSTM,
-    "ind_rnn": IndRNN,
-    "orthogonal": OrthogonalRNN,
-    "unitary": UnitaryRNN,
-    "s4d": S4D,
-    "s5": S5,
-    "lru": LRU,
-    "min_gru": MinGRU,
-    "min_lstm": MinLSTM,
-    "rg_lru": RGLRU,
-    "slstm": SLSTM,
-    "mlstm": MLSTM,
-    "window": FixedWindow,
-}
-
 __all__ = [
-    "CELLS",
     "GRU",
     "LRU",
     "LSTM",

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Cell, Key, Output, Params, State
-from models.layers.layer import Layer, check_output, check_parts, split_or_none
+from models.layers.layer import Layer, check_parts, split_or_none
 from models.layers.pooling import last_valid
-from models.recurrence.unroll import last_output, unroll
+from models.memory import Memory, common_memory_size, memory_argument, memory_size
+from models.recurrence.unroll import last_output, output_size, unroll
 
 Merge = Literal["concatenate", "sum", "mean"]
 
@@ -36,6 +37,16 @@ class Backward(Layer):
         """True if the cell couples a batch."""
         return self.cell.couples_batch
 
+    @property
+    def reads_memory(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """True if the cell reads a memory."""
+        return self.cell.reads_memory
+
+    @property
+    def memory_size(self) -> int | None:
+        """The size of the memory that the cell reads."""
+        return memory_size(self.cell)
+
     def init(self, key: Key, input_size: int) -> Params:
         return self.cell.init(key, input_size)
 
@@ -53,12 +64,12 @@ class Backward(Layer):
         method: Any = "auto",
         key: Key | None = None,
         train: bool = False,
+        memory: Memory | None = None,
     ) -> tuple[State, Output]:
         """Runs the cell with `reverse` flipped."""
         turned = not reverse
-        return unroll(
-            self.cell, params, xs, state, mask=mask, reverse=turned, method=method, key=key, train=train
-        )
+        options: Any = {"mask": mask, "reverse": turned, "method": method, "key": key, "train": train}
+        return unroll(self.cell, params, xs, state, memory=memory, **options)
 
     def last_output(
         self,
@@ -70,12 +81,12 @@ class Backward(Layer):
         method: Any = "auto",
         key: Key | None = None,
         train: bool = False,
+        memory: Memory | None = None,
     ) -> Output:
         """Returns the cell's output at the first valid step, which it reads last."""
         turned = not reverse
-        return last_output(
-            self.cell, params, xs, mask=mask, reverse=turned, method=method, key=key, train=train
-        )
+        options: Any = {"mask": mask, "reverse": turned, "method": method, "key": key, "train": train}
+        return last_output(self.cell, params, xs, memory=memory, **options)
 
 
 @dataclass(frozen=True)
@@ -113,13 +124,22 @@ class Bidirectional(Layer):
         """True if one of the cells couples a batch."""
         return any(cell.couples_batch for cell in self.cells())
 
+    @property
+    def reads_memory(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """True if one of the cells reads a memory."""
+        return any(cell.reads_memory for cell in self.cells())
+
+    @property
+    def memory_size(self) -> int | None:
+        """The size of the memory that the cells read; None if none does. Raises ValueError if they differ."""
+        return common_memory_size(self.cells())
+
     def init(self, key: Key, input_size: int) -> Params:
         cells, keys = self.cells(), jax.random.split(key)
         params = [cell.init(key, input_size) for cell, key in zip(cells, keys, strict=True)]
         sizes = []
         for name, cell, own in zip(Directions._fields, cells, params, strict=True):
-            _, y = jax.eval_shape(lambda p, cell=cell: unroll(cell, p, jnp.zeros((1, input_size))), own)
-            sizes.append(check_output(cell, y, f"the {name} cell of a Bidirectional"))
+            sizes.append(output_size(cell, own, input_size, f"the {name} cell of a Bidirectional"))
         if self.merge != "concatenate" and sizes[0] != sizes[1]:
             raise ValueError(
                 f"the {self.merge} of two directions needs outputs of equal size, but the forward cell has "
@@ -145,6 +165,7 @@ class Bidirectional(Layer):
         method: Any = "auto",
         key: Key | None = None,
         train: bool = False,
+        memory: Memory | None = None,
     ) -> tuple[Directions, Output]:
         """Runs both directions and merges their outputs; `reverse` flips both."""
         states = (None, None) if state is None else state
@@ -161,6 +182,7 @@ class Bidirectional(Layer):
                 method=method,
                 key=key,
                 train=train,
+                **memory_argument(cell, memory),
             )
             for name, cell, own, key in zip(Directions._fields, cells, states, keys, strict=True)
         ]
@@ -177,6 +199,7 @@ class Bidirectional(Layer):
         method: Any = "auto",
         key: Key | None = None,
         train: bool = False,
+        memory: Memory | None = None,
     ) -> Output:
         """Returns the forward cell's output at the last valid step and the backward cell's at the first, merged:
         there each has read the whole sequence."""
@@ -191,6 +214,7 @@ class Bidirectional(Layer):
                 method=method,
                 key=key,
                 train=train,
+                **memory_argument(cell, memory),
             )
             for name, cell, key in zip(Directions._fields, cells, keys, strict=True)
         ]

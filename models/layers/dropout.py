@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from models.cell import Array, BatchShape, Key, Params, ProductCell, State, Weights
+from models.cell import Array, BatchShape, Cell, Key, Params, ProductCell, State, Weights
 from models.cells.wrapper import CellWrapper
 
 
@@ -108,6 +108,16 @@ def require_key(key: Key | None) -> Key:
             "rngs={'recurrent': …}"
         )
     return key
+
+
+def check_no_dropout(cell: Cell, rate: float, train: bool) -> None:
+    """Raises ValueError in training if a layer that is about to step drops new units at every step, which a
+    step can't, as it doesn't know its time."""
+    if train and rate:
+        raise ValueError(
+            f"the dropout of a {type(cell).__name__} draws new units at every step, which a single step can't: "
+            "train by unroll, or set dropout=0"
+        )
 
 
 def check_rate(rate: float) -> None:

@@ -49,9 +49,11 @@ class Layer(Cell):
         method: Any = "auto",
         key: Key | None = None,
         train: bool = False,
+        memory: Any = None,
     ) -> Output:
         """Implements `models.recurrence.unroll.last_output`: `[*batch, ...]`."""
-        _, ys = self.unroll(params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
+        options: Any = {"mask": mask, "reverse": reverse, "method": method, "key": key, "train": train}
+        _, ys = self.unroll(params, xs, **options, **({} if memory is None else {"memory": memory}))
         return last_valid(ys, mask, reverse=reverse)
 
     def prepare(
@@ -76,6 +78,15 @@ def check_causal(cell: Cell) -> None:
         raise ValueError(
             f"a {type(cell).__name__} that reads from the end knows the future, so it has no step and can't be "
             "used step by step (streaming, decoding, Jacobians): use layers that read forward only"
+        )
+
+
+def check_whole(cell: Cell, method: Any) -> None:
+    """Raises ValueError for a method other than "auto", given to a layer that computes all steps at once."""
+    if method != "auto":
+        raise ValueError(
+            f"a {type(cell).__name__} computes all steps at once and takes no method, but method is {method!r}: a "
+            "scan over its steps would keep a cache for every step of the way back; take method='auto'"
         )
 
 

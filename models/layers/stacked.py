@@ -11,8 +11,9 @@ from models.cell import Array, BatchShape, Cell, Key, Output, Params, State, Wei
 from models.initializers import Glorot
 from models.layers.bidirectional import Bidirectional
 from models.layers.dropout import Dropout, VariationalDropout, require_key
-from models.layers.layer import Layer, check_causal, check_output, check_parts, is_causal, split_or_none
-from models.recurrence.unroll import last_output, unroll
+from models.layers.layer import Layer, check_causal, check_parts, is_causal, split_or_none
+from models.memory import Memory, common_memory_size, memory_argument
+from models.recurrence.unroll import last_output, output_size, unroll
 
 Connection = Literal["plain", "residual", "dense", "highway"]
 
@@ -62,16 +63,23 @@ class Stacked(Layer):
         """True if one of the layers couples a batch."""
         return any(layer.couples_batch for layer in self.layers)
 
+    @property
+    def reads_memory(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """True if one of the layers reads a memory."""
+        return any(layer.reads_memory for layer in self.layers)
+
+    @property
+    def memory_size(self) -> int | None:
+        """The size of the memory that the layers read; None if none does. Raises ValueError if they differ."""
+        return common_memory_size(self.layers)
+
     def init(self, key: Key, input_size: int) -> Params:
         own, gates, sizes = [], [], [input_size]
         keys = jax.random.split(key, (self.depth, 2))
         for i, (layer, (key_layer, key_gate)) in enumerate(zip(self.layers, keys, strict=True)):
             size = sum(sizes) if self.connection == "dense" else sizes[-1]
             params = layer.init(key_layer, size)
-            _, y = jax.eval_shape(
-                lambda p, layer=layer, size=size: unroll(layer, p, jnp.zeros((1, size))), params
-            )
-            given = check_output(layer, y, f"layer {i + 1} of a stack")
+            given = output_size(layer, params, size, f"layer {i + 1} of a stack")
             if i and self.connection in ("residual", "highway") and given != size:
                 raise ValueError(
                     f"a {self.connection} connection needs equal input and output sizes, but layer {i + 1} of "
@@ -100,6 +108,7 @@ class Stacked(Layer):
         method: Any = "auto",
         key: Key | None = None,
         train: bool = False,
+        memory: Memory | None = None,
     ) -> tuple[tuple[State, ...], Output]:
         """Runs layer by layer, each over the whole sequence, so that each layer's drive is one large product."""
         states = (None,) * self.depth if state is None else state
@@ -107,7 +116,9 @@ class Stacked(Layer):
         finals = []
 
         def run(i: int, xs: Array, **options: Any) -> Array:
-            final, ys = unroll(self.layers[i], params["layers"][i], xs, states[i], method=method, **options)
+            layer, own = self.layers[i], params["layers"][i]
+            given = memory_argument(layer, memory)
+            final, ys = unroll(layer, own, xs, states[i], method=method, **given, **options)
             finals.append(final)
             return ys
 
@@ -124,24 +135,26 @@ class Stacked(Layer):
         method: Any = "auto",
         key: Key | None = None,
         train: bool = False,
+        memory: Memory | None = None,
     ) -> Output:
         """Returns the last output of the last layer; for two concatenated directions each at its own end. Raises
         ValueError if that layer reads from the end and a connection adds its input, whose step is then
         ambiguous."""
         options: Any = {"mask": mask, "reverse": reverse, "key": key, "train": train}
         if is_causal(self.layers[-1]):
-            return super().last_output(params, xs, method=method, **options)
+            return super().last_output(params, xs, method=method, **options, **memory_argument(self, memory))
         if self.depth > 1 and self.connection in ("residual", "highway"):
             if not isinstance(self.layers[-1], Bidirectional):
                 raise ValueError(
                     f"a {self.connection} stack ending in a {type(self.layers[-1]).__name__} has no last output: "
                     "reverse the whole stack, pool the mean, or choose 'plain' or 'dense' connections"
                 )
-            _, ys = self.unroll(params, xs, method=method, **options)
+            _, ys = self.unroll(params, xs, method=method, memory=memory, **options)
             return self.layers[-1].ends(ys, mask, reverse=reverse)
 
         def run(i: int, xs: Array, **options: Any) -> Array:
             layer, own = self.layers[i], params["layers"][i]
+            options |= memory_argument(layer, memory)
             if i == self.depth - 1:
                 return last_output(layer, own, xs, method=method, **options)
             return unroll(layer, own, xs, method=method, **options)[1]
@@ -169,7 +182,13 @@ class Stacked(Layer):
         return self.connect(params, xs, dropped)
 
     def prepare(
-        self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
+        self,
+        params: Params,
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        batch_shape: BatchShape = (),
+        memory: Memory | None = None,
     ) -> Weights:
         """Returns the layers' own weights, and the keys of their dropout.
 
@@ -185,7 +204,10 @@ class Stacked(Layer):
             )
         layers = zip(self.layers, params["layers"], keys, strict=True)
         prepared = [
-            layer.prepare(own, key=key, train=train, batch_shape=batch_shape) for layer, own, key in layers
+            layer.prepare(
+                own, key=key, train=train, batch_shape=batch_shape, **memory_argument(layer, memory)
+            )
+            for layer, own, key in layers
         ]
         return params | {"layers": tuple(prepared), "drops": drops}
 

@@ -18,6 +18,7 @@ from models.cell import (
 )
 from models.checks import check_params, first_difference
 from models.layers.layer import check_causal
+from models.memory import Memory, check_memory, memory_argument
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +55,14 @@ class Stream:
         return advance(self.cell, self.weights, state, x)
 
 
-def stream(cell: Cell, params: Params, batch_shape: BatchShape = ()) -> Stream:
-    """Prepares a cell for stepping one input at a time, with the same results as `unroll`.
+def stream(
+    cell: Cell, params: Params, batch_shape: BatchShape = (), *, memory: Memory | None = None
+) -> Stream:
+    """Prepares a cell for stepping one input at a time, with the same results as `unroll`. `memory` is for a
+    cell that reads one.
 
-    Raises ValueError for a layer that isn't causal, parameters that don't fit the cell, and a `batch_shape` that is
-    not a tuple of whole numbers.
+    Raises ValueError for a layer that isn't causal, parameters or a memory that don't fit the cell, and a
+    `batch_shape` that is not a tuple of whole numbers.
     """
     check_hashable(cell)
     check_causal(cell)
@@ -68,7 +72,8 @@ def stream(cell: Cell, params: Params, batch_shape: BatchShape = ()) -> Stream:
             f"batch_shape must be a tuple, () for one example and (B,) for B, but is {batch_shape!r}"
         )
     check_at_least(0, **{f"axis {axis} of batch_shape": size for axis, size in enumerate(batch_shape)})
-    weights = cell.prepare(params, batch_shape=batch_shape)
+    check_memory(cell, memory, batch_shape)
+    weights = cell.prepare(params, batch_shape=batch_shape, **memory_argument(cell, memory))
     return Stream(cell, weights, cell.initial_state(params, batch_shape), batch_shape)
 
 

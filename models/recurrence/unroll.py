@@ -20,8 +20,9 @@ from models.cell import (
     check_hashable,
 )
 from models.checks import check_arguments, check_inputs, check_params, check_step
-from models.layers.layer import Layer
+from models.layers.layer import Layer, check_output
 from models.layers.pooling import last_valid
+from models.memory import Memory, check_memory, example_memory, memory_argument
 from models.recurrence.associative import associative, can_associate
 from models.recurrence.fused import can_fuse, fused
 from models.recurrence.methods import Associative, Fused, Method, Newton, Scan, UnrollInfo, resolve_method
@@ -40,24 +41,24 @@ def unroll(
     method: Method = "auto",
     key: Key | None = None,
     train: bool = False,
+    memory: Memory | None = None,
 ) -> tuple[State, Output]:
     """Runs a cell over a sequence: `xs [T, *batch, D]` → final state `[*batch, ...]`, outputs `[T, *batch, ...]`.
 
         w = prepare(params);   s_t, y_t = step(w, s_{t−1}, drive(w, x_t))   for t = 1 … T
 
-    `state` is s_0 (by default the cell's initial state). `reverse` reads from the last step to the first; outputs
-    stay aligned with their inputs. Where `mask [T, *batch]` is False the state is unchanged, the output is zero,
-    and nothing of the input, NaN included, affects a value or a gradient. `key` and `train` are passed to the
-    cell's `prepare`.
+    `state` is s_0 (by default the cell's initial state). `reverse` reads from the last step to the first;
+    outputs stay aligned with their inputs. Where `mask [T, *batch]` is False the state is unchanged, the output
+    is zero, and nothing of the input, NaN included, affects a value or a gradient. `key` and `train` are passed
+    to the cell's `prepare`, and so is `memory`, for a cell that reads one.
 
-    Raises ValueError if the shapes or types of parameters, inputs, mask or state don't fit, and TypeError if the
-    cell's step doesn't return a state of the structure that it was given.
-    """
+    Raises ValueError if the shapes or types of parameters, inputs, mask, state or memory don't fit, and
+    TypeError if the cell's step doesn't return a state of the structure that it was given."""
     options: Any = {"mask": mask, "reverse": reverse, "method": method, "key": key, "train": train}
     if isinstance(cell, Layer):
-        check_layer(cell, params, xs)
-        return cell.unroll(params, xs, state, **options)
-    state, ys, _ = unroll_with_info(cell, params, xs, state, **options)
+        check_layer(cell, params, xs, memory)
+        return cell.unroll(params, xs, state, **options, **memory_argument(cell, memory))
+    state, ys, _ = unroll_with_info(cell, params, xs, state, memory=memory, **options)
     return state, ys
 
 
@@ -71,6 +72,7 @@ def last_output(
     method: Method = "auto",
     key: Key | None = None,
     train: bool = False,
+    memory: Memory | None = None,
 ) -> Output:
     """Returns a cell's output at the last valid step it reads, `[*batch, ...]`; in reverse that is the first in
     time.
@@ -78,18 +80,32 @@ def last_output(
     For two directions each is read at its own end (`Bidirectional.last_output`). Zero for a sequence without a
     valid step. Arguments as for `unroll`.
     """
+    options: Any = {"mask": mask, "reverse": reverse, "method": method, "key": key, "train": train}
     if isinstance(cell, Layer):
-        check_layer(cell, params, xs)
-        return cell.last_output(params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
-    _, ys = unroll(cell, params, xs, mask=mask, reverse=reverse, method=method, key=key, train=train)
+        check_layer(cell, params, xs, memory)
+        return cell.last_output(params, xs, **options, **memory_argument(cell, memory))
+    _, ys = unroll(cell, params, xs, memory=memory, **options)
     return last_valid(ys, mask, reverse=reverse)
 
 
-def check_layer(layer: Layer, params: Params, xs: Array) -> None:
-    """Raises ValueError if inputs or parameters don't fit a layer; its parts check the rest."""
+def check_layer(layer: Layer, params: Params, xs: Array, memory: Memory | None) -> None:
+    """Raises ValueError if inputs, parameters or memory don't fit a layer; its parts check the rest."""
     check_hashable(layer)
     check_inputs(xs)
     check_params(layer, params, xs)
+    check_memory(layer, memory, xs.shape[1:-1])
+
+
+def output_size(cell: Cell, params: Any, input_size: int, where: str) -> int:
+    """Returns the size N of a cell's outputs `[T, *batch, N]`, from the shapes of its parameters.
+
+    Raises ValueError, naming `where`, if the output is not a single array with such an axis.
+    """
+
+    def one_step(params: Params) -> Output:
+        return unroll(cell, params, jnp.zeros((1, input_size)), memory=example_memory(cell))[1]
+
+    return check_output(cell, jax.eval_shape(one_step, params), where)
 
 
 def unroll_with_info(
@@ -103,6 +119,7 @@ def unroll_with_info(
     method: Method = "auto",
     key: Key | None = None,
     train: bool = False,
+    memory: Memory | None = None,
 ) -> tuple[State, Output, UnrollInfo]:
     """Runs `unroll` and returns information on the method used too; for a single cell, not for a layer.
 
@@ -116,7 +133,9 @@ def unroll_with_info(
         )
     check_hashable(cell)
     try:
-        return compiled(cell, params, xs, state, mask, key, reverse=reverse, method=method, train=train)
+        return compiled(
+            cell, params, xs, state, mask, key, memory, reverse=reverse, method=method, train=train
+        )
     except TypeError as error:
         if "custom_vjp" not in str(error):
             raise
@@ -134,6 +153,7 @@ def compiled(
     state: State | None,
     mask: Array | None,
     key: Key | None,
+    memory: Memory | None,
     *,
     reverse: bool,
     method: Method,
@@ -141,12 +161,15 @@ def compiled(
 ) -> tuple[State, Output, UnrollInfo]:
     """Implements `unroll_with_info`."""
     batch_shape, given = check_arguments(cell, params, xs, state, mask), state
+    check_memory(cell, memory, batch_shape)
     if state is None:
         state = cell.initial_state(params, batch_shape)
     if mask is not None:
         # Zeros in place of masked inputs: a NaN times a zero cotangent would still be NaN.
         xs = jnp.where(mask[..., None], xs, 0)
-    weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
+    weights = cell.prepare(
+        params, key=key, train=train, batch_shape=batch_shape, **memory_argument(cell, memory)
+    )
     weights, state, xs, mask = match_varying_axes((weights, state, xs, mask))
     check_step(cell, params, weights, given, xs)
     chosen, reason = resolve_method(method, cell, weights, state, xs, mask)

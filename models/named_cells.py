@@ -1,0 +1,52 @@
+"""The names by which a command line knows cells and layers."""
+
+from models.cell import Cell
+from models.cells import (
+    GRU,
+    LRU,
+    LSTM,
+    MLSTM,
+    RGLRU,
+    S4D,
+    S5,
+    SLSTM,
+    BasicGRU,
+    BatchNormLSTM,
+    Elman,
+    FixedWindow,
+    IndRNN,
+    Jordan,
+    LayerNormGRU,
+    LayerNormLSTM,
+    MinGRU,
+    MinLSTM,
+    OrthogonalRNN,
+    PeepholeLSTM,
+    UnitaryRNN,
+)
+from models.layers.transformer import Transformer
+
+CELLS: dict[str, type[Cell]] = {
+    "elman": Elman,
+    "jordan": Jordan,
+    "basic_gru": BasicGRU,
+    "gru": GRU,
+    "lstm": LSTM,
+    "peephole_lstm": PeepholeLSTM,
+    "layer_norm_lstm": LayerNormLSTM,
+    "layer_norm_gru": LayerNormGRU,
+    "batch_norm_lstm": BatchNormLSTM,
+    "ind_rnn": IndRNN,
+    "orthogonal": OrthogonalRNN,
+    "unitary": UnitaryRNN,
+    "s4d": S4D,
+    "s5": S5,
+    "lru": LRU,
+    "min_gru": MinGRU,
+    "min_lstm": MinLSTM,
+    "rg_lru": RGLRU,
+    "slstm": SLSTM,
+    "mlstm": MLSTM,
+    "window": FixedWindow,
+    "transformer": Transformer,
+}
