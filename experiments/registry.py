@@ -3,13 +3,14 @@
 import dataclasses
 import difflib
 import importlib
-import shutil
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
+
+from experiments.harness.terminal import terminal_width
 
 SUBJECTS = {
     "memory": ("adding", "copy_memory", "temporal_order", "digits", "long_memory", "gated_cells"),
@@ -59,24 +60,6 @@ def overview() -> str:
         )
         lines += [title, *entries, ""]
     return "\n".join([*lines, "\n\n".join(textwrap.fill(text, width) for text in ENDING)])
-
-
-def terminal_width() -> int:
-    """Returns the columns of help text: those of the terminal, within reason."""
-    return min(max(shutil.get_terminal_size().columns, 60), 116)
-
-
-def wrapped(doc: str | None) -> str:
-    """Wraps a docstring's paragraphs to the terminal as a description for tyro; indented ones stay as they are.
-
-    Each line begins with a blank, since tyro joins lines that begin with a letter and doesn't wrap the result."""
-    paragraphs = [
-        textwrap.indent(paragraph, "  ")
-        if paragraph.startswith(" ")
-        else textwrap.fill(paragraph, terminal_width(), initial_indent="  ", subsequent_indent="  ")
-        for paragraph in str(doc).strip("\n").split("\n\n")
-    ]
-    return "\n\n".join(paragraphs)
 
 
 def first_line(name: str) -> str:
@@ -133,7 +116,8 @@ def read_options(name: str, arguments: list[str]) -> Any:
     """Reads an experiment's options off the command line: its `config` and its `launch`."""
     import tyro
 
-    from experiments.harness.errors import name_options, raising_own
+    from experiments.harness.command_line import read_command
+    from experiments.harness.errors import name_options
     from experiments.harness.options import default_config, option_fields
     from experiments.harness.run import Launch
 
@@ -148,14 +132,7 @@ def read_options(name: str, arguments: list[str]) -> Any:
         ],
     )
     with name_options(option_fields(default)):
-        return raising_own(
-            lambda: tyro.cli(
-                options,
-                args=with_resume_value(arguments),
-                prog=f"python -m experiments {name}",
-                description=wrapped(module.__doc__),
-            )
-        )
+        return read_command(options, with_resume_value(arguments), name, module.__doc__)
 
 
 def with_resume_value(arguments: list[str]) -> list[str]:

@@ -9,9 +9,7 @@ NonFinitePolicy = Literal["stop", "skip", "rollback"]
 
 @dataclass(frozen=True)
 class HealthConfig:
-    """Settings of health measurements during training.
-
-    The loop uses `every` alone: the measurement itself is passed to `fit` (see `Probe`).
+    """Health measurements during training: how often, and on what.
 
     Raises:
         ValueError: a number is too small or beyond 32 bits.

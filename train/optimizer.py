@@ -18,9 +18,10 @@ COSINES = ("cosine", "warmup_cosine")
 PLATEAUS = ("plateau", "validation_plateau")
 
 
+# Frozen, so that equal configs hash alike and compile once.
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """An optimizer with clipping and a schedule. Equal configs hash alike, so they compile once.
+    """An optimizer with clipping and a schedule.
 
     Raises:
         ValueError: a number is outside its range.

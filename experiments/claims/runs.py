@@ -5,9 +5,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
 
 from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.errors import UserError
@@ -43,7 +44,7 @@ class Config:
     """Steps back over which gradients of untrained nets are measured."""
     seed: int = 0
     """The first seed."""
-    runs: tuple[Path, ...] = ()
+    runs: Annotated[tuple[Path, ...], tyro.conf.arg(help_behavior_hint="(default: none)")] = ()
     """Folders searched for finished runs, with all below them; what isn't found there is run."""
 
     def __post_init__(self) -> None:

@@ -14,11 +14,10 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from experiments.harness.options import option_name
 
@@ -27,7 +26,6 @@ _OURS = tuple(
     f"{_ROOT / package}{os.sep}" for package in ("models", "train", "data", "analysis", "experiments")
 )
 _format_as_python = warnings.formatwarning
-T = TypeVar("T")
 
 _MENDS = {
     errno.ENOSPC: "free some space",
@@ -60,7 +58,12 @@ def is_refusal(error: BaseException) -> bool:
     if not isinstance(error, ValueError) or error.__traceback__ is None:
         return False
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return last.filename.startswith(_OURS) and (last.line or "").startswith("raise ")
+    return is_ours(last) and (last.line or "").startswith("raise ")
+
+
+def is_ours(frame: traceback.FrameSummary) -> bool:
+    """Tells whether a line of a traceback stands in one of our packages."""
+    return frame.filename.startswith(_OURS)
 
 
 def report_refusal(error: Exception) -> int:
@@ -83,25 +86,6 @@ def name_options(fields: Collection[str]) -> Iterator[None]:
         if isinstance(error, UserError) or field not in fields or not is_refusal(error):
             raise
         raise UserError(option_name(field), sentence) from error
-
-
-def raising_own(parse: Callable[[], T]) -> T:
-    """Returns what tyro reads from the command line, and raises the errors of a config's own checks as they are.
-
-    Tyro catches every ValueError of a `__post_init__` and prints it in a box, bugs included. Its own mistakes and
-    its help are printed by a second call, since they depend on the terminal.
-    """
-    try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            return parse()
-    except SystemExit as ended:
-        error = ended.__context__
-    while error is not None:
-        frames = traceback.extract_tb(error.__traceback__)
-        if isinstance(error, ValueError) and any(frame.filename.startswith(_OURS) for frame in frames):
-            raise error
-        error = error.__context__
-    return parse()
 
 
 def describe_os_error(error: OSError) -> str:

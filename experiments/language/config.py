@@ -41,7 +41,8 @@ class SampledInputs:
     drawn from the model, as a function of the steps done. The model first runs through each batch on its own draws,
     which about doubles the time of a step.
 
-    Raises ValueError for a number outside its range.
+    Raises:
+        ValueError: a number is outside its range.
     """
 
     schedule: Literal["none", "linear", "exponential", "inverse_sigmoid"] = "none"

@@ -16,14 +16,14 @@ import tyro
 from data import Tokenizer, load_tokenizer
 from experiments.harness.cell_files import check_trusted
 from experiments.harness.checks import check_at_least, check_seed
-from experiments.harness.errors import raising_own
+from experiments.harness.command_line import read_command
 from experiments.harness.files import read_run, stored_config
 from experiments.harness.run import fingerprint_of
 from experiments.language.config import TextModelConfig
 from experiments.language.corpus import VOCABULARY, encoded_prompt, vocabulary_digest
 from experiments.language.report import line_start
 from experiments.language.train import first_state, initial
-from experiments.registry import generator_of, module_of, wrapped
+from experiments.registry import generator_of, module_of
 from models import LanguageModel, Sampling, generate
 from models.cell import Params
 from train import Checkpoints, evaluated_params
@@ -115,11 +115,7 @@ def trained_model(
 
 def main(arguments: list[str]) -> int:
     """Runs `python -m experiments generate RUN …`."""
-    config = raising_own(
-        lambda: tyro.cli(
-            Config, args=arguments, prog="python -m experiments generate", description=wrapped(__doc__)
-        )
-    )
+    config = read_command(Config, arguments, "generate", __doc__)
     for piece in generated_text(config):
         print(piece, end="", flush=True)
     print()

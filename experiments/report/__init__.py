@@ -10,9 +10,9 @@ from typing import Annotated
 
 import tyro
 
+from experiments.harness.command_line import read_command
 from experiments.harness.errors import UserError
 from experiments.harness.files import RUNS
-from experiments.registry import wrapped
 from experiments.report.page import page
 from experiments.report.reading import read_reported
 from train.files import write_file
@@ -31,12 +31,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> str:
     """Writes the page and returns a line about it. Raises ValueError for runs that can't be reported."""
-    given = tyro.cli(
-        Options,
-        args=arguments,
-        prog="python -m experiments report",
-        description=wrapped(getdoc(Options)),
-    )
+    given = read_command(Options, arguments, "report", getdoc(Options))
     path = write_report(given.runs, given.out)
     return (
         f"report of {counted(given.runs)}: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser"

@@ -19,13 +19,13 @@ from typing import Annotated, Any
 import tyro
 
 from experiments.harness.checks import check_at_least
+from experiments.harness.command_line import read_command
 from experiments.harness.environment import cores, environment
-from experiments.harness.errors import raising_own
 from experiments.harness.files import ENVIRONMENT, RUNS, environments, read_run, stored_config, write_json
 from experiments.harness.lock import acquire
 from experiments.harness.options import digest
 from experiments.harness.run import Launch, leave_accelerator, resumed_folder
-from experiments.registry import NAMES, module_of, unknown, wrapped
+from experiments.registry import NAMES, module_of, unknown
 from experiments.sweep.engines import ENGINES, Engine, Interrupted
 from experiments.sweep.outcomes import compare, draw, read_outcomes
 from experiments.sweep.plan import Job, check_begun, failure_reason, plan, read_grid
@@ -41,7 +41,7 @@ class Sweep:
 
     experiment: tyro.conf.Positional[str]
     """The experiment to run."""
-    grid: tuple[str, ...] = ()
+    grid: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="(default: none)")] = ()
     """OPTION=VALUE,VALUE,… as in cell=elman,gru length=100,200: every combination is run."""
     seeds: int = 1
     """Runs of each combination, with the seeds 0, 1, …"""
@@ -124,15 +124,7 @@ def run_jobs(jobs: Sequence[Job], engine: Engine, at_once: int) -> dict[str, str
 
 def read(arguments: Sequence[str]) -> tuple[Sweep, list[str]]:
     """Parses the sweep's own options, and returns the others for its runs."""
-    given, rest = raising_own(
-        lambda: tyro.cli(
-            Sweep,
-            args=list(arguments),
-            prog="python -m experiments sweep",
-            description=wrapped(__doc__),
-            return_unknown_args=True,
-        )
-    )
+    given, rest = read_command(Sweep, arguments, "sweep", __doc__, return_unknown_args=True)
     if given.experiment not in NAMES:
         raise ValueError(unknown(given.experiment, NAMES))
     return given, rest

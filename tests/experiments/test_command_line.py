@@ -1,5 +1,8 @@
 """The command line: what it lists, helps with, and does when given nothing."""
 
+import contextlib
+import io
+import itertools
 import os
 import re
 import signal
@@ -7,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import docstring_parser
 import pytest
+import tyro
 
 from experiments.__main__ import trains_one_net
 from experiments.harness.options import default_config, describe, flat, option_name
@@ -16,6 +21,7 @@ from experiments.language import char_lm
 from experiments.memory import adding
 from experiments.registry import COMMANDS, NAMES, module_of, read_options
 from tests.experiments.command import command, unboxed
+from train import LoopConfig, OptimizerConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,11 +57,48 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
     config = describe(name, module_of(name).Config())["config"]
     for key, value in (flat(config) | {"run_dir": None, "resume": None}).items():
         values = value if isinstance(value, list) else [value]
-        shown = " ".join(f"'{v}'" if "(" in str(v) else str(v) for v in values)
+        shown = " ".join(f"'{v}'" if "(" in str(v) else str(v) for v in values) or "none"
         # The option, its line of help, its default, and no other option in between.
         help_line = r",? (?:(?!\(default).)*?\w(?:(?!\(default| --).)*"
         option = rf"{option_name(key)}{help_line}\(default: {re.escape(shown)}\)"
         assert re.search(option, text), f"{option_name(key)} (default: {shown}) is not in {text}"
+
+
+def test_help_breaks_no_line_where_the_source_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert command("adding", "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    for config in (LoopConfig, OptimizerConfig):
+        for field in docstring_parser.parse_from_object(config).params:
+            text = " ".join(str(field.description).split())
+            assert any(text in line for line in lines), field.arg_name
+    assert not any(one == other == "" for one, other in itertools.pairwise(lines))
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(("--help",), 0), (("--hiden-size", 3), 2)])
+def test_words_are_read_once(
+    arguments: tuple[str | int, ...], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is said of them is coloured on a terminal alone."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    read: list[None] = []
+    cli = tyro.cli
+    monkeypatch.setattr(tyro, "cli", lambda *given, **more: read.append(None) or cli(*given, **more))
+    monkeypatch.setenv("TERM", "xterm")
+    said = []
+    for stream in (Terminal(), io.StringIO()):
+        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+            assert command("adding", *arguments) == code
+        said.append(stream.getvalue())
+    assert len(read) == 2
+    assert ["\x1b[" in one for one in said] == [True, False]
+    assert all("--hidden-size" in one for one in said)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,10 @@ import pytest
         (["adding", "--optimizer.learnin-rate", "3"], "Perhaps you meant: --optimizer.learning-rate FLOAT"),
         (["adding", "extra"], "Unrecognized options: extra"),
         (["adding", "--steps", "many"], "Error parsing --steps"),
-        (["adding", "--optimizer.name", "adan"], "Expected one of ('sgd', 'momentum', 'adam', 'rmsprop')"),
+        (
+            ["adding", "--optimizer.name", "adan"],
+            "Expected one of ('sgd', 'momentum', 'adam', 'adamw', 'rmsprop')",
+        ),
         (["adding", "--cell", "lsmt"], "error: unknown cell 'lsmt': did you mean lstm?"),
         (["adding", "--cell", "nowhere.py:Mine"], "error: there is no cell file nowhere.py"),
         (["gradients", "--cells", "elman", "grru"], "error: unknown cell 'grru': did you mean gru?"),

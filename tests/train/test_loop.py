@@ -122,7 +122,7 @@ def test_more_steps(unbroken, tmp_path):
 
 
 def test_options_that_may_differ_on_resuming(unbroken, tmp_path):
-    """What is logged, evaluated, measured and saved when, and how many steps go in one dispatch: the same bits."""
+    """Strides of logging, evaluating, measuring and saving, and steps a dispatch: the same bits."""
     train_toy(tmp_path, replace(LOOP, steps=33))
     other = LoopConfig(steps=90, log_every=4, eval_every=9, save_every=11, chunk=23, keep=1)
     probe = Probe("size", 8, lambda state: {"w": float(jnp.sum(state.params["w"]))})
