@@ -175,13 +175,14 @@ def series(records: Sequence[Mapping[str, Any]]) -> Series:
     )
 
 
-def draw_health(run: Path) -> list[Path]:
-    """Draws a figure for each net in the run's folder whose health was measured, from its metrics."""
+def draw_health(run: Path, part: Path | None = None) -> list[Path]:
+    """Draws a figure for each net in the run's folder (or in that part of it) whose health was measured, from its
+    metrics."""
     from analysis.figures.health import health_figure
     from analysis.figures.style import save
 
     drawn: list[Path] = []
-    for path in sorted(run.rglob("metrics.jsonl")):
+    for path in sorted((part or run).rglob("metrics.jsonl")):
         records = [record for record in read_metrics(path) if record["split"] == SPLIT]
         if records:
             inner = path.parent.relative_to(run).parts

@@ -118,7 +118,7 @@ def train_task(
             else explainer(recurrent.cell, task.model, recurrent.measure, recurrent.method),
         )
     if health.every:
-        draw_health(run.folder)
+        draw_health(run.folder, home)
     if stop.requested:  # after the last step too: what comes next may be another training
         raise Stopped(run.folder, result.step, stop.signal)
     only_main_continues()

@@ -1,4 +1,4 @@
-"""The options of every experiment that trains one cell on one task."""
+"""Options that experiments share: for training one cell on one task, and for ensembles of small nets."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -49,3 +49,25 @@ class TrainingConfig:
     def label(self) -> str:
         """Names the network as figures and tables do."""
         return self.network.describe(self.cell)
+
+
+@dataclass(frozen=True)
+class EnsembleOptions:
+    """The options of an experiment that trains small nets of several kinds, each over several seeds."""
+
+    seeds: int = 4
+    """Nets of each kind, with consecutive seeds."""
+    hidden_size: int = 32
+    """Units of each layer, H."""
+    batch_size: int = 32
+    """Sequences per step, B."""
+    steps: int = 300
+    """Updates of each net."""
+    seed: int = 0
+    """The first seed, of parameters and training data; held-out data don't depend on it."""
+
+    def __post_init__(self) -> None:
+        check_at_least(
+            1, seeds=self.seeds, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps
+        )
+        check_seed(self.seed)

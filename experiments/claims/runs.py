@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from experiments.harness.checks import check_at_least, check_seed
+from experiments.harness.checks import check_at_least
 from experiments.harness.errors import UserError
 from experiments.harness.files import CONFIG, RESULTS, read_results, read_run
 from experiments.harness.options import describe, option_name
 from experiments.registry import read_options
 from experiments.sweep.plan import Job
+from experiments.training import EnsembleOptions
 
 Arrays = dict[str, np.ndarray]
 GAINS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -27,29 +28,18 @@ CELLS = {"elman": "elman(recurrent_init=orthogonal(gain=1.1))", "lstm": "lstm"}
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(EnsembleOptions):
     """Claims."""
 
-    seeds: int = 4
-    """Nets of each kind, with consecutive seeds."""
-    hidden_size: int = 32
-    """Units of each cell, H."""
-    batch_size: int = 32
-    """Sequences per step, B."""
-    steps: int = 300
-    """Updates of each net."""
     length: int = 20
     """Length of the sequences, T."""
     lags: int = 50
     """Steps back over which gradients of untrained nets are measured."""
-    seed: int = 0
-    """The first seed."""
     runs: Annotated[tuple[Path, ...], tyro.conf.arg(help_behavior_hint="(default: none)")] = ()
     """Folders searched for finished runs, with all below them; what isn't found there is run."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, steps=self.steps)
-        check_seed(self.seed)
+        super().__post_init__()
         check_at_least(4, length=self.length)
         check_at_least(2, lags=self.lags)
         if self.seeds < 2:

@@ -25,10 +25,11 @@ from experiments.ensemble import (
     losses_at_best_rate,
 )
 from experiments.footprint import Part, check_fits
-from experiments.harness.checks import check_at_least, check_seed
+from experiments.harness.checks import check_at_least
 from experiments.harness.files import read_arrays, stored_config
 from experiments.harness.run import Run
 from experiments.objective import classification
+from experiments.training import EnsembleOptions
 from models import SequenceClassifier, Stacked
 from models.cell import Array, Params
 from train import OptimizerConfig, mean
@@ -37,32 +38,15 @@ PROBED = 100  # digits on which gradients of untrained nets are measured
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(EnsembleOptions):
     """Depth."""
 
     layers: int = 6
     """Largest depth: nets of 1 to so many layers are trained."""
-    seeds: int = 4
-    """Nets of each depth, with consecutive seeds."""
-    hidden_size: int = 32
-    """Units of each layer, H."""
-    batch_size: int = 32
-    """Digits per step, B."""
-    steps: int = 300
-    """Updates of each net."""
-    seed: int = 0
-    """The first seed, of parameters and training data; held-out data don't depend on it."""
 
     def __post_init__(self) -> None:
-        check_at_least(
-            1,
-            layers=self.layers,
-            seeds=self.seeds,
-            hidden_size=self.hidden_size,
-            batch_size=self.batch_size,
-            steps=self.steps,
-        )
-        check_seed(self.seed)
+        super().__post_init__()
+        check_at_least(1, layers=self.layers)
 
     def check(self) -> None:
         """Raises ValueError where training the deepest nets needs more memory than is free."""

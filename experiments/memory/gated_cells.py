@@ -23,10 +23,11 @@ from experiments.ensemble import (
     check_ensemble_fits,
     losses_at_best_rate,
 )
-from experiments.harness.checks import check_at_least, check_seed
+from experiments.harness.checks import check_at_least
 from experiments.harness.files import read_arrays
 from experiments.harness.run import Run
 from experiments.objective import regression
+from experiments.training import EnsembleOptions
 from models import Cell, SequenceClassifier
 from train import OptimizerConfig
 
@@ -35,32 +36,17 @@ INPUTS = 2  # a value and a marker a step
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(EnsembleOptions):
     """Gated cells."""
 
-    seeds: int = 4
-    """Nets of each kind, with consecutive seeds."""
     hidden_size: int = 32
     """Units of the LSTM, and of the GRU that has as many, H."""
-    batch_size: int = 32
-    """Sequences per step, B."""
-    steps: int = 300
-    """Updates of each net."""
     length: int = 20
     """Length of the sequences, T."""
-    seed: int = 0
-    """The first seed, of parameters and training data; held-out data don't depend on it."""
 
     def __post_init__(self) -> None:
-        check_at_least(
-            1,
-            seeds=self.seeds,
-            hidden_size=self.hidden_size,
-            batch_size=self.batch_size,
-            steps=self.steps,
-        )
+        super().__post_init__()
         check_at_least(2, length=self.length)
-        check_seed(self.seed)
 
     def check(self) -> None:
         """Raises ValueError where training the nets needs more memory than is free."""

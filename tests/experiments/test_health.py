@@ -1,5 +1,6 @@
 """Health and forensics handed to training: through the command line, and the seam between model and cell."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -11,12 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from analysis.figures import style
 from data import Batch, TaskBatches
 from experiments.cell_view import CellView, longest
+from experiments.harness.run import Run
+from experiments.network import NetworkConfig
 from experiments.objective import classification, tagging
-from models import GRU, SequenceClassifier, SequenceTagger, unroll
+from experiments.problems import adding_problem
+from experiments.run_task import run_tasks
+from experiments.task import TrainingOptions
+from models import GRU, Elman, SequenceClassifier, SequenceTagger, unroll
 from tests.experiments.command import command, newest_checkpoint, saved_state, untimed
-from train import read_metrics
+from train import HealthConfig, LoopConfig, OptimizerConfig, read_metrics
 
 Finished = Callable[[str], Path]
 Options = dict[str, tuple[str | float, ...]]
@@ -116,6 +123,26 @@ def test_inspect_draws_it_anew(watched: Path, capsys: pytest.CaptureFixture[str]
     assert str(picture) in said
     assert "  health, step 100: exponent " in said
     assert "lag_" not in said
+
+
+def test_side_by_side_each_net_is_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as it is trained; a net that is trained on is drawn anew."""
+    drawn: list[str] = []
+    monkeypatch.setattr("analysis.figures.health.health_figure", lambda **series: None)
+    monkeypatch.setattr(style, "save", lambda figure, folder, name: drawn.append(name) or [])
+    problem = adding_problem(5)
+    task = problem.task(problem.model(NetworkConfig(), Elman(2)))
+    loop = LoopConfig(steps=2, chunk=1, health=HealthConfig(every=1, examples=1, directions=1))
+
+    def train(resumed: bool, loop: LoopConfig, *names: str) -> None:
+        options = TrainingOptions(0, 2, loop, OptimizerConfig())
+        tasks = dict.fromkeys(names, task)
+        list(run_tasks(Run(tmp_path, resumed), tasks, options, lambda *_: {}))
+
+    train(False, loop, "one", "two")
+    assert drawn == ["health_nets_one", "health_nets_two"]
+    train(True, dataclasses.replace(loop, steps=3), "one")
+    assert drawn[2:] == ["health_nets_one"]
 
 
 def test_what_reads_the_future_has_no_health(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
