@@ -52,7 +52,7 @@ from models.layers.cross_attention import CrossAttention
 from models.layers.dropout import Dropout, RecurrentDropout, VariationalDropout
 from models.layers.layer import Layer
 from models.layers.pointwise import FeedForward, Norm, Projection
-from models.layers.position_code import PositionCode
+from models.layers.position_code import PositionCode, max_steps
 from models.layers.recurrent import Recurrent
 from models.layers.residual import Residual
 from models.layers.self_attention import KeyValueCache, SelfAttention, holds_cache
@@ -150,6 +150,7 @@ __all__ = [
     "inverse_sigmoid_schedule",
     "irnn",
     "linear_schedule",
+    "max_steps",
     "sampled",
     "scheduled_inputs",
     "scheduled_sampling",

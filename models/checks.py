@@ -153,7 +153,21 @@ def matching_init_shapes(cell: Cell, found: LeafShapes) -> LeafShapes | None:
             if wider > size and len(found.get(name, ())) == len(shape):
                 fits = init_shapes(cell, 1 + max(-1, (found[name][axis] - size) // (wider - size)))
                 return None if fits is None else fits[1]
+    # Where no axis tells, D may decide which parameters there are: a layer that projects inputs of another size to
+    # its own has none for that at its own size, which is then among the axes of the others.
+    for size in sorted({length for shape in found.values() for length in shape}):
+        if fits_exactly(cell, size, found):
+            return found
     return one[1]
+
+
+def fits_exactly(cell: Cell, input_size: int, found: LeafShapes) -> bool:
+    """Tells whether `init` gives these shapes for an input size."""
+    try:
+        fits = init_shapes(cell, input_size)
+    except ValueError:  # It accepts other input sizes only.
+        return False
+    return fits is not None and fits[1] == found
 
 
 def describe_mismatch(wanted: LeafShapes, found: LeafShapes) -> str:

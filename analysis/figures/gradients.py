@@ -43,8 +43,11 @@ def gradient_against_lag(
     before: Mapping[str, ArrayLike],
     after: Mapping[str, ArrayLike],
     rest: Mapping[str, float] | None = None,
+    *,
+    of_inputs: bool = False,
 ) -> Figure:
-    """Plots the gradient norm ‖∂L/∂s_{T−k}‖ (s: the whole state) against the lag k, before and after training.
+    """Plots the gradient norm ‖∂L/∂s_{T−k}‖ (s: the whole state) against the lag k, before and after training; with
+    `of_inputs` ‖∂L/∂x_{T−k+1}‖, by the inputs.
 
     Each value is `[K]` or `[K, N]` at lags k = 1 … K, from `gradient_by_lag`. With N examples the line is their
     median and the band spans the quartiles. `rest` are the exponents of untrained cells at rest
@@ -71,7 +74,8 @@ def gradient_against_lag(
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(PAGE, 2.4), layout="constrained")
         axes = figure.subplots(1, 2, sharex=True, sharey=True)
-        axes[0].set(yscale="log", ylabel=r"gradient norm $\|\partial L\,/\,\partial s_{T-k}\|$")
+        by = "x_{T-k+1}" if of_inputs else "s_{T-k}"
+        axes[0].set(yscale="log", ylabel=rf"gradient norm $\|\partial L\,/\,\partial {by}\|$")
         axes[0].set_yticks([10.0**power for power in powers if limits[0] <= power <= limits[1]])
         axes[0].set_ylim(*10.0**limits)
         for ax, (title, panel) in zip(axes, panels.items(), strict=True):

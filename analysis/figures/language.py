@@ -82,12 +82,13 @@ def perplexity_by_position(
     cross_entropy: ArrayLike | Mapping[str, ArrayLike],
     error: ArrayLike | Mapping[str, ArrayLike],
     carried: float | None = None,
+    carried_label: str = "state carried through the text",
 ) -> Figure:
     """Plots the perplexity of tokens against their position after a zero state, counted from 1.
 
     `position [b]`, centres of bins; `cross_entropy [b]` and its standard error `error [b]`, nats: of one model,
-    or of several by name. `carried` is the mean loss of tokens with the state carried through the text, a dashed
-    line.
+    or of several by name. `carried` is the mean loss of tokens with the state carried through the text, or
+    otherwise read with all that comes before, a dashed line of that label.
     """
     places = checked("positions", np.asarray(position, np.float64), "[b]")
     means = named("cross entropies", cross_entropy, places.shape, "state begun at zero")
@@ -104,8 +105,8 @@ def perplexity_by_position(
             ax.fill_between(places, low, high, color=styles[name]["color"], alpha=0.25, linewidth=0)
             handles += ax.plot(places, perplexities(mean), marker="o", label=name, **styles[name])
         if carried is not None and carried < LARGEST:
-            label = "state carried through the text"
-            handles.append(ax.axhline(float(np.exp(carried)), color=GREY, lw=0.9, ls="--", label=label))
+            height = float(np.exp(carried))
+            handles.append(ax.axhline(height, color=GREY, lw=0.9, ls="--", label=carried_label))
         plain_log(ax)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         add_legend(figure, handles)

@@ -27,7 +27,13 @@ from experiments.language.batches import Reading, check_lines, training_batches
 from experiments.language.corpus import check_same_text, checked_corpus
 from experiments.network import NetworkConfig
 from experiments.training import CELL_HELP, Flat
-from models import LanguageModel, exponential_schedule, inverse_sigmoid_schedule, linear_schedule
+from models import (
+    LanguageModel,
+    exponential_schedule,
+    inverse_sigmoid_schedule,
+    linear_schedule,
+    max_steps,
+)
 from models.cell import Array
 from models.layers.dropout import check_rate
 from train import LoopConfig, OptimizerConfig, create_state
@@ -258,6 +264,13 @@ class TextModelConfig(TextTraining):
             )
         params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
         state = jax.eval_shape(lambda p: create_state(p, self.optimizer, jax.random.key(0)), params)
+        most = max_steps(model.cell)
+        if most is not None and self.reading != "windows":
+            raise UserError(
+                "--reading",
+                f"{self.reading} can ask for any number of tokens, but {self.cell} has codes for {most} positions: "
+                "take --reading windows, or position=rotary",
+            )
         rows = 1 if self.reading == "windows" else self.batch_size
         steps = min(self.length, 1 + len(corpus.splits["train"]) // rows)
         tokens = jax.ShapeDtypeStruct((steps, 1), jnp.int32)

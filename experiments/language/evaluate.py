@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from analysis import gradient_by_lag
+from analysis.gradients import scaled_norm
 from experiments.language.held_out import WholeText, all_losses
-from models import LanguageModel
+from models import LanguageModel, holds_cache, unroll
 from models.cell import Array, Output, Params, State
 
 Ids = Int[np.ndarray, "N"]
@@ -36,8 +37,13 @@ def text_gradients(
     model: LanguageModel, params: Params, tokens: Int[Array, "T N"], targets: Int[Array, " N"]
 ) -> Float[Array, "T N"]:
     """Returns ‖∂L/∂s_{T−k}‖, L the loss of the token after the last step: row i for lag i + 1, a column a piece of
-    text."""
+    text.
+
+    Of a cell whose state holds a cache, which only copies, it returns ‖∂L/∂x_{T−k+1}‖ instead: by the inputs, those
+    of the last step in row 0.
+    """
     inner: Any = params["params"]
+    cell, own = model.cell, inner["recurrent"]["cell"]
 
     def loss(final: State, ys: Output) -> Array:
         logits = jnp.asarray(model.apply(params, ys[-1], method="logits"))
@@ -45,7 +51,9 @@ def text_gradients(
         return -jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(logits), targets[:, None], axis=1))
 
     xs = inner["embedding"]["embedding"][tokens]
-    return gradient_by_lag(model.cell, inner["recurrent"]["cell"], xs, loss)
+    if holds_cache(cell):
+        return scaled_norm(jax.grad(lambda xs: loss(*unroll(cell, own, xs)))(xs), axis=-1)[::-1]
+    return gradient_by_lag(cell, own, xs, loss)
 
 
 def by_frequency(

@@ -98,6 +98,11 @@ def read_net(folder: Path, cell: str) -> Model:
     return read_arrays(folder, older if (folder / f"arrays/{older}.npz").is_file() else net_path(cell))
 
 
+def gradient_label(name: str, net: Model) -> str:
+    """Names a net beside its gradients, which are by the inputs where its state is a cache."""
+    return f"{name}, by its inputs" if net.get("gradients|of_inputs", False) else name
+
+
 def draw(folder: Path) -> list[Path]:
     """Draws the figures of a finished run from its arrays."""
     from analysis.figures.families import families_side_by_side
@@ -147,8 +152,8 @@ def draw(folder: Path) -> list[Path]:
             {name: net["position|error"] for name, net in shown.items()},
         ),
         "gradient_against_lag": gradient_against_lag(
-            {name: net["gradients|before"] for name, net in shown.items()},
-            {name: net["gradients|after"] for name, net in shown.items()},
+            {gradient_label(name, net): net["gradients|before"] for name, net in shown.items()},
+            {gradient_label(name, net): net["gradients|after"] for name, net in shown.items()},
         ),
     }
     return [path for name, figure in drawn.items() for path in save(figure, folder / "figures", name)]

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from experiments.language.evaluate import by_frequency, by_position, losses_from
 from experiments.language.held_out import losses_of, split_losses, window_pieces
 from experiments.network import NetworkConfig
 from experiments.task_report import training_record
-from models import LanguageModel, Sampling, generate
+from models import LanguageModel, Sampling, generate, holds_cache
 from models.cell import Params
 from models.ngram import perplexity, smoothed
 from models.ngram.counts import NgramCounts
@@ -41,6 +42,8 @@ def report(run: Run, config: TextModelConfig, corpus: Corpus, before: Params, af
         results[last] |= full_context_scores(config, model, after, corpus, last)
     run.write_arrays("curves", training_record(run.folder))
     measured = measures(config, corpus, model, last, losses[last], before, after)
+    if config.reading == "windows":
+        measured["full_context"] = np.array(results[last]["full_context_cross_entropy"])
     run.write_arrays("measures", measured | {"rival": np.array(rivals["valid"])})
     sample = sampled_text(model, after, corpus.tokenizer, config.seed, config.sample_tokens)
     text = f"{format_table(results, held_out)}\n\nsample:\n{sample}"
@@ -121,6 +124,7 @@ def measures(
     starts = np.linspace(0, len(seen) - lags, pieces).round().astype(int)
     windows = seen[starts[None] + np.arange(lags)[:, None]]
     targets = following[starts + lags - 1]
+    found["gradients|of_inputs"] = np.array(holds_cache(model.cell))
     for moment, params in (("before", before), ("after", after)):
         found[f"gradients|{moment}"] = np.asarray(text_gradients(model, params, windows, targets))
     return found
@@ -180,6 +184,13 @@ def format_score(value: float | int, digits: str) -> str:
     return f"{value:{digits}}" if value < 1e7 else f"{value:.3g}"
 
 
+def carried_line(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns the options of `perplexity_by_position` for the loss with more context than a start at zero has."""
+    if "full_context" in found:
+        return {"carried": float(found["full_context"]), "carried_label": "full context"}
+    return {"carried": float(found["carried"])} if "carried" in found else {}
+
+
 def draw(folder: Path) -> list[Path]:
     """Draws the figures of a finished run from its arrays."""
     from analysis.figures.gradients import gradient_against_lag
@@ -203,13 +214,15 @@ def draw(folder: Path) -> list[Path]:
         ),
         "perplexity_by_position": perplexity_by_position(
             **{key: found[f"position|{key}"] for key in ("position", "cross_entropy", "error")},
-            carried=float(found["carried"]) if "carried" in found else None,
+            **carried_line(found),
         ),
         "perplexity_by_frequency": perplexity_by_frequency(
             **{key: found[f"frequency|{key}"] for key in ("least", "cross_entropy", "share")}
         ),
         "gradient_against_lag": gradient_against_lag(
-            {name: found["gradients|before"]}, {name: found["gradients|after"]}
+            {name: found["gradients|before"]},
+            {name: found["gradients|after"]},
+            of_inputs=bool(found.get("gradients|of_inputs", False)),
         ),
     }
     return [path for title, figure in drawn.items() for path in save(figure, folder / "figures", title)]

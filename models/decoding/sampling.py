@@ -1,8 +1,11 @@
 """Sampling text from a language model, one token at a time."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,7 @@ from jaxtyping import Float, Int
 from models.cell import Array, Key, Params, State, check_at_least
 from models.decoding.scheduled import sampled, scheduled_sampling
 from models.language_model import LanguageModel
+from models.layers.position_code import max_steps
 from models.recurrence.streaming import advance, stream
 from models.token_ids import check_ids, embed
 
@@ -89,6 +93,10 @@ def generate(
     Uses `stream` one step at a time, so that each token can be shown at once. Token i is drawn with
     `fold_in(key, i)`.
 
+    A recurrent cell carries its state all the way, and a cache without codes of its positions, or with rotary ones,
+    drops its oldest key when it is full. A cell that can't read more than C tokens (`max_steps`) steps through the
+    first C; from then on the last C are read anew, from the initial state, for each token, as nanoGPT does.
+
     Raises ValueError for an empty prompt, and for a token of the prompt outside 0 … V−1.
     """
     if not len(prompt):
@@ -96,17 +104,30 @@ def generate(
             "an empty prompt leaves nothing to continue: give at least one token, for example the end of a line"
         )
     check_ids(np.asarray(prompt), model.vocabulary_size, "tokens of the prompt")
-    cell_params = params["params"]["recurrent"]["cell"]
-    online = stream(model.cell, cell_params)
-    state = online.initial_state
-    for token in prompt[:-1]:
-        state, _ = online.step(state, _embed_token(params, int(token)))
-    token, drawn = int(prompt[-1]), 0
-    while True:
-        state, y = online.step(state, _embed_token(params, token))
+    read = reader(model, params)
+    for token in list(prompt)[-(max_steps(model.cell) or 0) :]:
+        y = read(int(token))
+    for drawn in itertools.count():
         token = int(_sample_token(model, sampling, params, y, jax.random.fold_in(key, drawn)))
-        drawn += 1
         yield token
+        y = read(token)
+
+
+def reader(model: LanguageModel, params: Params) -> Callable[[int], Array]:
+    """Returns a function that reads one more token, and returns the cell's output after it: see `generate`."""
+    online, most = stream(model.cell, params["params"]["recurrent"]["cell"]), max_steps(model.cell)
+    state, last = online.initial_state, deque[int](maxlen=most or 0)
+
+    def read(token: int) -> Array:
+        nonlocal state
+        full = len(last) == most
+        last.append(token)
+        if full:
+            return _read_window(model, params, np.array(last, np.int32))
+        state, y = online.step(state, _embed_token(params, token))
+        return y
+
+    return read
 
 
 def scheduled_inputs(
@@ -148,3 +169,9 @@ def _embed_token(params: Params, token: Array | int) -> Array:
 @partial(jax.jit, static_argnums=(0, 1))
 def _sample_token(model: LanguageModel, sampling: Sampling, params: Params, y: Array, key: Key) -> Array:
     return sampling(jnp.asarray(model.apply(params, y, method="logits")), key)
+
+
+@partial(jax.jit, static_argnums=0)
+def _read_window(model: LanguageModel, params: Params, tokens: Int[Array, " C"]) -> Array:
+    result: Any = model.apply(params, tokens)
+    return result[1][-1]

@@ -1,13 +1,14 @@
 """Codes of the position, added to a sequence, as a layer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax.numpy as jnp
 
-from models.cell import Array, BatchShape, Key, Output, Params, State, Weights, check_at_least
+from models.cell import Array, BatchShape, Cell, Key, Output, Params, State, Weights, check_at_least
 from models.layers.layer import Layer
 from models.layers.position import (
+    BOUNDED,
     Position,
     add_codes,
     check_length,
@@ -15,6 +16,8 @@ from models.layers.position import (
     count_valid,
     initial_codes,
 )
+from models.layers.self_attention import SelfAttention
+from models.layers.wrapper import LayerWrapper
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,14 @@ class PositionCode(Layer):
     def step(self, weights: Weights, state: State, drive: Array) -> tuple[State, Output]:
         """Adds the code of this step; the drive is the input itself."""
         return state + 1, add_codes(self.position, weights, drive, state, self.context)
+
+
+def max_steps(cell: Cell) -> int | None:
+    """Returns the most steps that a cell can read from its initial state: the smallest context of learned or
+    sinusoidal codes in it; None without such codes, when a sequence may be of any length."""
+    if isinstance(cell, PositionCode | SelfAttention):
+        return cell.context if cell.position in BOUNDED else None
+    values = [cell.inner] if isinstance(cell, LayerWrapper) else [getattr(cell, f.name) for f in fields(cell)]
+    parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
+    bounds = [max_steps(part) for part in parts if isinstance(part, Cell)]
+    return min((bound for bound in bounds if bound is not None), default=None)

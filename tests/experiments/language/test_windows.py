@@ -11,9 +11,10 @@ import pytest
 
 from data import TextConfig, WindowBatches, load_corpus, pairs
 from experiments.language import held_out
+from experiments.language.evaluate import text_gradients
 from experiments.language.held_out import losses_of, split_losses, window_pieces
 from experiments.language.objective import StreamLoss, TextLoss
-from models import LSTM, LanguageModel, initial_carry
+from models import LSTM, LanguageModel, Transformer, initial_carry, unroll
 from models.language_model import uniform_like
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
 from tests.experiments.small_text import TINY, known
@@ -102,6 +103,7 @@ def test_what_a_run_in_windows_leaves(windows: Path) -> None:
     with np.load(windows / "arrays" / "measures.npz") as measures:
         assert measures["gradients|after"].shape == (5, 4)
         assert measures["position|position"].max() <= 6
+        assert measures["full_context"] == results["test"]["full_context_cross_entropy"]
         assert "carried" not in measures
     assert not [name for name in newest_checkpoint(windows)[1] if name.startswith("carry")]
     log = [record for record in untimed(windows) if record["split"] == "train"]
@@ -124,9 +126,63 @@ def test_a_run_in_windows_resumes_bit_for_bit(windows: Path, text: Path, tmp_pat
     assert (part / "results.json").read_bytes() == (windows / "results.json").read_bytes()
 
 
+def test_gradients_of_a_cache_are_those_of_the_inputs(x64: None) -> None:
+    """Of the loss of the last token, by finite differences of the embedded tokens; the last of them is row 0."""
+    model = LanguageModel(Transformer(4, layers=1, context=5), 4, 4)
+    initial = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
+    params = uniform_like(initial, jax.random.key(1), 1.0)
+    tokens, targets = known(5)[:, None], np.array([2], np.int32)
+    found = np.asarray(text_gradients(model, params, tokens, targets))
+    inner: Any = params["params"]
+    xs = inner["embedding"]["embedding"][tokens]
+
+    @jax.jit
+    def loss(xs: Any) -> Any:
+        _, ys = unroll(model.cell, inner["recurrent"]["cell"], xs)
+        return -jax.nn.log_softmax(ys[-1, 0] @ inner["kernel"] + inner["bias"])[2]
+
+    for lag in range(5):
+        steps = 1e-5 * jnp.eye(4)
+        ends = [[loss(xs.at[4 - lag, 0].add(sign * step)) for step in steps] for sign in (1, -1)]
+        slopes = (np.array(ends[0]) - np.array(ends[1])) / 2e-5
+        assert found[lag, 0] == pytest.approx(np.linalg.norm(slopes), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_transformer_is_trained_like_any_cell(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With learned codes: trained, scored, drawn, resumed, and text of more tokens than codes."""
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    cell = "transformer(layers=1, heads=1, context=6, position=learned, dropout=0.1)"
+    arguments = (*WINDOWS, "--data.dir", text, "--cell", cell, "--optimizer.name", "adamw")
+    assert command(*arguments, "--run-dir", whole) == 0
+    with np.load(whole / "arrays" / "measures.npz") as measures:
+        assert measures["gradients|of_inputs"]
+        assert np.isfinite(measures["gradients|after"]).all()
+    assert command(*arguments, "--steps", 20, "--run-dir", part) == 0
+    assert command(*arguments, "--resume", part) == 0
+    assert newest_checkpoint(part) == newest_checkpoint(whole)
+    assert (part / "results.json").read_bytes() == (whole / "results.json").read_bytes()
+    capsys.readouterr()
+    assert command("generate", whole, "--tokens", 20, "--prompt", "the cat sat on") == 0
+    assert len(capsys.readouterr().out.split()) > 10
+
+
+CODED = "transformer(heads=1, context=5, position=learned)"
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (
+            ("--cell", CODED),
+            f"error: --reading stream can ask for any number of tokens, but {CODED} has codes for 5 positions: ",
+        ),
+        (
+            ("--cell", CODED, "--reading", "windows"),
+            "has learned codes for 5 positions, but the sequence has 6 steps: give it context=6",
+        ),
         (
             ("--reading", "windows", "--length", 541),
             "error: --length is 541, but the text has 540 tokens to predict: make the windows shorter",

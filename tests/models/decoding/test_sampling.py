@@ -12,10 +12,14 @@ import pytest
 from models import (
     LSTM,
     LanguageModel,
+    PositionCode,
     Sampling,
+    Stacked,
+    Transformer,
     free_running,
     generate,
     initial_carry,
+    max_steps,
     sampled,
     scheduled_inputs,
     scheduled_sampling,
@@ -127,6 +131,38 @@ def test_greedy_text_is_what_unrolling_it_predicts(params: Params) -> None:
     logits = jnp.asarray(MODEL.apply(params, ys, method="logits"))
     assert drawn == jnp.argmax(logits, axis=-1)[len(prompt) - 1 :].tolist()
     assert len(set(drawn)) > 1
+
+
+@pytest.mark.parametrize(("position", "prompt"), [("learned", [1, 4, 2, 0, 3, 3, 1]), ("rotary", [2, 1])])
+def test_text_of_a_transformer_never_ends(position: Any, prompt: list[int]) -> None:
+    """Codes of 5 positions: each token is drawn after the last 5, read from an empty state; a window of rotary
+    ones: after all, of which the layer sees the last 5."""
+    model = LanguageModel(Transformer(4, layers=1, context=5, position=position), 5, 4)
+    initial = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
+    params = uniform_like(initial, jax.random.key(1), 1.0)
+    sampling, key, reach = Sampling(0.5), jax.random.key(3), 5 if position != "rotary" else 20
+    drawn = list(itertools.islice(generate(model, params, prompt, sampling, key), 9))
+
+    @jax.jit
+    def draw(tokens: Array, last: int, number: int) -> Array:
+        _, ys = model.apply(params, tokens)  # type: ignore
+        logits = jnp.asarray(model.apply(params, ys[last], method="logits"))
+        return sampling(logits, jax.random.fold_in(key, number))
+
+    text = [*prompt, *drawn]
+    for number in range(9):
+        seen = text[: len(prompt) + number][-reach:]
+        padded = jnp.array([*seen, *[0] * (reach - len(seen))], jnp.int32)
+        assert int(draw(padded, len(seen) - 1, number)) == drawn[number]
+    assert len(set(drawn)) > 1
+
+
+def test_the_most_steps_of_a_cell() -> None:
+    """Codes end with their context, wherever in a cell they are added."""
+    bounded = Transformer(4, context=5, position="learned")
+    assert [max_steps(cell) for cell in (LSTM(3), Transformer(4), bounded)] == [None, None, 5]
+    assert max_steps(Stacked((LSTM(4), PositionCode("sinusoidal", 7), bounded))) == 5
+    assert max_steps(Stacked((LSTM(4), PositionCode("sinusoidal", 7)))) == 7
 
 
 def test_draws_are_those_of_a_scan(params: Params) -> None:
