@@ -54,11 +54,11 @@ def unroll(
 
     Raises ValueError if the shapes or types of parameters, inputs, mask, state or memory don't fit, and
     TypeError if the cell's step doesn't return a state of the structure that it was given."""
-    options: Any = {"mask": mask, "reverse": reverse, "method": method, "key": key, "train": train}
+    static: Any = {"reverse": reverse, "method": method, "train": train}
     if isinstance(cell, Layer):
         check_layer(cell, params, xs, memory)
-        return cell.unroll(params, xs, state, **options, **memory_argument(cell, memory))
-    state, ys, _ = unroll_with_info(cell, params, xs, state, memory=memory, **options)
+        return run_layer(cell, "unroll", params, xs, state, mask, key, memory, **static)
+    state, ys, _ = unroll_with_info(cell, params, xs, state, mask=mask, key=key, memory=memory, **static)
     return state, ys
 
 
@@ -80,12 +80,31 @@ def last_output(
     For two directions each is read at its own end (`Bidirectional.last_output`). Zero for a sequence without a
     valid step. Arguments as for `unroll`.
     """
-    options: Any = {"mask": mask, "reverse": reverse, "method": method, "key": key, "train": train}
+    static: Any = {"reverse": reverse, "method": method, "train": train}
     if isinstance(cell, Layer):
         check_layer(cell, params, xs, memory)
-        return cell.last_output(params, xs, **options, **memory_argument(cell, memory))
-    _, ys = unroll(cell, params, xs, memory=memory, **options)
+        return run_layer(cell, "last_output", params, xs, None, mask, key, memory, **static)
+    _, ys = unroll(cell, params, xs, mask=mask, key=key, memory=memory, **static)
     return last_valid(ys, mask, reverse=reverse)
+
+
+@partial(jax.jit, static_argnames=("layer", "name", "reverse", "method", "train"), inline=True)
+def run_layer(
+    layer: Layer,
+    name: str,
+    params: Params,
+    xs: Array,
+    state: State | None,
+    mask: Array | None,
+    key: Key | None,
+    memory: Memory | None,
+    **static: Any,
+) -> Any:
+    """Calls a layer's method `name`, "unroll" or "last_output", compiled once for equal layers and shapes."""
+    options = {"mask": mask, "key": key} | memory_argument(layer, memory) | static
+    if name == "unroll":
+        return layer.unroll(params, xs, state, **options)
+    return layer.last_output(params, xs, **options)
 
 
 def check_layer(layer: Layer, params: Params, xs: Array, memory: Memory | None) -> None:
