@@ -52,6 +52,7 @@ class Stacked(Layer):
                 f"unknown connection {self.connection!r} between layers: there are "
                 f"{', '.join(get_args(Connection))}"
             )
+        common_memory_size(self.layers)  # refuses two sizes
 
     @property
     def causal(self) -> bool:
@@ -70,7 +71,7 @@ class Stacked(Layer):
 
     @property
     def memory_size(self) -> int | None:
-        """The size of the memory that the layers read; None if none does. Raises ValueError if they differ."""
+        """The size of the memory that the layers read; None if none does."""
         return common_memory_size(self.layers)
 
     def init(self, key: Key, input_size: int) -> Params:

@@ -101,7 +101,7 @@ def run_layer(
     **static: Any,
 ) -> Any:
     """Calls a layer's method `name`, "unroll" or "last_output", compiled once for equal layers and shapes."""
-    options = {"mask": mask, "key": key} | memory_argument(layer, memory) | static
+    options: dict[str, Any] = {"mask": mask, "key": key} | memory_argument(layer, memory) | static
     if name == "unroll":
         return layer.unroll(params, xs, state, **options)
     return layer.last_output(params, xs, **options)

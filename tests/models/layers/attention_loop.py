@@ -1,5 +1,6 @@
-"""Self-attention as a NumPy loop: one query, one head, one key at a time."""
+"""The layers of a Transformer as NumPy loops: one query, one head, one key at a time."""
 
+from math import erf, sqrt
 from typing import Any
 
 import numpy as np
@@ -49,3 +50,40 @@ def self_attention(layer: Any, params: Any, xs: np.ndarray, mask: np.ndarray) ->
             contexts.append(sum(w * rows[s][2][h] for w, s in zip(weights, seen, strict=True)))
         ys[t] = np.concatenate(contexts) @ p["output"]["kernel"] + p["output"]["bias"]
     return ys
+
+
+def cross_attention(
+    layer: Any, params: Any, xs: np.ndarray, mask: np.ndarray, places: list[np.ndarray]
+) -> np.ndarray:
+    """Outputs `[T, N]` of one sequence that looks at the valid places of a memory."""
+    p = {name: {k: np.asarray(v) for k, v in part.items()} for name, part in params.items()}
+    heads, width = layer.heads, layer.hidden_size // layer.heads
+    rows = [np.split(m @ p["memory"]["kernel"] + p["memory"]["bias"], 2) for m in places]
+    ys = np.zeros((len(xs), layer.hidden_size))
+    for t in np.flatnonzero(mask):
+        q = xs[t] @ p["query"]["kernel"] + p["query"]["bias"]
+        context = np.zeros(layer.hidden_size)
+        for h in range(heads):
+            part = slice(h * width, (h + 1) * width)
+            scores = np.array([q[part] @ k[part] / np.sqrt(width) for k, _ in rows])
+            weights = np.exp(scores) / np.exp(scores).sum()
+            for w, (_, v) in zip(weights, rows, strict=True):
+                context[part] += w * v[part]
+        ys[t] = context @ p["output"]["kernel"] + p["output"]["bias"]
+    return ys
+
+
+def layer_norm(params: Any, xs: np.ndarray) -> np.ndarray:
+    """α (x − mean) / √(var + ε) + β, row by row."""
+    rows = [(x - x.mean()) / np.sqrt(((x - x.mean()) ** 2).mean() + 1e-5) for x in xs]
+    return np.array(rows) * np.asarray(params["gain"]) + np.asarray(params["bias"])
+
+
+def feed_forward(activation: Any, params: Any, xs: np.ndarray) -> np.ndarray:
+    """φ(x W_1 + b_1) W_2 + b_2; GELU by the error function."""
+    p = {name: {k: np.asarray(v) for k, v in part.items()} for name, part in params.items()}
+    z = xs @ p["input"]["kernel"] + p["input"]["bias"]
+    gelu = np.vectorize(lambda x: x / 2 * (1 + erf(x / sqrt(2))))
+    return (gelu(z) if activation == "gelu" else np.maximum(z, 0)) @ p["output"]["kernel"] + p["output"][
+        "bias"
+    ]

@@ -9,6 +9,7 @@ from models import KeyValueCache, SelfAttention, stream, unroll
 from models.cell import Array, Params
 from models.layers.position import rotate
 from tests import contract
+from tests.models import drawn
 from tests.models.layers.attention_loop import self_attention
 
 T, B, D, N = 7, 2, 3, 4
@@ -25,11 +26,8 @@ CAUSAL = ("rotary window", "plain")
 
 def example(layer: SelfAttention, seed: int = 0) -> tuple[Params, Array]:
     """Parameters with biases that aren't zero, and inputs `[T, B, D]`."""
-    rng = np.random.default_rng(seed)
-    params = jax.tree.map(
-        lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), layer.init(jax.random.key(0), D)
-    )
-    return params, jnp.asarray(rng.normal(size=(T, B, D)))
+    xs = np.random.default_rng(seed).normal(size=(T, B, D))
+    return drawn.parameters(layer, D, seed), jnp.asarray(xs)
 
 
 @pytest.mark.parametrize("name", LAYERS)
