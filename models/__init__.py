@@ -44,6 +44,7 @@ from models.decoding.scheduled import (
 )
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
 from models.interop import from_linen, from_torch, to_torch
+from models.interop_attention import from_torch_attention, to_torch_attention
 from models.interop_stack import from_torch_stack, state_from_torch, to_torch_stack
 from models.language_model import LanguageModel, initial_carry
 from models.layers.attention import Additive, Dot, General, ScaledDot, attend
@@ -142,6 +143,7 @@ __all__ = [
     "free_running",
     "from_linen",
     "from_torch",
+    "from_torch_attention",
     "from_torch_stack",
     "generate",
     "greedy",
@@ -159,6 +161,7 @@ __all__ = [
     "summed_cross_entropy",
     "teacher_forcing",
     "to_torch",
+    "to_torch_attention",
     "to_torch_stack",
     "truncated_value_and_gradient",
     "unroll",
