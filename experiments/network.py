@@ -19,6 +19,7 @@ from models import (
     Cell,
     Dropout,
     Scan,
+    SelfAttentive,
     SequenceClassifier,
     SequenceTagger,
     Stacked,
@@ -156,7 +157,8 @@ def supports(cell: Cell, method: MethodName, *, masked: bool = True) -> bool:
 
 def refusal(method: MethodName, expression: str, cell: Cell, hidden_size: int) -> str:
     """Says that a method can't run a cell; names the cells that it runs and the methods that the cell supports."""
-    others = [name for name in CELLS if supports(parse_cell(name, hidden_size), method)]
+    alone = [name for name, kind in CELLS.items() if kind is not SelfAttentive]  # which needs another within
+    others = [name for name in alone if supports(parse_cell(name, hidden_size), method)]
     return (
         f"{method} can't run the cell {expression}: of the cells here it runs {', '.join(others)}; "
         f"{expression} supports auto, {', '.join(supported_methods(cell))}"

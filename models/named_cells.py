@@ -22,6 +22,7 @@ from models.cells import (
     MinLSTM,
     OrthogonalRNN,
     PeepholeLSTM,
+    SelfAttentive,
     UnitaryRNN,
 )
 from models.layers.transformer import Transformer
@@ -48,5 +49,6 @@ CELLS: dict[str, type[Cell]] = {
     "slstm": SLSTM,
     "mlstm": MLSTM,
     "window": FixedWindow,
+    "self_attentive": SelfAttentive,
     "transformer": Transformer,
 }

@@ -13,6 +13,7 @@ from models.cells.minimal import MinGRU, MinLSTM
 from models.cells.orthogonal import OrthogonalRNN
 from models.cells.peephole import PeepholeLSTM
 from models.cells.rg_lru import RGLRU
+from models.cells.self_attentive import SelfAttentive, SelfAttentiveState
 from models.cells.state_space import S4D, S5
 from models.cells.unitary import UnitaryRNN
 from models.cells.window import FixedWindow
@@ -42,6 +43,8 @@ __all__ = [
     "MinLSTM",
     "OrthogonalRNN",
     "PeepholeLSTM",
+    "SelfAttentive",
+    "SelfAttentiveState",
     "UnitaryRNN",
     "chrono_gru",
     "chrono_lstm",

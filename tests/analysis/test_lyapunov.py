@@ -119,7 +119,9 @@ def sized(kind: Any) -> Cell:
 
 
 SINGULAR = ("ind_rnn",)
-REGULAR = {name: sized(kind) for name, kind in CELLS.items() if name not in (*SINGULAR, "window")} | {
+CACHES = ("transformer", "self_attentive")
+LEFT_OUT = (*SINGULAR, *CACHES, "window")
+REGULAR = {name: sized(kind) for name, kind in CELLS.items() if name not in LEFT_OUT} | {
     "gru, reset before": GRU(4, reset="before"),
     "stack": Stacked((LSTM(3), GRU(2))),
     "batch norm": BatchNormLSTM(3),

@@ -33,6 +33,7 @@ from models import (
     Elman,
     LSTMState,
     Scan,
+    SelfAttentive,
     Stacked,
     from_linen,
     from_torch,
@@ -196,6 +197,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "list field": (lambda: Taps(4, taps=[1]), r"its field 'taps' holds a list: .*tuples"),
     "array field": (lambda: Taps(4, taps=np.ones(2)), r"its field 'taps' holds a ndarray: .*as parameters"),
+    "score": (
+        lambda: SelfAttentive(ELMAN, score="cosine"),  # pyright: ignore
+        r"unknown score 'cosine': there are dot, scaled_dot, general, additive",
+    ),
     "fraction": (lambda: Elman(np.float32(4.5)), r"hidden_size must be a whole number"),  # pyright: ignore
     # Masks.
     "mask of a trace": (
