@@ -17,7 +17,7 @@ from data import Batch
 from experiments.cell_view import CellView, longest, on_first_device
 from experiments.harness.errors import UserError
 from experiments.objective import Measure
-from models import Cell
+from models import Cell, SelfAttentive, holds_cache
 from models.cell import Array, Params
 from models.layers.layer import is_causal
 from train import HealthConfig, LoopConfig, Probe, TrainState, read_metrics
@@ -27,7 +27,8 @@ ROWS = 24  # lags of the heat map
 
 
 def check_health(cell: Cell, loop: LoopConfig) -> None:
-    """Raises UserError where health is asked for of a net that has no step, or beyond the end of the run."""
+    """Raises UserError where health is asked for of a net that has no step or a cache for its state, or beyond the
+    end of the run."""
     if loop.health.every > loop.steps:
         raise UserError(
             "--health.every",
@@ -35,6 +36,20 @@ def check_health(cell: Cell, loop: LoopConfig) -> None:
         )
     if loop.health.every:
         check_causal(cell)
+        check_no_cache(cell, "--health.every")
+
+
+def check_no_cache(cell: Cell, option: str) -> None:
+    """Raises UserError where Jacobians are asked for of a state that is, or holds, a key–value cache."""
+    if not holds_cache(cell):
+        return
+    inner = f", or look into its recurrence, {cell.cell}, alone" if isinstance(cell, SelfAttentive) else ""
+    raise UserError(
+        option,
+        f"can't look into a {type(cell).__name__}: its state is a key–value cache, which only copies, so that "
+        "Jacobians and exponents say nothing of it; measure its influence ∂y_t/∂x_s (analysis.influence, or the "
+        f"experiment attention_paths){inner}",
+    )
 
 
 def check_causal(cell: Cell) -> None:
@@ -60,6 +75,7 @@ def health_probe(
     if not config.every:
         return None
     check_causal(cell)
+    check_no_cache(cell, "--health.every")
     batch = longest(batch, config.examples)
     view = CellView(model, measure, method)
 

@@ -11,7 +11,7 @@ from flax import linen as nn
 from experiments.cell_spec import at_length, parse_cell
 from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_seed
-from experiments.health import check_health
+from experiments.health import check_health, check_no_cache
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import Problem, adding_problem, copy_problem, order_problem
 from experiments.training import CELL_HELP
@@ -58,6 +58,7 @@ class NetsConfig:
         problem = self.problem()
         for expression in self.expressions():
             cell = self.cell(expression)
+            check_no_cache(cell, "--cells")
             check_health(cell, self.loop)
             check_task_fits(problem.task(problem.model(NetworkConfig(), cell)), self)
 

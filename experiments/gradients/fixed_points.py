@@ -24,6 +24,7 @@ from experiments.harness.checks import check_at_least, check_not_negative, check
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.run import Run
+from experiments.health import check_no_cache
 from experiments.objective import Evaluation
 from experiments.problems import Problem, check_problem_fits, from_task
 from experiments.run_task import train_task
@@ -72,6 +73,7 @@ class Config(TrainingConfig):
         """Raises ValueError for a network that cannot be built or drawn, before the run's folder is made."""
         super().check()
         layer = self.layer()
+        check_no_cache(layer, "--cell")
         if layer.couples_batch:
             raise UserError(
                 "--cell",

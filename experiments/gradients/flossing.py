@@ -36,7 +36,7 @@ from experiments.harness.errors import UserError
 from experiments.harness.files import stored_config
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
-from experiments.health import check_health
+from experiments.health import check_health, check_no_cache
 from experiments.network import NetworkConfig
 from experiments.objective import Loss
 from experiments.problems import Problem, adding_problem, copy_problem, recall_problem
@@ -119,6 +119,7 @@ class Config:
         """Raises ValueError for a cell that cannot be built or flossed, before the run's folder is made."""
         self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         layer = self.layer()
+        check_no_cache(layer, "--cell")
         check_health(layer, self.loop)
         if layer.couples_batch:
             raise UserError(

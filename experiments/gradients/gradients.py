@@ -35,7 +35,7 @@ from experiments.harness.errors import UserError
 from experiments.harness.files import arrays_with_prefix, read_arrays, read_run
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
-from experiments.health import check_health
+from experiments.health import check_health, check_no_cache
 from experiments.network import NetworkConfig, check_cells
 from experiments.problems import digits_problem
 from experiments.run_task import Trained, run_tasks
@@ -98,6 +98,7 @@ class Config:
         problem = digits_problem(self.permuted, self.input_gain)
         for cell in self.cells:
             layer = self.network.build(cell, self.hidden_size)
+            check_no_cache(layer, "--cells")
             check_health(layer, self.loop)
             check_task_fits(problem.task(problem.model(self.network, layer)), self)
             check_jacobians_fit(layer, 1, DIGITS_PIXELS, min(self.trajectories, self.images))
