@@ -3,7 +3,8 @@
 Times the mean square of a cell's outputs and its gradient, B · T steps per call. Takes the median of --repeats
 calls after the first; the methods take turns. A method that can't run a cell is left out, and so is newton if its
 Jacobians don't fit into --newton-memory. For newton the number of iterations is given, and whether it fell back
-to scan.
+to scan. Attention has one method, "whole", all steps at once; transformer(context=T) sees the whole sequence at
+every length T.
 """
 
 import time
@@ -11,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.cell_spec import label, parse_cell
+from experiments.cell_spec import at_length, label, parse_cell
 from experiments.footprint import Part, check_fits
 from experiments.harness.checks import check_at_least, check_distinct, check_positive, check_seed
 from experiments.harness.errors import UserError
@@ -26,10 +27,12 @@ from experiments.harness.files import read_arrays, read_run
 from experiments.harness.run import Run
 from experiments.network import MethodName, check_cells, supported_methods
 from experiments.training import CELL_HELP
-from models import Cell, unroll_with_info
+from models import Cell, holds_cache, unroll, unroll_with_info
 from models.cell import Array, Params
+from models.layers.layer import Layer
 from models.state import ravel_state
 
+TimedMethod = Literal[MethodName, "whole"]
 KEYS = ("length", "seconds", "rate", "rounds", "fallen")
 
 
@@ -43,8 +46,8 @@ class Config:
         "lru",
         "min_gru",
     )
-    methods: tuple[MethodName, ...] = ("scan", "fused", "associative", "newton")
-    """Unrolling methods."""
+    methods: tuple[TimedMethod, ...] = ("scan", "fused", "associative", "newton", "whole")
+    """Unrolling methods; whole: attention, the only one that it has."""
     lengths: tuple[int, ...] = (64, 256, 1024, 4096)
     """Lengths of the sequences, T."""
     hidden_size: int = 16
@@ -80,12 +83,25 @@ class Config:
         )
         check_fits({"inputs or outputs": inputs})
         for expression in self.cells:
-            able = supported_methods(parse_cell(expression, self.hidden_size), masked=False)
+            able = able_methods(self.cell(expression, max(self.lengths)))
             if not set(able) & set(self.methods):
                 raise UserError(
                     "--methods",
                     f"{' '.join(self.methods)}: {expression} goes none of them, but {', '.join(able)}",
                 )
+
+    def cell(self, expression: str, length: int) -> Cell:
+        """Returns the cell of an expression, in which T is the length."""
+        return parse_cell(at_length(expression, length), self.hidden_size)
+
+
+def able_methods(cell: Cell) -> list[TimedMethod]:
+    """Lists the methods that can run a cell."""
+    return (
+        ["whole"]
+        if holds_cache(cell) and isinstance(cell, Layer)
+        else [*supported_methods(cell, masked=False)]
+    )
 
 
 def main(config: Config, run: Run) -> str:
@@ -95,13 +111,12 @@ def main(config: Config, run: Run) -> str:
         if run.resumed and (run.folder / "arrays" / f"{array_name(name)}.npz").exists():
             print(f"{name}: timed before", flush=True)
             continue
-        cell = parse_cell(expression, config.hidden_size)
-        able = supported_methods(cell, masked=False)
-        left_out = [method for method in config.methods if method not in able]
+        able = able_methods(config.cell(expression, max(config.lengths)))
+        left_out = [method for method in config.methods if method not in (*able, "whole")]
         if left_out:
             print(f"{name}: can't go by {', '.join(left_out)}", flush=True)
-        methods: list[MethodName] = [method for method in config.methods if method in able]
-        rows = [row for length in config.lengths for row in time_at(config, name, cell, methods, length)]
+        methods: list[TimedMethod] = [method for method in config.methods if method in able]
+        rows = [row for length in config.lengths for row in time_at(config, expression, methods, length)]
         run.write_arrays(
             array_name(name),
             {
@@ -126,14 +141,15 @@ def main(config: Config, run: Run) -> str:
 
 
 def time_at(
-    config: Config, name: str, cell: Cell, methods: Sequence[MethodName], length: int
+    config: Config, expression: str, methods: Sequence[TimedMethod], length: int
 ) -> list[dict[str, Any]]:
     """Times each method at one length: median seconds, tokens per second, Newton's rounds (else 0)."""
+    name, cell = label(expression), config.cell(expression, length)
     key_params, key_inputs = jax.random.split(jax.random.key(config.seed))
     params = jax.jit(cell.init, static_argnums=1)(key_params, config.input_size)
     xs = jax.random.normal(key_inputs, (length, config.batch_size, config.input_size))
-    calls: dict[MethodName, Callable[[], Any]] = {}
-    solves: dict[MethodName, tuple[int, bool]] = {}
+    calls: dict[TimedMethod, Callable[[], Any]] = {}
+    solves: dict[TimedMethod, tuple[int, bool]] = {}
     for method in methods:
         gib = newton_gib(cell, params, length, config.batch_size)
         if method == "newton" and gib > config.newton_memory:
@@ -146,7 +162,7 @@ def time_at(
         calls[method] = partial(compiled, params, xs)
         (_, info), _ = jax.block_until_ready(calls[method]())
         solves[method] = (int(info[0].max()), not bool(info[1].all())) if method == "newton" else (0, False)
-    seconds: dict[MethodName, list[float]] = {method: [] for method in calls}
+    seconds: dict[TimedMethod, list[float]] = {method: [] for method in calls}
     for _ in range(config.repeats):
         for method, call in calls.items():  # in turns: a busy moment of the machine meets all
             began = time.perf_counter()
@@ -174,11 +190,13 @@ def time_at(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def value_and_gradient(cell: Cell, method: MethodName, params: Params, xs: Array) -> Any:
+def value_and_gradient(cell: Cell, method: TimedMethod, params: Params, xs: Array) -> Any:
     """Returns the mean square of the outputs, with Newton's rounds and convergence, and its gradient in the
     parameters."""
 
     def loss(params: Params) -> tuple[Array, tuple[Array | None, Array | None]]:
+        if method == "whole":
+            return jnp.mean(unroll(cell, params, xs)[1] ** 2), (None, None)
         _, ys, info = unroll_with_info(cell, params, xs, method=method)
         return jnp.mean(ys**2), (info.iterations, info.converged)
 
@@ -235,8 +253,16 @@ def entry(method: str, curve: dict[str, np.ndarray], i: int) -> str:
 
 
 def draw(folder: Path) -> list[Path]:
-    """Draws the figure of a finished run from its arrays."""
-    from analysis.figures.lengths import tokens_per_second
+    """Draws the figures of a finished run from its arrays."""
+    from analysis.figures.lengths import seconds_against_length, tokens_per_second
     from analysis.figures.style import save
 
-    return save(tokens_per_second(stored(folder)), folder / "figures", "tokens_per_second")
+    panels = stored(folder)
+    lines = {
+        f"{name}, {method}": curve for name, curves in panels.items() for method, curve in curves.items()
+    }
+    figures = folder / "figures"
+    return [
+        *save(tokens_per_second(panels), figures, "tokens_per_second"),
+        *save(seconds_against_length(lines), figures, "seconds_against_length"),
+    ]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from analysis.figures.style import (
     GREY,
+    PAGE,
     SETTINGS,
     add_legend,
     checked,
@@ -116,6 +117,36 @@ def tokens_per_second(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
             handles.append(
                 Line2D([], [], markersize=MARKER_SIZE, label="open: fell back to scan", **open_marker)
             )
+        add_legend(figure, handles)
+    return figure
+
+
+def seconds_against_length(curves: Mapping[str, Curve]) -> Figure:
+    """Plots the seconds of a training step, forward and backward, against T, all nets and methods in one panel.
+
+    A curve is `{"length": [n], "seconds": [n]}`. Dotted guides rise as T and as T² from the fastest at the shortest
+    length.
+    """
+    demand_names(curves, "seconds")
+    read = {name: columns(name, curve, "length", "seconds") for name, curve in curves.items()}
+    lengths = np.unique(np.concatenate([lengths for lengths, _ in read.values()]))
+    seconds = np.concatenate([seconds for _, seconds in read.values()])
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(0.75 * PAGE, 2.8), layout="constrained")
+        ax = figure.add_subplot()
+        ax.set(xscale="log", yscale="log", ylim=10 ** decades(np.log10(seconds)))
+        ax.set(xlabel="length of the sequences, $T$", ylabel="seconds, forward and backward")
+        mark_lengths(ax, [lengths])
+        appearance = looks(read)
+        for name, (at, values) in read.items():
+            ax.plot(at, values, markersize=MARKER_SIZE, label=name, **appearance[name])
+        handles = [
+            Line2D([], [], markersize=MARKER_SIZE, label=name, **look) for name, look in appearance.items()
+        ]
+        for power, dots in ((1, (1, 2)), (2, (1, 1))):
+            guide: dict[str, Any] = {"color": GREY, "lw": 0.8, "ls": (0, dots)}
+            ax.plot(lengths, seconds.min() * (lengths / lengths.min()) ** power, **guide)
+            handles.append(Line2D([], [], label="∝ T" if power == 1 else "∝ T²", **guide))
         add_legend(figure, handles)
     return figure
 
