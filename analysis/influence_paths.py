@@ -49,7 +49,7 @@ def influence_by_path(
 
         ∂y_t/∂x_s = Σ over parts (paths through that part alone) + (paths through several, "mixed")
 
-    exactly, as matrices; at s = t there is no transition, so that every part has the whole, and nothing is mixed.
+    exactly, as matrices. At s = t there is no transition: every part has the whole, and nothing is mixed.
     The norms of the terms don't add up, since terms may cancel. "mixed" is the difference, so where it is small
     beside the others it is exact only up to their rounding errors.
 
@@ -78,8 +78,9 @@ def influence_by_path(
 
     total = matrices(())
     alone = {part: matrices(tuple(other for other in parts if other != part)) for part in parts}
-    here = (jnp.arange(len(xs)) == t % len(xs)).reshape(-1, 1, 1)
-    mixed = jnp.where(here, 0, total - sum(alone.values(), jnp.zeros_like(total)))
+    steps = jnp.cumsum(jnp.ones(len(xs), bool) if mask is None else mask)
+    several = (steps[t] - steps >= 2).reshape(-1, 1, 1)  # transitions, so that a path can change parts
+    mixed = jnp.where(several, total - sum(alone.values(), jnp.zeros_like(total)), 0)
     return {name: matrix_norms(found) for name, found in {"total": total, **alone, "mixed": mixed}.items()}
 
 

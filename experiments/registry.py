@@ -25,6 +25,7 @@ SUBJECTS = {
         "depth",
         "flossing",
         "fixed_points",
+        "attention_paths",
     ),
     "language": ("ngram", "language_model", "char_lm", "families"),
 }

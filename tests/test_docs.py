@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from experiments.cell_spec import parse_cell
-from experiments.registry import NAMES, module_of, overview, read_options, wrapped
+from experiments.harness.terminal import wrapped
+from experiments.registry import NAMES, module_of, overview, read_options
 from models import unroll
 from models.recurrence.methods import Fused
 from models.recurrence.unroll import unroll_with_info

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 from analysis import influence, influence_matrices
-from models import GRU, LRU, LSTM, Bidirectional, Cell, Elman, Stacked, unroll
+from models import (
+    GRU,
+    LRU,
+    LSTM,
+    Bidirectional,
+    Cell,
+    Elman,
+    Residual,
+    SelfAttention,
+    SelfAttentive,
+    Stacked,
+    unroll,
+)
 
 T, D = 6, 2
 LAYERS: dict[str, Cell] = {
@@ -16,6 +28,9 @@ LAYERS: dict[str, Cell] = {
     "complex state": LRU(3),
     "stack": Stacked((GRU(3), Elman(2)), "dense"),
     "both directions": Bidirectional(Elman(2)),
+    "attention": SelfAttention(4, heads=2, context=3, position="rotary"),
+    "attention and recurrence": Stacked((Elman(2), Residual(SelfAttention(2, context=4)))),
+    "recurrence with attention": SelfAttentive(Elman(2), context=2),
 }
 MASK = np.array([True, True, False, True, True, False])
 
@@ -40,7 +55,9 @@ def differences(layer: Cell, params: dict, xs: jax.Array, t: int, mask: np.ndarr
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize(
+    "masked", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["masked", "whole"]
+)
 @pytest.mark.parametrize("name", LAYERS)
 def test_finite_differences(name: str, masked: bool) -> None:
     layer, mask = LAYERS[name], MASK if masked else None
@@ -55,6 +72,32 @@ def test_finite_differences(name: str, masked: bool) -> None:
         assert not np.any(norms[~MASK])
     if name != "both directions":
         assert not np.any(norms[t + 1 :])
+
+
+@pytest.mark.usefixtures("x64")
+def test_uniform_attention_in_closed_form() -> None:
+    """L layers of x + A x, with A uniform and causal: ∂y_t/∂x_s = [(I + A)^L]_ts I."""
+    depth, size = 3, 2
+    layer = Stacked((Residual(SelfAttention(size)),) * depth)
+    one = {
+        "input": {
+            "kernel": jnp.hstack([jnp.zeros((size, 2 * size)), jnp.eye(size)]),
+            "bias": jnp.zeros(3 * size),
+        },
+        "output": {"kernel": jnp.eye(size), "bias": jnp.zeros(size)},
+    }
+    params = jax.tree.map(
+        lambda like, leaf: leaf.reshape(like.shape),
+        layer.init(jax.random.key(0), D),
+        {"layers": (one,) * depth},
+    )
+    uniform = np.tril(np.ones((T, T))) / np.arange(1, T + 1)[:, None]
+    power = np.linalg.matrix_power(np.eye(T) + uniform, depth)
+    xs = example(layer)[1]
+    found = jax.vmap(partial(influence_matrices, layer, params, xs))(jnp.arange(T))
+    np.testing.assert_allclose(found, power[:, :, None, None] * np.eye(D), rtol=1e-12, atol=1e-14)
+    norms = jax.vmap(partial(influence, layer, params, xs))(jnp.arange(T))
+    np.testing.assert_allclose(norms, power * D**0.5, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.usefixtures("x64")

@@ -54,6 +54,20 @@ OPTIONS: dict[str, tuple[str | float, ...]] = {
         *("--gains", 0.8, 1.6, "--biases", 0.1, 0.5, "--lengths", 1, 6, "--units", 30, "--draws", 1),
         *("--trajectory", 250, "--hidden-size", 16, "--updates", 60, "--optimizer.learning-rate", 0.01),
     ),
+    "attention_paths": (
+        *(
+            "--tasks",
+            "adding",
+            "text",
+            "--cell",
+            "elman",
+            "--beside",
+            "gru",
+            "transformer(layers=1, heads=2)",
+        ),
+        *("--length", 16, "--window", 16, "--context", 8, "--examples", 4, *SMALL, "--steps", 20),
+        *("--eval-every", 20, "--save-every", 20),
+    ),
     "fixed_points": (
         *("--cell", "gru", "--bits", 2, "--length", 15, "--starts", 40, "--probability", 0.2, *SMALL),
         *("--optimizer.learning-rate", 0.03),

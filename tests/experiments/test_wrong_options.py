@@ -34,6 +34,27 @@ import pytest
             "error: --optimizer.learning-rate is 0.0; it must be above",
         ),
         (["adding", "--health.every", "-1"], "error: --health.every is -1; it must lie in"),
+        (
+            ["adding", "--cell", "transformer", "--health.every", "5"],
+            "--health.every can't look into a Transformer",
+        ),
+        (
+            ["lyapunov", "--cells", "gru", "transformer"],
+            "error: --cells can't look into a Transformer: its state",
+        ),
+        (["jacobian_spectra", "--cells", "transformer"], "a key–value cache, which only copies"),
+        (
+            ["fixed_points", "--cell", "transformer"],
+            "measure its influence ∂y_t/∂x_s (analysis.influence, or the",
+        ),
+        (["flossing", "--cell", "transformer"], "error: --cell can't look into a Transformer"),
+        (["gradients", "--cells", "transformer"], "error: --cells can't look into a Transformer"),
+        (
+            ["attention_paths", "--length", "8"],
+            "error: --length must be a whole number of at least 16, but is 8",
+        ),
+        (["attention_paths", "--cell", "batch_norm_lstm"], "BatchNormLSTM couples the examples of a batch"),
+        (["attention_paths", "--health.every", "5"], "look into its recurrence, Elman(hidden_size=48"),
         (["flossing", "--floss.weight", "0"], "error: --floss.weight must be above 0 and finite, but is 0"),
         (
             ["sweep", "adding", "--seeds", "0"],
