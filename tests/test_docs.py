@@ -207,3 +207,16 @@ def test_help_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     for text in (overview(), *(wrapped(module_of(name).__doc__) for name in (*NAMES, "sweep"))):
         assert max(map(len, text.splitlines())) <= 80, text
         assert all(line.startswith(" ") for line in wrapped(text).splitlines() if line)
+
+
+def test_the_page_on_attention_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A step streams to the number of the whole, as the page says."""
+    (text,) = re.findall(
+        r"```python\n# attention.py\n(.*?)```", (DOCS / "attention.md").read_text(), re.DOTALL
+    )
+    path = tmp_path / "attention.py"
+    path.write_text(text)
+    runpy.run_path(str(path))
+    difference, norms = capsys.readouterr().out.split("\n", 1)
+    assert float(difference) < 1e-4
+    assert len(norms.split()) >= 20
