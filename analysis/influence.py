@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from analysis.gradients import scaled_norm
 from models.cell import Array, Cell, Output, Params, State, check_hashable
 from models.checks import check_inputs
+from models.memory import Memory
 from models.recurrence.unroll import unroll
 from models.state import ravel_state
 
@@ -27,6 +28,7 @@ def influence(
     state: State | None = None,
     *,
     mask: Bool[Array, " T"] | None = None,
+    memory: Memory | None = None,
 ) -> Float[Array, " T"]:
     """Computes ‖∂y_t/∂x_s‖ for s = 0 … T−1: how strongly each input influences the output at step t, `[T]`.
 
@@ -39,7 +41,7 @@ def influence(
 
     See `influence_matrices` for arguments and errors.
     """
-    return matrix_norms(influence_matrices(layer, params, xs, t, state, mask=mask))
+    return matrix_norms(influence_matrices(layer, params, xs, t, state, mask=mask, memory=memory))
 
 
 def influence_matrices(
@@ -50,6 +52,7 @@ def influence_matrices(
     state: State | None = None,
     *,
     mask: Bool[Array, " T"] | None = None,
+    memory: Memory | None = None,
 ) -> Float[Array, "T N D"]:
     """Computes ∂y_t/∂x_s for s = 0 … T−1, exactly: `[T, N, D]`, by one backward pass for each number of y_t.
 
@@ -60,6 +63,7 @@ def influence_matrices(
         t: the step of the output, 0 … T−1, or from the end −T … −1.
         state: the state before the first step, by default the layer's own.
         mask: False at padding, whose influence is zero, as is all influence on an output there.
+        memory: for a layer that reads one, held fixed.
 
     Raises:
         ValueError: `t` lies outside the sequence, or parameters, inputs, state or mask don't fit.
@@ -69,17 +73,23 @@ def influence_matrices(
     length = xs.shape[0]
     if not isinstance(t, Tracer) and not -length <= int(t) < length:
         raise ValueError(f"t is {int(t)}, but the {length} steps of the sequence are 0 … {length - 1}")
-    return matrices(layer, params, xs, jnp.asarray(t), state, mask)
+    return matrices(layer, params, xs, jnp.asarray(t), state, mask, memory)
 
 
 @partial(jax.jit, static_argnums=0)
 def matrices(
-    layer: Cell, params: Params, xs: Array, t: Array, state: State | None, mask: Array | None
+    layer: Cell,
+    params: Params,
+    xs: Array,
+    t: Array,
+    state: State | None,
+    mask: Array | None,
+    memory: Memory | None,
 ) -> Float[Array, "T N D"]:
     """Computes `influence_matrices` without checks."""
 
     def output(xs: Array) -> Output:
-        _, ys = unroll(layer, params, xs, state, mask=mask)
+        _, ys = unroll(layer, params, xs, state, mask=mask, memory=memory)
         return jax.tree.map(lambda y: y[t], ys)
 
     return output_matrices(output, xs)

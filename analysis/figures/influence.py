@@ -28,10 +28,8 @@ from analysis.figures.style import (
 )
 
 DEEPEST = 12  # decades below the largest value that are shown
-HARMONIC, EXPONENTIAL = (
-    r"$1/n$, through lag 1 of the total",
-    r"$e^{\lambda_1 n}$, through lag 1 of recurrence",
-)
+HARMONIC = "1/n, through the total at lag 1"
+EXPONENTIAL = "exp(λ₁ n), through recurrence at lag 1"
 
 
 def influence_by_path(

@@ -1,6 +1,7 @@
 """Influence against powers of a linear net, finite differences and NumPy loops."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,9 @@ from models import (
     LSTM,
     Bidirectional,
     Cell,
+    CrossAttention,
     Elman,
+    Memory,
     Residual,
     SelfAttention,
     SelfAttentive,
@@ -30,6 +33,7 @@ LAYERS: dict[str, Cell] = {
     "both directions": Bidirectional(Elman(2)),
     "attention": SelfAttention(4, heads=2, context=3, position="rotary"),
     "attention and recurrence": Stacked((Elman(2), Residual(SelfAttention(2, context=4)))),
+    "attention to a memory": CrossAttention(4, heads=2, memory_size=2),
     "recurrence with attention": SelfAttentive(Elman(2), context=2),
 }
 MASK = np.array([True, True, False, True, True, False])
@@ -40,12 +44,10 @@ def example(layer: Cell, seed: int = 3) -> tuple[dict, jax.Array]:
     return layer.init(params_key, D), jax.random.normal(inputs_key, (T, D))
 
 
-def differences(layer: Cell, params: dict, xs: jax.Array, t: int, mask: np.ndarray | None) -> np.ndarray:
+def differences(layer: Cell, params: dict, xs: jax.Array, t: int, **options: Any) -> np.ndarray:
     """∂y_t/∂x_s by central differences, `[T, N, D]`."""
     h = 1e-6
-    run = jax.jit(
-        lambda xs: unroll(layer, params, xs, mask=None if mask is None else jnp.asarray(mask))[1][t]
-    )
+    run = jax.jit(lambda xs: unroll(layer, params, xs, **options)[1][t])
     found = [
         np.asarray(run(xs.at[s, d].add(h)) - run(xs.at[s, d].add(-h))) / (2 * h)
         for s in range(T)
@@ -60,13 +62,14 @@ def differences(layer: Cell, params: dict, xs: jax.Array, t: int, mask: np.ndarr
 )
 @pytest.mark.parametrize("name", LAYERS)
 def test_finite_differences(name: str, masked: bool) -> None:
-    layer, mask = LAYERS[name], MASK if masked else None
+    layer, t = LAYERS[name], 3
     params, xs = example(layer)
-    t = 3
-    found = influence_matrices(layer, params, xs, t, mask=None if mask is None else jnp.asarray(mask))
-    expected = differences(layer, params, xs, t, mask)
-    np.testing.assert_allclose(found, expected, atol=1e-8)
-    norms = influence(layer, params, xs, t, mask=None if mask is None else jnp.asarray(mask))
+    options: dict[str, Any] = {"mask": jnp.asarray(MASK)} if masked else {}
+    if layer.reads_memory:
+        options["memory"] = Memory(jnp.cos(jnp.arange(8.0)).reshape(4, 2), jnp.arange(4) != 1)
+    expected = differences(layer, params, xs, t, **options)
+    np.testing.assert_allclose(influence_matrices(layer, params, xs, t, **options), expected, atol=1e-8)
+    norms = influence(layer, params, xs, t, **options)
     np.testing.assert_allclose(norms, np.sqrt((expected**2).sum((1, 2))), atol=1e-8)
     if masked:
         assert not np.any(norms[~MASK])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from analysis import influence, influence_by_path
-from models import GRU, LSTM, Cell
+from models import GRU, LSTM, Cell, Elman, SelfAttentive
 from models.state import ravel_state
 
 T, D = 5, 2
-CELLS: dict[str, Cell] = {"lstm": LSTM(2)}
+CELLS: dict[str, Cell] = {"lstm": LSTM(2), "self-attentive": SelfAttentive(Elman(2), context=2)}
 
 
 def enumerated(

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.speed import format_table
+from analysis.figures.lengths import seconds_against_length
+from experiments.speed import Config, able_methods, format_table, time_at
+from models import Transformer
 from tests.experiments.command import command
 
 Finished = Callable[[str], Path]
@@ -32,7 +34,8 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     table = (folder / "table.txt").read_text().splitlines()
     assert table[2].split()[:2] == ["elman", "newton"]
     assert table[2].split()[3:] == [f"({results['newton']['rounds'][0]})", "left", "out"]
-    assert (folder / "figures/tokens_per_second.png").stat().st_size > 5_000
+    for name in ("tokens_per_second", "seconds_against_length"):
+        assert (folder / f"figures/{name}.png").stat().st_size > 5_000
 
 
 def test_resumed_run_keeps_what_it_has(
@@ -53,3 +56,31 @@ def test_table_tells_of_newton_falling_back() -> None:
     table = format_table({"lstm": {"scan": column, "newton": fallen}}).splitlines()
     assert table[1].split() == ["lstm", "scan", "2.5"]
     assert table[2].split() == ["lstm", "newton", "2.5", "(100*)"]
+
+
+def test_attention_is_timed_whole_at_a_context_of_each_length() -> None:
+    """By the one method that it has, beside a recurrent cell by another; drawn in one panel."""
+    attention, lru = "transformer(layers=1, context=T)", "lru"
+    config = Config(
+        cells=(attention, lru), methods=("associative", "whole"), lengths=(3, 6), hidden_size=4, repeats=1
+    )
+    config.check()
+    assert config.cell(attention, 6) == Transformer(4, layers=1, context=6)
+    assert able_methods(config.cell(attention, 6)) == ["whole"]
+    assert "whole" not in able_methods(config.cell(lru, 6))
+    (row,) = time_at(config, attention, ["whole"], 6)
+    assert row["rate"] == pytest.approx(8 * 6 / row["seconds"])
+    assert not row["fallen"]
+
+
+def test_seconds_in_one_panel() -> None:
+    curves = {
+        "lstm, scan": {"length": [4, 16], "seconds": [0.1, 0.4]},
+        "attention, whole": {"length": [4], "seconds": [0.2]},
+    }
+    (ax,) = seconds_against_length(curves).axes
+    drawn = {str(line.get_label()): np.asarray(line.get_ydata()) for line in ax.get_lines()}
+    for name, curve in curves.items():
+        np.testing.assert_array_equal(drawn[name], curve["seconds"])
+    guides = [np.asarray(line.get_ydata()) for line in ax.get_lines()[-2:]]
+    np.testing.assert_allclose(guides, [[0.1, 0.4], [0.1, 1.6]])
