@@ -89,4 +89,4 @@ def test_sigkill_while_saving(unbroken, tmp_path):
 
     assert train_toy(tmp_path, resume=True).finished
     check_equal(tmp_path, unbroken)
-    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["80", "90"]
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["60", "80", "90"]
