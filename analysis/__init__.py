@@ -1,5 +1,6 @@
 """Measurements of a cell or a trained model: arrays in, arrays out."""
 
+from analysis.attention_maps import attention_maps
 from analysis.depth_scales import DepthScales, depth_scales
 from analysis.error_surface import (
     ErrorSurface,
@@ -65,6 +66,7 @@ __all__ = [
     "ScalarRNN",
     "ScalarRNNLoss",
     "StartsSummary",
+    "attention_maps",
     "bistable_range",
     "coordinates",
     "critical_forget_bias",

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from analysis import attention_maps
 from data import Corpus, Tokenizer, pairs
 from experiments.harness.files import read_arrays, read_run
 from experiments.harness.run import Run
@@ -19,11 +21,13 @@ from experiments.language.held_out import losses_of, split_losses, window_pieces
 from experiments.network import NetworkConfig
 from experiments.task_report import training_record
 from models import LanguageModel, Sampling, generate, holds_cache
-from models.cell import Params
+from models.cell import Array, Params
 from models.ngram import perplexity, smoothed
 from models.ngram.counts import NgramCounts
+from models.token_ids import embed
 
 ORDER = 3  # of the n-gram model to compare with
+MAPPED = 24  # tokens of held-out text whose score maps are drawn
 BATCH = 64  # steps of a batch in the last evaluation
 
 
@@ -125,9 +129,23 @@ def measures(
     windows = seen[starts[None] + np.arange(lags)[:, None]]
     targets = following[starts + lags - 1]
     found["gradients|of_inputs"] = np.array(holds_cache(model.cell))
+    if holds_cache(model.cell):
+        read = corpus.split(split)[: config.longest(MAPPED)]
+        words = [corpus.tokenizer.decode([int(token)]) for token in read]
+        found |= {"attention_words": np.array(words)} | {
+            f"attention|layer {i + 1}": np.asarray(weights)
+            for i, weights in enumerate(score_maps(model, after, read).values())
+        }
     for moment, params in (("before", before), ("after", after)):
         found[f"gradients|{moment}"] = np.asarray(text_gradients(model, params, windows, targets))
     return found
+
+
+def score_maps(model: LanguageModel, params: Params, tokens: np.ndarray) -> dict[str, Array]:
+    """Returns the attention weights of each layer, `[heads, T, T]`, as the model reads tokens `[T]`."""
+    held = params["params"]
+    xs = embed(held["embedding"]["embedding"], jnp.asarray(tokens), what="tokens")
+    return attention_maps(model.cell, held["recurrent"]["cell"], xs)
 
 
 def sampled_text(
@@ -193,6 +211,7 @@ def carried_line(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def draw(folder: Path) -> list[Path]:
     """Draws the figures of a finished run from its arrays."""
+    from analysis.figures.attention import attention_figure
     from analysis.figures.gradients import gradient_against_lag
     from analysis.figures.language import perplexity_by_frequency, perplexity_by_position, perplexity_curves
     from analysis.figures.style import save
@@ -225,4 +244,8 @@ def draw(folder: Path) -> list[Path]:
             of_inputs=bool(found.get("gradients|of_inputs", False)),
         ),
     }
+    maps = {key.removeprefix("attention|"): found[key] for key in found if key.startswith("attention|")}
+    if maps:
+        words = [str(word) for word in found["attention_words"]]
+        drawn["attention"] = attention_figure(maps, words, words)
     return [path for title, figure in drawn.items() for path in save(figure, folder / "figures", title)]

@@ -111,8 +111,8 @@ class CrossAttention(Layer):
         return (), self.look(weights, drive[None])[0][0]
 
     def observe(self, weights: MemoryWeights, state: State, drive: Array) -> dict[str, Array]:
-        """Returns the weights `attention [*batch, heads, L]`."""
-        return {"attention": self.look(weights, drive[None])[1][..., 0, :]}
+        """Returns the weights `memory_attention [*batch, heads, L]`."""
+        return {"memory_attention": self.look(weights, drive[None])[1][..., 0, :]}
 
     def project_memory(self, params: Params, memory: Memory | None, batch_shape: BatchShape) -> MemoryWeights:
         """Returns the parameters with the memory's keys and values."""

@@ -1,0 +1,67 @@
+"""Score maps: the weights with which each step of a sequence attends to every other, or to a memory."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from models.cell import Array, Cell, Params, State, check_hashable
+from models.checks import check_inputs
+from models.layers.layer import check_causal
+from models.memory import Memory, check_memory, memory_argument
+
+SELF, MEMORY = "attention", "memory_attention"  # the last part of a diagnostic's name
+
+
+def attention_maps(
+    cell: Cell, params: Params, xs: Float[Array, "T D"], *, memory: Memory | None = None
+) -> dict[str, Float[Array, "heads T S"]]:
+    """Returns the weights of all attention in a causal cell or stack while it reads a sequence `[T, D]`, by the
+    name of the layer, as `layer2.attention`:
+
+    - attention of the sequence to itself: `[heads, T, T]`, rows the queries, zero after the diagonal;
+    - attention to a memory: `[heads, T, L]`.
+
+    It reads what the cell's `observe` gives under names that end in `attention` (`[heads, C]` or `[C]`, this step
+    last) or `memory_attention` (`[heads, L]` or `[L]`).
+
+    Raises ValueError for a cell that isn't causal, or in which nothing attends, and for inputs or a memory that
+    don't fit."""
+    check_hashable(cell)
+    check_causal(cell)
+    check_inputs(xs, "[T, D]")
+    check_memory(cell, memory, ())
+    found = {
+        name: weights if name.split(".")[-1] == MEMORY else by_place(weights)
+        for name, weights in observed(cell, params, xs, memory).items()
+    }
+    if not found:
+        raise ValueError(f"nothing in a {type(cell).__name__} attends: it has no map to draw")
+    return found
+
+
+@partial(jax.jit, static_argnums=0)
+def observed(cell: Cell, params: Params, xs: Array, memory: Memory | None) -> dict[str, Array]:
+    """Returns the diagnostics of attention over all steps, `[heads, T, …]`."""
+    weights = cell.prepare(params, **memory_argument(cell, memory))
+
+    def step(state: State, x: Array) -> tuple[State, dict[str, Array]]:
+        drive = cell.drive(weights, x)
+        seen = cell.observe(weights, state, drive)
+        kept = {name: value for name, value in seen.items() if name.split(".")[-1] in (SELF, MEMORY)}
+        return cell.step(weights, state, drive)[0], kept
+
+    _, seen = jax.lax.scan(step, cell.initial_state(params), xs)
+    return {
+        name: jnp.moveaxis(value, 0, -2) if value.ndim == 3 else value[None] for name, value in seen.items()
+    }
+
+
+def by_place(weights: Float[Array, "heads T C"]) -> Float[Array, "heads T T"]:
+    """Turns weights of the newest C steps, each row's own step last, into weights of the steps themselves."""
+    steps, context = weights.shape[-2:]
+    t = jnp.arange(steps)
+    slot = context - 1 - (t[:, None] - t[None])  # of key s in row t
+    picked = jnp.take_along_axis(weights, jnp.clip(slot, 0, context - 1)[None], axis=-1)
+    return jnp.where((slot >= 0) & (slot < context), picked, 0)

@@ -1,0 +1,54 @@
+"""Score maps, a row of panels for each layer and a panel for each head."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import style
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from analysis.figures.style import PAGE, SETTINGS, checked, demand_names, wrapped
+
+LABELLED = 40  # steps up to which each is labelled
+LETTERS = {"\n": "⏎", " ": "␣", "\t": "⇥", "$": r"\$"}
+
+
+def attention_figure(maps: Mapping[str, ArrayLike], queries: Sequence[str], keys: Sequence[str]) -> Figure:
+    """Draws the weights α_ts of each layer, `[heads, T, S]`, as images, dark where step t attends to place s.
+
+    `queries` labels the T rows, `keys` the S columns. The scale of a panel ends at its largest weight after the
+    first row, which in self-attention sees itself alone; its title gives that weight."""
+    demand_names(maps, "attention")
+    arrays = {
+        name: checked(f"weights of {name!r}", np.asarray(weights, np.float64), "[heads, T, S]")
+        for name, weights in maps.items()
+    }
+    columns = max(map(len, arrays.values()))
+    size = PAGE / max(columns, 2)
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(size * columns, (size + 0.1) * len(arrays)), layout="compressed")
+        grid = figure.add_gridspec(len(arrays), columns)
+        for row, (name, weights) in enumerate(arrays.items()):
+            last = row == len(arrays) - 1
+            for head, image in enumerate(weights):
+                ax = figure.add_subplot(grid[row, head])
+                top = float(image[1:].max(initial=0)) or 1.0
+                ax.imshow(image, cmap="Greys", vmin=0, vmax=top, interpolation="nearest", aspect="equal")
+                ax.set_title(f"head {head + 1}, up to {top:.2f}")
+                ax.grid(visible=False)
+                label(ax.set_yticks, queries if head == 0 else [])
+                label(ax.set_xticks, keys if last else [], rotation=0 if max(map(len, keys)) < 2 else 90)
+                if head == 0:
+                    ax.set_ylabel(f"{wrapped(name, 24)}: reads at")
+                if last:
+                    ax.set_xlabel("attends to")
+    return figure
+
+
+def label(set_ticks: Callable[..., Any], words: Sequence[str], **options: Any) -> None:
+    """Labels every step of an axis, or none if there are too many."""
+    shown = ["".join(LETTERS.get(letter, letter) for letter in word) for word in words]
+    if len(shown) > LABELLED:
+        shown = []
+    set_ticks(range(len(shown)), shown, fontsize=4 if len(shown) > 20 else 5.5, **options)

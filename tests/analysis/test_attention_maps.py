@@ -1,0 +1,62 @@
+"""Score maps against the weights of a NumPy loop, and their names in a stack."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analysis import attention_maps
+from models import GRU, CrossAttention, Memory, Residual, SelfAttention, Stacked, Transformer
+from tests.models import drawn
+
+T, D, N = 6, 3, 4
+
+
+@pytest.mark.usefixtures("x64")
+def test_weights_of_a_window() -> None:
+    """Each row is a softmax over the last three steps."""
+    layer = SelfAttention(N, heads=2, context=3)
+    params = drawn.parameters(layer, D)
+    xs = np.random.default_rng(1).normal(size=(T, D))
+    p = jax.tree.map(np.asarray, params["input"])
+    q, k, _ = np.split(xs @ p["kernel"] + p["bias"], 3, axis=-1)
+    expected = np.zeros((2, T, T))
+    for h in range(2):
+        part = slice(2 * h, 2 * h + 2)
+        for t in range(T):
+            seen = range(max(t - 2, 0), t + 1)
+            exps = {s: np.exp(q[t, part] @ k[s, part] / np.sqrt(2)) for s in seen}
+            for s in seen:
+                expected[h, t, s] = exps[s] / sum(exps.values())
+    found = attention_maps(layer, params, jnp.asarray(xs))
+    assert found.keys() == {"attention"}
+    np.testing.assert_allclose(found["attention"], expected, rtol=1e-11, atol=1e-15)
+
+
+def test_every_layer_has_its_name() -> None:
+    """A window longer than the sequence; a memory of which one place is masked."""
+    cell = Transformer(N, layers=2, heads=2, memory_size=3)
+    params, xs = drawn.parameters(cell, D), jnp.ones((T, D))
+    memory = Memory(jnp.ones((5, 3)), jnp.arange(5) < 4)
+    found = attention_maps(cell, params, xs, memory=memory)
+    shapes = {name: weights.shape for name, weights in found.items()}
+    assert sorted(shapes.values()) == [(2, T, 5), (2, T, 5), (2, T, T), (2, T, T)]
+    for name, weights in found.items():
+        np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
+        if weights.shape[-1] == 5:
+            assert name.endswith("memory_attention")
+            assert not np.any(weights[..., 4])
+        else:
+            np.testing.assert_array_equal(weights, np.tril(weights))
+
+
+def test_nothing_to_show() -> None:
+    cell = GRU(N)
+    with pytest.raises(ValueError, match="nothing in a GRU attends"):
+        attention_maps(cell, cell.init(jax.random.key(0), D), jnp.ones((T, D)))
+    encoder = SelfAttention(N, causal=False)
+    with pytest.raises(ValueError, match="has no step"):
+        attention_maps(encoder, encoder.init(jax.random.key(0), D), jnp.ones((T, D)))
+    stack = Stacked((GRU(N), Residual(CrossAttention(N))))
+    with pytest.raises(ValueError, match="reads a memory, but none is given"):
+        attention_maps(stack, stack.init(jax.random.key(0), D), jnp.ones((T, D)))
