@@ -106,7 +106,8 @@ class TextTraining:
     """Initialise all parameters uniformly in ± this; by default cells and layers use their own initialisers."""
     reading: Reading = "stream"
     """stream: running text in rows, the state carried between batches; lines: each line by itself, from zero;
-    windows: random windows of --length tokens, each by itself, from zero."""
+    windows: random windows of --length tokens, each by itself, from zero; in char_lm they begin with the options of
+    --preset gpt."""
     line_limit: int = 1000
     """With --reading lines: refuse lines of more tokens."""
     sampled_inputs: SampledInputs = field(default_factory=SampledInputs)

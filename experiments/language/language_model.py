@@ -1,13 +1,14 @@
 """Predict the next word with a recurrent net; perplexity, gradients, samples.
 
 Trains on the training split of a text (--data.dir, or the prose of Python's language reference) by truncated
-backpropagation with a carried state, or, with --reading lines, on each line separately. --preset zaremba_small is
-the small, unregularised LSTM of Zaremba, Sutskever & Vinyals 2014 on PTB; --preset bengio is the fixed-window
-model of Bengio et al. 2003, on any text. Perplexities count every token, including line ends, as is usual on PTB.
+backpropagation with a carried state, or, with --reading lines or windows, on each line or window separately.
+--preset zaremba_small is the small, unregularised LSTM of Zaremba, Sutskever & Vinyals 2014 on PTB, and
+transformer_small a Transformer trained about as long; --preset bengio is the fixed-window model of Bengio et al.
+2003, on any text. Perplexities count every token, including line ends, as is usual on PTB.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from experiments.harness.run import Run
 from experiments.language import report as text_report
 from experiments.language.config import ENDLESS, TextModelConfig, TextTraining
 from experiments.language.corpus import remember_text
+from experiments.language.gpt import NANOGPT, gpt_options
 from experiments.language.train import train_text_model
 from experiments.network import NetworkConfig
 from experiments.training import Flat
@@ -76,6 +78,19 @@ PRESETS: Mapping[str, Config] = {
         # Saved and evaluated once an epoch of PTB, which has 2,324 batches.
         loop=LoopConfig(steps=ENDLESS, eval_every=2324, save_every=2324, log_every=100, chunk=100),
         optimizer=OptimizerConfig(name="sgd", learning_rate=1.0, clip_at=5.0),
+    ),
+    # Beside zaremba_small on PTB, in about its time.
+    "transformer_small": Config(
+        preset="transformer_small",
+        loop=LoopConfig(steps=2500, eval_every=500, save_every=500),
+        **gpt_options(
+            "transformer(layers=2, heads=4, context=64, dropout=0.2)",
+            200,
+            64,
+            edge_dropout=0.2,
+            batch_size=32,
+            optimizer=replace(NANOGPT, learning_rate=2e-3),
+        ),
     ),
 }
 

@@ -105,12 +105,13 @@ def generate(
         )
     check_ids(np.asarray(prompt), model.vocabulary_size, "tokens of the prompt")
     read = reader(model, params)
-    for token in list(prompt)[-(max_steps(model.cell) or 0) :]:
-        y = read(int(token))
+    *before, token = map(int, list(prompt)[-(max_steps(model.cell) or 0) :])
+    for earlier in before:
+        read(earlier)
     for drawn in itertools.count():
+        y = read(token)
         token = int(_sample_token(model, sampling, params, y, jax.random.fold_in(key, drawn)))
         yield token
-        y = read(token)
 
 
 def reader(model: LanguageModel, params: Params) -> Callable[[int], Array]:

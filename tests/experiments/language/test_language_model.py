@@ -4,6 +4,7 @@ import json
 import math
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,32 @@ def test_zaremba_small() -> None:
     assert rates == [1, 1, 1, 1, *(0.5**k for k in range(1, 10))]
 
 
+def test_gpt_cpu() -> None:
+    """As in nanoGPT's README, config/train_shakespeare_char.py and train.py: its CPU setting."""
+    config = char_lm.PRESETS["gpt_cpu"]
+    assert config.cell == "transformer(layers=4, heads=4, context=64, position=learned)"
+    assert (config.hidden_size, config.length, config.batch_size, config.edge_dropout) == (128, 64, 12, 0)
+    assert (config.data.valid_share, config.data.test_share) == (0.1, 0)
+    optimizer = config.optimizer.for_run(config.loop.steps)
+    assert (optimizer.name, optimizer.beta1, optimizer.beta2, optimizer.weight_decay) == (
+        "adamw",
+        0.9,
+        0.99,
+        0.1,
+    )
+    assert (optimizer.clip, optimizer.clip_at) == ("global_norm", 1.0)
+    schedule: Any = make_schedule(optimizer)
+    rates = [float(schedule(step)) for step in (0, 50, 100, 1050, 2000)]
+    assert rates == pytest.approx([0, 5e-4, 1e-3, 5.5e-4, 1e-4])
+
+
 def test_presets_are_defaults() -> None:
     config = default_config(char_lm, ["--steps", "5", "--preset", "five_minutes"])
     assert config == char_lm.PRESETS["five_minutes"] == default_config(char_lm, ["--preset=five_minutes"])
     assert default_config(char_lm, ["--steps", "5"]) == char_lm.Config()
+    windows = default_config(char_lm, ["--reading", "windows"])
+    assert windows == replace(char_lm.PRESETS["gpt"], preset=None)
+    assert default_config(char_lm, ["--reading", "lines"]) == char_lm.Config()
     for module in (char_lm, language_model):
         for name, preset in module.PRESETS.items():
             assert preset.preset == name

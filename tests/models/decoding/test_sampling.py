@@ -139,14 +139,14 @@ def test_text_of_a_transformer_never_ends(position: Any, prompt: list[int]) -> N
     ones: after all, of which the layer sees the last 5."""
     model = LanguageModel(Transformer(4, layers=1, context=5, position=position), 5, 4)
     initial = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
-    params = uniform_like(initial, jax.random.key(1), 1.0)
+    params: Any = uniform_like(initial, jax.random.key(1), 1.0)
     sampling, key, reach = Sampling(0.5), jax.random.key(3), 5 if position != "rotary" else 20
     drawn = list(itertools.islice(generate(model, params, prompt, sampling, key), 9))
 
     @jax.jit
     def draw(tokens: Array, last: int, number: int) -> Array:
-        _, ys = model.apply(params, tokens)  # type: ignore
-        logits = jnp.asarray(model.apply(params, ys[last], method="logits"))
+        result: Any = model.apply(params, tokens)
+        logits = jnp.asarray(model.apply(params, result[1][last], method="logits"))
         return sampling(logits, jax.random.fold_in(key, number))
 
     text = [*prompt, *drawn]
