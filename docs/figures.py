@@ -96,6 +96,19 @@ SOURCES = {
         LABORATORY,
         {"fixed_points": "flip_flop_fixed_points", "eigenvalues": "flip_flop_eigenvalues"},
     ),
+    "attention_paths": Source(
+        "attention_paths",
+        "3 min",
+        LABORATORY,
+        {"influence_by_path": "influence_by_path", "gradient_by_distance": "gradient_by_distance"},
+    ),
+    "attention_speed": Source(
+        'speed --cells lstm lru "transformer(layers=1, context=T)" --methods scan newton associative whole '
+        "--batch-size 1",
+        "1 min",
+        LABORATORY,
+        {"seconds_against_length": "seconds_against_length"},
+    ),
     "claims": Source("claims", "4 min 30 s", LABORATORY, {"lstm_explodes": "claims_lstm_explodes"}),
     "health": Source(
         "adding --hidden-size 32 --steps 1000 --eval-every 500 --health.every 50 --devices 1",
