@@ -39,12 +39,13 @@ from experiments.text_windows import text_problem
 from experiments.training import CELL_HELP, Flat
 from models import Cell, SelfAttentive, SequenceTagger, holds_cache, unroll
 from models.cell import Array, Params, State, Weights
-from models.cells.self_attentive import ScoreName
+from models.layers.attention import SCORES
 from models.recurrence.scan import states_before
 from train import LoopConfig, OptimizerConfig, SumCount, evaluate
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
 TaskName = Literal["copy_memory", "adding", "text"]
+ScoreName = Literal["dot", "scaled_dot", "general", "additive"]
 SHORTEST = 16  # steps along which an exponent is measured
 
 
@@ -101,7 +102,7 @@ class Config:
     @cached_property
     def nets(self) -> dict[str, "Net"]:
         """Returns the nets by name: `TASK`, with attention, and on text `text, CELL`."""
-        attentive = SelfAttentive(parse_cell(self.cell, self.hidden_size), self.context, self.score)
+        attentive = SelfAttentive(parse_cell(self.cell, self.hidden_size), self.context, SCORES[self.score]())
         nets: dict[str, Net] = {}
         for name in self.tasks:
             problem = self.problem(name)

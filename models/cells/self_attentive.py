@@ -1,17 +1,15 @@
 """A recurrent cell that attends to its own past outputs."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Cell, Key, Output, Params, State, Weights, check_at_least
-from models.layers.attention import SCORES, Score, attend
+from models.layers.attention import General, Score, attend
 from models.layers.layer import check_output
 from models.layers.self_attention import KeyValueCache, slots
-
-ScoreName = Literal["dot", "scaled_dot", "general", "additive"]
 
 
 class PastOutputs(NamedTuple):
@@ -43,21 +41,21 @@ class SelfAttentive(Cell):
     reads it as a further input with weights of its own, so that any cell can be augmented. They select places by
     relevance among all of the past; here all of the last `context` are read.
 
-    `cell` is any cell; `score` is one of `models.layers.attention.SCORES`. Parameters: `cell`, `score`. State:
+    `cell` is any cell, `score` any of `models.layers.attention`. Parameters: `cell`, `score`. State:
     `SelfAttentiveState`; a cache only copies, so `analysis.influence` tells what its Jacobian can't, and
     `analysis.influence_by_path` splits it between recurrence and attention.
     """
 
     cell: Cell
     context: int = 64
-    score: ScoreName = "general"
+    score: Score = General()  # noqa: RUF009  (it is immutable)
 
     def __post_init__(self) -> None:
         check_at_least(1, context=self.context)
         if not isinstance(self.cell, Cell):
             raise ValueError(f"cell must be a cell, such as Elman(32), but is {self.cell!r}")
-        if self.score not in get_args(ScoreName):
-            raise ValueError(f"unknown score {self.score!r}: there are {', '.join(get_args(ScoreName))}")
+        if not isinstance(self.score, Score):
+            raise ValueError(f"score must be a score, such as General(), but is {self.score!r}")
         if self.cell.reads_memory:
             raise ValueError(
                 f"{type(self.cell).__name__} attends to a memory, and can't be augmented with attention to its own "
@@ -78,11 +76,11 @@ class SelfAttentive(Cell):
                 "take another cell"
             )
         params = self.cell.init(key_cell, input_size + size)
-        return {"cell": params, "score": self.scorer.init(key_score, size, size)}
+        return {"cell": params, "score": self.score.init(key_score, size, size)}
 
     def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> SelfAttentiveState:
         h = self.output(1, jnp.result_type(*jax.tree.leaves(params)))
-        keys = jax.eval_shape(self.scorer.keys, params["score"], h)
+        keys = jax.eval_shape(self.score.keys, params["score"], h)
         cache = KeyValueCache(
             keys=jnp.zeros((*batch_shape, self.context, *keys.shape), keys.dtype),
             values=jnp.zeros((*batch_shape, self.context, *h.shape), h.dtype),
@@ -106,7 +104,7 @@ class SelfAttentive(Cell):
         recurrence, h = self.cell.step(own, state.recurrence, inner_drive)
         context, _ = self.attend(weights, past.cache, h)
         cache = KeyValueCache(
-            appended(past.cache.keys, self.scorer.keys(weights["score"], h)),
+            appended(past.cache.keys, self.score.keys(weights["score"], h)),
             appended(past.cache.values, h),
             past.cache.steps + 1,
         )
@@ -114,7 +112,7 @@ class SelfAttentive(Cell):
 
     def attend(self, weights: Weights, cache: KeyValueCache, h: Array) -> tuple[Array, Array]:
         """Computes the context `[*batch, N]` of the query h, and its weights `[*batch, context]`, newest last."""
-        scores = self.scorer(weights["score"], h[..., None, :], cache.keys)
+        scores = self.score(weights["score"], h[..., None, :], cache.keys)
         filled = slots(cache.steps, self.context) >= 0
         context, weight = attend(scores, cache.values, filled[..., None, :])
         return context[..., 0, :], weight[..., 0, :]
@@ -138,11 +136,6 @@ class SelfAttentive(Cell):
         _, h = self.cell.step(own, state.recurrence, inner_drive)
         seen = self.cell.observe(own, state.recurrence, inner_drive)
         return seen | {"attention": self.attend(weights, past.cache, h)[1]}
-
-    @property
-    def scorer(self) -> Score:
-        """The score."""
-        return SCORES[self.score]()
 
     def output(self, input_size: int, dtype: Any = None) -> jax.ShapeDtypeStruct:
         """Returns the shape `[N]` and type of an output of the inner cell, for parameters and inputs of a type.

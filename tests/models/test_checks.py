@@ -199,7 +199,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "array field": (lambda: Taps(4, taps=np.ones(2)), r"its field 'taps' holds a ndarray: .*as parameters"),
     "score": (
         lambda: SelfAttentive(ELMAN, score="cosine"),  # pyright: ignore
-        r"unknown score 'cosine': there are dot, scaled_dot, general, additive",
+        r"score must be a score, such as General\(\), but is 'cosine'",
     ),
     "fraction": (lambda: Elman(np.float32(4.5)), r"hidden_size must be a whole number"),  # pyright: ignore
     # Masks.

@@ -21,13 +21,15 @@ from models import (
     holds_cache,
     unroll,
 )
-from models.cells.self_attentive import ScoreName
+from models.layers.attention import SCORES, Additive
 from tests import contract
 
 T, D, H = 7, 2, 3
 CELLS = [
     pytest.param(SelfAttentive(Elman(3), context=8), id="elman"),
-    pytest.param(SelfAttentive(LSTM(3), context=3, score="additive"), id="lstm", marks=pytest.mark.slow),
+    pytest.param(
+        SelfAttentive(LSTM(3), context=3, score=Additive(size=2)), id="lstm", marks=pytest.mark.slow
+    ),
 ]
 
 
@@ -38,7 +40,7 @@ def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 
 
-def score(name: ScoreName, p: dict[str, np.ndarray], query: np.ndarray, value: np.ndarray) -> float:
+def score(name: str, p: dict[str, np.ndarray], query: np.ndarray, value: np.ndarray) -> float:
     match name:
         case "dot":
             return float(query @ value)
@@ -46,15 +48,15 @@ def score(name: ScoreName, p: dict[str, np.ndarray], query: np.ndarray, value: n
             return float(query @ value) / H**0.5
         case "general":
             return float(query @ (value @ p["kernel"]))
-        case "additive":
+        case _:
             return float(np.tanh(query @ p["query"] + value @ p["kernel"] + p["bias"]) @ p["readout"])
 
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", ["dot", "scaled_dot", "general", "additive"])
-def test_numpy_loop(name: ScoreName) -> None:
+def test_numpy_loop(name: str) -> None:
     """An Elman net that reads its last context, over more steps than it has places."""
-    cell = SelfAttentive(Elman(H), context=4, score=name)
+    cell = SelfAttentive(Elman(H), context=4, score=SCORES[name]())
     params = cell.init(jax.random.key(1), D)
     xs = np.random.default_rng(0).normal(size=(T, D))
     p = jax.tree.map(np.asarray, params)
