@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from data import Batch, StreamBatch
-from experiments.language.config import SampledInputs
 from experiments.language.held_out import WholeText
+from experiments.language.sampled_inputs import SampledInputs
 from models import LanguageModel, carried, initial_carry, scheduled_inputs
 from models.cell import Array, Params, State
 from train import SumCount, cross_entropy

@@ -11,10 +11,10 @@ import pytest
 
 from data import StreamBatches, TextConfig, load_corpus
 from experiments.language.batches import line_batches, lines, stream
-from experiments.language.config import SampledInputs
 from experiments.language.evaluate import by_frequency, by_position, losses_from_zero
 from experiments.language.held_out import line_pieces, split_losses, token_losses, whole_text
 from experiments.language.objective import Counted, StreamLoss, TextLoss
+from experiments.language.sampled_inputs import SampledInputs
 from models import LSTM, Elman, LanguageModel, initial_carry
 from models.language_model import uniform_like
 from tests.experiments.small_text import known
