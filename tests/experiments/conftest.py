@@ -55,18 +55,8 @@ OPTIONS: dict[str, tuple[str | float, ...]] = {
         *("--trajectory", 250, "--hidden-size", 16, "--updates", 60, "--optimizer.learning-rate", 0.01),
     ),
     "attention_paths": (
-        *(
-            "--tasks",
-            "adding",
-            "text",
-            "--cell",
-            "elman",
-            "--beside",
-            "gru",
-            "transformer(layers=1, heads=2)",
-        ),
-        *("--length", 16, "--window", 16, "--context", 8, "--examples", 4, *SMALL, "--steps", 20),
-        *("--eval-every", 20, "--save-every", 20),
+        *("--tasks", "text", "--cell", "elman", "--beside", "transformer(layers=1, heads=3)", "--window", 16),
+        *("--context", 8, "--examples", 4, *SMALL, "--steps", 20, "--eval-every", 20, "--save-every", 20),
     ),
     "fixed_points": (
         *("--cell", "gru", "--bits", 2, "--length", 15, "--starts", 40, "--probability", 0.2, *SMALL),

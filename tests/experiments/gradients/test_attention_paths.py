@@ -99,28 +99,19 @@ def test_rank_correlation() -> None:
 def test_what_a_run_leaves(finished: Callable[[str], Path]) -> None:
     folder = finished("attention_paths")
     results = json.loads((folder / "results.json").read_text())
-    assert [name.rsplit(",", 1)[0] for name in results][::2] == [
-        "adding",
-        "text",
-        "text, gru",
-        "text, transformer",
-    ]
+    beside = "text, transformer layers=1, heads=3"
+    assert [name.rsplit(",", 1)[0] for name in results] == ["text", "text", beside, beside]
+    row = results["text, after training"]
     with np.load(folder / "arrays" / "paths.npz") as arrays:
-        for name in ("adding", "text"):
-            row = results[f"{name}, after training"]
-            total = arrays[f"{name}|after|total"]
-            np.testing.assert_allclose(row["total"], np.median(total, axis=1))
-            assert row["exponent"]["mean"] == pytest.approx(arrays[f"{name}|after|exponent"].mean())
-            assert -1 <= row["tau"]["mean"] <= 1
-            # No path through both parts before the second step back.
-            assert row["mixed"][:2] == [0, 0]
-            np.testing.assert_allclose(total[0], arrays[f"{name}|after|recurrence"][0], rtol=1e-5)
-    assert "tau" in results["text, transformer, after training"]
-    assert "tau" not in results["text, gru, after training"]
-    assert "loss_gradients" not in results["adding, after training"]
-    table = (folder / "table.txt").read_text()
-    assert table.splitlines()[1].split()[:2] == ["adding", "before"]
-    assert {path.name for path in (folder / "figures").glob("*.png")} == {
-        "influence_by_path.png",
-        "gradient_by_distance.png",
-    }
+        total = arrays["text|after|total"]
+        np.testing.assert_allclose(row["total"], np.median(total, axis=1))
+        np.testing.assert_allclose(total[0], arrays["text|after|recurrence"][0], rtol=1e-5)
+        assert row["exponent"]["mean"] == pytest.approx(arrays["text|after|exponent"].mean())
+    assert row["mixed"][:2] == [0, 0]  # no path through both parts before the second step back
+    for name in ("text, after training", f"{beside}, after training"):
+        assert -1 <= results[name]["tau"]["mean"] <= 1
+        assert len(results[name]["loss_gradients"]) == 16
+    assert "exponent" not in results[f"{beside}, after training"]
+    assert (folder / "table.txt").read_text().splitlines()[1].split()[:2] == ["text", "before"]
+    drawn = {path.name for path in (folder / "figures").glob("*.png")}
+    assert drawn == {"influence_by_path.png", "gradient_by_distance.png"}
