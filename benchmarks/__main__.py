@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks import eager, jacobians, kernels, language_model, lyapunov, start
+from benchmarks import decoding, eager, gpt, jacobians, kernels, language_model, lyapunov, start
 from benchmarks.compare import compare, peers
 from benchmarks.record import DOCS, about, kept_beside, save
 from benchmarks.report import TITLES, summary
@@ -38,6 +38,8 @@ class Config:
     """Measure step Jacobians and Lyapunov spectra too."""
     language_model: bool = True
     """Measure the training step of a language model too."""
+    attention: bool = True
+    """Measure the training step and the decoding of a Transformer too."""
     start: bool = True
     """Measure start-up times of commands and runs too."""
     keep: bool = False
@@ -59,6 +61,8 @@ def main(config: Config) -> None:
         "jacobians": jacobians.measure() if config.analysis else [],
         "lyapunov": lyapunov.measure() if config.analysis else [],
         "language_model": language_model.measure() if config.language_model else [],
+        "gpt": gpt.measure() if config.attention else [],
+        "decoding": decoding.measure() if config.attention else [],
         "start": start.measure() if config.start else [],
     }
     if config.keep:

@@ -134,15 +134,21 @@ def serve(side: str) -> None:
 
 
 def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict[str, Any]]:
-    """Times the installed sides, in turns.
+    """Times the installed sides, in turns. Returns for each what `training_turns` does."""
+    names = SIDES if importlib.util.find_spec("torch") else SIDES[:-1]
+    rows = training_turns({name: Worker("benchmarks.language_model", name) for name in names}, T * B, rounds)
+    say("language model's step done", flush=True)
+    return rows
+
+
+def training_turns(sides: dict[str, Worker], tokens: int, rounds: int) -> list[dict[str, Any]]:
+    """Times training steps of `tokens` tokens, in turns, and closes the sides.
 
     Returns for each `side` `quartiles` (seconds per step, over the turns), `tokens_per_second` (from their median),
     and `apart`, the largest relative difference of a loss from ours.
 
     Raises ValueError if a side's losses aren't ours, so that it doesn't do the same work.
     """
-    names = SIDES if importlib.util.find_spec("torch") else SIDES[:-1]
-    sides = {name: Worker("benchmarks.language_model", name) for name in names}
     try:
         first = {name: side.ask()["losses"] for name, side in sides.items()}  # compiles
         apart = {name: difference(losses, first["ours"]) for name, losses in first.items()}
@@ -155,12 +161,11 @@ def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict
     finally:
         for side in sides.values():
             side.close()
-    say("language model's step done", flush=True)
     return [
         {
             "side": name,
             "quartiles": quartiles(found),
-            "tokens_per_second": T * B / median(found),
+            "tokens_per_second": tokens / median(found),
             "apart": apart[name],
         }
         for name, found in times.items()

@@ -11,8 +11,10 @@ from benchmarks.compare import BOUNDS, LARGE, PRODUCTS
 from benchmarks.layers.large_product import OPERATIONS
 from benchmarks.sections import (
     NAMES,
+    decoding,
     eager,
     exponents,
+    gpt,
     jacobians,
     kernels,
     language_model,
@@ -28,6 +30,8 @@ PARTS = {
     "jacobians": ("Step Jacobians", jacobians),
     "lyapunov": ("Lyapunov spectrum", exponents),
     "language_model": ("Training step of a language model", language_model),
+    "gpt": ("Training step of a GPT", gpt),
+    "decoding": ("Decoding with a cache", decoding),
     "start": ("Starting", start_times),
 }
 JAX_PEERS = ("Linen", "NNX", "Equinox")

@@ -112,6 +112,47 @@ def language_model(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def gpt(rows: list[dict[str, Any]]) -> list[str]:
+    """Tabulates one line per size and side."""
+    lines = [
+        "A small GPT: embedding and learned positions, pre-norm blocks of 4 heads with GELU, softmax over 65 "
+        "characters, mean cross entropy over random windows, clipping and Adam. Ours is `train_chunk` with the "
+        "norms, metrics and checks of every run, beside the same step in Flax Linen, one jitted scan over the "
+        "steps, and in PyTorch, written as in nanoGPT. Separate processes take turns with the same weights and "
+        "windows; losses must agree to 1e-3, or the benchmark stops. Medians in milliseconds, with the "
+        "interquartile range in brackets. To measure this alone: `python -m benchmarks.gpt`.",
+        "",
+        "| layers × units, T, B | | ms a step | tokens a second | ours as fast as it, times |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    best = {row["size"]: row["tokens_per_second"] for row in rows if row["side"] == "ours"}
+    for row in rows:
+        times = f"{best[row['size']] / row['tokens_per_second']:.2f}"
+        lines.append(
+            f"| {row['size']} | {row['side']} | {shown(row['quartiles'])} | {row['tokens_per_second']:,.0f} | "
+            f"{times} |"
+        )
+    return lines
+
+
+def decoding(rows: list[dict[str, Any]]) -> list[str]:
+    """Tabulates one line per side."""
+    times = {row["side"]: row["seconds"] for row in rows}
+    lines = [
+        f"A Transformer of 4 layers of 128 units writes {rows[0]['tokens']} tokens, one text, in one jitted scan: "
+        "over `step`, whose state is the key–value cache; and recomputing the whole window for every token. The "
+        "tokens are the same, or the benchmark stops. Medians of runs that take turns. To measure this alone: "
+        "`python -m benchmarks.decoding`.",
+        "",
+        "| | seconds | tokens a second | times recomputed |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, seconds in times.items():
+        speed, ratio = rows[0]["tokens"] / seconds, times["recomputed"] / seconds
+        lines.append(f"| {name} | {seconds:.3g} | {speed:,.0f} | {ratio:.1f} |")
+    return lines
+
+
 def start_times(rows: list[dict[str, Any]]) -> list[str]:
     """Tabulates one line per command."""
     lines = [
