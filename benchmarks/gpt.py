@@ -22,7 +22,7 @@ from benchmarks.compare import Worker
 from benchmarks.language_model import Turn, training_turns
 
 V = 65
-ROUNDS = 7
+ROUNDS = 5
 RATE, CLIP = 1e-3, 1.0
 SIDES = ("ours", "ours, one device", "Linen", "PyTorch", "PyTorch, compiled")
 
@@ -43,7 +43,7 @@ class Size:
         return f"{self.layers} × {self.N}, T {self.T}, B {self.B}"
 
 
-SIZES = (Size(4, 128, 64, 12, 20), Size(4, 256, 256, 16, 2))
+SIZES = (Size(4, 128, 64, 12, 10), Size(4, 256, 256, 16, 1))
 
 
 def windows(size: Size) -> np.ndarray:

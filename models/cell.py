@@ -13,7 +13,7 @@ example); what follows is the cell's own. Sequences are time-major: `xs: [T, *ba
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, ClassVar
 
 import jax
@@ -272,11 +272,19 @@ def is_hashable(value: Any) -> bool:
     return True
 
 
+def gelu(x: Array) -> Array:
+    """Computes x Φ(x), Φ the standard normal distribution function. Hendrycks & Gimpel 2016.
+
+    By erf, which is exact to the rounding of Φ and faster than the erfc of `jax.nn.gelu`.
+    """
+    return x * (0.5 + 0.5 * jax.lax.erf(x * math.sqrt(0.5)))
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
     "sigmoid": jax.nn.sigmoid,
-    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu": gelu,
     "identity": lambda x: x,
 }
 
