@@ -10,6 +10,7 @@ from models.cells import (
     S4D,
     S5,
     SLSTM,
+    AttentionCell,
     BasicGRU,
     BatchNormLSTM,
     Elman,
@@ -61,7 +62,7 @@ from models.layers.self_attention import KeyValueCache, SelfAttention, holds_cac
 from models.layers.stacked import Stacked
 from models.layers.transformer import Transformer
 from models.memory import Memory
-from models.named_cells import CELLS
+from models.named_cells import CELLS, LAYERS
 from models.recurrence.methods import Associative, Auto, Fused, Scan, UnrollInfo
 from models.recurrence.newton import Newton
 from models.recurrence.streaming import stream
@@ -72,6 +73,7 @@ from models.softmax import cross_entropies, summed_cross_entropy
 __all__ = [
     "CELLS",
     "GRU",
+    "LAYERS",
     "LRU",
     "LSTM",
     "MLSTM",
@@ -81,6 +83,7 @@ __all__ = [
     "SLSTM",
     "Additive",
     "Associative",
+    "AttentionCell",
     "Auto",
     "Backward",
     "BasicGRU",

@@ -10,6 +10,7 @@ from models.cells import (
     S4D,
     S5,
     SLSTM,
+    AttentionCell,
     BasicGRU,
     BatchNormLSTM,
     Elman,
@@ -25,8 +26,15 @@ from models.cells import (
     SelfAttentive,
     UnitaryRNN,
 )
+from models.layers.bidirectional import Bidirectional
+from models.layers.cross_attention import CrossAttention
+from models.layers.pointwise import FeedForward, Norm, Projection
+from models.layers.residual import Residual
+from models.layers.self_attention import SelfAttention
+from models.layers.stacked import Stacked
 from models.layers.transformer import Transformer
 
+# Cells that a size alone makes.
 CELLS: dict[str, type[Cell]] = {
     "elman": Elman,
     "jordan": Jordan,
@@ -51,4 +59,17 @@ CELLS: dict[str, type[Cell]] = {
     "window": FixedWindow,
     "self_attentive": SelfAttentive,
     "transformer": Transformer,
+}
+
+# Cells around cells, and the layers that a stack may be made of.
+LAYERS: dict[str, type[Cell]] = {
+    "attention_cell": AttentionCell,
+    "stacked": Stacked,
+    "bidirectional": Bidirectional,
+    "residual": Residual,
+    "self_attention": SelfAttention,
+    "cross_attention": CrossAttention,
+    "feed_forward": FeedForward,
+    "norm": Norm,
+    "projection": Projection,
 }

@@ -7,10 +7,12 @@ precision, so that agreement means agreement to 1e-9.
 """
 
 import dataclasses
+import math
 import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +20,10 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from analysis import step_jacobians
-from models import Cell, unroll
+from models import Cell, Memory, unroll
 from models.cell import Array, Output, Params, State
 from models.checks import first_difference
+from models.memory import memory_size
 from models.state import ravel_coordinates, ravel_state
 
 T, B, D = 5, 3, 2
@@ -33,7 +36,20 @@ def example(cell: Cell, batch_shape: tuple[int, ...] = (B,), length: int = T) ->
     xs = jax.random.normal(inputs_key, (length, *batch_shape, D))
     # A state that can occur: where two steps lead from the initial one.
     warm = jax.random.normal(state_key, (2, *batch_shape, D))
-    return params, xs, run_whole(cell, params, warm)[0]
+    return params, xs, run_whole(cell, params, warm, **reading(cell, batch_shape))[0]
+
+
+def reading(cell: Cell, batch_shape: tuple[int, ...] = (B,)) -> dict[str, Any]:
+    """The keyword `memory` for a cell that reads one, of 4 places, another one masked and NaN for each example;
+    nothing for any other cell."""
+    size = memory_size(cell)
+    if size is None:
+        return {}
+    examples = jnp.arange(math.prod(batch_shape)).reshape(batch_shape)
+    places = jnp.arange(4).reshape((4,) + (1,) * len(batch_shape))
+    mask = places != (examples + 1)[None] % 4
+    values = jax.random.normal(jax.random.key(8), (4, *batch_shape, size))
+    return {"memory": Memory(jnp.where(mask[..., None], values, jnp.nan), mask)}
 
 
 initialise = jax.jit(lambda cell, key: cell.init(key, D), static_argnums=0)
@@ -87,7 +103,7 @@ def check_protocol(cell: Cell) -> None:
 def check_no_input(cell: Cell) -> None:
     """D = 0 is lawful: a map without input."""
     params = cell.init(jax.random.key(0), 0)
-    state, ys = run_whole(cell, params, jnp.zeros((T, B, 0)))
+    state, ys = run_whole(cell, params, jnp.zeros((T, B, 0)), **reading(cell))
     assert bool(jnp.isfinite(weigh((state, ys)))), "unroll: not finite with inputs of size 0"
 
 
@@ -95,14 +111,14 @@ def check_stepping(cell: Cell) -> None:
     """One step at a time = the whole sequence, in outputs, final state and gradients."""
 
     def step_by_step(params: Params, xs: Array, state: State) -> tuple[State, Output]:
-        weights, ys = cell.prepare(params, batch_shape=xs.shape[1:-1]), []
+        weights, ys = cell.prepare(params, batch_shape=xs.shape[1:-1], **reading(cell)), []
         for x in xs:
             state, y = cell.step(weights, state, cell.drive(weights, x))
             ys.append(y)
         return state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
 
     params, xs, state = example(cell)
-    whole, by_hand = partial(run_whole, cell), jax.jit(step_by_step)
+    whole, by_hand = partial(run_whole, cell, **reading(cell)), jax.jit(step_by_step)
     assert_close(whole(params, xs, state), by_hand(params, xs, state), "unroll is not step after step")
     assert_close(
         gradients(whole, params, xs, state),
@@ -127,16 +143,23 @@ def gradients(function: Callable[..., Output], params: Params, xs: Array, state:
 def check_batch(cell: Cell) -> None:
     """A batch = its examples one by one, with any number of batch axes."""
     params, xs, state = example(cell)
-    singles = [
-        run_whole(cell, params, xs[:, b], jax.tree.map(lambda leaf, b=b: leaf[b], state)) for b in range(B)
-    ]
+    given = reading(cell)
+
+    def single(b: int) -> tuple[State, Output]:
+        own = jax.tree.map(lambda leaf: leaf[:, b], given)
+        return run_whole(cell, params, xs[:, b], jax.tree.map(lambda leaf: leaf[b], state), **own)
+
+    singles = [single(b) for b in range(B)]
     final = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[single[0] for single in singles])
     ys = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *[single[1] for single in singles])
-    assert_close(run_whole(cell, params, xs, state), (final, ys), "a batch is not its examples one by one")
+    whole = run_whole(cell, params, xs, state, **given)
+    assert_close(whole, (final, ys), "a batch is not its examples one by one")
 
     params, xs, _ = example(cell, batch_shape=(2, B))
-    flat_state, flat_ys = run_whole(cell, params, xs.reshape(T, 2 * B, D))
-    state, ys = run_whole(cell, params, xs)
+    given = reading(cell, (2, B))
+    flat = jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0], 2 * B, *leaf.shape[3:]), given)
+    flat_state, flat_ys = run_whole(cell, params, xs.reshape(T, 2 * B, D), **flat)
+    state, ys = run_whole(cell, params, xs, **given)
     shaped = jax.tree.map(lambda leaf: leaf.reshape(2, B, *leaf.shape[1:]), flat_state)
     assert_close(state, shaped, "two batch axes are not one long one")
     shaped = jax.tree.map(lambda leaf: leaf.reshape(T, 2, B, *leaf.shape[2:]), flat_ys)
@@ -151,10 +174,10 @@ def check_mask(cell: Cell) -> None:
     padded = jnp.where(mask[..., None], xs, jnp.nan)
 
     def masked(params: Params, xs: Array, state: State) -> tuple[State, Output]:
-        return run_whole(cell, params, xs, state, mask=mask)
+        return run_whole(cell, params, xs, state, mask=mask, **reading(cell))
 
     final, ys = masked(params, padded, state)
-    short_final, short_ys = run_whole(cell, params, xs[valid], state)
+    short_final, short_ys = run_whole(cell, params, xs[valid], state, **reading(cell))
     assert_close(final, short_final, "the state after padding is not that after the last valid step")
     assert_close(
         jax.tree.map(lambda leaf: leaf[valid], ys),
@@ -171,8 +194,33 @@ def check_mask(cell: Cell) -> None:
     short = gradients(masked, params, xs, state)
     assert_close(found, short, "NaN in the padding reaches a gradient")
     assert not np.any(found[1][rest]), "the gradient of padding must be zero"
-    everything_padded = run_whole(cell, params, padded, state, mask=jnp.zeros((T, B), bool))[0]
+    nothing = jnp.zeros((T, B), bool)
+    everything_padded = run_whole(cell, params, padded, state, mask=nothing, **reading(cell))[0]
     assert_close(everything_padded, state, "a sequence of padding alone must leave the state", tolerance=0)
+
+
+def check_memory(cell: Cell) -> None:
+    """Masked places of a memory, NaN included, reach no value and no gradient: as if they were not there."""
+    if not cell.reads_memory:
+        return
+    params, xs, state = example(cell)
+    memory = reading(cell)["memory"]
+
+    def run(params: Params, values: Array, state: State) -> tuple[State, Output]:
+        return run_whole(cell, params, xs, state, memory=Memory(values, memory.mask))
+
+    found = run(params, memory.values, state), gradients(run, params, memory.values, state)
+    zeros = jnp.where(memory.mask[..., None], memory.values, 0)
+    without = run(params, zeros, state), gradients(run, params, zeros, state)
+    assert_close(found, without, "NaN in a masked place of the memory reaches a value or a gradient")
+    assert not np.any(found[1][1][~memory.mask]), "the gradient of a masked place of the memory must be zero"
+    assert np.any(found[1][1][memory.mask]), "no gradient reaches the memory"
+    for b in range(B):
+        kept = jax.tree.map(lambda leaf, b=b: leaf[memory.mask[:, b], b], memory)
+        single = jax.tree.map(lambda leaf, b=b: leaf[b], state)
+        _, ys = run_whole(cell, params, xs[:, b], single, memory=kept)
+        expected = jax.tree.map(lambda leaf, b=b: leaf[:, b], found[0][1])
+        assert_close(ys, expected, "a masked place of the memory is not as if it weren't there")
 
 
 def check_reverse(cell: Cell) -> None:
@@ -181,9 +229,9 @@ def check_reverse(cell: Cell) -> None:
     mask = jnp.ones((T, B), bool).at[3:, 1].set(False)
     for valid in (None, mask):
         turned = None if valid is None else valid[::-1]
-        final, ys = run_whole(cell, params, xs[::-1], state, mask=turned)
+        final, ys = run_whole(cell, params, xs[::-1], state, mask=turned, **reading(cell))
         expected = (final, jax.tree.map(lambda leaf: leaf[::-1], ys))
-        found = run_whole(cell, params, xs, state, mask=valid, reverse=True)
+        found = run_whole(cell, params, xs, state, mask=valid, reverse=True, **reading(cell))
         assert_close(found, expected, "in reverse is not the sequence turned round")
 
 
@@ -195,7 +243,7 @@ def check_compiles_once(cell: Cell) -> None:
     @partial(jax.jit, static_argnums=0)
     def run(cell: Cell, params: Params, xs: Array) -> tuple[State, Output]:
         traced.append(cell)
-        return unroll(cell, params, xs)
+        return unroll(cell, params, xs, **reading(cell))
 
     run(cell, params, xs)
     run(dataclasses.replace(cell), params, xs)
@@ -205,13 +253,16 @@ def check_compiles_once(cell: Cell) -> None:
 def check_jacobian(cell: Cell) -> None:
     """The step Jacobian agrees with central differences of the state, turned into coordinates where it has such."""
     params, xs, state = example(cell, batch_shape=())
-    exact = np.asarray(step_jacobians(cell, params, xs[:1], state)[0])
-    weights = cell.prepare(params)
+    weights = cell.prepare(params, **reading(cell, ()))
     vector, restore = ravel_coordinates(cell, state)
     drive = cell.drive(weights, xs[0])
     step = jax.jit(lambda v: ravel_state(cell.step(weights, restore(v), drive)[0])[0])
     unravel = ravel_state(state)[1]
     into = jax.jacfwd(lambda s: ravel_coordinates(cell, unravel(s))[0])(step(vector))
+    if cell.reads_memory:  # which the laboratory has none to give
+        exact = np.asarray(into @ jax.jacfwd(step)(vector))
+    else:
+        exact = np.asarray(step_jacobians(cell, params, xs[:1], state)[0])
     h = 1e-6
     columns = [(step(vector + h * e) - step(vector - h * e)) / (2 * h) for e in jnp.eye(vector.size)]
     differences = np.asarray(into @ jnp.stack(columns, axis=-1)) if columns else np.zeros_like(exact)
@@ -234,7 +285,7 @@ def check_coordinates(cell: Cell) -> None:
         "the derivative of coordinates(from_coordinates(z)) is not I",
     )
 
-    weights = cell.prepare(params)
+    weights = cell.prepare(params, **reading(cell, ()))
     drive = cell.drive(weights, xs[0])
     flat, unravel = ravel_state(state)
 
@@ -281,7 +332,7 @@ def main(expressions: list[str]) -> int:
     failures = 0
     for expression in expressions:
         try:
-            cell = parse_cell(expression, hidden_size=4)
+            cell = parse_cell(expression, hidden_size=4, memory=True)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2

@@ -10,7 +10,31 @@ from typing import Any
 from experiments.harness.files import environments
 from experiments.harness.options import flat
 
-_FILE = re.compile(r"(.+\.py):")
+# In front of a whole expression a file may have any name; within brackets one without spaces, quotes and brackets.
+_FIRST = re.compile(r"(?!\s*\w+\s*\()(.+?\.py):")
+_INSIDE = re.compile(r"(?<=[=(,\[\s])([^\s=(),\[\]'\":]+\.py):(?=\s*\w)")
+_PLACE = re.compile(r"\b_file(\d+)\.")
+
+
+def take_files(expression: str) -> tuple[str, tuple[str, ...]]:
+    """Returns a cell expression as Python syntax, and the names of the files in it in their order:
+    `a/b.py:MyCell(cell=c.py:Other)` → (`_file0.MyCell(cell=_file1.Other)`, ("a/b.py", "c.py"))."""
+    files: list[str] = []
+
+    def taken(match: re.Match[str]) -> str:
+        files.append(match[1])
+        return f"_file{len(files) - 1}."
+
+    first = _FIRST.match(expression)
+    rest = expression if first is None else taken(first) + expression[first.end() :]
+    return _INSIDE.sub(taken, rest), tuple(files)
+
+
+def put_files(text: str, files: tuple[str, ...]) -> str:
+    """Inverts `take_files`."""
+    return _PLACE.sub(
+        lambda match: f"{files[int(match[1])]}:" if int(match[1]) < len(files) else match[0], text
+    )
 
 
 def cell_file(name: str) -> Path:
@@ -23,7 +47,7 @@ def cell_files(described: Mapping[str, Any]) -> dict[str, str]:
     values: list[Any] = []
     for value in flat(described["config"]).values():
         values += value if isinstance(value, list) else [value]
-    named = [match[1] for value in values if isinstance(value, str) and (match := _FILE.match(value))]
+    named = [name for value in values if isinstance(value, str) for name in take_files(value)[1]]
     files = {name: cell_file(name) for name in named}
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()

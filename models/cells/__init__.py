@@ -1,5 +1,6 @@
 """The cells, one family a file."""
 
+from models.cells.attention_cell import AttentionCell
 from models.cells.batch_norm import BatchNormLSTM
 from models.cells.elman import Elman, irnn
 from models.cells.gru import GRU, BasicGRU, chrono_gru
@@ -28,6 +29,7 @@ __all__ = [
     "S4D",
     "S5",
     "SLSTM",
+    "AttentionCell",
     "BasicGRU",
     "BatchNormLSTM",
     "Elman",

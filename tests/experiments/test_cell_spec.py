@@ -7,7 +7,26 @@ import jax
 import pytest
 
 from experiments.cell_spec import label, parse_cell
-from models import GRU, LSTM, BasicGRU, Elman, Gaussian, Glorot, Identity, Orthogonal
+from experiments.harness.cell_files import cell_files, take_files
+from models import (
+    GRU,
+    LSTM,
+    Additive,
+    AttentionCell,
+    BasicGRU,
+    Dot,
+    Dropout,
+    Elman,
+    Gaussian,
+    General,
+    Glorot,
+    Identity,
+    Orthogonal,
+    Residual,
+    SelfAttention,
+    Stacked,
+    Transformer,
+)
 from tests.experiments.command import LEAKY
 
 
@@ -33,10 +52,29 @@ from tests.experiments.command import LEAKY
             "lstm(kernel_init=gaussian(2), recurrent_init=orthogonal(gain=0.9))",
             LSTM(5, kernel_init=Gaussian(2.0), recurrent_init=Orthogonal(0.9)),
         ),
+        ("attention_cell(cell=gru)", AttentionCell(GRU(5))),
+        ("attention_cell(lstm(forget_bias=0), dot)", AttentionCell(LSTM(5, 0.0), Dot())),
+        (
+            "attention_cell(cell=gru(8, reset=before), score=additive(size=32), feed=False, memory_size=3)",
+            AttentionCell(GRU(8, "before"), Additive(32), False, 3),
+        ),
+        (
+            "attention_cell(stacked((elman, gru)), general(kernel_init=orthogonal), memory_size=7)",
+            AttentionCell(Stacked((Elman(5), GRU(5))), General(Orthogonal()), memory_size=7),
+        ),
+        ("attention_cell(gru, memory_size=None)", AttentionCell(GRU(5))),
+        (
+            "stacked((lstm, residual(self_attention(context=9))), dropout=dropout(0.1))",
+            Stacked((LSTM(5), Residual(SelfAttention(5, context=9))), dropout=Dropout(0.1)),
+        ),
+        ("stacked(layers=[gru], connection=dense, dropout=None)", Stacked((GRU(5),), "dense")),
+        ("transformer(1, 1, 1, position=learned, context=1)", Transformer(1, 1, 1, 1, "learned")),
+        ("self_attention(heads=5, causal=False)", SelfAttention(5, 5, causal=False)),
     ],
 )
 def test_built_in(expression: str, cell: object) -> None:
-    assert parse_cell(expression, hidden_size=5) == cell
+    """Cells in cells too: each of them has the size, unless it is given another."""
+    assert parse_cell(expression, hidden_size=5, memory=True) == cell
 
 
 def write(folder: Path, text: str, name: str = "mine.py") -> Path:
@@ -61,6 +99,52 @@ def test_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "other").mkdir()
     other = write(tmp_path / "other", LEAKY)
     assert parse_cell(f"{other}:Leaky(alpha=0.25)", 4) != cell
+
+
+AROUND = """
+from dataclasses import dataclass
+
+from models import Cell, LSTM
+from models.cells.wrapper import CellWrapper
+
+
+@dataclass(frozen=True)
+class Around(CellWrapper):
+    times: int = 1
+    second: Cell | None = None
+
+
+@dataclass(frozen=True)
+class OfLSTM(CellWrapper):
+    cell: LSTM
+"""
+
+
+def test_cells_in_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of a file takes cells, by name or place, built in or of files, and is one itself; every file counts
+    where a run records those that it executes."""
+    write(tmp_path, AROUND, "around.py")
+    write(tmp_path, LEAKY)
+    monkeypatch.chdir(tmp_path)
+
+    def shown(expression: str) -> str:
+        return str(parse_cell(expression, 4))
+
+    lstm = str(LSTM(4, forget_bias=0.0))
+    assert shown("around.py:Around(cell=lstm(forget_bias=0))") == f"Around(cell={lstm}, times=1, second=None)"
+    twice = "around.py:Around(around.py:Around(./mine.py:Leaky(alpha=0.25)), 2, second=lstm(forget_bias=0))"
+    inner = "Around(cell=Leaky(hidden_size=4, alpha=0.25), times=1, second=None)"
+    assert shown(twice) == f"Around(cell={inner}, times=2, second={lstm})"
+    assert shown("stacked((mine.py:Leaky, around.py:Around(gru)))").startswith("Stacked(layers=(Leaky(")
+    assert label(twice) == (
+        "around.py:Around around.py:Around(mine.py:Leaky(alpha=0.25)), 2, second=lstm(forget_bias=0)"
+    )
+    assert take_files(twice)[1] == ("around.py", "around.py", "./mine.py")
+    assert set(cell_files({"config": {"cell": twice, "other": "x"}})) == {"around.py", "./mine.py"}
+    assert set(cell_files({"config": {"cells": ["stacked((lstm, mine.py:Leaky))"]}})) == {"mine.py"}
+    assert "OfLSTM's cell must be a LSTM, but is gru" in sentence("around.py:OfLSTM(cell=gru)")
+    assert "mine.py:Leaky() is no initialiser" in sentence("lstm(kernel_init=mine.py:Leaky())")
+    assert "there is no cell file nowhere.py" in sentence("around.py:Around(nowhere.py:Leaky)")
 
 
 def test_size_of_its_own(tmp_path: Path) -> None:
@@ -93,7 +177,7 @@ def sentence(expression: str) -> str:
         ("gru(reset=never)", "GRU's reset must be 'before' or 'after', but is never"),
         ("elman(0)", "hidden_size must be a whole number of at least 1, but is 0"),
         ("elman(activation=softmax)", "unknown activation 'softmax': choose one of tanh"),
-        ("elman(recurrent_init=glorott)", "unknown initialiser 'glorott': there are glorot, "),
+        ("elman(recurrent_init=glorott)", "unknown initialiser 'glorott': did you mean glorot?"),
         ("elman(recurrent_init=gaussian(gian=1))", "Gaussian has no option 'gian': did you mean gain?"),
         ("elman(recurrent_init=gaussian(gain=big))", "Gaussian's gain must be of type float, but is big"),
         ("elman(recurrent_init=glorot(2))", "glorot(2) has 1 values, but Glorot takes 0"),
@@ -105,6 +189,31 @@ def sentence(expression: str) -> str:
         ("lstm(**x)", "can't read the cell"),
         ("", "can't read the cell ''"),
         ("a.b", "can't read the cell 'a.b'"),
+        ("attention_cell", "AttentionCell needs a value for cell: write attention_cell(cell=…)"),
+        ("attention_cell(cell=lsmt)", "unknown cell 'lsmt': did you mean lstm?"),
+        ("attention_cell(cell=3)", "AttentionCell's cell must be a cell, such as elman, but is 3"),
+        ("attention_cell(cell=None)", "AttentionCell's cell must be a cell, such as elman, but is None"),
+        ("attention_cell(gru(zzz=1))", "GRU has no option 'zzz'"),
+        ("attention_cell(elman(0))", "the cell elman(0) can't be made: hidden_size must be a whole number"),
+        ("attention_cell(gru, aditive)", "unknown score 'aditive': did you mean additive?"),
+        ("attention_cell(gru, gru)", "unknown score 'gru': there are dot, scaled_dot, general, additive"),
+        ("attention_cell(gru, additive(size=big))", "Additive's size must be of type int, but is big"),
+        ("attention_cell(batch_norm_lstm)", "BatchNormLSTM couples the examples of a batch"),
+        ("attention_cell(gru)", "attends to a memory, and nothing gives it one here"),
+        ("transformer(memory_size=8)", "attends to a memory, and nothing gives it one here"),
+        ("stacked(lstm)", "Stacked's layers must be cells in brackets, (lstm, …), but is lstm"),
+        ("stacked(())", "a stack is a tuple of at least one layer"),
+        ("stacked((lstm, 3))", "Stacked's layers must be a cell, such as elman, but is 3"),
+        (
+            "stacked((lstm, gru), dropout=0.1)",
+            "Stacked's dropout must be a dropout, such as dropout, but is 0.1",
+        ),
+        ("residual(gru(3))", "a residual connection needs equal input and output sizes"),
+        ("transformer(heads=3)", "the heads divide the size among them, but 3 don't divide 4"),
+        ("transformer(heads=4)", "a head has 1 numbers, an odd number"),
+        ("transformer(context=0)", "context must be a whole number of at least 1, but is 0"),
+        ("transformer(position=late)", "Transformer's position must be 'none' or 'sinusoidal' or"),
+        ("transformer(feed_forward=wide)", "Transformer's feed_forward must be of type int, but is wide"),
         ("nowhere.py:Mine", "there is no cell file nowhere.py"),
         ("nowhere.py", "names a file without a class: write nowhere.py:ClassName"),
     ],
@@ -221,6 +330,12 @@ def test_option_of_another_kind(tmp_path: Path) -> None:
         ("elman(8, activation=relu)", "elman 8, activation=relu"),
         ("elman(recurrent_init=gaussian(gain=1.5))", "elman recurrent=gaussian(gain=1.5)"),
         ("a/b/mine.py:Leaky(alpha=0.3)", "mine.py:Leaky alpha=0.3"),
+        ("a b/(c)=d/mine.py:Leaky", "mine.py:Leaky"),
+        (
+            "attention_cell(cell=gru, score=additive(size=32))",
+            "attention_cell cell=gru, score=additive(size=32)",
+        ),
+        ("stacked((lstm, a/mine.py:Leaky(alpha=1)))", "stacked (lstm, mine.py:Leaky(alpha=1))"),
     ],
 )
 def test_label(expression: str, shown: str) -> None:

@@ -1,0 +1,122 @@
+"""A cell's protocol: a class loaded from a user's file, and a cell run through its methods by shapes alone."""
+
+import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.footprint import Part, check_fits, nbytes
+from experiments.harness.options import readable
+from models import Cell, unroll
+from models.cell import Array, Drive, Params
+from models.layers.layer import is_causal
+from models.memory import example_memory, memory_argument
+
+PROTOCOL = ("init", "initial_state", "step")
+
+
+def load_class(path: Path, name: str) -> type[Cell]:
+    """Loads the class of that name from a user's file."""
+    if not path.is_file():
+        raise ValueError(f"there is no cell file {path}")
+    whole = path.resolve()
+    if readable(str(whole)) != str(whole):
+        raise ValueError(
+            f"the cell file {whole} is not UTF-8 by its name, and JAX compiles no such file: rename it"
+        )
+    module = load_module(whole)
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        classes = [
+            n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__
+        ]
+        raise ValueError(f"{path} has no class {name}: it defines {', '.join(classes) or 'none'}")
+    if not issubclass(found, Cell):
+        raise ValueError(f"{path}:{name} is not a cell: derive it from models.Cell")
+    if not dataclasses.is_dataclass(found) or "__dataclass_fields__" not in vars(found):
+        raise ValueError(f"{path}:{name} is not a dataclass: put @dataclass(frozen=True) above it")
+    missing = [method for method in PROTOCOL if getattr(found, method) is getattr(Cell, method)]
+    if missing:
+        raise ValueError(f"{path}:{name} has no method {missing[0]}: a cell writes {', '.join(PROTOCOL)}")
+    return found
+
+
+def load_module(path: Path) -> ModuleType:
+    """Loads a user's file as a module, once a process: classes loaded twice would not be equal."""
+    name = f"cell_file_{path.stem}_{abs(hash(path)):x}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ValueError(f"{path} can't be read as a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look themselves up here while they are defined
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            del sys.modules[name]
+            line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            raise ValueError(f"{path}{line} can't be loaded: {type(error).__name__}: {error}") from error
+    return sys.modules[name]
+
+
+def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:
+    """Runs a cell through its protocol without computing anything; ValueError says which method fails and how, or
+    that its parameters need more memory than is free."""
+
+    def attempt(method: str, call: Any) -> Any:
+        try:
+            return call()
+        except Exception as error:  # whatever a user's code raises is to be named, not shown as a traceback
+            text = str(error).strip().split("\n")[0]
+            raise ValueError(
+                f"the cell {expression}: {method} fails: {type(error).__name__}: {text}"
+            ) from error
+
+    attempt("hashing (are all fields hashable, and is it frozen?)", lambda: hash(cell))
+    params = attempt("init", lambda: jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size)))
+    check_fits({f"the parameters of {expression}": Part(nbytes(params), "a smaller --hidden-size")})
+    for batch in ((), (3,)):
+        state = attempt(
+            "initial_state", lambda b=batch: jax.eval_shape(lambda p: cell.initial_state(p, b), params)
+        )
+        for leaf in jax.tree.leaves(state):
+            if leaf.shape[: len(batch)] != batch:
+                shape = list(leaf.shape)
+                raise ValueError(
+                    f"the cell {expression}: initial_state must make leaves that begin with the batch shape "
+                    f"{list(batch)}, but made one of {shape}"
+                )
+        x = jax.ShapeDtypeStruct((*batch, input_size), jnp.zeros(0).dtype)
+        # One step: a code of positions may serve no more.
+        xs = jax.ShapeDtypeStruct((1, *x.shape), x.dtype)
+
+        def weights(p: Params, b: tuple[int, ...] = batch) -> Any:
+            return cell.prepare(p, batch_shape=b, **memory_argument(cell, example_memory(cell, b)))
+
+        def drive(p: Params, x: Array, weights: Any = weights) -> Drive:
+            return cell.drive(weights(p), x)
+
+        def step(p: Params, x: Array, b: tuple[int, ...] = batch, weights: Any = weights) -> Any:
+            return cell.step(weights(p), cell.initial_state(p, b), cell.drive(weights(p), x))
+
+        def whole(p: Params, xs: Array, b: tuple[int, ...] = batch) -> Any:
+            return unroll(cell, p, xs, memory=example_memory(cell, b))
+
+        if is_causal(cell):
+            attempt("prepare or drive", lambda d=drive, xs=xs: jax.eval_shape(d, params, xs))
+            pair = attempt("step", lambda s=step, x=x: jax.eval_shape(s, params, x))
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise ValueError(
+                    f"the cell {expression}: step must return two things, the new state and the output"
+                )
+        _, ys = attempt("step", lambda w=whole, xs=xs: jax.eval_shape(w, params, xs))
+        ndim = len(batch) + 2
+        if not isinstance(ys, jax.ShapeDtypeStruct) or ys.ndim != ndim or ys.shape[:-1] != (1, *batch):
+            raise ValueError(
+                f"the cell {expression}: step's output must be one array [*batch, H] for a model to read it out"
+            )
