@@ -20,6 +20,7 @@ from experiments.harness.cell_files import cell_file, put_files, take_files
 from models import CELLS, LAYERS, Cell, Dropout, VariationalDropout
 from models.initializers import INITIALIZERS, Initializer
 from models.layers.attention import SCORES, Score
+from models.layers.layer import check_causal
 
 UNIONS = (types.UnionType, typing.Union)
 PLAIN: dict[Any, Any] = {int: int, float: (int, float), bool: bool, str: str}
@@ -32,14 +33,15 @@ PARTS: dict[type, tuple[str, Mapping[str, Any]]] = {
 }
 
 
-def parse_cell(expression: str, hidden_size: int, *, memory: bool = False) -> Cell:
+def parse_cell(expression: str, hidden_size: int, *, memory: bool = False, steps: bool = True) -> Cell:
     """Returns the cell that an expression names, checked against the protocol.
 
     `hidden_size` serves every cell in it that has such a field and isn't given one. `memory` says that the cell
-    will be given one to read.
+    will be given one to read, `steps` that it must go step by step.
 
     Raises ValueError, one sentence, for an unknown cell, file, class, option or value, for a class that breaks the
-    protocol, and for a cell that reads a memory where there is none.
+    protocol, for a cell that reads a memory where there is none, and for a layer that reads the future where steps
+    are needed.
     """
     reader = Reader.of(expression, hidden_size)
     cell = reader.make(Cell, reader.root)
@@ -48,6 +50,8 @@ def parse_cell(expression: str, hidden_size: int, *, memory: bool = False) -> Ce
             f"the cell {expression} attends to a memory, and nothing gives it one here: take a cell that reads its "
             "inputs alone"
         )
+    if steps:
+        check_causal(cell)
     check_cell(expression, cell)
     return cell
 

@@ -1,7 +1,7 @@
 """The network around a cell: layers, directions, what joins them, and the way through time."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, get_args
 
 import jax
@@ -17,14 +17,20 @@ from models import (
     Backward,
     Bidirectional,
     Cell,
+    CrossAttention,
     Dropout,
     Scan,
-    SelfAttentive,
+    SelfAttention,
     SequenceClassifier,
     SequenceTagger,
     Stacked,
+    Transformer,
 )
+from models.layers.layer import Layer
+from models.layers.pointwise import Pointwise
+from models.layers.position_code import PositionCode
 from models.layers.stacked import Connection
+from models.layers.wrapper import LayerWrapper
 from models.recurrence.associative import can_associate
 from models.recurrence.fused import can_fuse
 from models.recurrence.methods import Method
@@ -52,7 +58,8 @@ class NetworkConfig:
     depth: int = 1
     """Stacked layers of the cell."""
     direction: Direction = "forward"
-    """Direction in which each layer reads; both concatenates the outputs of two cells."""
+    """Direction in which each layer reads; both concatenates the outputs of two cells, and makes attention see all
+    steps."""
     connections: Annotated[Connection, tyro.conf.arg(help=CONNECTIONS_HELP)] = "plain"
     dropout: float = 0.0
     """Dropout rate between layers during training, drawn anew at every step."""
@@ -72,21 +79,29 @@ class NetworkConfig:
             raise UserError(
                 "--connections", f"{self.connections} joins layers, and there is one: give --depth 2 or more"
             )
-        if self.depth == 1 and self.dropout:
-            raise UserError(
-                "--dropout", f"{self.dropout} falls between layers, and there is one: give --depth 2"
-            )
 
     def build(self, expression: str, hidden_size: int) -> Cell:
         """Builds the layer of the cell that an expression names; the cell itself if there is one, forward.
 
+        Both directions of attention are one layer that sees all steps.
+
         Raises ValueError, one sentence, for a cell that doesn't exist, that the method can't run, or that doesn't
-        fit the connections.
+        fit the depth, the dropout or the connections.
         """
-        cell = parse_cell(expression, hidden_size)
+        cell = parse_cell(expression, hidden_size, steps=False)
+        if self.depth > 1 and any(isinstance(part, Transformer) for part in parts(cell)):
+            raise UserError(
+                "--depth",
+                f"{self.depth} stacks layers, and {expression} has its own: give transformer(layers={self.depth})",
+            )
+        if self.depth == 1 and self.dropout:
+            instead = dropout_instead(cell, self.dropout)
+            raise UserError(
+                "--dropout", f"{self.dropout} falls between layers, and there is one: give {instead}"
+            )
         if self.method != "auto" and not supports(cell, self.method):
-            raise UserError("--method", refusal(self.method, expression, cell, hidden_size))
-        layer = Bidirectional(cell) if self.direction == "both" else cell
+            raise UserError("--method", refusal(self.method, expression, cell))
+        layer = both_directions(cell) if self.direction == "both" else cell
         if self.depth > 1:
             dropout = Dropout(self.dropout) if self.dropout else None
             layer = Stacked((layer,) * self.depth, self.connections, dropout)
@@ -128,13 +143,52 @@ def check_cells(expressions: Sequence[str]) -> None:
         )
 
 
+def both_directions(cell: Cell) -> Cell:
+    """Returns a layer that reads in both directions: attention to all steps, or two cells."""
+    attends = isinstance(cell, Transformer | SelfAttention)
+    return replace(cell, causal=False) if attends else Bidirectional(cell)
+
+
+def dropout_instead(cell: Cell, rate: float) -> str:
+    """Says where dropout falls in a cell that is one layer to the options."""
+    match cell:
+        case Transformer():
+            return f"transformer(dropout={rate})"
+        case Stacked():
+            return f"stacked(…, dropout=dropout({rate}))"
+    return "--depth 2"
+
+
+def parts(cell: Cell) -> Iterator[Cell]:
+    """Yields a cell and all cells inside it."""
+    yield cell
+    for inside in parts_of(cell):
+        yield from parts(inside)
+
+
+def parts_of(cell: Cell) -> list[Cell]:
+    """Returns the cells of which a cell is made."""
+    values = [cell.inner] if isinstance(cell, LayerWrapper) else list(vars(cell).values())
+    return [
+        part
+        for value in values
+        for part in (value if isinstance(value, tuple) else (value,))
+        if isinstance(part, Cell)
+    ]
+
+
 def supported_methods(cell: Cell, *, masked: bool = True) -> list[MethodName]:
     """Lists the methods that can run a cell."""
     return [name for name in get_args(MethodName) if supports(cell, name, masked=masked)]
 
 
 def supports(cell: Cell, method: MethodName, *, masked: bool = True) -> bool:
-    """Tells whether a method can run a cell, from shapes alone."""
+    """Tells whether a method can run a cell, all parts of a layer, from shapes alone."""
+    if isinstance(cell, SelfAttention | CrossAttention):
+        return False  # all steps at once, by no method
+    if isinstance(cell, Layer):
+        inside = [part for part in parts_of(cell) if not isinstance(part, Pointwise | PositionCode)]
+        return all(supports(part, method, masked=masked) for part in inside)
     answers: list[bool] = []
 
     def ask() -> None:
@@ -155,10 +209,14 @@ def supports(cell: Cell, method: MethodName, *, masked: bool = True) -> bool:
     return answers[0]
 
 
-def refusal(method: MethodName, expression: str, cell: Cell, hidden_size: int) -> str:
+def refusal(method: MethodName, expression: str, cell: Cell) -> str:
     """Says that a method can't run a cell; names the cells that it runs and the methods that the cell supports."""
-    alone = [name for name, kind in CELLS.items() if kind is not SelfAttentive]  # which needs another within
-    others = [name for name in alone if supports(parse_cell(name, hidden_size), method)]
+    if any(isinstance(part, SelfAttention | CrossAttention) for part in parts(cell)):
+        return (
+            f"{method} can't run the cell {expression}: its attention computes all steps at once, where {method} "
+            "would keep a cache for every step of the way back: leave --method out"
+        )
+    others = [name for name in CELLS if supports(parse_cell(name, hidden_size=4), method)]
     return (
         f"{method} can't run the cell {expression}: of the cells here it runs {', '.join(others)}; "
         f"{expression} supports auto, {', '.join(supported_methods(cell))}"

@@ -13,7 +13,8 @@ from train import LoopConfig, OptimizerConfig
 
 CELL_HELP = (
     f"{', '.join(CELLS)}; with options as in "
-    '"gru(reset=before)"; or your own, "path/to/file.py:MyCell(alpha=0.3)"'
+    '"gru(reset=before)"; layers in a stack, "stacked((lstm, residual(self_attention(heads=4))))"; or your own, '
+    '"path/to/file.py:MyCell(alpha=0.3)"'
 )
 Flat = tyro.conf.arg(name="")  # the fields of a nested config without its name in front
 

@@ -57,13 +57,13 @@ CELLS: dict[str, type[Cell]] = {
     "slstm": SLSTM,
     "mlstm": MLSTM,
     "window": FixedWindow,
-    "self_attentive": SelfAttentive,
     "transformer": Transformer,
 }
 
 # Cells around cells, and the layers that a stack may be made of.
 LAYERS: dict[str, type[Cell]] = {
     "attention_cell": AttentionCell,
+    "self_attentive": SelfAttentive,
     "stacked": Stacked,
     "bidirectional": Bidirectional,
     "residual": Residual,

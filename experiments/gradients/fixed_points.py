@@ -32,6 +32,7 @@ from experiments.task_report import training_record
 from experiments.training import Flat, TrainingConfig
 from models import Cell, SequenceTagger
 from models.cell import Array
+from models.layers.layer import check_causal
 from models.state import ravel_coordinates, ravel_state
 from train import LoopConfig, SumCount, evaluate, squared_error
 from train.metrics import masked_sum
@@ -73,6 +74,7 @@ class Config(TrainingConfig):
         """Raises ValueError for a network that cannot be built or drawn, before the run's folder is made."""
         super().check()
         layer = self.layer()
+        check_causal(layer)
         check_no_cache(layer, "--cell")
         if layer.couples_batch:
             raise UserError(

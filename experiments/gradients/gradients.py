@@ -43,6 +43,7 @@ from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
 from models import Cell, SequenceClassifier
 from models.cell import Array, Output, Params, State
+from models.layers.layer import check_causal
 from train import LoopConfig, OptimizerConfig, cross_entropy, evaluate
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
@@ -98,6 +99,7 @@ class Config:
         problem = digits_problem(self.permuted, self.input_gain)
         for cell in self.cells:
             layer = self.network.build(cell, self.hidden_size)
+            check_causal(layer)
             check_no_cache(layer, "--cells")
             check_health(layer, self.loop)
             check_task_fits(problem.task(problem.model(self.network, layer)), self)

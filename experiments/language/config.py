@@ -27,6 +27,7 @@ from experiments.network import NetworkConfig
 from experiments.training import CELL_HELP, Flat
 from models import LanguageModel, max_steps
 from models.layers.dropout import check_rate
+from models.layers.layer import is_causal
 from train import LoopConfig, OptimizerConfig, create_state
 
 ENDLESS = 1_000_000_000  # steps, where epochs say how long
@@ -206,6 +207,11 @@ class TextModelConfig(TextTraining):
         if model.cell.couples_batch:
             raise UserError(
                 "--cell", f"{self.cell} couples the rows of a batch, and these have no end: take another"
+            )
+        if not is_causal(model.cell):
+            raise UserError(
+                "--cell",
+                f"{self.cell} would see the word that it is to predict: take one that reads forward only",
             )
         params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
         state = jax.eval_shape(lambda p: create_state(p, self.optimizer, jax.random.key(0)), params)

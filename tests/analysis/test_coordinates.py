@@ -120,7 +120,7 @@ def test_health_leaves_out_the_start() -> None:
 
 
 KINDS = ("lstm", "s5", "slstm", "mlstm")  # one of each kind of state
-REST = [name for name in CELLS if name not in (*KINDS, "transformer", "self_attentive")]  # a cache has none
+REST = [name for name in CELLS if name not in (*KINDS, "transformer")]  # a cache has none
 
 
 @pytest.mark.slow

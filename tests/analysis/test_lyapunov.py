@@ -119,7 +119,7 @@ def sized(kind: Any) -> Cell:
 
 
 SINGULAR = ("ind_rnn",)
-CACHES = ("transformer", "self_attentive")
+CACHES = ("transformer",)
 LEFT_OUT = (*SINGULAR, *CACHES, "window")
 REGULAR = {name: sized(kind) for name, kind in CELLS.items() if name not in LEFT_OUT} | {
     "gru, reset before": GRU(4, reset="before"),

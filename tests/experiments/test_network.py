@@ -13,12 +13,16 @@ from experiments.network import MethodOption, NetworkConfig, supported_methods
 from models import (
     CELLS,
     GRU,
+    LSTM,
     Backward,
     Bidirectional,
     Dropout,
     Elman,
     Scan,
+    SelfAttention,
     Stacked,
+    Transformer,
+    unroll,
 )
 from models.recurrence.methods import METHODS_BY_NAME
 from models.recurrence.unroll import unroll_with_info
@@ -40,6 +44,24 @@ def test_what_is_built() -> None:
     assert NetworkConfig(method="scan", checkpoint_every=7).way == Scan(7)
 
 
+def test_attention_in_both_directions() -> None:
+    """It is one layer that sees all steps: an output depends on later inputs, and has the size of one direction."""
+    both = NetworkConfig(direction="both")
+    assert both.build("transformer", H) == Transformer(H, causal=False)
+    assert both.build("self_attention(heads=2)", H) == SelfAttention(H, 2, causal=False)
+    mixed = "stacked((lstm, self_attention(heads=2)))"
+    layer = Stacked((LSTM(H), SelfAttention(H, 2)))
+    assert NetworkConfig(depth=2).build(mixed, H) == Stacked((layer, layer))
+    assert both.build(mixed, H) == Bidirectional(layer)
+    assert NetworkConfig(direction="backward").build("transformer", H) == Backward(Transformer(H))
+    encoder = both.build("transformer(layers=1)", H)
+    xs = jax.random.normal(jax.random.key(0), (T, H))
+    params = jax.jit(encoder.init, static_argnums=1)(jax.random.key(1), H)
+    ys = [unroll(encoder, params, given)[1] for given in (xs, xs.at[-1, 0].add(1.0))]
+    assert ys[0].shape == (T, H)
+    assert float(jnp.abs(ys[0][0] - ys[1][0]).max()) > 1e-4
+
+
 def test_ways() -> None:
     """By the form of each cell; with a full matrix in parallel only where nothing is masked."""
     assert get_args(MethodOption) == ("auto", *METHODS_BY_NAME)
@@ -49,6 +71,8 @@ def test_ways() -> None:
         "unitary": ["scan", "newton"],
     }.items():
         assert supported_methods(CELLS[name](H)) == expected  # pyright: ignore[reportCallIssue]
+    assert supported_methods(Stacked((LSTM(H), GRU(H)))) == ["scan", "fused", "newton"]
+    assert supported_methods(Stacked((LSTM(H), SelfAttention(H)))) == []
     linear = Elman(H, activation="identity")
     assert "associative" not in supported_methods(linear)
     assert "associative" in supported_methods(linear, masked=False)
@@ -157,7 +181,7 @@ def test_deep_run(tmp_path: Path) -> None:
 
 
 KINDS = ("gru", "unitary", "s5", "mlstm", "window")  # one of each kind of parameters
-REST = [name for name in CELLS if name not in (*KINDS, "self_attentive")]  # which needs a cell within
+REST = [name for name in CELLS if name not in KINDS]
 
 
 @pytest.mark.slow

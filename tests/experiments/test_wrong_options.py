@@ -55,6 +55,63 @@ import pytest
         ),
         (["attention_paths", "--cell", "batch_norm_lstm"], "BatchNormLSTM couples the examples of a batch"),
         (["attention_paths", "--health.every", "5"], "look into its recurrence, Elman(hidden_size=48"),
+        (["adding", "--cell", "attention_cell(gru)"], "attends to a memory, and nothing gives it one here"),
+        (
+            ["adding", "--cell", "transformer(memory_size=8)"],
+            "attends to a memory, and nothing gives it one here",
+        ),
+        (
+            ["adding", "--cell", "transformer(heads=4)", "--depth", "2"],
+            "error: --depth 2 stacks layers, and transformer(heads=4) has its own: give transformer(layers=2)",
+        ),
+        (
+            ["adding", "--cell", "stacked((gru, transformer))", "--depth", "3"],
+            "error: --depth 3 stacks layers, and stacked((gru, transformer)) has its own",
+        ),
+        (
+            ["adding", "--cell", "transformer", "--dropout", "0.1"],
+            "error: --dropout 0.1 falls between layers, and there is one: give transformer(dropout=0.1)",
+        ),
+        (
+            ["adding", "--cell", "stacked((lstm, gru))", "--dropout", "0.1"],
+            "there is one: give stacked(…, dropout=dropout(0.1))",
+        ),
+        (
+            ["adding", "--cell", "transformer", "--method", "scan", "--checkpoint-every", "4"],
+            "error: --method scan can't run the cell transformer: its attention computes all steps at once",
+        ),
+        (
+            ["adding", "--cell", "stacked((lstm, self_attention(heads=2)))", "--method", "newton"],
+            "its attention computes all steps at once, where newton would keep a cache for every step",
+        ),
+        (
+            ["adding", "--cell", "gru", "--hidden-size", "5", "--method", "associative"],
+            "of the cells here it runs s4d, s5, lru, min_gru, min_lstm, rg_lru; gru supports",
+        ),
+        (
+            ["adding", "--cell", "transformer(heads=3)"],
+            "the heads divide the size among them, but 3 don't divide 64",
+        ),
+        (["adding", "--cell", "transformer(heads=64)"], "a head has 1 numbers, an odd number"),
+        (
+            ["adding", "--cell", "transformer(context=0)"],
+            "context must be a whole number of at least 1, but is 0",
+        ),
+        (
+            ["adding", "--cell", "transformer(position=learned, context=16)", "--length", "100"],
+            "learned codes for 16 positions, but the sequence has 100 steps: give it context=100",
+        ),
+        (["char_lm", "--cell", "transformer(causal=False)"], "would see the word that it is to predict"),
+        (
+            ["char_lm", "--cell", "transformer", "--direction", "both"],
+            "would see the word that it is to predict",
+        ),
+        (
+            ["gradients", "--cells", "bidirectional(gru)"],
+            "reads from the end knows the future, so it has no step",
+        ),
+        (["fixed_points", "--cell", "bidirectional(gru)"], "knows the future, so it has no step"),
+        (["lyapunov", "--cells", "transformer(causal=False)"], "knows the future, so it has no step"),
         (["flossing", "--floss.weight", "0"], "error: --floss.weight must be above 0 and finite, but is 0"),
         (
             ["sweep", "adding", "--seeds", "0"],
