@@ -44,20 +44,16 @@ READERS: dict[str, Cell] = {
 }
 
 
-FAST = ("stepping", "mask", "memory")
+WHERE_LAYERS_DIFFER = ("stepping", "mask", "memory")
 
 
 @pytest.mark.parametrize(
     ("cell", "check"),
     [
-        pytest.param(
-            cell,
-            check,
-            id=f"{name}-{what}",
-            marks=() if name == "additive" and what in FAST else pytest.mark.slow,
-        )
+        pytest.param(cell, check, id=f"{name}-{what}")
         for name, cell in READERS.items()
         for what, check in contract.CHECKS.items()
+        if name != "around layers" or what in WHERE_LAYERS_DIFFER
     ],
 )
 @pytest.mark.usefixtures("quick_compilation")
@@ -155,7 +151,6 @@ def test_recurrence_of_bahdanau() -> None:
     np.testing.assert_allclose(ys[:, :H], states, rtol=1e-12)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_methods() -> None:
     """Newton's method solves it, with weights of its own for each example, in values and gradients; a scan with
@@ -193,7 +188,7 @@ def test_attention_is_observed_and_streamed() -> None:
     _, ys = unroll(cell, params, xs, memory=given)
     online = stream(cell, params, (B,), memory=given)
     state, weights = online.initial_state, cell.prepare(params, batch_shape=(B,), memory=given)
-    for x, y in zip(xs, ys, strict=True):
+    for x, y in zip(xs[:2], ys[:2], strict=True):
         seen = cell.observe(weights, state, cell.drive(weights, x))["attention"]
         state, streamed = online.step(state, x)
         np.testing.assert_allclose(streamed, y, rtol=1e-5, atol=1e-6)
@@ -204,7 +199,11 @@ def test_attention_is_observed_and_streamed() -> None:
     inside = AttentionCell(Stacked((Elman(2), CrossAttention(2, memory_size=M))), memory_size=M)
     weights = inside.prepare(params := inside.init(jax.random.key(0), D), batch_shape=(B,), memory=given)
     start = inside.initial_state(params, (B,))
-    assert set(inside.observe(weights, start, xs[0])) == {"layer1.hidden", "layer2.attention", "attention"}
+    assert set(inside.observe(weights, start, xs[0])) == {
+        "layer1.hidden",
+        "layer2.memory_attention",
+        "attention",
+    }
 
 
 def test_memory_takes_the_type_of_the_parameters() -> None:
@@ -218,9 +217,9 @@ def test_memory_takes_the_type_of_the_parameters() -> None:
 def test_refusals() -> None:
     assert AttentionCell(GRU(H)).memory_size == H
     params = (cell := AttentionCell(GRU(H), memory_size=M)).init(jax.random.key(0), D)
+    own = (stack := Stacked((GRU(3),))).init(jax.random.key(0), D)
     xs = jnp.ones((T, B, D))
     for call, said in {
-        lambda: AttentionCell(4): "cell must be a cell, such as GRU",  # pyright: ignore[reportArgumentType]
         lambda: AttentionCell(
             Stacked((GRU(3),))
         ): "memory_size has no default, since a Stacked has no hidden_size",
@@ -231,7 +230,7 @@ def test_refusals() -> None:
         lambda: AttentionCell(GRU(3), Dot(), memory_size=M + 1).init(
             jax.random.key(0), D
         ): "vectors of one size",
-        lambda: unroll(cell, params, xs): "a AttentionCell reads a memory, but none is given",
+        lambda: unroll(cell, params, xs): "AttentionCell reads a memory, but none is given",
         lambda: unroll(cell, params, xs, memory=memory((B + 1,))): "the memory's values must be",
         lambda: unroll(
             Stacked((GRU(3),)), {}, xs, memory=memory()
