@@ -232,9 +232,7 @@ def test_refusals() -> None:
         ): "vectors of one size",
         lambda: unroll(cell, params, xs): "AttentionCell reads a memory, but none is given",
         lambda: unroll(cell, params, xs, memory=memory((B + 1,))): "the memory's values must be",
-        lambda: unroll(
-            Stacked((GRU(3),)), {}, xs, memory=memory()
-        ): "a memory is given, but a Stacked reads none",
+        lambda: unroll(stack, own, xs, memory=memory()): "a memory is given, but a Stacked reads none",
     }.items():
         with pytest.raises(ValueError, match=said):
             call()
