@@ -58,9 +58,9 @@ def test_zaremba_small() -> None:
 
 
 def test_gpt_cpu() -> None:
-    """As in nanoGPT's README, config/train_shakespeare_char.py and train.py: its CPU setting."""
+    """As in nanoGPT's README, config/train_shakespeare_char.py and train.py, its CPU setting, but for positions."""
     config = char_lm.PRESETS["gpt_cpu"]
-    assert config.cell == "transformer(layers=4, heads=4, context=64, position=learned)"
+    assert config.cell == "transformer(layers=4, heads=4, context=64)"
     assert (config.hidden_size, config.length, config.batch_size, config.edge_dropout) == (128, 64, 12, 0)
     assert (config.data.valid_share, config.data.test_share) == (0.1, 0)
     optimizer = config.optimizer.for_run(config.loop.steps)
