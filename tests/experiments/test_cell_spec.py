@@ -74,7 +74,7 @@ from tests.experiments.command import LEAKY
 )
 def test_built_in(expression: str, cell: object) -> None:
     """Cells in cells too: each of them has the size, unless it is given another."""
-    assert parse_cell(expression, hidden_size=5, memory=True) == cell
+    assert parse_cell(expression, hidden_size=5, memory=True, steps=False) == cell
 
 
 def write(folder: Path, text: str, name: str = "mine.py") -> Path:
