@@ -34,7 +34,7 @@ slowest decay.
 """
 
 import numpy as np
-from scipy.special import expit, logit
+import scipy
 
 from models import GRU, LSTM, Cell
 from models.cell import Params
@@ -52,7 +52,10 @@ def lstm_rest_factor(
 ) -> np.ndarray:
     """Returns σ(b_f) + μ σ(b_i) σ(b_o), by which an LSTM's memory at rest is multiplied each step in a direction
     where the candidate's recurrent matrix has the eigenvalue μ, real or complex. Arguments broadcast."""
-    return np.asarray(expit(forget_bias) + np.asarray(eigenvalue) * expit(input_bias) * expit(output_bias))
+    return np.asarray(
+        scipy.special.expit(forget_bias)
+        + np.asarray(eigenvalue) * scipy.special.expit(input_bias) * scipy.special.expit(output_bias)
+    )
 
 
 def gru_rest_factor(
@@ -61,7 +64,10 @@ def gru_rest_factor(
     """Returns σ(b_z) + μ (1 − σ(b_z)) σ(b_r), by which the state of a GRU at rest is multiplied each step in a
     direction where the candidate's recurrent matrix has the eigenvalue μ. Arguments broadcast."""
     return np.asarray(
-        expit(update_bias) + np.asarray(eigenvalue) * expit(np.negative(update_bias)) * expit(reset_bias)
+        scipy.special.expit(update_bias)
+        + np.asarray(eigenvalue)
+        * scipy.special.expit(np.negative(update_bias))
+        * scipy.special.expit(reset_bias)
     )
 
 
@@ -74,8 +80,8 @@ def lstm_mean_rest_exponent(
 ) -> np.ndarray:
     """Returns ln max(σ(b_f), g σ(b_i) σ(b_o)), the mean exponent of an LSTM's memory at rest over the directions of
     `gain` g times an orthogonal matrix with evenly spread eigenvalues."""
-    loop = np.asarray(gain) * expit(input_bias) * expit(output_bias)
-    return np.asarray(np.log(np.maximum(expit(forget_bias), loop)))
+    loop = np.asarray(gain) * scipy.special.expit(input_bias) * scipy.special.expit(output_bias)
+    return np.asarray(np.log(np.maximum(scipy.special.expit(forget_bias), loop)))
 
 
 def critical_forget_bias(
@@ -86,13 +92,13 @@ def critical_forget_bias(
 
     Raises ValueError if the factor of the loop is outside (0, 1), so that no forget bias is critical.
     """
-    loop = eigenvalue * float(expit(input_bias)) * float(expit(output_bias))
+    loop = eigenvalue * float(scipy.special.expit(input_bias)) * float(scipy.special.expit(output_bias))
     if not 0 < loop < 1:
         raise ValueError(
             f"the loop c → h → c has the factor {loop:g}: a critical forget bias exists only if it is between 0 "
             "and 1"
         )
-    return float(logit(1 - loop))
+    return float(scipy.special.logit(1 - loop))
 
 
 def rest_exponent(cell: Cell, params: Params) -> float:
@@ -110,11 +116,11 @@ def rest_exponent(cell: Cell, params: Params) -> float:
     if np.any(candidate) or np.any(np.asarray(params.get("recurrent_bias", 0.0))):
         raise ValueError("the candidate has a bias, so that zero is not a rest state of the cell")
     if isinstance(cell, LSTM):
-        input_gate, forget, _, output_gate = map(expit, biases)
+        input_gate, forget, _, output_gate = map(scipy.special.expit, biases)
         step = np.diag(forget) + output_gate[:, None] * recurrent[2] * input_gate
     else:
         assert isinstance(cell, GRU)
-        reset, update, _ = map(expit, biases)
+        reset, update, _ = map(scipy.special.expit, biases)
         loop = reset[:, None] * recurrent[2] if cell.reset == "before" else recurrent[2] * reset
         step = np.diag(update) + loop * (1 - update)
     return float(np.log(np.abs(np.linalg.eigvals(step)).max()))

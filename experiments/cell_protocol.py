@@ -1,6 +1,7 @@
 """A cell's protocol: a class loaded from a user's file, and a cell run through its methods by shapes alone."""
 
 import dataclasses
+import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -67,19 +68,31 @@ def load_module(path: Path) -> ModuleType:
 def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:
     """Runs a cell through its protocol without computing anything; ValueError says which method fails and how, or
     that its parameters need more memory than is free."""
-
-    def attempt(method: str, call: Any) -> Any:
-        try:
-            return call()
-        except Exception as error:  # whatever a user's code raises is to be named, not shown as a traceback
-            text = str(error).strip().split("\n")[0]
-            raise ValueError(
-                f"the cell {expression}: {method} fails: {type(error).__name__}: {text}"
-            ) from error
-
-    attempt("hashing (are all fields hashable, and is it frozen?)", lambda: hash(cell))
-    params = attempt("init", lambda: jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size)))
+    attempt_of(expression, "hashing (are all fields hashable, and is it frozen?)", lambda: hash(cell))
+    params = attempt_of(expression, "init", lambda: parameter_shapes(cell, input_size))
     check_fits({f"the parameters of {expression}": Part(nbytes(params), "a smaller --hidden-size")})
+    check_calls(expression, cell, input_size)
+
+
+def attempt_of(expression: str, method: str, call: Any) -> Any:
+    """Calls a method of a cell; ValueError says which one fails and how."""
+    try:
+        return call()
+    except Exception as error:  # whatever a user's code raises is to be named, not shown as a traceback
+        text = str(error).strip().split("\n")[0]
+        raise ValueError(f"the cell {expression}: {method} fails: {type(error).__name__}: {text}") from error
+
+
+@functools.lru_cache
+def parameter_shapes(cell: Cell, input_size: int) -> Any:
+    """Returns the shapes of a cell's parameters."""
+    return jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
+
+
+@functools.lru_cache  # a cell is made more than once before a run begins
+def check_calls(expression: str, cell: Cell, input_size: int) -> None:
+    """Runs `initial_state`, `prepare`, `drive`, `step` and the whole sequence, as `check_cell` says."""
+    attempt, params = functools.partial(attempt_of, expression), parameter_shapes(cell, input_size)
     for batch in ((), (3,)):
         state = attempt(
             "initial_state", lambda b=batch: jax.eval_shape(lambda p: cell.initial_state(p, b), params)
@@ -91,7 +104,7 @@ def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:
                     f"the cell {expression}: initial_state must make leaves that begin with the batch shape "
                     f"{list(batch)}, but made one of {shape}"
                 )
-        x = jax.ShapeDtypeStruct((*batch, input_size), jnp.zeros(0).dtype)
+        x = jax.ShapeDtypeStruct((*batch, input_size), jnp.result_type(float))
         # One step: a code of positions may serve no more.
         xs = jax.ShapeDtypeStruct((1, *x.shape), x.dtype)
 

@@ -1,6 +1,7 @@
 """The training state, as one pytree."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -40,6 +41,12 @@ def create_state(
     params: PyTree, optimizer: OptimizerConfig, key: jax.Array, carry: PyTree = ()
 ) -> TrainState:
     """Returns the state before the first update, with copies of `params`, which stay usable after training."""
+    return _create_state(params, optimizer, key, carry)
+
+
+@partial(jax.jit, static_argnames="optimizer")
+def _create_state(params: PyTree, optimizer: OptimizerConfig, key: jax.Array, carry: PyTree) -> TrainState:
+    """Creates the state in one program, in place of one for each leaf."""
     params = copy_tree(params)
     opt_state = copy_tree(make_optimizer(optimizer).init(params))
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state, copy_tree(carry), copy_tree(key))
@@ -59,6 +66,7 @@ def evaluated_params(state: TrainState) -> PyTree:
     return state.params
 
 
+@jax.jit
 def copy_tree(tree: PyTree) -> PyTree:
     """Copies all leaves, since a train step donates its input."""
 

@@ -188,8 +188,16 @@ def train_chunk(
         ValueError: a batch that doesn't divide over the devices can't be padded.
     """
     axis_name = axis_over(mesh)
-    step = partial(
-        train_step, loss_fn=loss_fn, optimizer=optimizer, update_averages=update_averages, axis_name=axis_name
+    # Jitted: the shapes of the metrics and the loop share a trace. Inlined: the program is the same.
+    step = jax.jit(
+        partial(
+            train_step,
+            loss_fn=loss_fn,
+            optimizer=optimizer,
+            update_averages=update_averages,
+            axis_name=axis_name,
+        ),
+        inline=True,
     )
     length = jax.tree.leaves(batches)[0].shape[0]
     one = jax.eval_shape(lambda: jax.tree.map(itemgetter(0), batches))

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,11 +26,18 @@ from experiments.language.sampled_inputs import SampledInputs
 from experiments.network import NetworkConfig
 from experiments.training import CELL_HELP, Flat
 from models import LanguageModel, max_steps
+from models.cell import Array, Params
 from models.layers.dropout import check_rate
 from models.layers.layer import is_causal
 from train import LoopConfig, OptimizerConfig, create_state
 
 ENDLESS = 1_000_000_000  # steps, where epochs say how long
+
+
+@partial(jax.jit, static_argnums=0)
+def init_params(model: LanguageModel, key: Array) -> Params:
+    """Initialises the parameters of a model."""
+    return model.init(key, jnp.zeros((1, 1), jnp.int32))
 
 
 @dataclass(frozen=True)
@@ -213,7 +220,7 @@ class TextModelConfig(TextTraining):
                 "--cell",
                 f"{self.cell} would see the word that it is to predict: take one that reads forward only",
             )
-        params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
+        params = init_params.eval_shape(model, jax.random.key(0))
         state = jax.eval_shape(lambda p: create_state(p, self.optimizer, jax.random.key(0)), params)
         most = max_steps(model.cell)
         if most is not None and self.reading != "windows":

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from data import Batch, Corpus, pairs
 from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.language.batches import TrainingText, training_batches
-from experiments.language.config import ENDLESS, TextModelConfig
+from experiments.language.config import ENDLESS, TextModelConfig, init_params
 from experiments.language.corpus import VOCABULARY, save_tokenizer, vocabulary_digest
 from experiments.language.held_out import held_out
 from experiments.language.objective import StreamLoss, TextLoss, every_token, last_token
@@ -28,7 +27,7 @@ from train import OptimizerConfig, TrainState, create_state
 def initial(config: TextModelConfig, model: LanguageModel) -> Params:
     """Initialises parameters; the same seed gives the same ones on every machine."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    params = jax.jit(model.init)(key, jnp.zeros((1, 1), jnp.int32))
+    params = init_params(model, key)
     return params if config.init_scale is None else uniform_like(params, key, config.init_scale)
 
 

@@ -156,6 +156,13 @@ def test_size_of_its_own(tmp_path: Path) -> None:
     assert cell.initial_state(cell.init(jax.random.key(0), 2)).shape == (3,)
 
 
+def test_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making a cell again traces nothing."""
+    cell = parse_cell("lstm(forget_bias=0.375)", 4)
+    monkeypatch.setattr(jax, "eval_shape", None)
+    assert parse_cell("lstm(forget_bias=0.375)", 4) == cell
+
+
 def sentence(expression: str) -> str:
     """Returns what is said of an expression that is wrong."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers match)

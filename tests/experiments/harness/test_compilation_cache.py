@@ -201,7 +201,7 @@ for name in NAMES:
     read_options(name, [])
 import experiments.language.generate, experiments.report.inspect, experiments.report, experiments.sweep
 slow = ("matplotlib", "orbax", "grain", "tensorflow_datasets", "sklearn", "sentencepiece", "tensorboardX",
-        "scipy.optimize")
+        "scipy.optimize", "scipy.special")
 print([name for name in slow if name in sys.modules])
 """
 
