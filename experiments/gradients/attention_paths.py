@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 import tyro
-from scipy.stats import kendalltau
 
 from analysis import influence, influence_by_path, lyapunov_spectrum
 from analysis.gradients import scaled_norm
@@ -266,4 +266,4 @@ def rank_correlation(weights: np.ndarray, norms: np.ndarray) -> float:
     """Computes Kendall's τ between attention weights and influence, `[T]` each, over the lags that attention
     reaches."""
     reached = np.isfinite(weights)
-    return float(kendalltau(weights[reached], norms[reached])[0])  # pyright: ignore[reportArgumentType]
+    return float(scipy.stats.kendalltau(weights[reached], norms[reached])[0])  # pyright: ignore[reportArgumentType]
