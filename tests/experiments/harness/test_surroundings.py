@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from experiments.cell_spec import load_class, split_path
+from experiments.cell_protocol import load_class
+from experiments.harness.cell_files import cell_file
 from experiments.harness.errors import describe_os_error
 from experiments.harness.lock import LOCK
 from experiments.harness.run import begin_folder
@@ -115,7 +116,7 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     def unknown(_: Any) -> None:
         raise KeyError("not found")
 
-    assert split_path("~/x.py:Mine")[0] == Path.home() / "x.py"
+    assert cell_file("~/x.py") == Path.home() / "x.py"
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     for path in ("~/x.py", "~nobody-known/x.py"):
