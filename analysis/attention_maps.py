@@ -11,7 +11,7 @@ from models.checks import check_inputs
 from models.layers.layer import check_causal
 from models.memory import Memory, check_memory, memory_argument
 
-SELF, MEMORY = "attention", "memory_attention"  # the last part of a diagnostic's name
+SELF, PAST, MEMORY = "attention", "past_attention", "memory_attention"  # the last part of a diagnostic's name
 
 
 def attention_maps(
@@ -23,8 +23,8 @@ def attention_maps(
     - attention of the sequence to itself: `[heads, T, T]`, rows the queries, zero after the diagonal;
     - attention to a memory: `[heads, T, L]`.
 
-    It reads what the cell's `observe` gives under names that end in `attention` (`[heads, C]` or `[C]`, this step
-    last) or `memory_attention` (`[heads, L]` or `[L]`).
+    It reads what the cell's `observe` gives under names that end in `.attention` (`[heads, C]` or `[C]`, this step
+    last), `.past_attention` (the same, the step before last) or `.memory_attention` (`[heads, L]` or `[L]`).
 
     Raises ValueError for a cell that isn't causal, or in which nothing attends, and for inputs or a memory that
     don't fit."""
@@ -33,7 +33,7 @@ def attention_maps(
     check_inputs(xs, "[T, D]")
     check_memory(cell, memory, ())
     found = {
-        name: weights if name.split(".")[-1] == MEMORY else by_place(weights)
+        name: weights if kind(name) == MEMORY else by_place(weights, latest=0 if kind(name) == SELF else 1)
         for name, weights in observed(cell, params, xs, memory).items()
     }
     if not found:
@@ -49,7 +49,7 @@ def observed(cell: Cell, params: Params, xs: Array, memory: Memory | None) -> di
     def step(state: State, x: Array) -> tuple[State, dict[str, Array]]:
         drive = cell.drive(weights, x)
         seen = cell.observe(weights, state, drive)
-        kept = {name: value for name, value in seen.items() if name.split(".")[-1] in (SELF, MEMORY)}
+        kept = {name: value for name, value in seen.items() if kind(name) in (SELF, PAST, MEMORY)}
         return cell.step(weights, state, drive)[0], kept
 
     _, seen = jax.lax.scan(step, cell.initial_state(params), xs)
@@ -58,10 +58,16 @@ def observed(cell: Cell, params: Params, xs: Array, memory: Memory | None) -> di
     }
 
 
-def by_place(weights: Float[Array, "heads T C"]) -> Float[Array, "heads T T"]:
-    """Turns weights of the newest C steps, each row's own step last, into weights of the steps themselves."""
+def kind(name: str) -> str:
+    """Returns the last part of a diagnostic's name: `layer2.attention` → `attention`."""
+    return name.split(".")[-1]
+
+
+def by_place(weights: Float[Array, "heads T C"], latest: int) -> Float[Array, "heads T T"]:
+    """Turns weights of C successive steps, of which the last is `latest` steps before the row's own, into weights
+    of the steps themselves."""
     steps, context = weights.shape[-2:]
     t = jnp.arange(steps)
-    slot = context - 1 - (t[:, None] - t[None])  # of key s in row t
+    slot = context - 1 + latest - (t[:, None] - t[None])  # of key s in row t
     picked = jnp.take_along_axis(weights, jnp.clip(slot, 0, context - 1)[None], axis=-1)
     return jnp.where((slot >= 0) & (slot < context), picked, 0)

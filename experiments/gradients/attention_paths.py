@@ -20,6 +20,7 @@ import scipy
 import tyro
 
 from analysis import influence, influence_by_path, lyapunov_spectrum
+from analysis.attention_maps import PAST, SELF
 from analysis.gradients import scaled_norm
 from data import Batch, Corpus, TextConfig, load_corpus
 from experiments.cell_spec import label, parse_cell
@@ -240,7 +241,7 @@ def attention_by_lag(cell: Cell, weights: Weights, states: State, xs: Array) -> 
     steps before, NaN where attention doesn't reach."""
     last = jax.tree.map(lambda leaf: leaf[-1], states)
     seen = cell.observe(weights, last, cell.drive(weights, xs[-1]))
-    newest_last = [value for name, value in seen.items() if name.split(".")[-1] == "attention"]
+    newest_last = [value for name, value in seen.items() if name.split(".")[-1] in (SELF, PAST)]
     rows = jnp.concatenate([value.reshape(-1, value.shape[-1]) for value in newest_last])
     first = 1 if isinstance(cell, SelfAttentive) else 0  # whose cache doesn't hold the present
     by_lag = jnp.concatenate([jnp.full(first, jnp.nan), rows.mean(0)[::-1], jnp.full(len(xs), jnp.nan)])

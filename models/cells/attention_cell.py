@@ -161,7 +161,7 @@ class AttentionCell(Cell):
         own = self.inner_drive(weights, state, drive)
         seen = self.cell.observe(weights.cell, state.inner, own)
         y = self.cell.step(weights.cell, state.inner, own)[1]
-        return seen | {"attention": self.look_back(weights, y)[1]}
+        return seen | {"memory_attention": self.look_back(weights, y)[1]}
 
     @property
     def value_size(self) -> int:

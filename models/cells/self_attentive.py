@@ -129,13 +129,13 @@ class SelfAttentive(Cell):
         return self.cell.has_coordinates(state.recurrence)
 
     def observe(self, weights: Weights, state: SelfAttentiveState, drive: Array) -> dict[str, Array]:
-        """Returns the diagnostics of the inner cell, and `attention`, the weights of the last outputs, newest
+        """Returns the diagnostics of the inner cell, and `past_attention`, the weights of the last outputs, newest
         last."""
         past, own = state.attention, weights["cell"]
         inner_drive = self.cell.drive(own, jnp.concatenate([drive, past.context], axis=-1))
         _, h = self.cell.step(own, state.recurrence, inner_drive)
         seen = self.cell.observe(own, state.recurrence, inner_drive)
-        return seen | {"attention": self.attend(weights, past.cache, h)[1]}
+        return seen | {"past_attention": self.attend(weights, past.cache, h)[1]}
 
     def output(self, input_size: int, dtype: Any = None) -> jax.ShapeDtypeStruct:
         """Returns the shape `[N]` and type of an output of the inner cell, for parameters and inputs of a type.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import attention_maps
-from models import GRU, CrossAttention, Memory, Residual, SelfAttention, Stacked, Transformer
+from models import GRU, CrossAttention, Memory, Residual, SelfAttention, SelfAttentive, Stacked, Transformer
 from tests.models import drawn
 
 T, D, N = 6, 3, 4
@@ -31,6 +31,15 @@ def test_weights_of_a_window() -> None:
     found = attention_maps(layer, params, jnp.asarray(xs))
     assert found.keys() == {"attention"}
     np.testing.assert_allclose(found["attention"], expected, rtol=1e-11, atol=1e-15)
+
+
+def test_attention_to_the_past_alone() -> None:
+    """A recurrent net augmented with attention: row t sees steps t − 3 … t − 1, the first none."""
+    cell = SelfAttentive(GRU(N), context=3)
+    found = attention_maps(cell, drawn.parameters(cell, D), jnp.ones((T, D)))["past_attention"]
+    back = np.arange(T)[:, None] - np.arange(T)[None]
+    np.testing.assert_array_equal(np.asarray(found[0]) > 0, (back >= 1) & (back <= 3))
+    np.testing.assert_allclose(found[0].sum(-1), [0] + [1] * (T - 1), rtol=1e-5)
 
 
 def test_every_layer_has_its_name() -> None:

@@ -189,7 +189,7 @@ def test_attention_is_observed_and_streamed() -> None:
     online = stream(cell, params, (B,), memory=given)
     state, weights = online.initial_state, cell.prepare(params, batch_shape=(B,), memory=given)
     for x, y in zip(xs[:2], ys[:2], strict=True):
-        seen = cell.observe(weights, state, cell.drive(weights, x))["attention"]
+        seen = cell.observe(weights, state, cell.drive(weights, x))["memory_attention"]
         state, streamed = online.step(state, x)
         np.testing.assert_allclose(streamed, y, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(jnp.sum(seen, axis=-1), [1, 1, 0], atol=1e-6)
@@ -202,7 +202,7 @@ def test_attention_is_observed_and_streamed() -> None:
     assert set(inside.observe(weights, start, xs[0])) == {
         "layer1.hidden",
         "layer2.memory_attention",
-        "attention",
+        "memory_attention",
     }
 
 

@@ -78,10 +78,10 @@ def test_numpy_loop(name: str) -> None:
     np.testing.assert_allclose(final.attention.context, context, rtol=1e-10)
     weights = cell.prepare(params)
     seen = cell.observe(weights, cell.initial_state(params), cell.drive(weights, jnp.asarray(xs[0])))
-    assert not np.any(seen["attention"])
+    assert not np.any(seen["past_attention"])
     assert int(final.attention.cache.steps) == T
     seen = cell.observe(weights, final, cell.drive(weights, jnp.asarray(xs[0])))
-    np.testing.assert_allclose(seen["attention"].sum(), 1, rtol=1e-12)
+    np.testing.assert_allclose(seen["past_attention"].sum(), 1, rtol=1e-12)
 
 
 def test_attention_reaches_where_recurrence_cannot() -> None:
