@@ -94,14 +94,21 @@ class LanguageModel(nn.Module):
         state: State | None = None,
         *,
         mask: Bool[Array, "T *batch"] | None = None,
+        counted: Bool[Array, "T *batch"] | None = None,
         train: bool = True,
     ) -> tuple[Array, State]:
-        """Computes Σ −ln p(target) over the valid steps, in nats, and the state: see `summed_cross_entropy`."""
+        """Computes Σ −ln p(target) over the steps that are `counted`, by default the valid ones, in nats, and the
+        state: see `summed_cross_entropy`.
+
+        Where padding comes last and the state isn't needed, `counted` alone is enough: no output depends on later
+        steps, and a model without a mask is faster.
+        """
         state, ys = self(tokens, state, mask=mask, train=train)
+        counted = mask if counted is None else counted
         dtype = jnp.promote_types(ys.dtype, jnp.float32)
-        counts = jnp.ones(targets.shape, dtype) if mask is None else jnp.asarray(mask, dtype)
+        weights = jnp.ones(targets.shape, dtype) if counted is None else jnp.asarray(counted, dtype)
         total = summed_cross_entropy(
-            ys.reshape(-1, ys.shape[-1]), *self.readout(), targets.reshape(-1), counts.reshape(-1)
+            ys.reshape(-1, ys.shape[-1]), *self.readout(), targets.reshape(-1), weights.reshape(-1)
         )
         return total, state
 

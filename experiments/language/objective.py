@@ -58,8 +58,10 @@ class StreamLoss:
             metrics["sampled_share"] = (jnp.sum(share), jnp.float32(len(share)))
             inputs = scheduled_inputs(self.model, params, inputs, state, jax.random.fold_in(key, 2), share)
         rngs = {"recurrent": key, "dropout": jax.random.fold_in(key, 1)}
+        # Padding comes last: without a state to carry, only the loss needs to know it.
+        valid: Any = {"mask": mask} if self.carries else {"counted": mask}
         result = self.model.apply(
-            params, inputs, targets, state, mask=mask, train=True, rngs=rngs, method="loss"
+            params, inputs, targets, state, train=True, rngs=rngs, method="loss", **valid
         )
         total, state = result  # type: ignore
         state = state if self.carries else ()

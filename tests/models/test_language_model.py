@@ -108,6 +108,8 @@ def test_masked_steps(x64: None) -> None:
     np.testing.assert_allclose(losses[:4, 1], alone[:, 0], rtol=1e-12)
     assert not jnp.any(jnp.where(mask, 0, losses))
     np.testing.assert_allclose(total, losses.sum(), rtol=1e-12)
+    unmasked, _ = model.apply(params, inputs, targets, counted=mask, method="loss")  # type: ignore
+    np.testing.assert_allclose(unmasked, total, rtol=1e-12)
     np.testing.assert_allclose(state.c[1], ended.c[0], rtol=1e-12)
 
 
