@@ -1,4 +1,4 @@
-"""Score maps: the weights with which each step of a sequence attends to every other, or to a memory."""
+"""Attention maps: the weights with which each step of a sequence attends to every other, or to a memory."""
 
 from functools import partial
 
@@ -20,11 +20,13 @@ def attention_maps(
     """Returns the weights of all attention in a causal cell or stack while it reads a sequence `[T, D]`, by the
     name of the layer, as `layer2.attention`:
 
-    - attention of the sequence to itself: `[heads, T, T]`, rows the queries, zero after the diagonal;
+    - attention of the sequence to itself: `[heads, T, T]`, rows the queries, zero above the diagonal and outside
+      the window;
     - attention to a memory: `[heads, T, L]`.
 
-    It reads what the cell's `observe` gives under names that end in `.attention` (`[heads, C]` or `[C]`, this step
-    last), `.past_attention` (the same, the step before last) or `.memory_attention` (`[heads, L]` or `[L]`).
+    It reads what the cell's `observe` gives under names that end in `.attention` (`[heads, C]` or `[C]`, whose last
+    entry is this step), `.past_attention` (the last entry is the step before) or `.memory_attention` (`[heads, L]`
+    or `[L]`).
 
     Raises ValueError for a cell that isn't causal, or in which nothing attends, and for inputs or a memory that
     don't fit."""

@@ -32,9 +32,9 @@ def influence(
 ) -> Float[Array, " T"]:
     """Computes ‖∂y_t/∂x_s‖ for s = 0 … T−1: how strongly each input influences the output at step t, `[T]`.
 
-    Like the norms of `gradient_by_lag` it is Euclidean over all entries (Frobenius) and scaled, so that 1e-30
-    counts in single precision. It is exactly zero where x_s can't reach y_t: later inputs of a causal layer, masked
-    ones, keys that have left the window. For several sequences or outputs: `jax.vmap`.
+    Like the norms of `gradient_by_lag` it is the Frobenius norm, rescaled so that values of 1e-30 don't underflow
+    in single precision. It is exactly zero where x_s can't reach y_t: later inputs of a causal layer, masked ones,
+    keys that have left the window. For several sequences or outputs: `jax.vmap`.
 
         layer = Stacked((LSTM(32), LSTM(32)))
         by_lag = influence(layer, params, xs, T - 1)[::-1]

@@ -59,7 +59,7 @@ def influence_by_path(
         xs: one sequence.
         t: the step of the output.
         state: the state before the first step.
-        parts: fields of the state that together are all of it; by default its fields.
+        parts: the fields of the state in the order of the result; by default in that of the state.
         mask: False at padding. A masked step is no transition.
 
     Raises:

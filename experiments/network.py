@@ -46,7 +46,7 @@ CONNECTIONS_HELP = (
 METHOD_HELP = (
     "How the cell is unrolled over time; all give the same numbers. scan: step by step; fused: a scan with a "
     "hand-written backward pass, for cells made of one matrix product; associative: all steps at once, for cells "
-    "linear in their state; newton: all steps at once for any cell, by repeated linearisation; auto: usually "
+    "linear in their state; newton: all steps at once, by repeated linearisation; auto: usually "
     "the fastest."
 )
 

@@ -1,4 +1,4 @@
-"""The memory that a decoder looks back at: the outputs of an encoder, say, which an attention may read."""
+"""The memory that a decoder attends to, such as the outputs of an encoder."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
@@ -9,17 +9,17 @@ from models.cell import Array, BatchShape, Cell
 
 
 class Memory(NamedTuple):
-    """L vectors `values [L, *batch, D]`, of which `mask [L, *batch]` says which are there.
+    """L vectors `values [L, *batch, M]`; `mask [L, *batch]` is True where one is valid.
 
-    What is masked, NaN included, reaches no value and no gradient. Whoever reads a memory projects its keys
-    once a sequence, in `prepare`."""
+    Masked values, NaN included, reach no value and no gradient. A cell projects keys from them once a sequence, in
+    `prepare`."""
 
     values: Array
     mask: Array
 
 
 def memory_size(cell: Cell) -> int | None:
-    """Returns the size D of the memory that a cell reads; None if it reads none."""
+    """Returns the size M of the memory that a cell reads; None if it reads none."""
     return cast(Any, cell).memory_size if cell.reads_memory else None
 
 
@@ -68,7 +68,7 @@ def check_memory(cell: Cell, memory: Memory | None, batch_shape: BatchShape) -> 
     wanted = (*batch_shape, size)
     if values.ndim != 2 + len(batch_shape) or values.shape[1:] != wanted:
         raise ValueError(
-            f"the memory's values must be [L, *batch, D] with *batch, D = {list(wanted)} for this {name} and these "
+            f"the memory's values must be [L, *batch, M] with *batch, M = {list(wanted)} for this {name} and these "
             f"inputs, but are {list(values.shape)}"
         )
     if mask.shape != values.shape[:-1] or mask.dtype != jnp.bool_:
@@ -79,5 +79,5 @@ def check_memory(cell: Cell, memory: Memory | None, batch_shape: BatchShape) -> 
 
 
 def without_masked(memory: Memory) -> Array:
-    """Returns the values `[L, *batch, D]` with zeros where they are masked: NaN times a zero weight is NaN."""
+    """Returns the values `[L, *batch, M]` with zeros where they are masked: NaN times a zero weight is NaN."""
     return jnp.where(memory.mask[..., None], memory.values, 0)

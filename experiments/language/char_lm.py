@@ -1,4 +1,4 @@
-"""Predict the next character with a recurrent net; bits per character, samples.
+"""Predict the next character with a recurrent net or a Transformer; bits per character, samples.
 
 The same as language_model, with characters as tokens. By default it learns the prose of Python's language
 reference; use --preset five_minutes with --data.dir FILE for a text of about a million characters, split 90 % for

@@ -157,7 +157,8 @@ class AttentionCell(Cell):
         return self.cell.has_coordinates(state.inner)
 
     def observe(self, weights: AttentionWeights, state: AttentionState, drive: Drive) -> dict[str, Array]:
-        """Returns the diagnostics of the cell inside, and the weights `attention [*batch, L]` of this step."""
+        """Returns the diagnostics of the cell inside, and the weights `memory_attention [*batch, L]` of this
+        step."""
         own = self.inner_drive(weights, state, drive)
         seen = self.cell.observe(weights.cell, state.inner, own)
         y = self.cell.step(weights.cell, state.inner, own)[1]

@@ -1,1 +1,1 @@
-"""Layers made of cells: stacked, bidirectional, with dropout."""
+"""Layers: stacks, directions, dropout, attention and the Transformer."""

@@ -1,6 +1,6 @@
 """Attention: weights from scores, a context from weights, and the four scores.
 
-Here T counts queries, S the places that they attend to, N the size of a value, A that of a key.
+Axes: T queries, S places that they attend to, D size of a value, Q of a query, A of a key.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ def attend(scores: Array, values: Array, mask: Array | None = None) -> tuple[Arr
 
         α_ts = exp e_ts / Σ_s' exp e_ts'        c_t = Σ_s α_ts v_s        over the places s that t may see
 
-    with e = `scores [..., T, S]`, v = `values [..., S, N]`, and `mask`, which says what may be seen and
-    broadcasts to the scores: `c [..., T, N]`, `α [..., T, S]`. The weights are computed in single precision at
+    with e = `scores [..., T, S]`, v = `values [..., S, D]`, and `mask`, which says what may be seen and
+    broadcasts to the scores: `c [..., T, D]`, `α [..., T, S]`. The weights are computed in single precision at
     least. A query that may see nothing gets zeros, and no gradient.
 
     A masked score, NaN included, reaches no value and no gradient. NaN in a key or a value does, so the caller

@@ -1,4 +1,4 @@
-"""Attention of a sequence to a memory: a decoder looks back at what an encoder read."""
+"""Attention of a sequence to a memory: a decoder attends to the outputs of an encoder."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -32,7 +32,7 @@ class CrossAttention(Layer):
         α_ts = softmax_s(q_tᵀ k_s / √(N/heads))        y_t = [Σ_s α_ts v_s of every head] W_o + b_o
 
     with q from the inputs and k, v from the memory, each x W + b. Vaswani et al. 2017. `hidden_size` is N, the
-    size of the output, `memory_size` that of the memory's values, by default N. Keys and values are projected
+    size of the output, `memory_size` is M, that of the memory's values, by default N. Keys and values are projected
     once a sequence, in `prepare`. Where the memory has no valid place the context is zero and y_t = b_o.
 
     In training, `dropout` falls on the weights α, in `unroll` only. The state is empty.

@@ -111,8 +111,8 @@ def require_key(key: Key | None) -> Key:
 
 
 def check_no_dropout(cell: Cell, rate: float, train: bool) -> None:
-    """Raises ValueError in training if a layer that is about to step drops new units at every step, which a
-    step can't, as it doesn't know its time."""
+    """Raises ValueError in training if a layer whose dropout changes at every step is used step by step: a step
+    doesn't know its time."""
     if train and rate:
         raise ValueError(
             f"the dropout of a {type(cell).__name__} draws new units at every step, which a single step can't: "

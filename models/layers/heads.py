@@ -1,4 +1,4 @@
-"""Several heads of attention side by side, each on its own part of the size."""
+"""Parts of multi-head attention: splitting and joining heads, checks, dropout of weights."""
 
 import jax
 import jax.numpy as jnp

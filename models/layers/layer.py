@@ -16,8 +16,9 @@ from models.layers.pooling import last_valid
 
 @dataclass(frozen=True)
 class Layer(Cell):
-    """A cell that implements its own unroll: it defines `init`, `initial_state` and `unroll`; if it is causal also
-    `prepare`, `drive` and `step`, which give the same results as `unroll`."""
+    """A cell that implements its own unroll: a subclass defines `init`, `initial_state` and `unroll`. A causal one
+    also returns True from `causal` and defines `step` (where needed `prepare` and `drive`), with the same results
+    as `unroll`."""
 
     @property
     def causal(self) -> bool:
@@ -85,8 +86,8 @@ def check_whole(cell: Cell, method: Any) -> None:
     """Raises ValueError for a method other than "auto", given to a layer that computes all steps at once."""
     if method != "auto":
         raise ValueError(
-            f"a {type(cell).__name__} computes all steps at once and takes no method, but method is {method!r}: a "
-            "scan over its steps would keep a cache for every step of the way back; take method='auto'"
+            f"a {type(cell).__name__} computes all steps at once, so method must be 'auto', but is {method!r}: a scan "
+            "over self-attention would keep a cache for every step of the way back"
         )
 
 

@@ -1,4 +1,4 @@
-"""Codes of the position, added to a sequence, as a layer."""
+"""A layer that adds position codes to a sequence."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -35,6 +35,10 @@ class PositionCode(Layer):
     def __post_init__(self) -> None:
         check_at_least(1, context=self.context)
         check_position(self.position)
+        if self.position not in BOUNDED:
+            raise ValueError(
+                f"positions of kind {self.position!r} add no code: take 'learned' or 'sinusoidal', or leave it out"
+            )
 
     @property
     def causal(self) -> bool:

@@ -17,9 +17,9 @@ from models.recurrence.unroll import output_size, unroll
 class Residual(LayerWrapper):
     """y_t = x_t + f(x)_t, with f a layer whose outputs have the size of its inputs. He et al. 2016.
 
-    In training `dropout` drops units of f(x), with new ones at every step, in `unroll` only. Parameters, state
-    and output are those of f. A block of a Transformer before whose layers stand norms is
-    `Stacked((Residual(Stacked((Norm(), attention))), Residual(Stacked((Norm(), feed_forward)))))`."""
+    In training, `dropout` drops units of f(x), different ones at every step, in `unroll` only. Parameters and state
+    are those of f; the output has the size of the input. A block of a Transformer with its norms before its layers
+    is `Stacked((Residual(Stacked((Norm(), attention))), Residual(Stacked((Norm(), feed_forward)))))`."""
 
     layer: Cell
     dropout: float = 0.0

@@ -42,10 +42,10 @@ class SelfAttention(Layer):
 
     over the steps s that t sees. Vaswani et al. 2017. `hidden_size` is N, the size of the output.
 
-    - `causal=True`: t sees the last `context` valid steps up to itself, those before the sequence that the
-      state holds included (Transformer-XL, Dai et al. 2019, without its relative codes). The state is a
-      `KeyValueCache`, C = `context`, from which a full cache drops the oldest key. `step` reads one token,
-      `unroll` all at once, with the same outputs, final states and gradients.
+    - `causal=True`: step t sees itself and the `context` − 1 valid steps before it, those of an earlier segment
+      that the state holds included (as in Transformer-XL, Dai et al. 2019, without its relative codes). The state
+      is a `KeyValueCache` of C = `context` slots; when it is full, the oldest key is dropped. `step` reads one
+      token, `unroll` all at once, with the same outputs, final states and gradients.
     - `causal=False`: t sees every valid step, before and after it, whatever the context. The state is empty,
       and the layer has no step.
 

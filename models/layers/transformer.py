@@ -33,12 +33,12 @@ class Transformer(LayerWrapper):
 
     - `causal=True`: a decoder without an encoder, as GPT is (Radford et al. 2018); it steps and streams like a
       recurrent cell, its state the caches of its layers. `causal=False`: an encoder, which sees all steps.
-    - `memory_size`: between the two comes attention to a memory of that size, as in a decoder with an encoder.
+    - `memory_size`: adds attention to a memory of that size between the two, as in a decoder with an encoder.
     - `position`: "rotary" and "none" serve sequences of any length, of which each layer sees the last `context`
-      steps; "learned" and "sinusoidal" add a code to the projected inputs and end with the context.
+      steps; "learned" and "sinusoidal" add a code to the projected inputs, for at most `context` steps.
     - `norm="pre"` ends with one more norm.
     - `dropout`: rate, in training, on the attention weights and on what each layer adds.
-    - `feed_forward`: units between, by default 4 · `hidden_size`.
+    - `feed_forward`: hidden units of the feed-forward nets, by default 4 · `hidden_size`, with `activation`.
 
     Parameters, state and weights are those of `stack`, a `Stacked` of its parts.
     """

@@ -95,3 +95,13 @@ def test_weights_of_half_precision_are_summed_in_single() -> None:
 def test_a_dot_needs_equal_sizes() -> None:
     with pytest.raises(ValueError, match="queries have 3 and values 4"):
         ScaledDot().init(jax.random.key(0), 3, 4)
+
+
+def test_a_query_without_a_key_elsewhere() -> None:
+    """JAX's function gives the mean of all values, as docs/attention.md says; ours zeros."""
+    q, k, v = jax.random.normal(jax.random.key(0), (3, 1, 2, 1, 4))
+    nothing = jnp.zeros((1, 1, 2, 2), bool)
+    theirs = jax.nn.dot_product_attention(q, k, v, mask=nothing)
+    np.testing.assert_allclose(theirs[0, :, 0], jnp.broadcast_to(v[0, :, 0].mean(0), (2, 4)), rtol=1e-5)
+    ours, _ = attend(q[0, :, 0] @ k[0, :, 0].T, v[0, :, 0], nothing[0, 0])
+    assert not np.any(ours)
