@@ -86,8 +86,8 @@ def check_whole(cell: Cell, method: Any) -> None:
     """Raises ValueError for a method other than "auto", given to a layer that computes all steps at once."""
     if method != "auto":
         raise ValueError(
-            f"a {type(cell).__name__} computes all steps at once, so method must be 'auto', but is {method!r}: a scan "
-            "over self-attention would keep a cache for every step of the way back"
+            f"a {type(cell).__name__} computes all steps at once, so method must be 'auto', but is {method!r}: a "
+            "scan over self-attention would keep a cache for every step of the way back"
         )
 
 
