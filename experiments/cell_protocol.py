@@ -69,9 +69,38 @@ def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:
     """Runs a cell through its protocol without computing anything; ValueError says which method fails and how, or
     that its parameters need more memory than is free."""
     attempt_of(expression, "hashing (are all fields hashable, and is it frozen?)", lambda: hash(cell))
+    input_size = fitting_size(cell, input_size)
     params = attempt_of(expression, "init", lambda: parameter_shapes(cell, input_size))
-    check_fits({f"the parameters of {expression}": Part(nbytes(params), "a smaller --hidden-size")})
+    state = attempt_of(expression, "initial_state", lambda: state_shapes(cell, input_size))
+    check_fits(
+        {
+            f"the parameters of {expression}": Part(nbytes(params), "a smaller --hidden-size"),
+            f"the state of {expression}": Part(nbytes(state), "a smaller --hidden-size or context"),
+        }
+    )
     check_calls(expression, cell, input_size)
+
+
+def fitting_size(cell: Cell, input_size: int) -> int:
+    """Returns a size of inputs that a cell takes: `input_size`, or where it takes only its own (a residual layer)
+    the size of one of the cells in it."""
+    for size in (input_size, *sizes_inside(cell)):
+        try:
+            parameter_shapes(cell, size)
+        except ValueError:
+            continue
+        except Exception:  # a user's code may raise anything; it is named where it is called next
+            break
+        return size
+    return input_size
+
+
+def sizes_inside(cell: Cell) -> list[int]:
+    """Returns the sizes of a cell and of the cells in its fields."""
+    values = [v for field in vars(cell).values() for v in (field if isinstance(field, tuple) else (field,))]
+    own = getattr(cell, "hidden_size", None)
+    inside = [size for value in values if isinstance(value, Cell) for size in sizes_inside(value)]
+    return ([] if own is None else [own]) + inside
 
 
 def attempt_of(expression: str, method: str, call: Any) -> Any:
@@ -87,6 +116,12 @@ def attempt_of(expression: str, method: str, call: Any) -> Any:
 def parameter_shapes(cell: Cell, input_size: int) -> Any:
     """Returns the shapes of a cell's parameters."""
     return jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
+
+
+@functools.lru_cache
+def state_shapes(cell: Cell, input_size: int) -> Any:
+    """Returns the shapes of a cell's state of one example."""
+    return jax.eval_shape(cell.initial_state, parameter_shapes(cell, input_size))
 
 
 @functools.lru_cache  # a cell is made more than once before a run begins

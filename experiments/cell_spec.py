@@ -75,7 +75,8 @@ class Reader:
             )
         try:
             root = ast.parse(text.strip(), mode="eval").body
-        except SyntaxError:
+            ast.unparse(root)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):  # deep or endless expressions too
             root = ast.Constant(None)
         reader = cls(expression, root, files, hidden_size)
         if not reader.is_call(root):
@@ -110,6 +111,10 @@ class Reader:
         if isinstance(node, ast.Call):
             named, positional = node.func, node.args
             keywords = {str(keyword.arg): keyword.value for keyword in node.keywords}
+            if len(keywords) < len(node.keywords):
+                names = [str(keyword.arg) for keyword in node.keywords]
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ValueError(f"{self.show(node)} gives {twice} twice: give it once")
         name = named.id if isinstance(named, ast.Name) else getattr(named, "attr", "")
         return self.file(named), name, positional, keywords
 

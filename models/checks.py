@@ -82,6 +82,19 @@ def check_arguments(
     return batch_shape
 
 
+def check_given(cell: Cell, params: Params, xs: Array, state: State | None) -> None:
+    """Raises ValueError if a state doesn't fit a layer, or the inputs have another type than its parameters."""
+    if state is not None:
+        check_state(cell, params, state, xs.shape[1:-1])
+    kinds = {jnp.result_type(leaf) for leaf in jax.tree.leaves(params)}
+    if kinds and jnp.issubdtype(xs.dtype, jnp.floating) and kinds != {xs.dtype}:
+        found = " and ".join(sorted(kind.name for kind in kinds))
+        raise ValueError(
+            f"the inputs xs are {xs.dtype}, but the parameters of {type(cell).__name__} are {found}: cast one of "
+            f"them, for example xs.astype({next(iter(kinds)).name!r})"
+        )
+
+
 def check_inputs(xs: Array, axes: str = "[T, *batch, D]") -> None:
     """Raises ValueError if the inputs are not an array with these axes."""
     if not hasattr(xs, "shape"):

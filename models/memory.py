@@ -65,6 +65,9 @@ def check_memory(cell: Cell, memory: Memory | None, batch_shape: BatchShape) -> 
     if not isinstance(memory, Memory):
         raise ValueError(f"memory must be a Memory(values, mask), but is a {type(memory).__name__}")
     values, mask = memory
+    for name_of, array in (("values", values), ("mask", mask)):
+        if not hasattr(array, "shape"):
+            raise ValueError(f"the memory's {name_of} must be an array, but is a {type(array).__name__}")
     wanted = (*batch_shape, size)
     if values.ndim != 2 + len(batch_shape) or values.shape[1:] != wanted:
         raise ValueError(

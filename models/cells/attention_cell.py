@@ -162,6 +162,7 @@ class AttentionCell(Cell):
         own = self.inner_drive(weights, state, drive)
         seen = self.cell.observe(weights.cell, state.inner, own)
         y = self.cell.step(weights.cell, state.inner, own)[1]
+        seen = {f"cell.{name}" if name == "memory_attention" else name: value for name, value in seen.items()}
         return seen | {"memory_attention": self.look_back(weights, y)[1]}
 
     @property

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Drive, Key, LinearCell, Output, Params, State, Weights
 from models.cells.wrapper import CellWrapper
+from models.layers.self_attention import holds_cache
 from models.state import starts_empty
 
 
@@ -19,10 +20,15 @@ class LearnedState(CellWrapper):
     complex ones as real and imaginary parts `[2, …]`, and None for integer ones (a step counter), which are not
     learned. It is initialised to the cell's own initial state, the same for every example.
 
-    `init` raises ValueError for a cell whose first step forgets its initial state (xLSTM).
-    """
+    `init` raises ValueError for a cell whose first step forgets its initial state (xLSTM), or whose state is a
+    cache."""
 
     def init(self, key: Key, input_size: int) -> Params:
+        if holds_cache(self.cell):
+            raise ValueError(
+                f"the initial state of {type(self.cell).__name__} can't be learned, since it is an empty cache: "
+                "use the cell without LearnedState"
+            )
         params = self.cell.init(key, input_size)
         if starts_empty(self.cell, params):
             raise ValueError(

@@ -135,6 +135,7 @@ class SelfAttentive(Cell):
         inner_drive = self.cell.drive(own, jnp.concatenate([drive, past.context], axis=-1))
         _, h = self.cell.step(own, state.recurrence, inner_drive)
         seen = self.cell.observe(own, state.recurrence, inner_drive)
+        seen = {f"cell.{name}" if name == "past_attention" else name: value for name, value in seen.items()}
         return seen | {"past_attention": self.attend(weights, past.cache, h)[1]}
 
     def output(self, input_size: int, dtype: Any = None) -> jax.ShapeDtypeStruct:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Key, Output, Params, State, check_at_least
+from models.checks import check_given
 from models.initializers import Glorot, Initializer
 from models.layers.attention import attention_weights
 from models.layers.dropout import check_no_dropout, check_rate, require_key
@@ -85,6 +86,7 @@ class CrossAttention(Layer):
     ) -> tuple[State, Output]:
         """Runs all steps at once, in either direction. Raises ValueError for a method other than "auto"."""
         check_whole(self, method)
+        check_given(self, params, xs, state)
         if mask is not None:
             xs = jnp.where(mask[..., None], xs, 0)
         weights = self.project_memory(params, memory, xs.shape[1:-1])

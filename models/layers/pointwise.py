@@ -20,6 +20,7 @@ from models.cell import (
     check_at_least,
 )
 from models.cells.layer_norm import layer_norm
+from models.checks import check_given
 from models.initializers import Glorot, Initializer
 from models.layers.heads import packed, project
 from models.layers.layer import Layer
@@ -54,6 +55,7 @@ class Pointwise(Layer):
         train: bool = False,
     ) -> tuple[State, Output]:
         """Maps all steps at once, whatever the direction and the method; masked steps give zeros."""
+        check_given(self, params, xs, state)
         if mask is None:
             return (), self.apply(params, xs)
         ys = self.apply(params, jnp.where(mask[..., None], xs, 0))
@@ -72,6 +74,10 @@ class Norm(Pointwise):
     """
 
     epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epsilon < float("inf"):
+            raise ValueError(f"epsilon must be 0 or more and finite, but is {self.epsilon}")
 
     def init(self, key: Key, input_size: int) -> Params:
         return {"gain": jnp.ones(input_size), "bias": jnp.zeros(input_size)}

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Cell, Key, Output, Params, State, Weights, check_at_least
+from models.checks import check_given
 from models.layers.layer import Layer
 from models.layers.position import (
     BOUNDED,
@@ -65,6 +66,7 @@ class PositionCode(Layer):
     ) -> tuple[State, Output]:
         """Adds the codes to all steps, whatever the method. Raises ValueError if there are more steps than
         codes."""
+        check_given(self, params, xs, state)
         check_length(self.position, xs.shape[0], self.context, type(self).__name__)
         start = self.initial_state(params, xs.shape[1:-1]) if state is None else state
         if mask is not None:

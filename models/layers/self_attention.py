@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Cell, Key, Output, Params, State, Weights, check_at_least
+from models.checks import check_given
 from models.initializers import Glorot, Initializer
 from models.layers.attention import attention_weights
 from models.layers.dropout import check_no_dropout, check_rate, require_key
@@ -91,8 +92,11 @@ class SelfAttention(Layer):
     def empty_cache(self, params: Params, batch_shape: BatchShape) -> KeyValueCache:
         """Returns a cache that has read nothing."""
         dtype = params["output"]["kernel"].dtype
-        zeros = jnp.zeros((*batch_shape, self.heads, self.context, self.hidden_size // self.heads), dtype)
-        return KeyValueCache(zeros, zeros, jnp.zeros(batch_shape, jnp.int32))
+        shape = (*batch_shape, self.heads, self.context, self.hidden_size // self.heads)
+        # Two arrays: one would be donated twice.
+        return KeyValueCache(
+            jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros(batch_shape, jnp.int32)
+        )
 
     def unroll(
         self,
@@ -109,6 +113,7 @@ class SelfAttention(Layer):
         """Runs all steps at once. Raises ValueError for a method other than "auto", and for a sequence longer
         than the codes of its positions."""
         check_whole(self, method)
+        check_given(self, params, xs, state)
         check_length(self.position, xs.shape[0], self.context, type(self).__name__)
         if reverse:
             turned = None if mask is None else mask[::-1]
@@ -227,7 +232,17 @@ class SelfAttention(Layer):
 
 def holds_cache(cell: Cell) -> bool:
     """Tells whether a cell's state is a key–value cache, or holds one."""
-    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 1))
+    inside = [
+        value for field in vars(cell).values() for value in (field if isinstance(field, tuple) else (field,))
+    ]
+    if any(holds_cache(value) for value in inside if isinstance(value, Cell)):
+        return True
+    try:
+        params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 1))
+    except (
+        ValueError
+    ):  # It takes inputs of its own size only, as a residual layer does: its parts have answered.
+        return False
     state = jax.eval_shape(cell.initial_state, params)
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, KeyValueCache))
     return any(isinstance(node, KeyValueCache) for node in nodes)

@@ -19,7 +19,7 @@ from models.cell import (
     Weights,
     check_hashable,
 )
-from models.checks import check_arguments, check_inputs, check_params, check_step
+from models.checks import check_arguments, check_inputs, check_mask, check_params, check_step
 from models.layers.layer import Layer, check_output
 from models.layers.pooling import last_valid
 from models.memory import Memory, check_memory, example_memory, memory_argument
@@ -56,7 +56,7 @@ def unroll(
     TypeError if the cell's step doesn't return a state of the structure that it was given."""
     static: Any = {"reverse": reverse, "method": method, "train": train}
     if isinstance(cell, Layer):
-        check_layer(cell, params, xs, memory)
+        check_layer(cell, params, xs, mask, memory)
         return run_layer(cell, "unroll", params, xs, state, mask, key, memory, **static)
     state, ys, _ = unroll_with_info(cell, params, xs, state, mask=mask, key=key, memory=memory, **static)
     return state, ys
@@ -82,7 +82,7 @@ def last_output(
     """
     static: Any = {"reverse": reverse, "method": method, "train": train}
     if isinstance(cell, Layer):
-        check_layer(cell, params, xs, memory)
+        check_layer(cell, params, xs, mask, memory)
         return run_layer(cell, "last_output", params, xs, None, mask, key, memory, **static)
     _, ys = unroll(cell, params, xs, mask=mask, key=key, memory=memory, **static)
     return last_valid(ys, mask, reverse=reverse)
@@ -107,10 +107,12 @@ def run_layer(
     return layer.last_output(params, xs, **options)
 
 
-def check_layer(layer: Layer, params: Params, xs: Array, memory: Memory | None) -> None:
-    """Raises ValueError if inputs, parameters or memory don't fit a layer; its parts check the rest."""
+def check_layer(layer: Layer, params: Params, xs: Array, mask: Array | None, memory: Memory | None) -> None:
+    """Raises ValueError if inputs, parameters, mask or memory don't fit a layer; its parts check the rest."""
     check_hashable(layer)
     check_inputs(xs)
+    if mask is not None:
+        check_mask(mask, xs)
     check_params(layer, params, xs)
     check_memory(layer, memory, xs.shape[1:-1])
 

@@ -69,6 +69,7 @@ from tests.experiments.command import LEAKY
         ),
         ("stacked(layers=[gru], connection=dense, dropout=None)", Stacked((GRU(5),), "dense")),
         ("transformer(1, 1, 1, position=learned, context=1)", Transformer(1, 1, 1, 1, "learned")),
+        ("residual(self_attention)", Residual(SelfAttention(5))),
         ("self_attention(heads=5, causal=False)", SelfAttention(5, 5, causal=False)),
     ],
 )
@@ -215,7 +216,13 @@ def sentence(expression: str) -> str:
             "stacked((lstm, gru), dropout=0.1)",
             "Stacked's dropout must be a dropout, such as dropout, but is 0.1",
         ),
-        ("residual(gru(3))", "a residual connection needs equal input and output sizes"),
+        (
+            "stacked((residual(gru(3)), residual(gru(4))))",
+            "a residual connection needs equal input and output",
+        ),
+        ("transformer(heads=2, heads=4)", "gives heads twice: give it once"),
+        ("lstm(forget_bias=1" + "+1j" * 3000 + ")", "can't read the cell"),
+        ("lstm(forget_bias=0x" + "f" * 5000 + ")", "can't read the cell"),
         ("transformer(heads=3)", "the heads divide the size among them, but 3 don't divide 4"),
         ("transformer(heads=4)", "a head has 1 numbers, an odd number"),
         ("transformer(context=0)", "context must be a whole number of at least 1, but is 0"),

@@ -15,8 +15,10 @@ from models import (
     Cell,
     CrossAttention,
     FeedForward,
+    LearnedState,
     Memory,
     Norm,
+    PositionCode,
     Residual,
     SelfAttention,
     Stacked,
@@ -143,6 +145,7 @@ def test_layers_of_both_kinds_in_one_stack() -> None:
 def test_which_states_are_caches() -> None:
     assert holds_cache(Transformer(N))
     assert holds_cache(Stacked((LSTM(N), SelfAttention(N))))
+    assert holds_cache(Residual(SelfAttention(2 * N)))
     assert not holds_cache(Stacked((LSTM(N), Residual(Norm()))))
     assert not holds_cache(Transformer(N, causal=False))
     assert CELLS["transformer"] is Transformer
@@ -163,6 +166,26 @@ def test_memory_that_does_not_fit(layer: Cell, given: Memory | None, message: st
     params, xs = example(layer)
     with pytest.raises(ValueError, match=message):
         unroll(layer, params, xs, memory=given)
+
+
+@pytest.mark.parametrize(
+    "layer", [Norm(), FeedForward(5), PositionCode(context=T), SelfAttention(N, causal=False), Transformer(N)]
+)
+def test_what_is_given_is_checked_at_the_door(layer: Cell) -> None:
+    """A mask on the batch axis, a state of another batch, inputs of another type: else numbers, and wrong ones."""
+    params, xs = example(layer, N)
+    square = jnp.ones((T, T, N), xs.dtype)
+    with pytest.raises(ValueError, match=r"the mask must be an array \[T, \*batch\]"):
+        unroll(layer, params, square, mask=jnp.ones(T, bool))
+    with pytest.raises(ValueError, match=r"the state given to|must be a tuple with one entry"):
+        unroll(layer, params, xs, (jnp.zeros(3),))
+    with pytest.raises(ValueError, match=r"cast one of them, for example xs.astype\('float32'\)"):
+        unroll(layer, params, xs.astype(jnp.bfloat16))
+
+
+def test_an_empty_cache_is_not_learned() -> None:
+    with pytest.raises(ValueError, match="since it is an empty cache"):
+        LearnedState(SelfAttention(N)).init(jax.random.key(0), D)
 
 
 def test_layers_that_read_memories_of_two_sizes() -> None:
