@@ -138,7 +138,7 @@ def test_correction_finds_the_nearest_orthogonal_matrix() -> None:
     ("options", "message"),
     [
         ({"flipped": 1.5}, "between 0 and 1"),
-        ({"activation": "gelu"}, "unknown activation"),
+        ({"activation": "softmax"}, "unknown activation"),
         ({"hidden_size": 0}, "hidden_size"),
     ],
 )
