@@ -15,7 +15,7 @@ from experiments.footprint import Part, check_fits, nbytes
 from experiments.harness.options import readable
 from models import Cell, unroll
 from models.cell import Array, Drive, Params
-from models.layers.layer import is_causal
+from models.layers.layer import cells_inside, is_causal
 from models.memory import example_memory, memory_argument
 
 PROTOCOL = ("init", "initial_state", "step")
@@ -97,9 +97,8 @@ def fitting_size(cell: Cell, input_size: int) -> int:
 
 def sizes_inside(cell: Cell) -> list[int]:
     """Returns the sizes of a cell and of the cells in its fields."""
-    values = [v for field in vars(cell).values() for v in (field if isinstance(field, tuple) else (field,))]
     own = getattr(cell, "hidden_size", None)
-    inside = [size for value in values if isinstance(value, Cell) for size in sizes_inside(value)]
+    inside = [size for part in cells_inside(cell) for size in sizes_inside(part)]
     return ([] if own is None else [own]) + inside
 
 

@@ -5,7 +5,7 @@ So a layer implements `unroll`, which `models.unroll` calls. A causal layer step
 cell; any other refuses `prepare`, and with it everything that works step by step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
@@ -66,6 +66,13 @@ class Layer(Cell):
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
         check_causal(self)
         return super().step(weights, state, drive)
+
+
+def cells_inside(cell: Cell) -> list[Cell]:
+    """Returns the cells that a cell's fields hold, alone or in a tuple."""
+    values = [getattr(cell, field.name) for field in fields(cell)]
+    flat = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
+    return [part for part in flat if isinstance(part, Cell)]
 
 
 def is_causal(cell: Cell) -> bool:

@@ -1,13 +1,13 @@
 """A layer that adds position codes to a sequence."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Cell, Key, Output, Params, State, Weights, check_at_least
 from models.checks import check_given
-from models.layers.layer import Layer
+from models.layers.layer import Layer, cells_inside
 from models.layers.position import (
     BOUNDED,
     Position,
@@ -87,7 +87,6 @@ def max_steps(cell: Cell) -> int | None:
     sinusoidal codes in it; None without such codes, when a sequence may be of any length."""
     if isinstance(cell, PositionCode | SelfAttention):
         return cell.context if cell.position in BOUNDED else None
-    values = [cell.inner] if isinstance(cell, LayerWrapper) else [getattr(cell, f.name) for f in fields(cell)]
-    parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
-    bounds = [max_steps(part) for part in parts if isinstance(part, Cell)]
+    parts = [cell.inner] if isinstance(cell, LayerWrapper) else cells_inside(cell)
+    bounds = map(max_steps, parts)
     return min((bound for bound in bounds if bound is not None), default=None)

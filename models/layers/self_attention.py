@@ -12,7 +12,7 @@ from models.initializers import Glorot, Initializer
 from models.layers.attention import attention_weights
 from models.layers.dropout import check_no_dropout, check_rate, require_key
 from models.layers.heads import check_heads, drop_weights, join_heads, packed, project, split_heads
-from models.layers.layer import Layer, check_causal, check_whole
+from models.layers.layer import Layer, cells_inside, check_causal, check_whole
 from models.layers.position import (
     Position,
     add_codes,
@@ -232,10 +232,7 @@ class SelfAttention(Layer):
 
 def holds_cache(cell: Cell) -> bool:
     """Tells whether a cell's state is a key–value cache, or holds one."""
-    inside = [
-        value for field in vars(cell).values() for value in (field if isinstance(field, tuple) else (field,))
-    ]
-    if any(holds_cache(value) for value in inside if isinstance(value, Cell)):
+    if any(map(holds_cache, cells_inside(cell))):
         return True
     try:
         params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 1))
