@@ -11,9 +11,9 @@ from models.word_translation import EMPTY, WordTranslation
 
 # Knight's workbook: the words of the third pair follow from the first two.
 PAIRS = [
-    ("das Haus".split(), "the house".split()),
-    ("das Buch".split(), "the book".split()),
-    ("ein Buch".split(), "a book".split()),
+    (["das", "Haus"], ["the", "house"]),
+    (["das", "Buch"], ["the", "book"]),
+    (["ein", "Buch"], ["a", "book"]),
 ]
 
 
@@ -42,7 +42,10 @@ def by_loops(pairs: Sequence[tuple[list[str], list[str]]], iterations: int) -> t
 def test_agrees_with_a_loop() -> None:
     rng = np.random.default_rng(0)
     random = [
-        ([f"s{i}" for i in rng.integers(6, size=rng.integers(0, 6))], [f"t{i}" for i in rng.integers(7, size=4)])
+        (
+            [f"s{i}" for i in rng.integers(6, size=rng.integers(0, 6))],
+            [f"t{i}" for i in rng.integers(7, size=4)],
+        )
         for _ in range(20)
     ]
     for pairs in (PAIRS, random):
@@ -61,7 +64,7 @@ def test_agrees_with_a_loop() -> None:
 def test_translates_word_by_word() -> None:
     """The words that stand together most often; those never seen stay."""
     learned = WordTranslation.learn(PAIRS, 20)
-    assert learned.translate("ein Haus 7".split()) == "a house 7".split()
+    assert learned.translate(["ein", "Haus", "7"]) == ["a", "house", "7"]
     assert EMPTY not in learned.likeliest
 
 
