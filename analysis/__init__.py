@@ -22,7 +22,14 @@ from analysis.gradients import (
     parameter_gradient_by_lag,
     state_gradients,
 )
-from analysis.influence import influence, influence_matrices
+from analysis.influence import (
+    influence,
+    influence_matrices,
+    matrix_norms,
+    memory_influence,
+    memory_influence_matrices,
+    sequence_jacobians,
+)
 from analysis.influence_paths import influence_by_path
 from analysis.jacobian import (
     jacobian_eigenvalues,
@@ -97,6 +104,9 @@ __all__ = [
     "lstm_mean_rest_exponent",
     "lstm_rest_factor",
     "lyapunov_spectrum",
+    "matrix_norms",
+    "memory_influence",
+    "memory_influence_matrices",
     "one_parameter",
     "parameter_gradient_by_lag",
     "population_theory",
@@ -104,6 +114,7 @@ __all__ = [
     "product_spectrum",
     "random_direction",
     "rest_exponent",
+    "sequence_jacobians",
     "spectral_radius",
     "state_gradients",
     "step_jacobians",

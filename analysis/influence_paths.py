@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from analysis.influence import influence_matrices, matrix_norms
 from models.cell import Array, Cell, Drive, Output, Params, State, Weights
 from models.cells.wrapper import CellWrapper
+from models.memory import Memory, check_memory
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def influence_by_path(
     *,
     parts: Sequence[str] = (),
     mask: Bool[Array, " T"] | None = None,
+    memory: Memory | None = None,
 ) -> dict[str, Float[Array, " T"]]:
     """Splits `influence` by the parts of the state that carry it: norms `[T]` under total, each part, and mixed.
 
@@ -61,11 +63,13 @@ def influence_by_path(
         state: the state before the first step.
         parts: the fields of the state in the order of the result; by default in that of the state.
         mask: False at padding. A masked step is no transition.
+        memory: for a cell that reads one, held fixed.
 
     Raises:
         ValueError: the state isn't a named tuple of at least two fields, or `parts` aren't its fields; and as
             `influence_matrices`.
     """
+    check_memory(cell, memory, ())
     fields = state_fields(cell, params)
     parts = tuple(parts) or fields
     if sorted(parts) != sorted(fields):
@@ -74,7 +78,8 @@ def influence_by_path(
         )
 
     def matrices(stopped: tuple[str, ...]) -> Array:
-        return influence_matrices(StoppedParts(cell, stopped), params, xs, t, state, mask=mask)
+        held = StoppedParts(cell, stopped)
+        return influence_matrices(held, params, xs, t, state, mask=mask, memory=memory)
 
     total = matrices(())
     alone = {part: matrices(tuple(other for other in parts if other != part)) for part in parts}

@@ -49,10 +49,8 @@ class LearnedState(CellWrapper):
 
         return jax.tree.map(learned, own, params["state"])
 
-    def prepare(
-        self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
-    ) -> Weights:
-        return super().prepare(params["cell"], key=key, train=train, batch_shape=batch_shape)
+    def prepare(self, params: Params, **options: Any) -> Weights:
+        return super().prepare(params["cell"], **options)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from models.cell import Array, BatchShape, Cell, Key, Output, Params, State, Wei
 from models.layers.attention import General, Score, attend
 from models.layers.layer import check_output
 from models.layers.self_attention import KeyValueCache, slots
+from models.memory import Memory, example_memory, memory_argument, memory_size
 
 
 class PastOutputs(NamedTuple):
@@ -41,9 +42,9 @@ class SelfAttentive(Cell):
     reads it as a further input with weights of its own, so that any cell can be augmented. They select places by
     relevance among all of the past; here all of the last `context` are read.
 
-    `cell` is any cell, `score` any of `models.layers.attention`. Parameters: `cell`, `score`. State:
-    `SelfAttentiveState`; a cache only copies, so `analysis.influence` tells what its Jacobian can't, and
-    `analysis.influence_by_path` splits it between recurrence and attention.
+    `cell` is any cell, one that reads a memory too, `score` any of `models.layers.attention`. Parameters: `cell`,
+    `score`. State: `SelfAttentiveState`; a cache only copies, so `analysis.influence` tells what its Jacobian
+    can't, and `analysis.influence_by_path` splits it between recurrence and attention.
     """
 
     cell: Cell
@@ -56,16 +57,21 @@ class SelfAttentive(Cell):
             raise ValueError(f"cell must be a cell, such as Elman(32), but is {self.cell!r}")
         if not isinstance(self.score, Score):
             raise ValueError(f"score must be a score, such as General(), but is {self.score!r}")
-        if self.cell.reads_memory:
-            raise ValueError(
-                f"{type(self.cell).__name__} attends to a memory, and can't be augmented with attention to its own "
-                "past: take another cell"
-            )
         if self.cell.couples_batch:
             raise ValueError(
                 f"{type(self.cell).__name__} couples the examples of a batch and can't be augmented with "
                 "attention: take another cell"
             )
+
+    @property
+    def reads_memory(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """True if the cell reads a memory."""
+        return self.cell.reads_memory
+
+    @property
+    def memory_size(self) -> int | None:
+        """The size of the memory that the cell reads."""
+        return memory_size(self.cell)
 
     def init(self, key: Key, input_size: int) -> Params:
         key_cell, key_score = jax.random.split(key)
@@ -90,9 +96,16 @@ class SelfAttentive(Cell):
         return SelfAttentiveState(self.cell.initial_state(params["cell"], batch_shape), attention)
 
     def prepare(
-        self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
+        self,
+        params: Params,
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        batch_shape: BatchShape = (),
+        memory: Memory | None = None,
     ) -> Weights:
-        own = self.cell.prepare(params["cell"], key=key, train=train, batch_shape=batch_shape)
+        given = memory_argument(self.cell, memory)
+        own = self.cell.prepare(params["cell"], key=key, train=train, batch_shape=batch_shape, **given)
         return params | {"cell": own}
 
     def step(
@@ -146,7 +159,7 @@ class SelfAttentive(Cell):
         def step() -> Output:
             made = self.cell.init(jax.random.key(0), input_size)
             params = made if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), made)
-            weights = self.cell.prepare(params)
+            weights = self.cell.prepare(params, **memory_argument(self.cell, example_memory(self.cell)))
             drive = self.cell.drive(weights, jnp.zeros(input_size, dtype))
             return self.cell.step(weights, self.cell.initial_state(params), drive)[1]
 

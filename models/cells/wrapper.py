@@ -14,6 +14,7 @@ from models.cell import (
     State,
     Weights,
 )
+from models.memory import Memory, memory_argument, memory_size
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class CellWrapper(ProductCell):
     """Forwards every method to `cell`; a subclass overrides what it changes.
 
     The parameters, weights and state are the cell's own. A subclass whose weights hold more than the cell's says by
-    `cell_weights` where the cell's are. It has the product form if and only if the cell has.
+    `cell_weights` where the cell's are. It has the product form, and reads a memory, if and only if the cell does.
     """
 
     cell: Cell
@@ -40,6 +41,16 @@ class CellWrapper(ProductCell):
     def couples_batch(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """True if the cell couples the examples of a batch."""
         return self.cell.couples_batch
+
+    @property
+    def reads_memory(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """True if the cell reads a memory."""
+        return self.cell.reads_memory
+
+    @property
+    def memory_size(self) -> int | None:
+        """The size of the memory that the cell reads."""
+        return memory_size(self.cell)
 
     @property
     def product_cell(self) -> ProductCell:
@@ -62,9 +73,16 @@ class CellWrapper(ProductCell):
         return self.cell.initial_state(params, batch_shape)
 
     def prepare(
-        self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
+        self,
+        params: Params,
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        batch_shape: BatchShape = (),
+        memory: Memory | None = None,
     ) -> Weights:
-        return self.cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
+        given = memory_argument(self.cell, memory)
+        return self.cell.prepare(params, key=key, train=train, batch_shape=batch_shape, **given)
 
     def drive(self, weights: Weights, x: Array) -> Drive:
         return self.cell.drive(self.cell_weights(weights), x)

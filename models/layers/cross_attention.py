@@ -117,10 +117,11 @@ class CrossAttention(Layer):
         return {"memory_attention": self.look(weights, drive[None])[1][..., 0, :]}
 
     def project_memory(self, params: Params, memory: Memory | None, batch_shape: BatchShape) -> MemoryWeights:
-        """Returns the parameters with the memory's keys and values."""
+        """Returns the parameters with the memory's keys and values, in the type of the parameters."""
         check_memory(self, memory, batch_shape)
         assert memory is not None
-        k, v = split_heads(project(params["memory"], without_masked(memory)), self.heads, 2)
+        values = without_masked(memory).astype(params["memory"]["kernel"].dtype)
+        k, v = split_heads(project(params["memory"], values), self.heads, 2)
         return MemoryWeights(params, k, v, jnp.moveaxis(memory.mask, 0, -1))
 
     def look(self, weights: MemoryWeights, xs: Array, key: Key | None = None) -> tuple[Array, Array]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from models.cell import Array, BatchShape, Cell, Key, Params, ProductCell, State, Weights
 from models.cells.wrapper import CellWrapper
+from models.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,17 @@ class RecurrentDropout(CellWrapper):
         return weights["cell"]
 
     def prepare(
-        self, params: Params, *, key: Key | None = None, train: bool = False, batch_shape: BatchShape = ()
+        self,
+        params: Params,
+        *,
+        key: Key | None = None,
+        train: bool = False,
+        batch_shape: BatchShape = (),
+        memory: Memory | None = None,
     ) -> Weights:
         """Returns the cell's own weights and the mask m / (1 − p) `[*batch, H]`, or None outside training."""
         own, drawn = (None, None) if key is None else tuple(jax.random.split(key))
-        weights = super().prepare(params, key=own, train=train, batch_shape=batch_shape)
+        weights = super().prepare(params, key=own, train=train, batch_shape=batch_shape, memory=memory)
         if not (train and self.rate):
             return {"cell": weights, "mask": None}
         key = require_key(drawn)

@@ -8,15 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analysis import influence, influence_matrices
+from analysis import (
+    influence,
+    influence_matrices,
+    matrix_norms,
+    memory_influence,
+    memory_influence_matrices,
+    sequence_jacobians,
+)
 from models import (
     GRU,
     LRU,
     LSTM,
+    AttentionCell,
     Bidirectional,
     Cell,
     CrossAttention,
     Elman,
+    LearnedState,
     Memory,
     Residual,
     SelfAttention,
@@ -37,6 +46,14 @@ LAYERS: dict[str, Cell] = {
     "recurrence with attention": SelfAttentive(Elman(2), context=2),
 }
 MASK = np.array([True, True, False, True, True, False])
+
+
+PLACES, VALID_PLACES = np.cos(np.arange(8.0)).reshape(4, 2), np.arange(4) != 1
+READERS: dict[str, Cell] = {
+    "cross-attention": CrossAttention(4, heads=2, memory_size=2),
+    "recurrence": LearnedState(AttentionCell(GRU(3), memory_size=2)),
+    "both directions": Bidirectional(AttentionCell(Elman(2), feed=False)),
+}
 
 
 def example(layer: Cell, seed: int = 3) -> tuple[dict, jax.Array]:
@@ -66,7 +83,7 @@ def test_finite_differences(name: str, masked: bool) -> None:
     params, xs = example(layer)
     options: dict[str, Any] = {"mask": jnp.asarray(MASK)} if masked else {}
     if layer.reads_memory:
-        options["memory"] = Memory(jnp.cos(jnp.arange(8.0)).reshape(4, 2), jnp.arange(4) != 1)
+        options["memory"] = Memory(jnp.asarray(PLACES), jnp.asarray(VALID_PLACES))
     expected = differences(layer, params, xs, t, **options)
     np.testing.assert_allclose(influence_matrices(layer, params, xs, t, **options), expected, atol=1e-8)
     norms = influence(layer, params, xs, t, **options)
@@ -75,6 +92,62 @@ def test_finite_differences(name: str, masked: bool) -> None:
         assert not np.any(norms[~MASK])
     if name != "both directions":
         assert not np.any(norms[t + 1 :])
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", READERS)
+def test_memory_by_finite_differences(name: str) -> None:
+    """∂y_t/∂m_l, zero at a masked place, whose NaN reaches nothing."""
+    layer, t, h = READERS[name], 4, 1e-6
+    params, xs = example(layer)
+    mask = jnp.asarray(MASK)
+    run = jax.jit(
+        lambda values: unroll(layer, params, xs, mask=mask, memory=Memory(values, jnp.asarray(VALID_PLACES)))[
+            1
+        ][t]
+    )
+    expected = np.zeros((4, run(PLACES).size, 2))
+    for place in range(4):
+        for m in range(2):
+            shift = np.zeros((4, 2))
+            shift[place, m] = h
+            ends = run(PLACES + shift), run(PLACES - shift)
+            expected[place, :, m] = np.asarray(ends[0] - ends[1]) / (2 * h)
+    given = Memory(jnp.where(VALID_PLACES[:, None], PLACES, jnp.nan), jnp.asarray(VALID_PLACES))
+    found = memory_influence_matrices(layer, params, xs, t, given, mask=mask)
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    norms = memory_influence(layer, params, xs, t, given, mask=mask)
+    np.testing.assert_allclose(norms, np.sqrt((expected**2).sum((1, 2))), atol=1e-8)
+    assert np.all((np.asarray(norms) > 0) == VALID_PLACES)
+
+
+@pytest.mark.usefixtures("x64")
+def test_through_an_encoder() -> None:
+    """∂y_t/∂x_s of a decoder in the inputs of its encoder: Σ_l ∂y_t/∂m_l ∂m_l/∂x_s."""
+    encoder, decoder, t = Bidirectional(Elman(2)), AttentionCell(GRU(3), memory_size=4), 3
+    (read, source), (written, xs) = example(encoder), example(decoder, seed=4)
+
+    def output(source: jax.Array) -> jax.Array:
+        memory = Memory(unroll(encoder, read, source)[1], jnp.ones(T, bool))
+        return unroll(decoder, written, xs, memory=memory)[1][t]
+
+    found = sequence_jacobians(output, source)
+    memory = Memory(unroll(encoder, read, source)[1], jnp.ones(T, bool))
+    of_places = memory_influence_matrices(decoder, written, xs, t, memory)
+    of_inputs = jax.vmap(partial(influence_matrices, encoder, read, source))(jnp.arange(T))
+    expected = jnp.einsum("lnm,lsmd->snd", of_places, of_inputs)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    np.testing.assert_allclose(matrix_norms(found), np.linalg.norm(expected, axis=(1, 2)), rtol=1e-10)
+
+
+def test_memory_refusals() -> None:
+    cell, given = GRU(3), Memory(jnp.asarray(PLACES), jnp.asarray(VALID_PLACES))
+    params, xs = example(cell)
+    with pytest.raises(ValueError, match="a memory is given, but a GRU reads none"):
+        memory_influence(cell, params, xs, 2, given)
+    reader = READERS["recurrence"]
+    with pytest.raises(ValueError, match="t is 9, but the 6 steps"):
+        memory_influence(reader, example(reader)[0], xs, 9, given)
 
 
 @pytest.mark.usefixtures("x64")

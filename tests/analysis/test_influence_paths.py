@@ -9,18 +9,28 @@ import numpy as np
 import pytest
 
 from analysis import influence, influence_by_path
-from models import GRU, LSTM, Cell, Elman, SelfAttentive
+from models import GRU, LSTM, AttentionCell, Cell, Elman, LearnedState, Memory, SelfAttentive
 from models.state import ravel_state
 
 T, D = 5, 2
-CELLS: dict[str, Cell] = {"lstm": LSTM(2), "self-attentive": SelfAttentive(Elman(2), context=2)}
+CELLS: dict[str, Cell] = {
+    "lstm": LSTM(2),
+    "self-attentive": SelfAttentive(Elman(2), context=2),
+    "reader": LearnedState(AttentionCell(Elman(2), memory_size=3)),
+}
+
+
+def reading(cell: Cell) -> dict[str, Any]:
+    """The keyword `memory` for a cell that reads one."""
+    memory = Memory(jnp.sin(jnp.arange(9.0)).reshape(3, 3), jnp.ones(3, bool))
+    return {"memory": memory} if cell.reads_memory else {}
 
 
 def enumerated(
     cell: Cell, params: Any, xs: jax.Array, t: int
 ) -> dict[tuple[str, ...], dict[int, np.ndarray]]:
     """∂y_t/∂x_s summed over the paths that go through the same set of parts: `{parts: {s: [N, D]}}`."""
-    weights, state = cell.prepare(params), cell.initial_state(params)
+    weights, state = cell.prepare(params, **reading(cell)), cell.initial_state(params)
     after, seen = [], []
     for x in xs[: t + 1]:
         vector, restore = ravel_state(state)
@@ -54,11 +64,12 @@ def enumerated(
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", CELLS)
 def test_enumeration_of_paths(name: str) -> None:
-    cell, t = CELLS[name], 3
+    cell = CELLS[name]
+    t = 2 if cell.reads_memory else 3
     key, inputs = jax.random.split(jax.random.key(4))
     params, xs = cell.init(key, D), jax.random.normal(inputs, (T, D))
-    found = influence_by_path(cell, params, xs, t)
-    np.testing.assert_allclose(found["total"], influence(cell, params, xs, t), rtol=1e-12)
+    found = influence_by_path(cell, params, xs, t, **reading(cell))
+    np.testing.assert_allclose(found["total"], influence(cell, params, xs, t, **reading(cell)), rtol=1e-12)
     expected = enumerated(cell, params, xs, t)
     here = float(np.linalg.norm(expected[()][t]))
     for part in set(found) - {"total", "mixed"}:
@@ -91,5 +102,8 @@ def test_refusals() -> None:
     params, xs = GRU(3).init(jax.random.key(0), D), jnp.ones((T, D))
     with pytest.raises(ValueError, match="the state of GRU must be a named tuple of at least two parts"):
         influence_by_path(GRU(3), params, xs, 2)
+    reader = CELLS["reader"]
+    with pytest.raises(ValueError, match="a LearnedState reads a memory, but none is given"):
+        influence_by_path(reader, reader.init(jax.random.key(0), D), xs, 2)
     with pytest.raises(ValueError, match="parts must be the fields of the state, h, c, but are h"):
         influence_by_path(LSTM(3), LSTM(3).init(jax.random.key(0), D), xs, 2, parts=("h",))

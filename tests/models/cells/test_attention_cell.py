@@ -1,7 +1,8 @@
 """The cell that attends to a memory: the contract, a NumPy loop of its equations, and what it refuses."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +20,14 @@ from models import (
     Dot,
     Elman,
     General,
+    LearnedState,
     Memory,
     Newton,
+    RecurrentDropout,
     Residual,
     ScaledDot,
     Scan,
+    SelfAttentive,
     Stacked,
     Transformer,
     stream,
@@ -41,19 +45,28 @@ READERS: dict[str, Cell] = {
     ),
     "stack": Stacked((LSTM(4), Residual(CrossAttention(4, heads=2, memory_size=3)), Elman(3))),
     "transformer": Transformer(4, layers=1, context=8, memory_size=3, position="learned"),
+    "learned state": LearnedState(AttentionCell(GRU(3), memory_size=4)),
+    "own past too": SelfAttentive(AttentionCell(GRU(3), memory_size=2), context=3),
 }
 
 
-WHERE_LAYERS_DIFFER = ("stepping", "mask", "memory")
+CHECKED = {
+    "around layers": ("stepping", "mask", "memory"),
+    "learned state": ("memory",),
+    "own past too": ("memory", "stepping"),
+}
+SLOW = [("own past too", "stepping")]
 
 
 @pytest.mark.parametrize(
     ("cell", "check"),
     [
-        pytest.param(cell, check, id=f"{name}-{what}")
+        pytest.param(
+            cell, check, id=f"{name}-{what}", marks=[pytest.mark.slow] if (name, what) in SLOW else []
+        )
         for name, cell in READERS.items()
         for what, check in contract.CHECKS.items()
-        if name != "around layers" or what in WHERE_LAYERS_DIFFER
+        if what in CHECKED.get(name, contract.CHECKS)
     ],
 )
 @pytest.mark.usefixtures("quick_compilation")
@@ -206,11 +219,37 @@ def test_attention_is_observed_and_streamed() -> None:
     }
 
 
-def test_memory_takes_the_type_of_the_parameters() -> None:
-    cell, given = AttentionCell(GRU(H), memory_size=M), memory()
+@dataclass(frozen=True)
+class Shifted(Elman):
+    """A product cell whose bias is shifted by the sum of a memory."""
+
+    reads_memory: ClassVar[bool] = True
+    memory_size: ClassVar[int] = M
+
+    def prepare(self, params: Any, *, memory: Any = None, **options: Any) -> Any:
+        return params | {"bias": params["bias"] + jnp.sum(memory.values)}
+
+
+def test_dropout_around_a_cell_hands_a_memory_on() -> None:
+    cell, given = Shifted(3), Memory(jnp.full((L, B, M), 0.01), jnp.ones((L, B), bool))
+    params, xs = cell.init(jax.random.key(0), D), jax.random.normal(jax.random.key(1), (T, B, D))
+    shifted = params | {"bias": params["bias"] + 0.01 * L * B * M}
+    for around in (cell, RecurrentDropout(cell, 0.5)):
+        _, ys = unroll(around, params, xs, memory=given)
+        np.testing.assert_allclose(ys, unroll(Elman(3), shifted, xs)[1], rtol=1e-5, atol=1e-6)
+        with pytest.raises(ValueError, match="reads a memory, but none is given"):
+            unroll(around, params, xs)
+
+
+@pytest.mark.parametrize(
+    "cell", [AttentionCell(GRU(H), memory_size=M), SelfAttentive(CrossAttention(H, memory_size=M))]
+)
+def test_memory_takes_the_type_of_the_parameters(cell: Cell) -> None:
+    given = memory()
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), cell.init(jax.random.key(0), D))
     state, ys = unroll(cell, params, jnp.ones((T, B, D), jnp.bfloat16), memory=given)
-    assert ys.dtype == state.context.dtype == jnp.bfloat16
+    assert ys.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(state)} <= {jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.int32)}
     assert bool(jnp.isfinite(ys).all())
 
 

@@ -13,7 +13,6 @@ from models import (
     LSTM,
     BatchNormLSTM,
     Cell,
-    CrossAttention,
     Elman,
     FixedWindow,
     SelfAttentive,
@@ -114,7 +113,5 @@ def test_refusals() -> None:
         SelfAttentive(Elman(3), context=0)
     with pytest.raises(ValueError, match="BatchNormLSTM couples the examples of a batch"):
         SelfAttentive(BatchNormLSTM(3))
-    with pytest.raises(ValueError, match="CrossAttention attends to a memory"):
-        SelfAttentive(CrossAttention(4, memory_size=3))
     with pytest.raises(ValueError, match="grows with its input"):
         SelfAttentive(FixedWindow(3, direct=True)).init(jax.random.key(0), D)
