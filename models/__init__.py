@@ -44,17 +44,21 @@ from models.decoding.scheduled import (
     scheduled_sampling,
     teacher_forcing,
 )
+from models.decoding.steps import decoder_step, scheduled_targets
+from models.encoder_decoder import Encoded, EncoderDecoder
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
 from models.interop import from_linen, from_torch, to_torch
 from models.interop_attention import from_torch_attention, to_torch_attention
 from models.interop_stack import from_torch_stack, state_from_torch, to_torch_stack
 from models.language_model import LanguageModel, initial_carry
 from models.layers.attention import Additive, Dot, General, ScaledDot, attend
+from models.layers.attention_readout import AttentionReadout
 from models.layers.bidirectional import Backward, Bidirectional, Directions
 from models.layers.cross_attention import CrossAttention
 from models.layers.dropout import Dropout, RecurrentDropout, VariationalDropout
+from models.layers.fed_context import FedContext
 from models.layers.layer import Layer
-from models.layers.pointwise import FeedForward, Norm, Projection
+from models.layers.pointwise import Dense, FeedForward, Norm, Projection
 from models.layers.position_code import PositionCode, max_steps
 from models.layers.recurrent import Recurrent
 from models.layers.residual import Residual
@@ -63,6 +67,7 @@ from models.layers.stacked import Stacked
 from models.layers.transformer import Transformer
 from models.memory import Memory
 from models.named_cells import CELLS, LAYERS
+from models.readers import Reader, TokenReader, TokenWriter
 from models.recurrence.methods import Associative, Auto, Fused, Scan, UnrollInfo
 from models.recurrence.newton import Newton
 from models.recurrence.streaming import stream
@@ -84,6 +89,7 @@ __all__ = [
     "Additive",
     "Associative",
     "AttentionCell",
+    "AttentionReadout",
     "Auto",
     "Backward",
     "BasicGRU",
@@ -91,10 +97,14 @@ __all__ = [
     "Bidirectional",
     "Cell",
     "CrossAttention",
+    "Dense",
     "Directions",
     "Dot",
     "Dropout",
     "Elman",
+    "Encoded",
+    "EncoderDecoder",
+    "FedContext",
     "FeedForward",
     "FixedWindow",
     "Fused",
@@ -124,6 +134,7 @@ __all__ = [
     "PositionCode",
     "ProductCell",
     "Projection",
+    "Reader",
     "Recurrent",
     "RecurrentDropout",
     "Residual",
@@ -135,6 +146,8 @@ __all__ = [
     "SequenceClassifier",
     "SequenceTagger",
     "Stacked",
+    "TokenReader",
+    "TokenWriter",
     "Transformer",
     "UnitaryRNN",
     "UnrollInfo",
@@ -144,6 +157,7 @@ __all__ = [
     "chrono_gru",
     "chrono_lstm",
     "cross_entropies",
+    "decoder_step",
     "exponential_schedule",
     "free_running",
     "from_linen",
@@ -161,6 +175,7 @@ __all__ = [
     "sampled",
     "scheduled_inputs",
     "scheduled_sampling",
+    "scheduled_targets",
     "state_from_torch",
     "stream",
     "summed_cross_entropy",

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 
-from models.cell import Array, BatchShape, Cell
+from models.cell import Array, BatchShape, Cell, check_at_least
 
 
 class Memory(NamedTuple):
@@ -21,6 +21,20 @@ class Memory(NamedTuple):
 def memory_size(cell: Cell) -> int | None:
     """Returns the size M of the memory that a cell reads; None if it reads none."""
     return cast(Any, cell).memory_size if cell.reads_memory else None
+
+
+def set_memory_size(cell: Cell, inner: Cell) -> None:
+    """Sets the field `memory_size` of a cell, where it is None, to the `hidden_size` of the cell inside. Raises
+    ValueError if that has none, and for a size below 1."""
+    size = cast(Any, cell).memory_size
+    if size is None:
+        size = getattr(inner, "hidden_size", None)
+        if size is None:
+            raise ValueError(
+                f"memory_size has no default, since a {type(inner).__name__} has no hidden_size: give it"
+            )
+        object.__setattr__(cell, "memory_size", size)
+    check_at_least(1, memory_size=size)
 
 
 def common_memory_size(cells: Sequence[Cell]) -> int | None:

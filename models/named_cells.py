@@ -26,9 +26,11 @@ from models.cells import (
     SelfAttentive,
     UnitaryRNN,
 )
+from models.layers.attention_readout import AttentionReadout
 from models.layers.bidirectional import Bidirectional
 from models.layers.cross_attention import CrossAttention
-from models.layers.pointwise import FeedForward, Norm, Projection
+from models.layers.fed_context import FedContext
+from models.layers.pointwise import Dense, FeedForward, Norm, Projection
 from models.layers.residual import Residual
 from models.layers.self_attention import SelfAttention
 from models.layers.stacked import Stacked
@@ -69,6 +71,9 @@ LAYERS: dict[str, type[Cell]] = {
     "residual": Residual,
     "self_attention": SelfAttention,
     "cross_attention": CrossAttention,
+    "attention_readout": AttentionReadout,
+    "fed_context": FedContext,
+    "dense": Dense,
     "feed_forward": FeedForward,
     "norm": Norm,
     "projection": Projection,

@@ -1,5 +1,7 @@
 """A linear layer, a softmax over many classes and the cross entropy, in which language models spend their time."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
@@ -8,29 +10,48 @@ from models.cell import Array, add_bias
 from models.token_ids import check_ids, is_in_vocabulary, mark_negative
 
 
-@jax.custom_vjp
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
 def summed_cross_entropy(
     hidden: Float[Array, "N H"],
     kernel: Float[Array, "H V"],
     bias: Float[Array, " V"],
     targets: Int[Array, " N"],
     weights: Float[Array, " N"],
+    smoothing: float = 0.0,
 ) -> Float[Array, ""]:
     """Computes the weighted sum of the cross entropies, in nats:
 
-        L = Σ_n w_n (ln Σ_v exp z_nv − z_n,t_n)    with z = h W + b
+        L = Σ_n w_n (ln Σ_v exp z_nv − Σ_v q_nv z_nv)    with z = h W + b,  q_n = (1 − ε) 1_{t_n} + ε / V
 
-    The forward pass computes the gradients in h, W and b as well, from ∂L/∂z = w (softmax(z) − 1_t), so that the
+    and ε = `smoothing`, by default 0; label smoothing: Szegedy et al. 2016.
+
+    The forward pass computes the gradients in h, W and b as well, from ∂L/∂z = w (softmax(z) − q), so that the
     residuals have the sizes of h, W and b, and no array [N, V] is kept. The weights have no gradient. z and all
     sums over it are in single precision at least.
 
     A row of weight zero is ignored, whatever its target. Any other target outside 0 … V−1 raises ValueError if it
-    is concrete; under `jit` loss and gradient are NaN.
+    is concrete; under `jit` loss and gradient are NaN. Raises ValueError for a smoothing outside [0, 1).
     """
+    check_smoothing(smoothing)
     targets = zero_unweighted(targets, weights)
     check_ids(targets, kernel.shape[1], "targets")
-    losses = cross_entropies(hidden, kernel, bias, targets)
+    z = compute_logits(hidden, kernel, bias)
+    losses = jax.nn.logsumexp(z, axis=-1) - expected_logits(z, targets, smoothing)
     return jnp.sum(weights.astype(losses.dtype) * losses)
+
+
+def check_smoothing(smoothing: float) -> None:
+    """Raises ValueError if ε is outside [0, 1)."""
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing is in [0, 1), but is {smoothing!r}")
+
+
+def expected_logits(
+    z: Float[Array, "N V"], targets: Int[Array, " N"], smoothing: float
+) -> Float[Array, " N"]:
+    """Returns Σ_v q_nv z_nv, with q as in `summed_cross_entropy`."""
+    own = target_logits(z, targets)
+    return (1 - smoothing) * own + smoothing * jnp.mean(z, axis=-1) if smoothing else own
 
 
 def zero_unweighted(targets: Array, weights: Array) -> Array:
@@ -68,8 +89,9 @@ Gradients = tuple[Array, Array, Array]
 
 
 def _with_gradients(
-    hidden: Array, kernel: Array, bias: Array, targets: Array, weights: Array
+    hidden: Array, kernel: Array, bias: Array, targets: Array, weights: Array, smoothing: float
 ) -> tuple[Array, Gradients]:
+    check_smoothing(smoothing)
     targets = zero_unweighted(targets, weights)
     check_ids(targets, kernel.shape[1], "targets")
     z = compute_logits(hidden, kernel, bias)
@@ -78,10 +100,12 @@ def _with_gradients(
     # Without the barrier XLA recomputes the exponentials in each of their consumers.
     powers = jax.lax.optimization_barrier(jnp.exp(z - top))
     total = jnp.sum(powers, axis=-1)
-    loss = jnp.sum(weights * (jnp.log(total) + top[:, 0] - target_logits(z, targets)))
+    loss = jnp.sum(weights * (jnp.log(total) + top[:, 0] - expected_logits(z, targets, smoothing)))
     # ∂L/∂z is scale · residual; the scale is applied to the smaller factor of each product.
     scale = (weights / total)[:, None]
-    residual = powers.at[jnp.arange(len(targets)), targets].add(-total)
+    residual = powers.at[jnp.arange(len(targets)), targets].add(-(1 - smoothing) * total)
+    if smoothing:
+        residual -= smoothing / z.shape[-1] * total[:, None]
     return loss, (
         (scale * (residual @ kernel.T.astype(z.dtype))).astype(hidden.dtype),
         ((scale * hidden).T @ residual).astype(kernel.dtype),
@@ -89,7 +113,7 @@ def _with_gradients(
     )
 
 
-def _backward(gradients: Gradients, cotangent: Array) -> tuple[Array | None, ...]:
+def _backward(smoothing: float, gradients: Gradients, cotangent: Array) -> tuple[Array | None, ...]:
     return (*((cotangent * gradient).astype(gradient.dtype) for gradient in gradients), None, None)
 
 

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from models.cell import Array, BatchShape, Cell, Drive, Key, Output, Params, State, Weights, check_at_least
 from models.layers.attention import Additive, Score, attend
 from models.layers.layer import check_output
-from models.memory import Memory, check_memory, example_memory, memory_argument, without_masked
+from models.memory import (
+    Memory,
+    check_memory,
+    example_memory,
+    memory_argument,
+    set_memory_size,
+    without_masked,
+)
 
 
 class AttentionState(NamedTuple):
@@ -76,14 +83,7 @@ class AttentionCell(Cell):
                 f"a {type(self.cell).__name__} couples the examples of a batch, and can't attend to a memory: take "
                 "another cell"
             )
-        if self.memory_size is None:
-            size = getattr(self.cell, "hidden_size", None)
-            if size is None:
-                raise ValueError(
-                    f"memory_size has no default, since a {type(self.cell).__name__} has no hidden_size: give it"
-                )
-            object.__setattr__(self, "memory_size", size)
-        check_at_least(1, memory_size=self.memory_size)
+        set_memory_size(self, self.cell)
 
     def init(self, key: Key, input_size: int) -> Params:
         check_at_least(0, input_size=input_size)

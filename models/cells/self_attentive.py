@@ -49,7 +49,7 @@ class SelfAttentive(Cell):
 
     cell: Cell
     context: int = 64
-    score: Score = General()  # noqa: RUF009  (it is immutable)
+    score: Score = General()
 
     def __post_init__(self) -> None:
         check_at_least(1, context=self.context)

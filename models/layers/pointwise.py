@@ -1,4 +1,4 @@
-"""Layers that map each step by itself: norm, feed-forward, projection."""
+"""Layers that map each step by itself: norm, dense, feed-forward, projection."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -130,3 +130,26 @@ class Projection(Pointwise):
 
     def apply(self, params: Params, xs: Array) -> Array:
         return project(params, xs) if params else xs
+
+
+@dataclass(frozen=True)
+class Dense(Pointwise):
+    """y = φ(x W + b), of `size` N. Between a decoder that attends and the softmax it is the attentional vector of
+    Luong, Pham & Manning 2015, tanh([c_t, s_t] W).
+
+    Parameters: `kernel [D, N]`, `bias [N]`.
+    """
+
+    size: int
+    activation: str | Activation = "tanh"
+    kernel_init: Initializer = Glorot()
+
+    def __post_init__(self) -> None:
+        check_at_least(1, size=self.size)
+        activation(self.activation)
+
+    def init(self, key: Key, input_size: int) -> Params:
+        return packed(self.kernel_init, key, input_size, self.size, 1)
+
+    def apply(self, params: Params, xs: Array) -> Array:
+        return activation(self.activation)(project(params, xs))
