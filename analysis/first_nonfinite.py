@@ -11,6 +11,7 @@ from jaxtyping import Float
 from analysis.gradients import Loss, state_gradients
 from models.cell import Array, Cell, Drive, Params, State, Weights, check_hashable
 from models.checks import checked
+from models.layers.self_attention import holds_cache
 from models.recurrence.scan import states_before
 from models.state import ravel_coordinates
 
@@ -27,7 +28,9 @@ class FirstNonfinite:
     from 1 (None outside time), `example` is the index into the batch axes, `quantity` a name such as "drive",
     "gate forget", "state .c", "output" or "gradient in state .h". `fault` is "nan" or "inf". `singular_value` is
     the largest of the step Jacobian ∂s_t/∂s_{t−1} there (NaN if it isn't finite), and `singular_value_before`
-    that of the nearest step before it in that pass where it is finite, which shows the growth.
+    that of the nearest step before it in that pass where it is finite (NaN if there is none), which shows the
+    growth. Both are None outside time, and for a state that is or holds a key–value cache, whose Jacobian says
+    nothing of attention: see `influence`.
     """
 
     direction: Direction
@@ -35,8 +38,8 @@ class FirstNonfinite:
     example: tuple[int, ...]
     quantity: str
     fault: Literal["nan", "inf"]
-    singular_value: float = float("nan")
-    singular_value_before: float = float("nan")
+    singular_value: float | None = None
+    singular_value_before: float | None = None
 
     def __str__(self) -> str:
         """Describes it in one sentence."""
@@ -51,12 +54,13 @@ class FirstNonfinite:
         sentence = (
             f"the first value that is not finite {phrase} is {self.quantity}{where}{which}: {self.fault}"
         )
-        if self.step is None:
-            return sentence
-        is_known = not np.isnan(self.singular_value)
-        value = self.singular_value if is_known else self.singular_value_before
-        place = "there" if is_known else "at the nearest step where it is finite"
-        return f"{sentence}; the largest singular value of the step Jacobian {place} is {value:.4g}"
+        for value, place in (
+            (self.singular_value, "there"),
+            (self.singular_value_before, "at the nearest step where it is finite"),
+        ):
+            if value is not None and not np.isnan(value):
+                return f"{sentence}; the largest singular value of the step Jacobian {place} is {value:.4g}"
+        return sentence
 
 
 def first_nonfinite(
@@ -152,7 +156,10 @@ def report_at(
     quantity: str,
     fault: Literal["nan", "inf"],
 ) -> FirstNonfinite:
-    """Reports the fault, with the singular values at step t + 1 and at the nearest step before it in that pass."""
+    """Reports the fault; unless the state holds a cache, with the singular values at step t + 1 and at the nearest
+    step before it in that pass."""
+    if holds_cache(cell):
+        return FirstNonfinite(direction, t + 1, example, quantity, fault)
     example_steps = jax.tree.map(
         lambda leaf: leaf[(slice(None), *example)], (states_before(cell, weights, state, drive), drive)
     )

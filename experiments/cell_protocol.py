@@ -15,7 +15,7 @@ from experiments.footprint import Part, check_fits, nbytes
 from experiments.harness.options import readable
 from models import Cell, unroll
 from models.cell import Array, Drive, Params
-from models.layers.layer import cells_inside, is_causal
+from models.layers.layer import Layer, cells_inside, is_causal
 from models.memory import example_memory, memory_argument
 
 PROTOCOL = ("init", "initial_state", "step")
@@ -161,9 +161,11 @@ def check_calls(expression: str, cell: Cell, input_size: int) -> None:
                 raise ValueError(
                     f"the cell {expression}: step must return two things, the new state and the output"
                 )
-        _, ys = attempt("step", lambda w=whole, xs=xs: jax.eval_shape(w, params, xs))
+        _, ys = attempt("unroll", lambda w=whole, xs=xs: jax.eval_shape(w, params, xs))
         ndim = len(batch) + 2
         if not isinstance(ys, jax.ShapeDtypeStruct) or ys.ndim != ndim or ys.shape[:-1] != (1, *batch):
+            made = "unroll's outputs" if isinstance(cell, Layer) else "step's output"
+            axes = "[T, *batch, H]" if isinstance(cell, Layer) else "[*batch, H]"
             raise ValueError(
-                f"the cell {expression}: step's output must be one array [*batch, H] for a model to read it out"
+                f"the cell {expression}: {made} must be one array {axes} for a model to read it out"
             )

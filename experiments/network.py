@@ -40,8 +40,9 @@ Direction = Literal["forward", "backward", "both"]
 MethodName = Literal["scan", "fused", "associative", "newton"]
 MethodOption = Literal["auto", "scan", "fused", "associative", "newton"]
 CONNECTIONS_HELP = (
-    "What joins the layers. plain: each reads the output below; residual: and adds its own to it; dense: each "
-    "reads the input and all outputs below; highway: each gives a learned mixture of its own output and that below."
+    "How stacked layers are connected. plain: each layer reads the output of the layer below; residual: the same, "
+    "and its input is added to its output; dense: each layer reads the input and the outputs of all layers below; "
+    "highway: a learned gate mixes each layer's output with its input."
 )
 METHOD_HELP = (
     "How the cell is unrolled over time; all give the same numbers. scan: step by step; fused: a scan with a "

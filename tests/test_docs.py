@@ -21,6 +21,7 @@ from experiments.cell_spec import parse_cell
 from experiments.harness.terminal import wrapped
 from experiments.registry import NAMES, module_of, overview, read_options
 from models import unroll
+from models.layers.layer import is_causal
 from models.recurrence.methods import Fused
 from models.recurrence.unroll import unroll_with_info
 from tests.contract import main as contract
@@ -29,16 +30,27 @@ from tests.experiments.command import newest_checkpoint
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
+def shown_file(tmp_path: Path, name: str) -> Path:
+    """A file of `adding_a_cell.md`, as a user would have it."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "adding_a_cell.md").read_text(), re.DOTALL)
+    (text,) = [block for block in blocks if block.startswith(f"# {name}\n")]
+    text = text.removeprefix(f"# {name}\n")
+    assert len(text.splitlines()) < 35
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
 @pytest.fixture
 def gated(tmp_path: Path) -> str:
-    """The cell of `adding_a_cell.md`, in a file as a user would have it."""
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "adding_a_cell.md").read_text(), re.DOTALL)
-    (text,) = [block for block in blocks if block.startswith("# gated.py\n")]
-    text = text.removeprefix("# gated.py\n")
-    assert len(text.splitlines()) < 30
-    path = tmp_path / "gated.py"
-    path.write_text(text)
-    return f"{path}:Gated"
+    """The cell of `adding_a_cell.md`."""
+    return f"{shown_file(tmp_path, 'gated.py')}:Gated"
+
+
+@pytest.fixture
+def running_mean(tmp_path: Path) -> str:
+    """The layer of `adding_a_cell.md`."""
+    return f"{shown_file(tmp_path, 'running_mean.py')}:RunningMean"
 
 
 def test_the_cell_shown_goes_the_fast_way(gated: str) -> None:
@@ -59,6 +71,26 @@ def test_the_cell_shown_goes_the_fast_way(gated: str) -> None:
 @pytest.mark.slow
 def test_the_cell_shown_keeps_the_contract(gated: str) -> None:
     assert contract([gated]) == 0
+
+
+def test_the_layer_shown(running_mean: str) -> None:
+    """Means by NumPy, of the valid steps alone, in reverse too; in a stack."""
+    cell = parse_cell(running_mean, 5)
+    params = cell.init(jax.random.key(0), 3)
+    xs, mask = np.random.default_rng(0).normal(size=(7, 3)).astype("float32"), np.arange(7) % 3 != 1
+    for reverse in (False, True):
+        valid = np.flatnonzero(mask)[:: -1 if reverse else 1]
+        means = np.cumsum(xs[valid], axis=0) / np.arange(1, len(valid) + 1)[:, None]
+        padded = jnp.where(mask[:, None], xs, jnp.nan)
+        _, ys = unroll(cell, params, padded, mask=jnp.asarray(mask), reverse=reverse)
+        np.testing.assert_allclose(ys[valid], means @ np.asarray(params["kernel"]), rtol=1e-4, atol=1e-6)
+        assert not np.any(ys[~mask])
+    assert is_causal(parse_cell(f"stacked((lstm, residual({running_mean})))", 5))
+
+
+@pytest.mark.slow
+def test_the_layer_shown_keeps_the_contract(running_mean: str) -> None:
+    assert contract([running_mean]) == 0
 
 
 TASK = ("pos_tagger", "--hidden-size=8", "--sentences=100", "--steps=200", "--save-every=20", "--devices=1")
@@ -219,4 +251,4 @@ def test_the_page_on_attention_runs(capsys: pytest.CaptureFixture[str], tmp_path
     runpy.run_path(str(path))
     difference, norms = capsys.readouterr().out.split("\n", 1)
     assert float(difference) < 1e-4
-    assert len(norms.split()) >= 20
+    assert len(norms.split()) >= 40

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from analysis import FirstNonfinite, first_nonfinite
-from models import GRU, LSTM, Cell, Elman
+from models import GRU, LSTM, Cell, Elman, SelfAttention, SelfAttentive
 from models.cell import Array
 
 T, D, H = 12, 2, 3
@@ -58,8 +58,31 @@ def test_an_input(value: float) -> None:
     report = found(LSTM(H), params, xs.at[7, 1, 2, 0].set(value), total)
     assert (report.direction, report.step, report.example) == ("forward", 8, (1, 2))
     assert (report.quantity, report.fault) == ("input", "nan" if math.isnan(value) else "inf")
+    assert report.singular_value is not None
+    assert report.singular_value_before is not None
     assert np.isnan(report.singular_value) == math.isnan(value)
     assert np.isfinite(report.singular_value_before)
+
+
+@pytest.mark.parametrize(
+    "cell", [SelfAttention(4, context=8), SelfAttentive(Elman(H))], ids=["cache", "holds a cache"]
+)
+def test_a_cache(cell: Cell) -> None:
+    """Its Jacobian only copies: no singular value is quoted."""
+    params, xs = of(cell)
+    report = found(cell, params, xs.at[7, 0].set(np.inf))
+    assert (report.step, report.quantity, report.fault) == (8, "input", "inf")
+    assert report.singular_value is report.singular_value_before is None
+    assert str(report).endswith("is input at time step 8: inf")
+
+
+def test_no_step_with_a_finite_jacobian() -> None:
+    """Of the first step on the way there: nothing is quoted that isn't known."""
+    params, xs = of(Elman(H))
+    report = found(Elman(H), params, xs.at[0].set(np.nan))
+    assert (
+        str(report) == "the first value that is not finite in the forward pass is input at time step 1: nan"
+    )
 
 
 def test_a_drive() -> None:
@@ -120,4 +143,5 @@ def test_a_slope_that_is_infinite() -> None:
     # h: 5, √4 + 1 + 2 = 5, √4 + 1 − 2 = 1, √0 + 1.5, …: the third step begins where the slope is infinite.
     report = found(Root(1), params, xs, lambda final, ys: jnp.sum(final), jnp.full(1, 5.0))
     assert (report.direction, report.step) == ("backward", 3)
+    assert report.singular_value is not None
     assert math.isnan(report.singular_value)

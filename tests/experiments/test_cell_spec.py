@@ -27,6 +27,7 @@ from models import (
     Stacked,
     Transformer,
 )
+from models.layers.layer import is_causal
 from tests.experiments.command import LEAKY
 
 
@@ -298,6 +299,43 @@ def test_wrong_file(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert said in sentence(f"{path}:Leaky")
     assert "mine.py" in sentence(f"{path}:Leaky") or "Leaky" in said
     assert "\n" not in sentence(f"{path}:Leaky")
+
+
+OWN_LAYER = """
+from dataclasses import dataclass
+
+from models.layers.pointwise import Pointwise
+
+
+@dataclass(frozen=True)
+class Same(Pointwise):
+    def init(self, key, input_size):
+        return {}
+
+    def apply(self, params, xs):
+        return xs
+
+    def unroll(self, params, xs, state=None, **options):
+        return (), xs
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("(), xs.y", ":Same: unroll fails: AttributeError: "),
+        ("(), {'y': xs}", ":Same: unroll's outputs must be one array [T, *batch, H] for a model"),
+        ("(), xs[-1]", ":Same: unroll's outputs must be one array [T, *batch, H] for a model"),
+        ("(), xs", ""),
+    ],
+)
+def test_own_layer(tmp_path: Path, made: str, said: str) -> None:
+    """What a layer's unroll does wrong is said of unroll, not of its step, which is right."""
+    path = write(tmp_path, OWN_LAYER.replace("return (), xs", f"return {made}"), "layer.py")
+    if said:
+        assert said in sentence(f"{path}:Same")
+    else:
+        assert is_causal(parse_cell(f"{path}:Same", 4))
 
 
 def test_syntax_error_names_its_line(tmp_path: Path) -> None:
