@@ -33,6 +33,8 @@ from models.cells import (
     irnn,
 )
 from models.classifier import SequenceClassifier, SequenceTagger
+from models.decoding.allowed import Automaton, FiniteAutomaton
+from models.decoding.beam_search import Average, Beams, WuPenalty, beam_search
 from models.decoding.sampling import Sampling, generate, scheduled_inputs
 from models.decoding.scheduled import (
     exponential_schedule,
@@ -50,7 +52,7 @@ from models.initializers import Gaussian, Glorot, Identity, Orthogonal
 from models.interop import from_linen, from_torch, to_torch
 from models.interop_attention import from_torch_attention, to_torch_attention
 from models.interop_stack import from_torch_stack, state_from_torch, to_torch_stack
-from models.language_model import LanguageModel, initial_carry
+from models.language_model import LanguageModel, initial_carry, language_step
 from models.layers.attention import Additive, Dot, General, ScaledDot, attend
 from models.layers.attention_readout import AttentionReadout
 from models.layers.bidirectional import Backward, Bidirectional, Directions
@@ -91,9 +93,12 @@ __all__ = [
     "AttentionCell",
     "AttentionReadout",
     "Auto",
+    "Automaton",
+    "Average",
     "Backward",
     "BasicGRU",
     "BatchNormLSTM",
+    "Beams",
     "Bidirectional",
     "Cell",
     "CrossAttention",
@@ -106,6 +111,7 @@ __all__ = [
     "EncoderDecoder",
     "FedContext",
     "FeedForward",
+    "FiniteAutomaton",
     "FixedWindow",
     "Fused",
     "Gaussian",
@@ -152,7 +158,9 @@ __all__ = [
     "UnitaryRNN",
     "UnrollInfo",
     "VariationalDropout",
+    "WuPenalty",
     "attend",
+    "beam_search",
     "carried",
     "chrono_gru",
     "chrono_lstm",
@@ -170,6 +178,7 @@ __all__ = [
     "initial_carry",
     "inverse_sigmoid_schedule",
     "irnn",
+    "language_step",
     "linear_schedule",
     "max_steps",
     "sampled",

@@ -1,6 +1,8 @@
 """Language models: predict the next token from the tokens before it, with a state carried from segment to
 segment."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -11,6 +13,7 @@ from models.layers.dropout import Dropout, check_rate
 from models.layers.layer import check_causal
 from models.layers.recurrent import Recurrent
 from models.recurrence.methods import Method
+from models.recurrence.streaming import advance
 from models.recurrence.unroll import output_size
 from models.softmax import cross_entropies, summed_cross_entropy
 from models.token_ids import embed
@@ -141,6 +144,24 @@ class LanguageModel(nn.Module):
 def initial_carry(model: LanguageModel, params: Params, batch_shape: BatchShape = ()) -> State:
     """Returns the state before the first token."""
     return model.cell.initial_state(params["params"]["recurrent"]["cell"], batch_shape)
+
+
+def language_step(
+    model: LanguageModel, params: Params, batch_shape: BatchShape = ()
+) -> tuple[Callable[[State, Array], tuple[State, Array]], State]:
+    """Returns `step(state, tokens [*batch]) → (state, logits [*batch, V])`, for free running and beam search, and
+    the state before the first token.
+
+    To continue a text, search from the state after it: `model.apply(params, tokens)[0]`."""
+    own = params["params"]["recurrent"]["cell"]
+    weights = model.cell.prepare(own, batch_shape=batch_shape)
+    table = params["params"]["embedding"]["embedding"]
+
+    def step(state: State, tokens: Array) -> tuple[State, Array]:
+        state, y = advance(model.cell, weights, state, embed(table, tokens, what="tokens"))
+        return state, jnp.asarray(model.apply(params, y, method="logits"))
+
+    return step, model.cell.initial_state(own, batch_shape)
 
 
 def uniform_like(params: Params, key: Key, scale: float) -> Params:

@@ -1,1 +1,1 @@
-"""Decoding token by token: sampling and scheduled sampling."""
+"""Decoding token by token: sampling, scheduled sampling and beam search."""
