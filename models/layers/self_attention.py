@@ -1,5 +1,6 @@
 """Self-attention: a layer whose state is its key–value cache."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from models.cell import Array, BatchShape, Cell, Key, Output, Params, State, Weights, check_at_least
 from models.checks import check_given
 from models.initializers import Glorot, Initializer
-from models.layers.attention import attention_weights
+from models.layers.attention import attend_in_blocks, attention_weights
 from models.layers.dropout import check_no_dropout, check_rate, require_key
 from models.layers.heads import check_heads, drop_weights, join_heads, packed, project, split_heads
 from models.layers.layer import Layer, cells_inside, check_causal, check_whole
@@ -135,12 +136,21 @@ class SelfAttention(Layer):
         seen = self.visible(positions, None if cache is None else cache.steps, mask)
         if cache is not None:
             k, v = (jnp.concatenate(pair, axis=-2) for pair in ((cache.keys, k), (cache.values, v)))
-        weights = attention_weights(jnp.einsum("...td,...sd->...ts", q, k), seen)
-        if train and self.dropout:
-            weights = drop_weights(weights, self.dropout, require_key(key))
-        context = jnp.einsum("...ts,...sd->...td", weights.astype(v.dtype), v)
+        drop = self.dropper(require_key(key)) if train and self.dropout else None
+        if self.causal:
+            assert seen is not None
+            window = self.context if mask is None else None  # masked steps lie between the valid ones
+            context = attend_in_blocks(products, q, k, v, seen, window, drop)
+        else:
+            weights = attention_weights(products(q, k), seen)
+            weights = weights if drop is None else drop(weights, 0)
+            context = jnp.einsum("...ts,...sd->...td", weights.astype(v.dtype), v)
         ys = project(params["output"], join_heads(context))
         return final, ys if mask is None else jnp.where(mask[..., None], ys, 0)
+
+    def dropper(self, key: Key) -> Callable[[Array, int], Array]:
+        """Returns what drops the weights of a block of queries, given its number."""
+        return lambda weights, number: drop_weights(weights, self.dropout, jax.random.fold_in(key, number))
 
     def queries_keys_values(self, params: Params, xs: Array, positions: Array) -> tuple[Array, Array, Array]:
         """Computes q / √(N/heads), k and v of a sequence `xs [T, *batch, D]` at `positions [T, *batch]`: each
@@ -224,9 +234,7 @@ class SelfAttention(Layer):
         q, k, v = self.queries_keys_values(weights, x[None], state.steps[None])
         stepped = self.advanced(weights, state, k, v, None)
         filled = slots(stepped.steps, self.context) >= 0
-        weights = attention_weights(
-            jnp.einsum("...td,...sd->...ts", q, stepped.keys), filled[..., None, None, :]
-        )
+        weights = attention_weights(products(q, stepped.keys), filled[..., None, None, :])
         return stepped, jnp.einsum("...ts,...sd->...td", weights.astype(v.dtype), stepped.values), weights
 
 
@@ -243,6 +251,11 @@ def holds_cache(cell: Cell) -> bool:
     state = jax.eval_shape(cell.initial_state, params)
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, KeyValueCache))
     return any(isinstance(node, KeyValueCache) for node in nodes)
+
+
+def products(q: Array, k: Array) -> Array:
+    """Computes q_tᵀ k_s of `q [..., T, d]` and `k [..., S, d]`: `[..., T, S]`."""
+    return jnp.einsum("...td,...sd->...ts", q, k)
 
 
 def slots(count: Array, context: int) -> Array:

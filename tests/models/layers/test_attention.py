@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models import Additive, Dot, General, ScaledDot, attend
-from models.layers.attention import Score
+from models.layers.attention import Score, attend_in_blocks
 
 QUERIES, PLACES, SIZE = 3, 5, 4
 
@@ -105,3 +105,29 @@ def test_a_query_without_a_key_elsewhere() -> None:
     np.testing.assert_allclose(theirs[0, :, 0], jnp.broadcast_to(v[0, :, 0].mean(0), (2, 4)), rtol=1e-5)
     ours, _ = attend(q[0, :, 0] @ k[0, :, 0].T, v[0, :, 0], nothing[0, 0])
     assert not np.any(ours)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(("earlier", "window"), [(0, None), (0, 40), (90, 90), (7, None)])
+def test_blocks_of_queries_give_the_context_and_gradients_of_all_at_once(
+    earlier: int, window: int | None
+) -> None:
+    steps, d = 150, 3  # three blocks
+    keys = jax.random.split(jax.random.key(0), 4)
+    shape = (2, 2, steps + earlier, d)
+    q, k, v = (jax.random.normal(key, shape, jnp.float64) for key in keys[:3])
+    q, weight = q[..., earlier:, :], jax.random.normal(keys[3], (2, 2, steps, d))
+    back = earlier + jnp.arange(steps)[:, None] - jnp.arange(steps + earlier)[None]
+    mask = ((back >= 0) & (back < (window or steps + earlier)))[None, None]
+
+    def products(q: jax.Array, k: jax.Array) -> jax.Array:
+        return jnp.einsum("...td,...sd->...ts", q, k)
+
+    def whole(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        return jnp.sum(weight * attend(products(q, k), v, mask)[0])
+
+    def blocks(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        return jnp.sum(weight * attend_in_blocks(products, q, k, v, mask, window))
+
+    wanted, found = (jax.value_and_grad(f, argnums=(0, 1, 2))(q, k, v) for f in (whole, blocks))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), wanted, found)

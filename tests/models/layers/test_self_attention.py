@@ -1,5 +1,7 @@
 """Self-attention against a NumPy loop, its cache, its positions and its padding."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from models import KeyValueCache, SelfAttention, stream, unroll
 from models.cell import Array, Params
+from models.layers import attention
 from models.layers.position import rotate
 from tests import contract
 from tests.models import drawn
@@ -22,6 +25,14 @@ LAYERS = {
     "encoder": SelfAttention(N, heads=2, context=2, causal=False, position="rotary"),
 }
 CAUSAL = ("rotary window", "plain")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_blocks() -> Iterator[None]:
+    """Takes blocks of three queries, so that the few steps of these tests are several blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "BLOCK", 3)
+        yield
 
 
 def example(layer: SelfAttention, seed: int = 0) -> tuple[Params, Array]:
