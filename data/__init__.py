@@ -1,7 +1,7 @@
 """Sources of batches: tasks generated from a key, and examples read through one pipeline."""
 
 from data.batch import Array, Batch, Batches
-from data.buckets import BucketBatches, bucket_batches
+from data.buckets import BucketBatches, SortedBatches, bucket_batches, sorted_batches
 from data.digits import DIGITS_CLASSES, DIGITS_PIXELS, digits, digits_indices, digits_permutation
 from data.examples import ArrayExamples, Example, PadToMultiple, Source, collate, empty_example
 from data.pipeline import EvaluationBatches, GrainBatches, evaluation_batches, train_batches
@@ -27,6 +27,15 @@ from data.synthetic.memory_tasks import (
 from data.text.builtin_text import builtin_text
 from data.text.cache import load_corpus, load_tokenizer
 from data.text.corpus import Corpus, Size, TextConfig
+from data.text.pair_batches import (
+    PairBatch,
+    PairExample,
+    collate_pairs,
+    held_out_pairs,
+    pair_batches,
+    pair_bounds,
+)
+from data.text.parallel import Pair
 from data.text.streams import StreamBatch, StreamBatches, pairs, sentences, windows
 from data.text.tokenizers import Tokenizer
 from data.text.vocabulary import Vocabulary
@@ -52,7 +61,11 @@ __all__ = [
     "GrainBatches",
     "MakeBatch",
     "PadToMultiple",
+    "Pair",
+    "PairBatch",
+    "PairExample",
     "Size",
+    "SortedBatches",
     "Source",
     "StreamBatch",
     "StreamBatches",
@@ -66,6 +79,7 @@ __all__ = [
     "bucket_batches",
     "builtin_text",
     "collate",
+    "collate_pairs",
     "copy_baseline",
     "copy_memory",
     "delayed_recall",
@@ -76,11 +90,15 @@ __all__ = [
     "empty_example",
     "evaluation_batches",
     "flip_flop",
+    "held_out_pairs",
     "load_corpus",
     "load_tokenizer",
+    "pair_batches",
+    "pair_bounds",
     "pairs",
     "random_order",
     "sentences",
+    "sorted_batches",
     "split_key",
     "temporal_order",
     "temporal_order_baseline",

@@ -27,15 +27,17 @@ class Batch(NamedTuple):
 
     def pad_to(self, size: int) -> "Batch":
         """Pads the batch to `size` with masked examples."""
-        return Batch(
-            *(pad_axis(leaf, axis, size) for leaf, axis in zip(self, self.batch_axes(), strict=True))
-        )
+        return pad_batch(self, size)
 
 
-def pad_axis(leaf: Array, axis: int, size: int) -> Array:
-    """Pads an axis to `size` with zeros."""
-    xp = jnp if isinstance(leaf, jax.Array) else np
-    return xp.pad(leaf, [(0, size - leaf.shape[axis] if i == axis else 0) for i in range(leaf.ndim)])
+def pad_batch(batch: Any, size: int) -> Any:
+    """Pads the batch axis of every leaf, from `batch.batch_axes()`, to `size` with zeros: masked examples."""
+
+    def pad(leaf: Array, axis: int) -> Array:
+        xp = jnp if isinstance(leaf, jax.Array) else np
+        return xp.pad(leaf, [(0, size - leaf.shape[axis] if i == axis else 0) for i in range(leaf.ndim)])
+
+    return jax.tree.map(pad, batch, batch.batch_axes())
 
 
 @runtime_checkable

@@ -2,31 +2,44 @@
 
 import functools
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
 from data.examples import Example, collate, empty_example
-from data.pipeline import Collate, read_options, shard_indices
+from data.pipeline import read_options, shard_indices
 from data.position import ResumableIterator, random_order
+
+T = TypeVar("T")
+Bound = int | tuple[int, ...]  # of a bucket: the most steps of an example, or of each of its sequences
+
+
+def steps_of(example: Example) -> int:
+    """Returns the number of steps of an example."""
+    return len(example.inputs)
 
 
 def bucket_batches(
-    source: Sequence[Example],
+    source: Sequence[Any],
     *,
     batch_size: int,
     seed: int,
-    bounds: Sequence[int],
+    bounds: Sequence[Bound],
+    lengths: Callable[[Any], Bound] = steps_of,
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 0,
-    collate: Collate = collate,
+    collate: Callable[[Sequence[Any], Any], Any] = collate,
 ) -> "BucketBatches":
-    """Returns endless shuffled batches, each from one bucket: examples of at most `bounds[i]` steps, and more than
+    """Returns endless shuffled batches, each from one bucket: examples of at most `bounds[i]` steps that don't fit
     `bounds[i−1]`.
+
+    `lengths` gives the steps of an example; a tuple, with tuples for bounds, if it has several sequences (a pair),
+    each of which must then fit its own bound. `collate(examples, bound)` makes a batch.
 
     Every epoch visits every example once, in a new order: the examples of each bucket are shuffled and split into
     batches, then the batches of all buckets are shuffled. A bucket's last batch is padded with masked examples.
@@ -39,23 +52,14 @@ def bucket_batches(
     does for batch sizes, seeds and an empty source.
     """
     shard = shard_indices(batch_size, process_index, process_count)
-    if not bounds or any(low >= high for low, high in zip((0, *bounds), bounds, strict=False)):
-        raise ValueError(f"bounds are {list(bounds)}: give at least one, in increasing order from 1 or more.")
+    check_bounds(bounds)
     if not len(source):
         raise ValueError("the source holds no examples: give at least one.")
     if batch_size > len(source):
         raise ValueError(
             f"batch_size is {batch_size}, but there are only {len(source)} examples: make the batch smaller."
         )
-    lengths = np.array([len(example.inputs) for example in source])
-    if not lengths.min():
-        raise ValueError(f"example {lengths.argmin()} of the source has no steps: leave it out.")
-    if lengths.max() > bounds[-1]:
-        raise ValueError(
-            f"example {lengths.argmax()} of the source has {lengths.max()} steps, more than the last bound "
-            f"{bounds[-1]}: raise it or cut the example."
-        )
-    buckets = np.searchsorted(bounds, lengths)
+    buckets = _buckets_of(source, bounds, lengths)
     sizes = np.bincount(buckets, minlength=len(bounds))
     per_epoch = int(np.sum(-(-sizes // batch_size)))
 
@@ -71,26 +75,119 @@ def bucket_batches(
         ]
         return [groups[place] for place in random_order(per_epoch, seed, stream=2 * number + 1)]
 
-    def read(batch: int) -> tuple[int, list[Example]]:
+    def read(batch: int) -> tuple[Bound, list[Any]]:
         indices = epoch(batch // per_epoch)[batch % per_epoch]
         examples = [source[index] for index in indices[shard[shard < len(indices)]].tolist()]
         # The bucket's bound, so that a process with an empty shard pads to the same T.
-        return int(bounds[int(buckets[indices[0]])]), examples + [empty_example(source[0])] * (
-            len(shard) - len(examples)
-        )
+        padding = [empty_example(source[0])] * (len(shard) - len(examples))
+        return bounds[int(buckets[indices[0]])], examples + padding
 
     import grain
 
     rows = grain.MapDataset.range(sys.maxsize).map(read)
-    identity = {"examples": len(source), "batch_size": batch_size, "seed": seed, "bounds": list(bounds)}
+    identity = {
+        "examples": len(source),
+        "batch_size": batch_size,
+        "seed": seed,
+        "bounds": np.asarray(bounds).tolist(),
+    }
     return BucketBatches(ResumableIterator(rows, identity, read_options(threads)), collate, per_epoch)
+
+
+def check_bounds(bounds: Sequence[Bound]) -> None:
+    """Raises ValueError for bounds that don't increase from 1 or more; parts of tuples may stay equal, not all."""
+    rows = _as_rows(bounds)
+    steps = np.diff(rows, axis=0)
+    if not rows.size or rows.min() < 1 or (steps < 0).any() or not steps.any(axis=1).all():
+        raise ValueError(f"bounds are {list(bounds)}: give at least one, in increasing order from 1 or more.")
+
+
+def bucket_of(lengths: Sequence[Bound], bounds: Sequence[Bound]) -> Int[np.ndarray, "N"]:
+    """Returns the index of the first bound into which all lengths of each example fit, len(bounds) if none."""
+    columns = zip(_as_rows(bounds).T, _as_rows(lengths).T, strict=True)
+    return np.max([np.searchsorted(column, of_examples) for column, of_examples in columns], axis=0)
+
+
+def _as_rows(lengths: Sequence[Bound]) -> Int[np.ndarray, "N parts"]:
+    """Returns lengths or bounds, each a number or a tuple, as a row each."""
+    return np.asarray(lengths, int).reshape(len(lengths), -1 if len(lengths) else 1)
+
+
+def _buckets_of(
+    source: Sequence[Any], bounds: Sequence[Bound], lengths: Callable[[Any], Bound]
+) -> Int[np.ndarray, "N"]:
+    """Returns the bucket of each example. Raises ValueError for one without steps, or too long for every bucket."""
+    steps = [lengths(example) for example in source]
+    empty = np.flatnonzero((_as_rows(steps) == 0).any(axis=1))
+    if len(empty):
+        raise ValueError(f"example {empty[0]} of the source has no steps: leave it out.")
+    buckets = bucket_of(steps, bounds)
+    index = int(buckets.argmax())
+    if buckets[index] == len(bounds):
+        raise ValueError(
+            f"example {index} of the source has {steps[index]} steps, more than the last bound {bounds[-1]}: "
+            "raise it or cut the example."
+        )
+    return buckets
+
+
+@dataclass(frozen=True, eq=False)
+class SortedBatches:
+    """Every example once, in batches of similar length: example i of the batches, without those that are padding,
+    is example `order[i]` of the source."""
+
+    batches: list[Any]
+    order: Int[np.ndarray, "N"]
+
+    def restore_order(self, results: Sequence[T]) -> list[T]:
+        """Returns what was computed from the batches, a result per example, in the order of the source.
+
+        Raises ValueError if there is not one result per example.
+        """
+        if len(results) != len(self.order):
+            raise ValueError(
+                f"there are {len(results)} results for {len(self.order)} examples: give one for each."
+            )
+        return [results[position] for position in np.argsort(self.order)]
+
+
+def sorted_batches(
+    source: Sequence[Any],
+    *,
+    batch_size: int,
+    bounds: Sequence[Bound],
+    lengths: Callable[[Any], Bound] = steps_of,
+    collate: Callable[[Sequence[Any], Any], Any] = collate,
+) -> SortedBatches:
+    """Returns ⌈N / batch_size⌉ batches of every example once, the shortest first.
+
+    Each is padded in time to the first of the `bounds` that all of its examples fit, and the last with masked
+    examples. Arguments and errors are those of `bucket_batches`, but a batch may be larger than the data.
+    """
+    shard_indices(batch_size, 0, 1)  # checks it
+    check_bounds(bounds)
+    if not len(source):
+        raise ValueError("the source holds no examples: give at least one.")
+    buckets = _buckets_of(source, bounds, lengths)
+    total = _as_rows([lengths(example) for example in source]).sum(axis=1)
+    order = np.lexsort((total, buckets))
+    batches = []
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        padding = [empty_example(source[0])] * (batch_size - len(indices))
+        examples = [source[index] for index in indices.tolist()]
+        batches.append(collate(examples + padding, bounds[int(buckets[indices].max())]))
+    return SortedBatches(batches, order)
 
 
 class BucketBatches:
     """Batches from `(bound, examples)`; the state is that of `ResumableIterator`."""
 
     def __init__(
-        self, rows: ResumableIterator[tuple[int, list[Example]]], collate: Collate, batches_per_epoch: int
+        self,
+        rows: ResumableIterator[tuple[Bound, list[Any]]],
+        collate: Callable[[Sequence[Any], Any], Any],
+        batches_per_epoch: int,
     ) -> None:
         self._rows = rows
         self._collate = collate
@@ -99,7 +196,7 @@ class BucketBatches:
     def take(self, count: int) -> Any:
         """Returns the next `count` batches, NumPy leaves [count, ...]. Raises ValueError for count < 1."""
         taken = self._rows.take(count)
-        length = max(bound for bound, _ in taken)
+        length = max(bound for bound, _ in taken)  # of tuples, the largest in every part
         return jax.tree.map(
             lambda *leaves: np.stack(leaves), *(self._collate(row, length) for _, row in taken)
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,9 @@ class Example(NamedTuple):
 
     inputs: np.ndarray  # [T, ...]: features [T, D], or token ids [T]
     target: np.ndarray | np.generic | int | float  # one number, or [T, ...] with one entry per step
+
+
+AnyExample = TypeVar("AnyExample", bound=tuple[Any, ...])
 
 
 @runtime_checkable
@@ -64,10 +67,12 @@ class ArrayExamples(Sequence[Example]):
         return Example(self.inputs[index], self.targets[index])
 
 
-def empty_example(example: Example) -> Example:
-    """Returns an example without steps, with the shapes of `example`: collated, it is zeros, and fully masked."""
-    target = np.asarray(example.target)
-    return Example(np.asarray(example.inputs)[:0], target[:0] if target.ndim else np.zeros_like(target))
+def empty_example(example: AnyExample) -> AnyExample:
+    """Returns an example without steps, with the shapes of `example`, an `Example` or another named tuple of
+    arrays: collated, it is zeros, and fully masked."""
+    return type(example)(
+        *(part[:0] if part.ndim else np.zeros_like(part) for part in map(np.asarray, example))
+    )
 
 
 def collate(examples: Sequence[Example], length: int) -> Batch:
@@ -88,10 +93,10 @@ def collate(examples: Sequence[Example], length: int) -> Batch:
     targets = [np.asarray(example.target) for example in examples]
     for index, (steps, target) in enumerate(zip(inputs, targets, strict=True)):
         _check(index, steps, target, inputs[0], targets[0], length)
-    mask = np.arange(length)[:, None] < np.array([len(steps) for steps in inputs])[None]
+    mask = mask_of(inputs, length)
     if targets[0].ndim == 0:
-        return Batch(_pad(inputs, length, "inputs"), _to_32_bits(np.stack(targets), "targets"), mask)
-    return Batch(_pad(inputs, length, "inputs"), _pad(targets, length, "targets"), mask)
+        return Batch(pad_sequences(inputs, length, "inputs"), _to_32_bits(np.stack(targets), "targets"), mask)
+    return Batch(pad_sequences(inputs, length, "inputs"), pad_sequences(targets, length, "targets"), mask)
 
 
 def _transpose(examples: ArrayExamples) -> Batch:
@@ -101,13 +106,18 @@ def _transpose(examples: ArrayExamples) -> Batch:
     return Batch(inputs, _to_32_bits(np.ascontiguousarray(targets), "targets"), mask)
 
 
-def _pad(sequences: list[np.ndarray], length: int, what: str) -> np.ndarray:
-    """Pads sequences [T_b, ...] to [T, B, ...]."""
+def pad_sequences(sequences: Sequence[np.ndarray], length: int, what: str) -> np.ndarray:
+    """Pads B sequences [T_b, ...] to [T, B, ...] with zeros, T = `length`, in 32 bits; errors name them `what`."""
     shape = (length, len(sequences), *sequences[0].shape[1:])
     padded = np.zeros(shape, np.result_type(*{sequence.dtype for sequence in sequences}))
     for index, sequence in enumerate(sequences):
         padded[: len(sequence), index] = sequence
     return _to_32_bits(padded, what)
+
+
+def mask_of(sequences: Sequence[np.ndarray], length: int) -> np.ndarray:
+    """Returns the mask of sequences padded by `pad_sequences`, [T, B] bool."""
+    return np.arange(length)[:, None] < np.array([len(sequence) for sequence in sequences])[None]
 
 
 def _to_32_bits(values: np.ndarray, what: str) -> np.ndarray:

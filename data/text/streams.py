@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from data.batch import Array, pad_axis
+from data.batch import Array, pad_batch
 from data.examples import ArrayExamples, Example
 from data.pipeline import read_options, shard_indices
 from data.position import ResumableIterator
@@ -33,8 +33,7 @@ class StreamBatch(NamedTuple):
 
     def pad_to(self, size: int) -> "StreamBatch":
         """Pads the batch to `size` with masked rows."""
-        axes = self.batch_axes()
-        return StreamBatch(*(pad_axis(leaf, axis, size) for leaf, axis in zip(self, axes, strict=True)))
+        return pad_batch(self, size)
 
 
 class StreamBatches:
