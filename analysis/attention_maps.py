@@ -15,10 +15,15 @@ SELF, PAST, MEMORY = "attention", "past_attention", "memory_attention"  # the la
 
 
 def attention_maps(
-    cell: Cell, params: Params, xs: Float[Array, "T D"], *, memory: Memory | None = None
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T D"],
+    *,
+    memory: Memory | None = None,
+    state: State | None = None,
 ) -> dict[str, Float[Array, "heads T S"]]:
-    """Returns the weights of all attention in a causal cell or stack while it reads a sequence `[T, D]`, by the
-    name of the layer, as `layer2.attention`:
+    """Returns the weights of all attention in a causal cell or stack while it reads a sequence `[T, D]` from a
+    state, by default its first, by the name of the layer, as `layer2.attention`:
 
     - attention of the sequence to itself: `[heads, T, T]`, rows the queries, zero above the diagonal and outside
       the window;
@@ -36,7 +41,7 @@ def attention_maps(
     check_memory(cell, memory, ())
     found = {
         name: weights if kind(name) == MEMORY else by_place(weights, latest=0 if kind(name) == SELF else 1)
-        for name, weights in observed(cell, params, xs, memory).items()
+        for name, weights in observed(cell, params, xs, memory, state).items()
     }
     if not found:
         raise ValueError(f"nothing in a {type(cell).__name__} attends: it has no map to draw")
@@ -44,7 +49,9 @@ def attention_maps(
 
 
 @partial(jax.jit, static_argnums=0)
-def observed(cell: Cell, params: Params, xs: Array, memory: Memory | None) -> dict[str, Array]:
+def observed(
+    cell: Cell, params: Params, xs: Array, memory: Memory | None, state: State | None = None
+) -> dict[str, Array]:
     """Returns the diagnostics of attention over all steps, `[heads, T, …]`."""
     weights = cell.prepare(params, **memory_argument(cell, memory))
 
@@ -54,7 +61,7 @@ def observed(cell: Cell, params: Params, xs: Array, memory: Memory | None) -> di
         kept = {name: value for name, value in seen.items() if kind(name) in (SELF, PAST, MEMORY)}
         return cell.step(weights, state, drive)[0], kept
 
-    _, seen = jax.lax.scan(step, cell.initial_state(params), xs)
+    _, seen = jax.lax.scan(step, cell.initial_state(params) if state is None else state, xs)
     return {
         name: jnp.moveaxis(value, 0, -2) if value.ndim == 3 else value[None] for name, value in seen.items()
     }

@@ -26,7 +26,7 @@ def steps_of(example: Example) -> int:
 def bucket_batches(
     source: Sequence[Any],
     *,
-    batch_size: int,
+    batch_size: int | Sequence[int],
     seed: int,
     bounds: Sequence[Bound],
     lengths: Callable[[Any], Bound] = steps_of,
@@ -39,7 +39,8 @@ def bucket_batches(
     `bounds[i−1]`.
 
     `lengths` gives the steps of an example; a tuple, with tuples for bounds, if it has several sequences (a pair),
-    each of which must then fit its own bound. `collate(examples, bound)` makes a batch.
+    each of which must then fit its own bound. `collate(examples, bound)` makes a batch. `batch_size` may be one for
+    each bucket, of more examples where they are shorter; such batches are taken one at a time.
 
     Every epoch visits every example once, in a new order: the examples of each bucket are shuffled and split into
     batches, then the batches of all buckets are shuffled. A bucket's last batch is padded with masked examples.
@@ -51,43 +52,48 @@ def bucket_batches(
     Raises ValueError for bounds that don't increase, an example longer than the last bound, and as `train_batches`
     does for batch sizes, seeds and an empty source.
     """
-    shard = shard_indices(batch_size, process_index, process_count)
+    sizes = [batch_size] * len(bounds) if isinstance(batch_size, int) else list(batch_size)
+    if len(sizes) != len(bounds):
+        raise ValueError(f"there are {len(sizes)} batch sizes for {len(bounds)} bounds: give one for each.")
+    shards = [shard_indices(size, process_index, process_count) for size in sizes]
     check_bounds(bounds)
     if not len(source):
         raise ValueError("the source holds no examples: give at least one.")
-    if batch_size > len(source):
+    if min(sizes) > len(source):
         raise ValueError(
             f"batch_size is {batch_size}, but there are only {len(source)} examples: make the batch smaller."
         )
     buckets = _buckets_of(source, bounds, lengths)
-    sizes = np.bincount(buckets, minlength=len(bounds))
-    per_epoch = int(np.sum(-(-sizes // batch_size)))
+    counts = np.bincount(buckets, minlength=len(bounds))
+    per_epoch = int(np.sum(-(-counts // np.array(sizes))))
 
     # Two, since batches read ahead may belong to the next epoch.
     @functools.lru_cache(maxsize=2)
     def epoch(number: int) -> list[Int[np.ndarray, "_"]]:
         order = random_order(len(source), seed, stream=2 * number)
         groups = [
-            members[start : start + batch_size]
-            for bucket in range(len(bounds))
+            members[start : start + size]
+            for bucket, size in enumerate(sizes)
             for members in [order[buckets[order] == bucket]]
-            for start in range(0, len(members), batch_size)
+            for start in range(0, len(members), size)
         ]
         return [groups[place] for place in random_order(per_epoch, seed, stream=2 * number + 1)]
 
     def read(batch: int) -> tuple[Bound, list[Any]]:
         indices = epoch(batch // per_epoch)[batch % per_epoch]
+        bucket = int(buckets[indices[0]])
+        shard = shards[bucket]
         examples = [source[index] for index in indices[shard[shard < len(indices)]].tolist()]
         # The bucket's bound, so that a process with an empty shard pads to the same T.
         padding = [empty_example(source[0])] * (len(shard) - len(examples))
-        return bounds[int(buckets[indices[0]])], examples + padding
+        return bounds[bucket], examples + padding
 
     import grain
 
     rows = grain.MapDataset.range(sys.maxsize).map(read)
     identity = {
         "examples": len(source),
-        "batch_size": batch_size,
+        "batch_size": batch_size if isinstance(batch_size, int) else sizes,
         "seed": seed,
         "bounds": np.asarray(bounds).tolist(),
     }

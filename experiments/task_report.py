@@ -1,6 +1,6 @@
 """The report of a trained task: its sentence, table, examples and figure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +31,29 @@ def format_report(task: Task, label: str, test: Mapping[str, float], examples: s
 def format_metrics(task: Task, label: str, test: Mapping[str, float]) -> list[str]:
     """Formats a row for every metric: the model on the test data, and beside it the baselines."""
     columns = {label: test, **task.baselines}
-    width = max(len(metric.label) for metric in task.metrics.values())
+    return format_columns(columns, metric_rows(task.metrics, columns))
+
+
+def metric_rows(
+    metrics: Mapping[str, Metric], columns: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, str]]:
+    """Returns the entries of a table, a row for every metric that any of the columns has."""
+    rows = {
+        metric.label: {
+            c: f"{values[name]:{metric.format}}" for c, values in columns.items() if name in values
+        }
+        for name, metric in metrics.items()
+    }
+    return {label: row for label, row in rows.items() if row}
+
+
+def format_columns(columns: Iterable[str], rows: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Formats a table from the entries of its rows by column; columns are as wide as their names, or 12."""
+    columns, width = list(columns), max(map(len, rows), default=0)
     lines = ["".join([" " * width, *(f"  {name:>12}" for name in columns)])]
-    for name, metric in task.metrics.items():
-        if any(name in values for values in columns.values()):
-            entries = (f"{v[name]:{metric.format}}" if name in v else "" for v in columns.values())
-            lines.append(
-                f"{metric.label:<{width}}"
-                + "".join(f"  {e:>{max(12, len(c))}}" for e, c in zip(entries, columns, strict=True))
-            )
+    for label, row in rows.items():
+        entries = (f"  {row.get(name, ''):>{max(12, len(name))}}" for name in columns)
+        lines.append("".join([f"{label:<{width}}", *entries]))
     return lines
 
 

@@ -24,9 +24,9 @@ from experiments.language.corpus import VOCABULARY, encoded_prompt, vocabulary_d
 from experiments.language.report import line_start
 from experiments.language.train import first_state, initial
 from experiments.registry import generator_of, module_of
+from experiments.restore import restored_params
 from models import LanguageModel, Sampling, generate
 from models.cell import Params
-from train import Checkpoints, evaluated_params
 
 
 @dataclass(frozen=True)
@@ -100,17 +100,8 @@ def trained_model(
     # The form of its state depends neither on the length of an epoch nor on that of the run.
     template = first_state(config, model, params, config.fitted_optimizer(1))
     fingerprint = fingerprint_of(described) | {VOCABULARY: vocabulary_digest(tokenizer)}
-    checkpoints = Checkpoints(folder / "checkpoints", config=fingerprint)
-    if best:
-        step = checkpoints.best()
-        if step is None:
-            raise ValueError(f"{folder} has no checkpoint saved right after an evaluation: leave --best out")
-        restored = checkpoints.restore(step, template)
-    else:
-        restored = checkpoints.restore_latest(template)
-    if restored is None:
-        raise ValueError(f"{folder} has no checkpoint yet: let it train until it has saved once")
-    return model, evaluated_params(restored.state), tokenizer
+    params = restored_params(folder, template, fingerprint, best=best)
+    return model, params, tokenizer
 
 
 def main(arguments: list[str]) -> int:

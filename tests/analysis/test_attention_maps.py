@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from analysis import attention_maps
-from models import GRU, CrossAttention, Memory, Residual, SelfAttention, SelfAttentive, Stacked, Transformer
+from models import (
+    GRU,
+    AttentionCell,
+    CrossAttention,
+    Memory,
+    Residual,
+    SelfAttention,
+    SelfAttentive,
+    Stacked,
+    Transformer,
+    unroll,
+)
 from tests.models import drawn
 
 T, D, N = 6, 3, 4
@@ -57,6 +68,18 @@ def test_every_layer_has_its_name() -> None:
             assert not np.any(weights[..., 4])
         else:
             np.testing.assert_array_equal(weights, np.tril(weights))
+
+
+def test_from_a_state() -> None:
+    """What a decoder attends to after it has read the beginning: the rows of the whole sequence from there on."""
+    cell = AttentionCell(GRU(N), memory_size=3)
+    params, xs = drawn.parameters(cell, D), jax.random.normal(jax.random.key(0), (T, D))
+    memory = Memory(jax.random.normal(jax.random.key(1), (5, 3)), jnp.arange(5) < 4)
+    state, _ = unroll(cell, params, xs[:2], memory=memory)
+    whole = attention_maps(cell, params, xs, memory=memory)["memory_attention"]
+    rest = attention_maps(cell, params, xs[2:], memory=memory, state=state)["memory_attention"]
+    np.testing.assert_allclose(rest, whole[:, 2:], rtol=1e-5)
+    assert abs(whole[:, 0] - rest[:, 0]).max() > 1e-3
 
 
 def test_nothing_to_show() -> None:

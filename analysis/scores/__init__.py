@@ -1,1 +1,0 @@
-"""Corpus scores: vectors of counts, one a sentence, that add."""
