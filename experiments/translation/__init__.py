@@ -1,0 +1,1 @@
+"""Translation: encoder–decoder models side by side."""
