@@ -58,24 +58,35 @@ from analysis.rest_state import (
     rest_exponent,
 )
 from analysis.scalar_rnn import ScalarRNN, ScalarRNNLoss, bistable_range, fixed_point_curve, last_state
+from analysis.scores.bootstrap import bootstrap, bootstrap_interval
+from analysis.scores.statistics import ExactMatch, Statistics, corpus_score, sentence_counts
+from analysis.scores.texts import Bleu, ChrF, LengthRatio
 from analysis.standard_error import StartsSummary
 from analysis.starts import exponents_over_starts
 from analysis.unstable_manifold import unstable_manifold
 
 __all__ = [
+    "Bleu",
+    "ChrF",
     "DepthScales",
     "ErrorSurface",
+    "ExactMatch",
     "FirstNonfinite",
     "FixedPoints",
+    "LengthRatio",
     "LyapunovSpectrum",
     "MeanField",
     "PopulationTheory",
     "ScalarRNN",
     "ScalarRNNLoss",
     "StartsSummary",
+    "Statistics",
     "attention_maps",
     "bistable_range",
+    "bootstrap",
+    "bootstrap_interval",
     "coordinates",
+    "corpus_score",
     "critical_forget_bias",
     "depth_scales",
     "edge_of_chaos",
@@ -114,6 +125,7 @@ __all__ = [
     "product_spectrum",
     "random_direction",
     "rest_exponent",
+    "sentence_counts",
     "sequence_jacobians",
     "spectral_radius",
     "state_gradients",

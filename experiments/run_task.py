@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax import linen as nn
+from jax.sharding import Mesh
 
+from experiments.corpus_score import CorpusScore
 from experiments.footprint import check_task_fits
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays, write_arrays
@@ -30,7 +32,7 @@ from train import (
     stop_on_signals,
 )
 from train.feed import Batches
-from train.processes import shared_dir
+from train.processes import shared_dir, sum_over_processes
 
 # In the arrays of a task of several: whether it ended before its last step, and the steps asked for.
 ENDED, ASKED = "ended", "steps_asked"
@@ -109,7 +111,7 @@ def train_task(
             label=label,
             stop_when=task.stop_when,
             selection=task.cost,
-            score=None if task.score is None else scored_on(task.score, validation),
+            score=None if task.score is None else scored_on(task.score, validation, mesh),
             score_every=task.score_every,
             fingerprint={**run.fingerprint, **task.fingerprint},
             probe=None if recurrent is None else probe_of(task.model, recurrent, options.loop, validation[0]),
@@ -165,10 +167,14 @@ def renewal_of(renewed: RenewedData, folder: Path, options: Options) -> Renewal:
 
 
 def scored_on(
-    score: Callable[[Params, Sequence[Any]], Scores], batches: Sequence[Any]
+    score: Callable[[Params, Sequence[Any]], Scores], batches: Sequence[Any], mesh: Mesh
 ) -> Callable[[Params], Mapping[str, float]]:
-    """Returns a score's figures on held-out batches."""
-    return lambda params: score(params, batches).figures
+    """Returns a score's figures on held-out batches. All processes call it: of a `CorpusScore` each decodes its
+    share, any other score they compute alike."""
+    if not isinstance(score, CorpusScore):
+        return lambda params: score(params, batches).figures
+    own = batches[jax.process_index() :: jax.process_count()] if mesh.is_multi_process else batches
+    return lambda params: score.figures(sum_over_processes(score.totals(params, own), mesh))
 
 
 def probe_of(model: nn.Module, recurrent: Recurrence, loop: LoopConfig, batch: Any) -> Any:

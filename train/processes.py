@@ -75,6 +75,16 @@ def broadcast(value: Any, mesh: Mesh) -> Any:
     return json.loads(multihost_utils.broadcast_one_to_all(sent).tobytes())
 
 
+def sum_over_processes(vector: np.ndarray, mesh: Mesh) -> np.ndarray:
+    """Adds a vector of numbers of each process, in double precision; the sum is the same in all of them."""
+    vector = np.asarray(vector, np.float64)
+    if not mesh.is_multi_process:
+        return vector
+    # As bytes: JAX would round them to single precision.
+    rows = np.asarray(multihost_utils.process_allgather(np.frombuffer(vector.tobytes(), np.uint8)))
+    return np.sum([np.frombuffer(row.tobytes()) for row in rows], axis=0).reshape(vector.shape)
+
+
 def shared_dir(folder: Path, mesh: Mesh) -> Path:
     """Returns the main process's folder. Raises ValueError, in all processes, if one doesn't see it."""
     if not mesh.is_multi_process:

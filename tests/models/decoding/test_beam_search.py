@@ -330,7 +330,7 @@ def balanced(tokens: tuple[int, ...]) -> bool:
 
 @pytest.mark.parametrize("width", [2, V**LENGTH])
 def test_brackets(width: int) -> None:
-    """What is allowed and no more, with the model's own probabilities."""
+    """Nothing but what is allowed, with the model's own probabilities."""
     chosen, (state, first) = net(8), starts(9, 2)
     found = beam_search(
         chosen.step,

@@ -1,0 +1,1 @@
+"""Corpus scores: vectors of counts, one a sentence, that add."""
