@@ -298,7 +298,7 @@ def test_readme_snippets_run() -> None:
 
 # Where files are written but by `train.files`: figures (opened exclusively), what is added to, and a folder that
 # takes its name when it is whole.
-WRITERS = {"train/files.py", "train/tracking.py", "analysis/figures/style.py", "data/text/cache.py"}
+WRITERS = {"train/files.py", "train/tracking.py", "analysis/figures/style.py", "data/text/cache_folder.py"}
 WRITERS |= {
     f"experiments/{name}.py"
     for name in ("harness/lock", "harness/surroundings", "sweep/engines", "harness/cluster")

@@ -114,6 +114,17 @@ def test_held_out_pairs_come_once_in_an_order_that_is_known(
     assert held_out.restore_order(met) == list(range(len(examples)))
 
 
+def test_bounds_grow_until_every_pair_fits() -> None:
+    pairs = [example(0, 3, 30), example(0, 20, 4)]
+    assert pair_bounds(pairs) == [(8, 8), (10, 10), (13, 13), (17, 17), (20, 22), (20, 28), (20, 30)]
+    assert pair_bounds(pairs, [example(0, 50, 1)], first=10, growth=2.0) == [
+        (10, 10),
+        (20, 20),
+        (40, 30),
+        (50, 30),
+    ]
+
+
 def test_mistakes() -> None:
     examples = corpus()
     for bounds, said in (
@@ -135,6 +146,9 @@ def test_mistakes() -> None:
         collate_pairs([], (2, 2))
     with pytest.raises(ValueError, match="no pairs to find bounds for"):
         pair_bounds([])
+    for first, growth in ((0, 2.0), (8, 1.0)):
+        with pytest.raises(ValueError, match="give 1 or more, and more than 1"):
+            pair_bounds(examples, first=first, growth=growth)
     with pytest.raises(ValueError, match="batch_size is 0"):
         held_out_pairs(examples, batch_size=0, bounds=[(12, 30)])
     with pytest.raises(ValueError, match="no examples"):
