@@ -99,7 +99,7 @@ def pair_bounds(
 def pair_batches(
     examples: Sequence[PairExample],
     *,
-    batch_size: int,
+    batch_size: int | Sequence[int],
     seed: int,
     bounds: Bounds,
     process_index: int = 0,

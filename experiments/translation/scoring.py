@@ -14,7 +14,6 @@ from analysis.scores import (
     corpus_score,
     sentence_counts,
 )
-
 from data import Pair
 from experiments.task import Metric
 from models.word_translation import WordTranslation
