@@ -10,6 +10,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks import decoding, eager, gpt, jacobians, kernels, language_model, lyapunov, start
+from benchmarks.command import refuse
 from benchmarks.compare import compare, peers
 from benchmarks.record import DOCS, about, kept_beside, save
 from benchmarks.report import TITLES, summary
@@ -49,7 +50,7 @@ class Config:
 
 
 def main(config: Config) -> None:
-    sizes = [tuple(int(number) for number in size.split(",")) for size in config.sizes]
+    sizes = [read_size(size) for size in config.sizes]
     works = [Work(family, *size) for family in config.families for size in sizes]
     cores = len(os.sched_getaffinity(0))
     rows = compare(peers(cores), works, rounds=config.rounds, seconds=config.seconds, ways=config.ways)
@@ -71,6 +72,14 @@ def main(config: Config) -> None:
     for way in config.ways:
         print("\n".join([f"{TITLES[way]}:", *summary(record, way)]))
     print(f"look at: {config.out / 'benchmarks.md'}")
+
+
+def read_size(text: str) -> tuple[int, ...]:
+    """Returns T, B, D and H."""
+    numbers = text.split(",")
+    if len(numbers) != 4 or not all(number.isdecimal() and int(number) for number in numbers):
+        refuse(f"--sizes takes sizes T,B,D,H of four whole numbers, as in 100,16,64,64, but got {text!r}")
+    return tuple(map(int, numbers))
 
 
 if __name__ == "__main__":

@@ -14,12 +14,14 @@ import time
 from statistics import median
 from typing import Any
 
+from benchmarks.command import WORKER, run
+
 ROUNDS, TOKENS = 5, 256
 
 
 def measure(tokens: int = TOKENS, rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """Returns a row for each side, from a separate process: `side`, `seconds` in all (median), `tokens`."""
-    command = [sys.executable, "-m", "benchmarks.decoding", str(tokens), str(rounds)]
+    command = [sys.executable, "-m", "benchmarks.decoding", WORKER, str(tokens), str(rounds)]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(finished.stdout)
 
@@ -82,7 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(json.dumps(one(*map(int, sys.argv[1:]))))
-    else:
-        main()
+    run("decoding", __doc__, main, lambda *words: print(json.dumps(one(*map(int, words)))))

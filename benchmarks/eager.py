@@ -13,6 +13,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from benchmarks.command import WORKER, run
 from benchmarks.work import FAMILIES, Work
 from benchmarks.worker import resident
 
@@ -22,9 +23,14 @@ ROUNDS, CALLS = 200, 1000
 
 def measure() -> list[dict[str, Any]]:
     """Returns a record of `one` for each cell and size, from a separate process."""
-    command = [sys.executable, "-m", "benchmarks.eager", "one"]
+    command = [sys.executable, "-m", "benchmarks.eager", WORKER]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(finished.stdout)
+
+
+def all_of_them() -> list[dict[str, Any]]:
+    """Measures every cell and size."""
+    return [one(Work(family, *size)) for size in SIZES for family in FAMILIES]
 
 
 def one(work: Work, rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, Any]:
@@ -71,7 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(json.dumps([one(Work(family, *size)) for size in SIZES for family in FAMILIES]))
-    else:
-        main()
+    run("eager", __doc__, main, lambda: print(json.dumps(all_of_them())))

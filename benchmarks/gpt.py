@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import WORKER, run
 from benchmarks.compare import Worker
 from benchmarks.language_model import Turn, training_turns
 
@@ -317,7 +318,7 @@ def measure(
     sides = SIDES if importlib.util.find_spec("torch") else SIDES[:3]
     rows = []
     for size in sizes:
-        workers = {side: Worker("benchmarks.gpt", side, json.dumps(vars(size))) for side in sides}
+        workers = {side: Worker("benchmarks.gpt", WORKER, side, json.dumps(vars(size))) for side in sides}
         found = training_turns(workers, size.T * size.B, rounds)
         rows += [{"size": size.name} | row for row in found]
         say(f"GPT {size.name} done", flush=True)
@@ -333,4 +334,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], Size(**json.loads(sys.argv[2]))) if sys.argv[1:] else main()
+    run("gpt", __doc__, main, lambda side, size: serve(side, Size(**json.loads(size))))

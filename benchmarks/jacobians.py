@@ -3,6 +3,8 @@
 Timed in turns: `ours`; `jacfwd, all steps`, forward mode under `vmap`, where XLA hoists the product with R that all
 steps share; `jacfwd, step by step`, jitted and called once per step, the obvious way to write it; and `writing`, a
 constant written into an array as large as the result, a lower bound.
+
+    python -m benchmarks.jacobians      measures this alone, and writes its part of docs/benchmarks.md
 """
 
 import json
@@ -16,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from benchmarks.command import WORKER, run
 from benchmarks.work import FAMILIES, Family
 
 H, D, ROUNDS = 256, 64, 15
@@ -24,7 +27,7 @@ LENGTHS = (16, 64)
 
 def measure() -> list[dict[str, Any]]:
     """Returns a record for each cell and length with the median seconds of each method, from a separate process."""
-    command = [sys.executable, "-m", "benchmarks.jacobians"]
+    command = [sys.executable, "-m", "benchmarks.jacobians", WORKER]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(finished.stdout)
 
@@ -73,5 +76,18 @@ def one(family: Family, length: int) -> dict[str, Any]:
     return {"family": family, "T": length, "S": size, "seconds": seconds}
 
 
+def all_of_them() -> list[dict[str, Any]]:
+    """Measures every cell and length."""
+    return [one(family, length) for family in FAMILIES for length in LENGTHS]
+
+
+def main() -> None:
+    """Measures, and updates the page."""
+    from benchmarks.record import put_in
+    from benchmarks.sections import jacobians
+
+    print("\n".join(jacobians(put_in("jacobians", measure()))))
+
+
 if __name__ == "__main__":
-    print(json.dumps([one(family, length) for family in FAMILIES for length in LENGTHS]))
+    run("jacobians", __doc__, main, lambda: print(json.dumps(all_of_them())))

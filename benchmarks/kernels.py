@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import WORKER, run
 from benchmarks.work import SIZES, Work
 
 KINDS = ("thin products", "large products", "local part", "rest")
@@ -26,7 +27,7 @@ def measure() -> list[dict[str, Any]]:
     """Returns a record for each size with the seconds of each kind in one call, from separate processes."""
     found = []
     for size in SIZES:
-        command = [sys.executable, "-m", "benchmarks.kernels", ",".join(map(str, size))]
+        command = [sys.executable, "-m", "benchmarks.kernels", WORKER, *map(str, size)]
         finished = subprocess.run(command, capture_output=True, text=True, check=True)
         found.append(json.loads(finished.stdout.splitlines()[-1]))
     return found
@@ -109,7 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(json.dumps(one(Work("lstm", *map(int, sys.argv[1].split(","))))))
-    else:
-        main()
+    run("kernels", __doc__, main, lambda *size: print(json.dumps(one(Work("lstm", *map(int, size))))))

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import WORKER, run
 from benchmarks.compare import Worker, quartiles
 
 V, H, T, B = 10_000, 200, 20, 20
@@ -136,7 +137,9 @@ def serve(side: str) -> None:
 def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """Times the installed sides, in turns. Returns for each what `training_turns` does."""
     names = SIDES if importlib.util.find_spec("torch") else SIDES[:-1]
-    rows = training_turns({name: Worker("benchmarks.language_model", name) for name in names}, T * B, rounds)
+    rows = training_turns(
+        {name: Worker("benchmarks.language_model", WORKER, name) for name in names}, T * B, rounds
+    )
     say("language model's step done", flush=True)
     return rows
 
@@ -186,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1]) if sys.argv[1:] else main()
+    run("language_model", __doc__, main, serve)

@@ -4,6 +4,8 @@ Each side runs in its own processes, in turns, so that their threads don't inter
 weights and inputs, and their exponents must agree. There are two loops in PyTorch, both with a QR at every step:
 `torch`, which takes directional derivatives of any step by `torch.func` as we do, and `torch by hand`, with the
 derivative of tanh written out.
+
+    python -m benchmarks.lyapunov      measures this alone, and writes its part of docs/benchmarks.md
 """
 
 import importlib.util
@@ -17,6 +19,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+
+from benchmarks.command import WORKER, run
 
 H, T, GAIN, ROUNDS = 256, 1000, 1.5, 3
 SIDES = ("ours", "torch", "torch by hand")
@@ -95,7 +99,7 @@ def measure(say: Callable[..., None] = print) -> list[dict[str, Any]]:
         runs: dict[str, list[np.ndarray]] = {side: [] for side in sides}
         for _ in range(ROUNDS):
             for side in sides:
-                command = [sys.executable, "-m", "benchmarks.lyapunov", side, str(k)]
+                command = [sys.executable, "-m", "benchmarks.lyapunov", WORKER, side, str(k)]
                 finished = subprocess.run(
                     command, env=environment, capture_output=True, text=True, check=True
                 )
@@ -108,5 +112,13 @@ def measure(say: Callable[..., None] = print) -> list[dict[str, Any]]:
     return found
 
 
+def main() -> None:
+    """Measures, and updates the page."""
+    from benchmarks.record import put_in
+    from benchmarks.sections import exponents
+
+    print("\n".join(exponents(put_in("lyapunov", measure()))))
+
+
 if __name__ == "__main__":
-    one(sys.argv[1], int(sys.argv[2]))
+    run("lyapunov", __doc__, main, lambda side, k: one(side, int(k)))

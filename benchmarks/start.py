@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.command import run
+
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ("char_lm", "--steps", "2000")  # of which it runs some tens
 TURNS = 3
@@ -94,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run("start", __doc__, main)

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import refuse, show_help
+
 
 def main(library: str, devices: int) -> None:
     if library != "pytorch":
@@ -71,4 +73,12 @@ def resident(field: str) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    words, layers = sys.argv[1:], Path(__file__).parent / "layers"
+    libraries = sorted(path.stem for path in layers.glob("[a-z]*.py"))
+    show_help(words, __doc__)
+    if len(words) != 2 or words[0] not in libraries or not words[1].isdecimal():
+        refuse(
+            "python -m benchmarks.worker takes a library and a number of devices, as python -m benchmarks starts "
+            f"it: the libraries are {', '.join(libraries)}"
+        )
+    main(words[0], int(words[1]))

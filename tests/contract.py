@@ -326,6 +326,9 @@ def main(expressions: list[str]) -> int:
     """Runs every check on every cell named; prints a line each; 0 where all pass, 1 where one fails."""
     from experiments.cell_spec import parse_cell  # here, for the other users of this file need no experiments
 
+    if {"-h", "--help"} & set(expressions):
+        print((__doc__ or "").strip())
+        return 0
     if not expressions:
         print("usage: python -m tests.contract CELL …   (lstm, or path/to/mine.py:MyCell)", file=sys.stderr)
         return 2

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import decoding, gpt
+from benchmarks.command import WORKER
 from benchmarks.gpt import SIDES, Size
 from benchmarks.sections import decoding as decoding_table
 from benchmarks.sections import gpt as gpt_table
@@ -50,7 +51,7 @@ def test_sides_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_cached_and_recomputed_draw_the_same_tokens() -> None:
     """Or `one` raises."""
-    command = [sys.executable, "-m", "benchmarks.decoding", "12", "1"]
+    command = [sys.executable, "-m", "benchmarks.decoding", WORKER, "12", "1"]
     rows = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert [row["side"] for row in rows] == ["cached", "recomputed"]
     assert decoding.TOKENS == 256

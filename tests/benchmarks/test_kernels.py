@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from benchmarks.command import WORKER
 from benchmarks.kernels import KINDS, by_kind, products
 from benchmarks.work import Work
 
@@ -44,7 +45,10 @@ def test_by_kind() -> None:
 def test_of_a_layer() -> None:
     """In a process of its own, for it takes one core."""
     told = subprocess.run(
-        [sys.executable, "-m", "benchmarks.kernels", "40,8,32,64"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmarks.kernels", WORKER, "40", "8", "32", "64"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = json.loads(told.stdout.splitlines()[-1])
     assert set(found["seconds"]) == set(KINDS)
