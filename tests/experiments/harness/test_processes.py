@@ -32,6 +32,11 @@ TEXT = (
     *("char_lm", "--hidden-size", 8, "--embedding-size", 4, "--batch-size", 4, "--length", 10, *STEPS),
     *("--sample-tokens", 20, "--examples", 4, "--positions", 8, "--lags", 8),
 )
+WINDOWS = (
+    *("char_lm", "--reading", "windows", "--cell", "transformer(layers=1)", "--hidden-size", 8),
+    *("--embedding-size", 8, "--batch-size", 4, "--length", 10, "--optimizer.warmup-steps", 5, *STEPS),
+    *("--sample-tokens", 20, "--examples", 4, "--positions", 8, "--lags", 8),
+)
 
 
 def free_port() -> int:
@@ -156,6 +161,7 @@ def test_not_for_every_experiment(refused: Callable) -> None:
         pytest.param(ADDING + STEPS, id="adding", marks=pytest.mark.full),
         pytest.param(DIGITS, id="digits"),
         pytest.param(TEXT, id="text"),
+        pytest.param(WINDOWS, id="windows"),
     ],
 )
 def test_as_one_process(words: tuple[Any, ...], tmp_path: Path) -> None:
