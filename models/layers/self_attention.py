@@ -140,7 +140,7 @@ class SelfAttention(Layer):
         if self.causal:
             assert seen is not None
             window = self.context if mask is None else None  # masked steps lie between the valid ones
-            context = attend_in_blocks(products, q, k, v, seen, window, drop)
+            context = attend_in_blocks(products, q, *finite_values(k, v), seen, window, drop)
         else:
             weights = attention_weights(products(q, k), seen)
             weights = weights if drop is None else drop(weights, 0)
@@ -236,6 +236,15 @@ class SelfAttention(Layer):
         filled = slots(stepped.steps, self.context) >= 0
         weights = attention_weights(products(q, stepped.keys), filled[..., None, None, :])
         return stepped, jnp.einsum("...ts,...sd->...td", weights.astype(v.dtype), stepped.values), weights
+
+
+def finite_values(k: Array, v: Array) -> tuple[Array, Array]:
+    """Returns keys and values `[..., S, N/heads]` in which a value that isn't finite is zero, and NaN in its key.
+
+    So the weights, and thereby the contexts, of the queries that see it are NaN, and no others: a weight of zero
+    times NaN would be NaN in the outputs of earlier steps too."""
+    finite = jnp.isfinite(v)
+    return jnp.where(finite, k, jnp.nan), jnp.where(finite, v, 0)
 
 
 def holds_cache(cell: Cell) -> bool:

@@ -108,6 +108,36 @@ def test_the_future_leaves_the_past_bitwise_equal(name: str) -> None:
         assert np.all(np.any(other[t:] != ys[t:], axis=-1))
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_number_that_is_not_finite_reaches_those_who_see_it(reverse: bool) -> None:
+    """NaN or an infinity at a valid step: earlier outputs are bitwise equal, those that see it NaN, as step by
+    step, and those whose window has passed it finite; carried in the cache too."""
+    layer = LAYERS["rotary window"]
+    params, xs = example(layer)
+    order = slice(None, None, -1) if reverse else slice(None)
+    clean = unroll(layer, params, xs, reverse=reverse)[1][order]
+    for bad in (jnp.nan, jnp.inf):
+        spoilt = xs[order].at[2, 0, 1].set(bad)
+        ys = unroll(layer, params, spoilt[order], reverse=reverse)[1][order]
+        np.testing.assert_array_equal(ys[:2], clean[:2])
+        np.testing.assert_array_equal(ys[:, 1], clean[:, 1])  # the other example
+        np.testing.assert_array_equal(np.isnan(ys[:, 0]).all(-1), (np.arange(T) >= 2) & (np.arange(T) < 5))
+        np.testing.assert_array_equal(ys[5:], clean[5:])
+        state, _ = unroll(layer, params, spoilt[:3])
+        rest = unroll(layer, params, spoilt[3:], state)[1]
+        np.testing.assert_allclose(rest, ys[3:], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(stream(layer, params, (B,)).step(state, spoilt[3])[1], ys[3], atol=1e-6)
+
+
+def test_a_value_that_overflows_shows() -> None:
+    """Its key is finite, and it isn't taken for zero."""
+    layer = LAYERS["plain"]
+    params, xs = example(layer)
+    bias = params["input"]["bias"].at[-1].set(jnp.inf)
+    ys = unroll(layer, params | {"input": params["input"] | {"bias": bias}}, xs)[1]
+    assert not np.isfinite(ys).any()
+
+
 @pytest.mark.usefixtures("x64")
 def test_a_full_cache_forgets_the_oldest_key() -> None:
     """An output depends on exactly the last `context` inputs, whole or carried."""
