@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from analysis.scores import (
+from analysis import (
     Bleu,
     ChrF,
     ExactMatch,
