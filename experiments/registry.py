@@ -27,7 +27,7 @@ SUBJECTS = {
         "fixed_points",
         "attention_paths",
     ),
-    "language": ("ngram", "language_model", "char_lm", "families"),
+    "language": ("ngram", "language_model", "char_lm", "families", "scaling"),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}

@@ -219,7 +219,7 @@ def run_task(run: Run, task: Task, options: Options, *, label: str) -> str:
 def run_tasks(
     run: Run,
     tasks: Mapping[str, Task],
-    options: Options,
+    options: Options | Mapping[str, Options],
     measure: Callable[[str, Trained, Path], Mapping[str, Any]],
     *,
     path: Callable[[str], str] = lambda name: f"nets/{folder_name(name)}",
@@ -234,25 +234,26 @@ def run_tasks(
     Args:
         run: the run; Ctrl-C and SIGTERM save and end it.
         tasks: by name, which stands in front of the progress line.
-        options: seed, batch size, loop and optimizer of each.
+        options: seed, batch size, loop and optimizer: the same of every task, or by its name.
         measure: `(name, parameters before and after, folder) → arrays`.
         path: of a task by its name, within the run's folder.
         diverged: makes the arrays of a task whose loss or gradient wasn't finite; by default that ends the run.
     """
     for name, task in tasks.items():
         kept, folder = path(name), run.folder / path(name)
+        own = options[name] if isinstance(options, Mapping) else options
         if run.has_arrays(kept):
             arrays = read_arrays(run.folder, kept)
-            if arrays.get(ENDED) or arrays.get(ASKED, options.loop.steps) >= options.loop.steps:
+            if arrays.get(ENDED) or arrays.get(ASKED, own.loop.steps) >= own.loop.steps:
                 yield name, arrays
                 continue
         try:
-            trained = train_task(run, task, options, label=name, folder=folder)
+            trained = train_task(run, task, own, label=name, folder=folder)
         except NonFinite as met:
             if diverged is None:
                 raise
             found, ended = diverged(name, met, folder), True
         else:
-            found, ended = measure(name, trained, folder), trained.steps < options.loop.steps
-        run.write_arrays(kept, {**found, ENDED: ended, ASKED: options.loop.steps})
+            found, ended = measure(name, trained, folder), trained.steps < own.loop.steps
+        run.write_arrays(kept, {**found, ENDED: ended, ASKED: own.loop.steps})
         yield name, read_arrays(run.folder, kept)
