@@ -24,6 +24,7 @@ from data.synthetic.memory_tasks import (
     temporal_order,
     temporal_order_baseline,
 )
+from data.synthetic.pairs import copy_pairs, number_pairs, reversal_pairs
 from data.text.builtin_text import builtin_text
 from data.text.cache import load_corpus, load_tokenizer
 from data.text.corpus import Corpus, Size, TextConfig
@@ -35,9 +36,11 @@ from data.text.pair_batches import (
     pair_batches,
     pair_bounds,
 )
-from data.text.parallel import Pair
+from data.text.pair_files import Pair, join_pairs, read_pairs
+from data.text.parallel import ParallelSplit, ParallelText, encode_sentence, load_parallel, load_tokenizers
+from data.text.parallel_config import ParallelConfig
 from data.text.streams import StreamBatch, StreamBatches, pairs, sentences, windows
-from data.text.tokenizers import Tokenizer
+from data.text.tokenizers import Tokenizer, vocabulary_digest
 from data.text.vocabulary import Vocabulary
 from data.text.windows import WindowBatches
 
@@ -64,6 +67,9 @@ __all__ = [
     "Pair",
     "PairBatch",
     "PairExample",
+    "ParallelConfig",
+    "ParallelSplit",
+    "ParallelText",
     "Size",
     "SortedBatches",
     "Source",
@@ -82,26 +88,35 @@ __all__ = [
     "collate_pairs",
     "copy_baseline",
     "copy_memory",
+    "copy_pairs",
     "delayed_recall",
     "delayed_recall_baseline",
     "digits",
     "digits_indices",
     "digits_permutation",
     "empty_example",
+    "encode_sentence",
     "evaluation_batches",
     "flip_flop",
     "held_out_pairs",
+    "join_pairs",
     "load_corpus",
+    "load_parallel",
     "load_tokenizer",
+    "load_tokenizers",
+    "number_pairs",
     "pair_batches",
     "pair_bounds",
     "pairs",
     "random_order",
+    "read_pairs",
+    "reversal_pairs",
     "sentences",
     "sorted_batches",
     "split_key",
     "temporal_order",
     "temporal_order_baseline",
     "train_batches",
+    "vocabulary_digest",
     "windows",
 ]

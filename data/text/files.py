@@ -106,9 +106,15 @@ def find_files(location: Path) -> dict[str, list[Path]]:
             f"{location} holds no text: put files there whose names end in {', '.join(_ENDINGS)}, or in .gz "
             "after it"
         )
-    split_of_path = {path: _split_of(path) for path in found}
+    return group_by_split(location, found)
+
+
+def group_by_split(location: Path, found: Sequence[Path]) -> dict[str, list[Path]]:
+    """Groups files of a folder by the splits that their names tell, one each, or as yet to be split: see
+    `find_files`, whose errors it raises for names."""
+    split_of_path = {path: split_of_name(path) for path in found}
     if not any(split_of_path.values()):
-        return {"": found}
+        return {"": list(found)}
     for path, split in split_of_path.items():
         if split is None:
             raise ValueError(
@@ -176,7 +182,8 @@ def longest_line(lines: Sequence[str]) -> tuple[int, int]:
     return index + 1, len(lines[index])
 
 
-def _split_of(path: Path) -> str | None:
+def split_of_name(path: Path) -> str | None:
+    """Returns the split that the words of a file's name tell; None if none, or several."""
     words = re.split(r"[^a-z]+", path.name.lower())
     splits = [split for split, names in _SPLIT_NAMES.items() if set(names.split("|")) & set(words)]
     return splits[0] if len(splits) == 1 else None

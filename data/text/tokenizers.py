@@ -1,7 +1,9 @@
 """Tokenizers: characters, bytes, words, or subwords learned from the text."""
 
 import codecs
+import hashlib
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -171,13 +173,16 @@ class SentencePiece:
     model: bytes
 
     @classmethod
-    def learn(cls, text: str, size: int) -> "SentencePiece":
-        """Learns `size` types, including the two marks, from the training text.
+    def learn(
+        cls, text: str, size: int, *, at_most: bool = False, option: str = "--data.bpe-size"
+    ) -> "SentencePiece":
+        """Learns `size` types, including the two marks, from the training text; with `at_most`, fewer if it yields
+        no more. Errors name the `option`.
 
         Raises ValueError if the text doesn't yield so many, or has more different characters.
         """
         if size < 3:
-            raise ValueError(f"--data.bpe-size must be 3 or more, but is {size}")
+            raise ValueError(f"{option} must be 3 or more, but is {size}")
         from sentencepiece import SentencePieceTrainer
 
         lines, model = lines_of(text), io.BytesIO()
@@ -188,6 +193,7 @@ class SentencePiece:
                 model_writer=model,
                 model_type="bpe",
                 vocab_size=size,
+                hard_vocab_limit=not at_most,
                 character_coverage=1.0,
                 normalization_rule_name="identity",
                 remove_extra_whitespaces=False,
@@ -205,7 +211,7 @@ class SentencePiece:
             )
         except RuntimeError as error:
             raise ValueError(
-                f"--data.bpe-size {size} doesn't fit this text: {_training_error(str(error))}"
+                f"{option} {size} doesn't fit this text: {_training_error(str(error))}"
             ) from None
         blank = cls(Vocabulary((UNKNOWN, END), (0, 0), end=END), model.getvalue())
         types = [blank._processor.id_to_piece(number) for number in range(blank._processor.get_piece_size())]
@@ -249,6 +255,17 @@ class SentencePiece:
     def out_of_vocabulary(self, text: str) -> list[str]:
         missing = set(self.unknown(text))
         return [c for c in text if c in missing]
+
+
+def vocabulary_digest(*tokenizers: Tokenizer) -> str:
+    """Returns sixteen hexadecimal digits of what each id stands for: the types in order, the marks, and the
+    pieces."""
+    digest = hashlib.sha256()
+    for tokenizer in tokenizers:
+        vocabulary = tokenizer.vocabulary
+        content = [type(tokenizer).__name__, vocabulary.types, vocabulary.unknown, vocabulary.end]
+        digest.update(json.dumps(content).encode() + getattr(tokenizer, "model", b""))
+    return digest.hexdigest()[:16]
 
 
 def lines_of(text: str) -> Sequence[str]:

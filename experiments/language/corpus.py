@@ -1,7 +1,5 @@
 """Shared by the experiments on text: the corpus that a config names, whether it is still the same, and prompts."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,15 +48,6 @@ def check_same_text(folder: Path, corpus: Corpus) -> None:
             raise ValueError(
                 f"{folder} was begun on another text ({name} differs): give the same one, or begin a new run"
             )
-
-
-def vocabulary_digest(tokenizer: Tokenizer) -> str:
-    """Returns sixteen hexadecimal digits of what each number stands for: the types in order, the marks, and the
-    pieces."""
-    vocabulary = tokenizer.vocabulary
-    content = json.dumps([type(tokenizer).__name__, vocabulary.types, vocabulary.unknown, vocabulary.end])
-    pieces = getattr(tokenizer, "model", b"")
-    return hashlib.sha256(content.encode() + pieces).hexdigest()[:16]
 
 
 def encoded_prompt(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, "T"]:

@@ -13,14 +13,14 @@ import jax
 import numpy as np
 import tyro
 
-from data import Tokenizer, load_tokenizer
+from data import Tokenizer, load_tokenizer, vocabulary_digest
 from experiments.harness.cell_files import check_trusted
 from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.command_line import read_command
 from experiments.harness.files import read_run, stored_config
 from experiments.harness.run import fingerprint_of
 from experiments.language.config import TextModelConfig
-from experiments.language.corpus import VOCABULARY, encoded_prompt, vocabulary_digest
+from experiments.language.corpus import VOCABULARY, encoded_prompt
 from experiments.language.report import line_start
 from experiments.language.train import first_state, initial
 from experiments.registry import generator_of, module_of

@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from data import Batch, Corpus, pairs
+from data import Batch, Corpus, pairs, vocabulary_digest
 from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.language.batches import TrainingText, training_batches
 from experiments.language.config import ENDLESS, TextModelConfig, init_params
-from experiments.language.corpus import VOCABULARY, save_tokenizer, vocabulary_digest
+from experiments.language.corpus import VOCABULARY, save_tokenizer
 from experiments.language.held_out import held_out
 from experiments.language.objective import StreamLoss, TextLoss, every_token, last_token
 from experiments.objective import Objective
