@@ -37,7 +37,8 @@ from data.text.pair_batches import (
     pair_bounds,
 )
 from data.text.pair_files import Pair, join_pairs, read_pairs
-from data.text.parallel import ParallelSplit, ParallelText, encode_sentence, load_parallel, load_tokenizers
+from data.text.pair_tokenizers import encode_sentence, load_tokenizers
+from data.text.parallel import ParallelSplit, ParallelText, load_parallel
 from data.text.parallel_config import ParallelConfig
 from data.text.streams import StreamBatch, StreamBatches, pairs, sentences, windows
 from data.text.tokenizers import Tokenizer, vocabulary_digest

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int32
 
 from data.text.cache_folder import Written, prepare_once
 from data.text.pair_batches import PairExample, pair_lengths
 from data.text.pair_files import Pair
+from data.text.pair_tokenizers import Ids, encode_sentence, load_tokenizers, tokenizer_files
 from data.text.parallel_config import ParallelConfig, ParallelPairs, read_parallel
 from data.text.tokenizers import SentencePiece, vocabulary_digest
-from data.text.vocabulary import Vocabulary
 
-Ids = Int32[np.ndarray, "_"]
 MANY_UNKNOWN = 0.05  # fraction of tokens above which the summary warns
 
 
@@ -109,111 +107,6 @@ class ParallelText:
                         "pieces of the training text: are they of the same language and encoding?"
                     )
         return warnings
-
-
-def encode_sentence(tokenizer: SentencePiece, sentence: str, longest: int) -> Ids:
-    """Returns the ids of a sentence, the end mark last: see `ParallelText.encode_source`."""
-    sentence = sentence.strip()
-    if not sentence:
-        raise ValueError("the source is empty: give a sentence to translate")
-    if "\n" in sentence:
-        raise ValueError("the source has several lines: give one sentence at a time")
-    named = repr(sentence if len(sentence) <= 60 else f"{sentence[:60]}…")
-    unknown = tokenizer.unknown(sentence)
-    if unknown:
-        more = f" and {len(unknown) - 5} more" if unknown[5:] else ""
-        raise ValueError(
-            f"the source {named} has characters that the pieces of the training text can't spell: "
-            f"{', '.join(map(repr, unknown[:5]))}{more}; leave them out"
-        )
-    ids = tokenizer.encode(sentence)
-    if len(ids) - 1 > longest:
-        raise ValueError(
-            f"the source {named} has {len(ids) - 1:,} tokens, more than {longest:,}: break it into sentences"
-        )
-    return ids
-
-
-def tokenizer_files(self) -> dict[str, bytes]:
-        """Returns the files from which `load_tokenizers` reads both tokenizers in a run's folder."""
-        return tokenizer_files(self.source, self.target)
-
-    def summary(self) -> str:
-        """Describes the pairs: a line in total, one for each split, what was left out, and what misleads scores."""
-        types = [len(side.vocabulary) for side in (self.source, self.target)]
-        counted = f"{types[0]:,} shared types" if self.shared else f"{types[0]:,} and {types[1]:,} types"
-        lines = [f"pairs: {', '.join(self.origin)}; {counted}"]
-        known = {pair.source for pair in self.split("train").pairs}
-        for name, (pairs, examples) in self.splits.items():
-            tokens = np.sum([pair_lengths(example) for example in examples], axis=0)
-            line = f"  {name:<6}{len(pairs):>9,} pairs, {tokens[0]:,} and {tokens[1]:,} tokens"
-            repeated = 0 if name == "train" else sum(pair.source in known for pair in pairs)
-            lines.append(line + (f"; {repeated:,} sources occur in train" if repeated else ""))
-        if self.left_out:
-            lines.append(f"  {self.left_out:,} training pairs were left out: longer than --data.longest")
-        return "\n".join([*lines, *self._warnings()])
-
-    def _warnings(self) -> list[str]:
-        warnings = []
-        for name, (_, examples) in self.splits.items():
-            for side, tokenizer in enumerate((self.source, self.target)):
-                ids = np.concatenate([example[side] for example in examples])
-                share = np.mean(ids == tokenizer.vocabulary.unknown_id)
-                if share > MANY_UNKNOWN:
-                    warnings.append(
-                        f"warning: {share:.1%} of the {name} {PairExample._fields[side]} can't be spelt with "
-                        "pieces of the training text: are they of the same language and encoding?"
-                    )
-        return warnings
-
-
-def encode_sentence(tokenizer: SentencePiece, sentence: str, longest: int) -> Ids:
-    """Returns the ids of a sentence, the end mark last: see `ParallelText.encode_source`."""
-    sentence = sentence.strip()
-    if not sentence:
-        raise ValueError("the source is empty: give a sentence to translate")
-    if "\n" in sentence:
-        raise ValueError("the source has several lines: give one sentence at a time")
-    unknown = tokenizer.unknown(sentence)
-    if unknown:
-        named = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if unknown[5:] else "")
-        raise ValueError(
-            f"the source {shortened(sentence)!r} has characters that the pieces of the training text can't spell: "
-            f"{named}; leave them out"
-        )
-    ids = tokenizer.encode(sentence)
-    if len(ids) - 1 > longest:
-        raise ValueError(
-            f"the source {shortened(sentence)!r} has {len(ids) - 1:,} tokens, more than {longest:,}: break it into "
-            "sentences"
-        )
-    return ids
-
-
-def tokenizer_files(source: SentencePiece, target: SentencePiece) -> dict[str, bytes]:
-    """Returns the files of two tokenizers, or of one that is shared."""
-    sides = {"shared": source} if source is target else {"source": source, "target": target}
-    files = {}
-    for side, tokenizer in sides.items():
-        files |= {f"{side}_vocabulary.json": tokenizer.vocabulary.to_json(), f"{side}.model": tokenizer.model}
-    return files
-
-
-def load_tokenizers(folder: Path) -> tuple[SentencePiece, SentencePiece]:
-    """Reads the tokenizers of sources and targets, one object if it is shared, from the files of `tokenizer_files`
-    in a run's folder. Raises ValueError if there are none."""
-
-    def load(side: str) -> SentencePiece:
-        path = folder / f"{side}.model"
-        vocabulary = Vocabulary.load(folder / f"{side}_vocabulary.json")
-        if not path.is_file():
-            raise ValueError(f"there are no pieces {path}: name a folder written by a run or in a cache")
-        return SentencePiece(vocabulary, path.read_bytes())
-
-    if (folder / "shared_vocabulary.json").is_file():
-        tokenizer = load("shared")
-        return tokenizer, tokenizer
-    return load("source"), load("target")
 
 
 class _Tokens(NamedTuple):
