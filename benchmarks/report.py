@@ -11,6 +11,7 @@ from benchmarks.compare import BOUNDS, LARGE, PRODUCTS
 from benchmarks.layers.large_product import OPERATIONS
 from benchmarks.sections import (
     NAMES,
+    beam,
     decoding,
     eager,
     exponents,
@@ -32,6 +33,7 @@ PARTS = {
     "language_model": ("Training step of a language model", language_model),
     "gpt": ("Training step of a GPT", gpt),
     "decoding": ("Decoding with a cache", decoding),
+    "beam": ("Beam search", beam),
     "start": ("Starting", start_times),
 }
 JAX_PEERS = ("Linen", "NNX", "Equinox")

@@ -153,6 +153,29 @@ def decoding(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def beam(rows: list[dict[str, Any]]) -> list[str]:
+    """Tabulates one line per side."""
+    rivals = [row["sentences_per_second"] for row in rows if row["side"] == "PyTorch"]
+    different = max(row["different"] for row in rows)
+    lines = [
+        f"Beam search of width 5 over {rows[0]['sentences']:,} sources of 13 tokens on average: an encoder and a "
+        "decoder of one GRU each, 256 units, additive attention, 6,000 tokens, random weights; translations have "
+        f"{rows[0]['words']:.0f} tokens on average, at most 30. `beam_search` beside a loop over tokens in "
+        "PyTorch. Separate processes take turns with the same weights and batches; translations must be the same "
+        f"({different} differ, where two hypotheses are equal but for rounding), and scores to 1e-4, or the "
+        "benchmark stops. Medians, with the interquartile range in brackets. To measure this alone: "
+        "`python -m benchmarks.beam`.",
+        "",
+        "| | ms in all | sentences a second | times PyTorch |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        times = f"{row['sentences_per_second'] / rivals[0]:.2f}" if rivals else "–"
+        speed = row["sentences_per_second"]
+        lines.append(f"| {row['side']} | {shown(row['quartiles'])} | {speed:,.0f} | {times} |")
+    return lines
+
+
 def start_times(rows: list[dict[str, Any]]) -> list[str]:
     """Tabulates one line per command."""
     lines = [

@@ -16,7 +16,8 @@ from models.token_ids import embed
 class Reader(Protocol):
     """Maps inputs `[L, *batch, ...]` to vectors `[L, *batch, E]` of the size E = `size`."""
 
-    size: int
+    @property
+    def size(self) -> int: ...
 
     def init(self, key: Key) -> Params:
         """Returns parameters."""

@@ -26,6 +26,7 @@ from models import (
     language_step,
 )
 from models.cell import Array, State
+from models.decoding.beam_search import top_k
 from models.language_model import uniform_like
 
 V, H, LENGTH, END = 3, 4, 4, 0
@@ -207,6 +208,15 @@ def test_steps_after_the_last_end_do_nothing() -> None:
     assert len(calls) - 1 == 2  # one more finds out V
     np.testing.assert_array_equal(found.lengths, 2)
     np.testing.assert_allclose(found.scores[0], jax.nn.log_softmax(jnp.array([1.0, 0.0])), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "k"), [(7, 7), (40, 1), (101, 4), (640, 3)])
+def test_top_k_in_two_stages(size: int, k: int) -> None:
+    """As in one, of equal values the first; rows of −∞ too."""
+    values = jax.random.randint(jax.random.key(size), (50, size), 0, 9).astype(jnp.float32)
+    values = values.at[1:3].set(-jnp.inf)
+    for found, wanted in zip(top_k(values, k), jax.lax.top_k(values, k), strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 # --- models
