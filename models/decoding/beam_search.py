@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from models.cell import Array, State, check_at_least
 from models.decoding.allowed import Automaton
 from models.decoding.scheduled import Step
-from models.recurrence.scan import expand_mask
+from models.recurrence.scan import expand_mask, match_varying_axes
 from models.token_ids import check_ids
 
 Normalise = Callable[[Array, Array], Array]
@@ -92,6 +92,11 @@ def beam_search(
     It is one `lax.scan`, whose steps do nothing once all hypotheses of all examples are done; it can be jitted. The
     step is mapped over the W hypotheses by `vmap`: what it closes over, such as a memory, isn't copied for them.
 
+        step, state = decoder_step(model, params, inputs, mask)
+        first = jnp.full(inputs.shape[1:], end)
+        beams = beam_search(step, state, first, width=5, length=40, end=end, normalise=WuPenalty())
+        translation = beams.tokens[0, 0, : beams.lengths[0, 0]]  # of the first source, the end mark last
+
     Args:
         step: `(state, tokens [*batch]) → (state, logits [*batch, V])`.
         state: the state before the first step, leaves `[*batch, ...]`.
@@ -169,7 +174,7 @@ def beam_search(
         normalised=scores,
         done=(scores == -jnp.inf) | (limits[None] < 1),
     )
-    beam = jax.lax.scan(advance_unless_done, beam, jnp.arange(length))[0]
+    beam = jax.lax.scan(advance_unless_done, match_varying_axes(beam), jnp.arange(length))[0]
     none = beam.scores == -jnp.inf
     kept = Beams(
         jnp.where(none[..., None], pad, beam.tokens),

@@ -192,6 +192,24 @@ def test_an_example_does_not_depend_on_its_batch() -> None:
         np.testing.assert_allclose(alone.scores, whole.scores[one], rtol=1e-5)
 
 
+def test_devices_may_share_a_batch() -> None:
+    """Under `shard_map`, which checks what differs between devices."""
+    chosen, (state, first) = net(6, 7), starts(7, 4, 7)
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    batch = jax.sharding.PartitionSpec("batch")
+    options: Any = {"width": 3, "length": 5, "end": END}
+    shared = jax.jit(
+        jax.shard_map(
+            lambda state, first: beam_search(chosen.step, state, first, **options),
+            mesh=mesh,
+            in_specs=batch,
+            out_specs=batch,
+        )
+    )
+    found = shared(jnp.asarray(state), jnp.asarray(first))
+    np.testing.assert_array_equal(found.tokens, search(chosen, state, first, **options).tokens)
+
+
 def test_steps_after_the_last_end_do_nothing() -> None:
     """And change nothing: all hypotheses end in step 2, and NaN would come with step 4."""
     calls = []
