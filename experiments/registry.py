@@ -28,15 +28,21 @@ SUBJECTS = {
         "attention_paths",
     ),
     "language": ("ngram", "language_model", "char_lm", "families", "scaling"),
+    "translation": ("translation",),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}
 MODULES |= {name: f"experiments.{name}" for name in SHARED}
 NAMES = tuple(MODULES)
 # Those whose runs generate text, and the module that draws it.
-GENERATORS = {"language_model": "experiments.language.generate", "char_lm": "experiments.language.generate"}
+GENERATORS = {
+    "language_model": "experiments.language.generate",
+    "char_lm": "experiments.language.generate",
+    "translation": "experiments.translation.generate",
+}
 COMMANDS = {
-    "generate": "Generate text from the run of a language model; --prompt, --temperature and more.",
+    "generate": "Generate text from a run of a language model (--prompt, --temperature and more), or translate "
+    "with a run of translation (--source, --width).",
     "inspect": "Print the config and last metrics of a run, and redraw its figures.",
     "sweep": "Run an experiment for every combination of options, over several seeds.",
     "report": "Write one HTML page about a run, or comparing several.",

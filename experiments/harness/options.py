@@ -10,7 +10,12 @@ from itertools import zip_longest
 from types import ModuleType
 from typing import Any
 
-FLAT = ("loop", "network")  # nested configs whose options stand without their name in front
+FLAT = (
+    "loop",
+    "network",
+    "model",
+    "search",
+)  # nested configs whose options stand without their name in front
 # Of the loop's options (how long, and what is logged when) those that change parameters and so can't on resuming.
 POLICY = ("loop.nonfinite", "loop.rollbacks")
 

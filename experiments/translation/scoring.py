@@ -33,24 +33,21 @@ STATISTICS: Mapping[str, Statistics[str]] = {
     "chrf": ChrF(),
     "length_ratio": LengthRatio(),
 }
-WHILE_TRAINING = ("exact", "bleu_lowercased", "bleu")  # what is scored at evaluations
-BOUNDED = ("exact", "bleu_lowercased", "bleu")  # what has an interval in reports
+SHORT = ("exact", "bleu_lowercased", "bleu")  # scored at evaluations too; with an interval in reports
 TOKEN = re.compile(r"\w+|[^\w\s]")
 ITERATIONS = 5  # of expectation maximisation
 
 
-def score_translations(
-    predictions: Sequence[str], references: Sequence[str], names: Sequence[str] = tuple(STATISTICS)
-) -> dict[str, float]:
+def score_translations(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """Computes corpus scores by their names in METRICS."""
-    return {name: corpus_score(STATISTICS[name], predictions, references) for name in names}
+    return {name: corpus_score(scores, predictions, references) for name, scores in STATISTICS.items()}
 
 
 def intervals(predictions: Sequence[str], references: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Computes the 95 % intervals of scores over random samples of the sentences."""
     return {
         name: bootstrap_interval(STATISTICS[name], sentence_counts(STATISTICS[name], predictions, references))
-        for name in BOUNDED
+        for name in SHORT
     }
 
 

@@ -1,0 +1,105 @@
+"""Translate with recurrent and Transformer models side by side; BLEU, translations, attention.
+
+By default numbers and dates written in words, English and German, which are made from a key; --data.dir FOLDER
+reads pairs of sentences. --system attention trains one of the four models alone. The presets multi30k_fixed,
+multi30k_attention and multi30k_transformer, with --data.dir PATH/multi30k, train about 20 minutes on 2 CPU cores;
+their names with _60 an hour.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.footprint import check_task_fits
+from experiments.harness.errors import UserError
+from experiments.harness.files import read_run
+from experiments.harness.run import Run
+from experiments.run_task import Trained, run_tasks
+from experiments.translation import report
+from experiments.translation.config import TranslationConfig
+from experiments.translation.scoring import METRICS, compared, score_translations
+from experiments.translation.systems import NAMES
+from experiments.translation.task import HeldOut, measure, translation_task
+from experiments.translation.trained import net_path, tested_params
+from train.files import write_file
+
+SEVERAL_NETS = True  # one after another: what several processes can't share
+
+
+@dataclass(frozen=True)
+class Config(TranslationConfig):
+    """Translation."""
+
+    def check(self) -> None:
+        """Checks the options against the text and the shapes of the models, before a run is begun."""
+        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
+        if self.loop.health.every:
+            raise UserError(
+                "--health.every", "looks into one recurrence, and a translation has two: leave it out"
+            )
+        for system in self.systems:
+            check_task_fits(translation_task(self, system, self.text), self.training(self.text))
+
+
+PRESETS: Mapping[str, Config] = {}
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains system by system, tests, tabulates and draws; returns the report."""
+    text = config.text
+    for name, content in text.tokenizer_files().items():
+        write_file(run.folder / name, content)
+    print(text.summary(), flush=True)
+    tasks = {NAMES[system]: translation_task(config, system, text) for system in config.systems}
+    systems = {NAMES[system]: system for system in config.systems}
+    held = next(iter(tasks.values())).data.test()
+    assert isinstance(held, HeldOut)
+
+    def measured(name: str, trained: Trained, folder: Path) -> Mapping[str, Any]:
+        del trained  # it may not be the best
+        task = tasks[name]
+        fingerprint = {**run.fingerprint, **task.fingerprint}
+        best = config.tested == "best"
+        params, step = tested_params(config, task.model, folder, fingerprint, best=best)
+        return measure(config, text, task, params, step, folder)
+
+    found: dict[str, dict[str, np.ndarray]] = {}
+    paths = {name: net_path(system) for name, system in systems.items()}
+    for name, arrays in run_tasks(run, tasks, config.training(text), measured, path=paths.__getitem__):
+        found[name] = arrays
+        metric = METRICS[config.reported]
+        print(
+            f"{name}: {metric.label} {report.scores_of(arrays)[config.reported]:{metric.format}}", flush=True
+        )
+    baselines = run.cached("baselines", partial(measure_baselines, config, held))
+    by_name: dict[str, dict[str, float]] = {}
+    for key, value in baselines.items():
+        metric, _, name = key.partition("|")
+        by_name.setdefault(name, {})[metric] = float(value)
+    table = report.format_report(config.title, found, by_name, held.sources, held.references)
+    run.write_table(table)
+    draw(run.folder)
+    run.finish({"reported": config.reported, **report.results(found, by_name)})
+    return table
+
+
+def measure_baselines(config: Config, held: HeldOut) -> dict[str, np.ndarray]:
+    """Returns `METRIC|NAME` of translations by methods without a net."""
+    return {
+        f"{metric}|{name}": np.array(value)
+        for name, lines in compared(
+            config.text.split("train").pairs, held.sources, generated=config.generated
+        ).items()
+        for metric, value in score_translations(lines, held.references).items()
+    }
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draws the figures of a finished run from its arrays."""
+    config = read_run(folder)["config"]
+    systems = NAMES if config["system"] == "all" else {config["system"]: NAMES[config["system"]]}
+    return report.draw(folder, systems)
