@@ -20,8 +20,9 @@ def scores_of(found: Found) -> dict[str, float]:
 
 
 def results(systems: Mapping[str, Found], baselines: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Returns the scores as `results.json` holds them."""
-    return {
+    """Returns the scores as `results.json` holds them; of one system alone as `test` too, which a sweep reads."""
+    alone = {"test": scores_of(found) for found in systems.values() if len(systems) == 1}
+    return alone | {
         "systems": {
             name: scores_of(found)
             | {
@@ -107,10 +108,10 @@ def draw(folder: Path, systems: Mapping[str, str]) -> list[Path]:
         panels = []
         for place in found[name]["shown"].tolist():
             layers = list(arrays_with_prefix(f"attention|{place}", found[name]).values())
-            pieces = [list(map(str, found[name][f"pieces|{place}|{side}"])) for side in ("target", "source")]
+            target, source = (found[name][f"pieces|{place}|{side}"].tolist() for side in ("target", "source"))
             if layers:
                 weights = np.mean([layer.mean(axis=0) for layer in layers], axis=0)
-                panels.append(Alignment(weights, *pieces))
+                panels.append(Alignment(weights, target, source))
         if panels:
             drawn += save(alignments_figure(panels, columns=4), folder / "figures", f"attention_{system}")
     return drawn

@@ -16,6 +16,8 @@ from models import Average, Beams, EncoderDecoder, WuPenalty, beam_search, decod
 from models.cell import Array, Params
 from models.decoding.beam_search import Normalise
 
+RATIO, MORE = 2, 10  # a translation has at most so many times the tokens of its source, and so many more
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -54,11 +56,6 @@ class Hypothesis(NamedTuple):
     normalised: float
 
 
-def longest(source: int) -> int:
-    """Returns the most tokens of a translation of a source of so many, end marks included."""
-    return 2 * source + 10
-
-
 @partial(jax.jit, static_argnames=("model", "search", "n_best"))
 def search_batch(
     model: EncoderDecoder, params: Params, inputs: Array, mask: Array, *, search: SearchConfig, n_best: int
@@ -71,9 +68,9 @@ def search_batch(
         state,
         jnp.full(inputs.shape[1:], model.writer.end, jnp.int32),
         width=search.width,
-        length=longest(len(inputs)),
+        length=RATIO * len(inputs) + MORE,
         end=model.writer.end,
-        limits=longest(jnp.sum(mask, axis=0)),
+        limits=RATIO * jnp.sum(mask, axis=0) + MORE,
         normalise=search.rule(),
         n_best=n_best,
     )

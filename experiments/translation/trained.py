@@ -64,7 +64,9 @@ def trained_translation(
     config: TranslationConfig = stored_config(kind, folder)
     if not trust:
         check_trusted(folder, described)
-    trained = [one for one in config.systems if (folder / net_path(one) / "checkpoints").is_dir()]
+    trained: list[System] = [
+        one for one in config.systems if (folder / net_path(one) / "checkpoints").is_dir()
+    ]
     if not trained:
         raise ValueError(f"{folder} has no checkpoint yet: let it train until it has saved once")
     system = system or trained[-1]

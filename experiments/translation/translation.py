@@ -16,15 +16,17 @@ import numpy as np
 
 from experiments.footprint import check_task_fits
 from experiments.harness.errors import UserError
-from experiments.harness.files import read_run
+from experiments.harness.files import stored_config
 from experiments.harness.run import Run
 from experiments.run_task import Trained, run_tasks
 from experiments.translation import report
 from experiments.translation.config import TranslationConfig
+from experiments.translation.presets import preset_options
 from experiments.translation.scoring import METRICS, compared, score_translations
 from experiments.translation.systems import NAMES
 from experiments.translation.task import HeldOut, measure, translation_task
 from experiments.translation.trained import net_path, tested_params
+from models import EncoderDecoder
 from train.files import write_file
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
@@ -36,6 +38,10 @@ class Config(TranslationConfig):
 
     def check(self) -> None:
         """Checks the options against the text and the shapes of the models, before a run is begun."""
+        if self.preset is not None and self.generated:
+            raise UserError(
+                "--data.dir", f"is missing: --preset {self.preset} is for the pairs of Multi30k in a folder"
+            )
         self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         if self.loop.health.every:
             raise UserError(
@@ -45,7 +51,7 @@ class Config(TranslationConfig):
             check_task_fits(translation_task(self, system, self.text), self.training(self.text))
 
 
-PRESETS: Mapping[str, Config] = {}
+PRESETS: Mapping[str, Config] = {name: Config(**options) for name, options in preset_options().items()}
 
 
 def main(config: Config, run: Run) -> str:
@@ -55,20 +61,20 @@ def main(config: Config, run: Run) -> str:
         write_file(run.folder / name, content)
     print(text.summary(), flush=True)
     tasks = {NAMES[system]: translation_task(config, system, text) for system in config.systems}
-    systems = {NAMES[system]: system for system in config.systems}
+    paths = {NAMES[system]: net_path(system) for system in config.systems}
     held = next(iter(tasks.values())).data.test()
     assert isinstance(held, HeldOut)
 
     def measured(name: str, trained: Trained, folder: Path) -> Mapping[str, Any]:
         del trained  # it may not be the best
-        task = tasks[name]
+        task, model = tasks[name], tasks[name].model
+        assert isinstance(model, EncoderDecoder)
         fingerprint = {**run.fingerprint, **task.fingerprint}
         best = config.tested == "best"
-        params, step = tested_params(config, task.model, folder, fingerprint, best=best)
+        params, step = tested_params(config, model, folder, fingerprint, best=best)
         return measure(config, text, task, params, step, folder)
 
     found: dict[str, dict[str, np.ndarray]] = {}
-    paths = {name: net_path(system) for name, system in systems.items()}
     for name, arrays in run_tasks(run, tasks, config.training(text), measured, path=paths.__getitem__):
         found[name] = arrays
         metric = METRICS[config.reported]
@@ -100,6 +106,5 @@ def measure_baselines(config: Config, held: HeldOut) -> dict[str, np.ndarray]:
 
 def draw(folder: Path) -> list[Path]:
     """Draws the figures of a finished run from its arrays."""
-    config = read_run(folder)["config"]
-    systems = NAMES if config["system"] == "all" else {config["system"]: NAMES[config["system"]]}
-    return report.draw(folder, systems)
+    config = stored_config(Config, folder)
+    return report.draw(folder, {system: NAMES[system] for system in config.systems})
