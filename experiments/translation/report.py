@@ -21,8 +21,8 @@ def scores_of(found: Found) -> dict[str, float]:
 
 def results(systems: Mapping[str, Found], baselines: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Returns the scores as `results.json` holds them; of one system alone as `test` too, which a sweep reads."""
-    alone = {"test": scores_of(found) for found in systems.values() if len(systems) == 1}
-    return alone | {
+    first, *others = map(scores_of, systems.values())
+    return ({} if others else {"test": first}) | {
         "systems": {
             name: scores_of(found)
             | {
