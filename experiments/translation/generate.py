@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from data import PairExample, held_out_pairs, pair_bounds
-from data.text.parallel import encode_sentence
+from data import PairExample, encode_sentence, held_out_pairs, pair_bounds
 from experiments.harness.checks import check_at_least, check_not_negative
 from experiments.harness.command_line import read_command
 from experiments.harness.errors import UserError

@@ -70,7 +70,7 @@ class ModelConfig:
     """The score of the system attention."""
     tied: bool = True
     """Share one matrix between the target's embedding and the output layer."""
-    dropout: float = 0.1
+    dropout: float = 0.0
     """Dropout rate on embeddings and outputs, between layers, and within the Transformer."""
 
     def __post_init__(self) -> None:

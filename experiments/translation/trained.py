@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data.text.parallel import load_tokenizers
-from data.text.tokenizers import SentencePiece, vocabulary_digest
+from data import load_tokenizers, vocabulary_digest
+from data.text.tokenizers import SentencePiece
 from experiments.harness.cell_files import check_trusted
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_run, stored_config

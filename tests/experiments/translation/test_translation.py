@@ -74,16 +74,14 @@ def test_what_a_run_leaves(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_resumed_is_as_whole(run: Path, tmp_path: Path) -> None:
-    """Stopped after ten steps and resumed: the same parameters, log and arrays."""
-    part = tmp_path / "part"
-    assert command("translation", *ONE, "--optimizer.decay-steps", 20, "--run-dir", part) == 0
-    whole = shutil.copytree(part, tmp_path / "whole")
+    """Continued from step ten as if it had been killed after that: the same parameters and log."""
+    part = shutil.copytree(run, tmp_path / "part")
     shutil.rmtree(part / "nets" / "attention" / "checkpoints" / "20")
     (part / "arrays" / "nets" / "attention.npz").unlink()
     (part / "results.json").unlink()
-    assert command("translation", *ONE, "--optimizer.decay-steps", 20, "--resume", part) == 0
-    assert newest_checkpoint(part / "nets/attention") == newest_checkpoint(whole / "nets/attention")
-    assert untimed(part / "nets/attention") == untimed(whole / "nets/attention")
+    assert command("translation", *ONE, "--resume", part) == 0
+    assert newest_checkpoint(part / "nets/attention") == newest_checkpoint(run / "nets/attention")
+    assert untimed(part / "nets/attention") == untimed(run / "nets/attention")
 
 
 def test_translates(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -96,9 +94,8 @@ def test_translates(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
     (one,) = said("--source", "a b c")
     best = said("--source", "a b c", "--n-best", 2, "--figure", tmp_path / "map")
-    scored = [line.split(maxsplit=1) for line in best[:2]]
-    assert " ".join(scored[0][1:]) == one
-    assert [float(score) < 0 for score, *_ in scored] == [True, True]
+    assert [line[11:] for line in best[:1]] == [one]
+    assert float(best[1][:9]) < 0
     assert best[2:] == [str(tmp_path / "map.png"), str(tmp_path / "map.pdf")]
     (tmp_path / "lines.txt").write_text("c b\na b c\n")
     assert said("--source", tmp_path / "lines.txt")[1] == one
