@@ -20,7 +20,7 @@ from models.softmax import compute_logits, cross_entropies, summed_cross_entropy
 
 
 class Encoded(NamedTuple):
-    """What a decoder knows of a source: its `memory`, L vectors `[L, *batch, M]` and their mask, and the `state`
+    """Knowledge of a source that a decoder is given: its `memory`, L vectors `[L, *batch, M]` and their mask, and the `state`
     that the decoder starts from, leaves `[*batch, ...]`."""
 
     memory: Memory
@@ -258,7 +258,7 @@ class EncoderDecoder(nn.Module):
 
 
 class DecoderWeights(NamedTuple):
-    """What the steps of a decoder use: its prepared weights, with the memory, the writer's embedding `[V, E]`,
+    """Weights that the steps of a decoder use: its prepared weights, with the memory, the writer's embedding `[V, E]`,
     and the output layer, `kernel [H, V]` and `bias [V]`."""
 
     decoder: Weights

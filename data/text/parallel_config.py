@@ -46,7 +46,7 @@ class ParallelConfig:
     held_out: int = 1_000
     """Pairs that are made for validation, and as many for test; no source of theirs occurs in training."""
     length: int | None = None
-    """Most digits of a number that is made (default 4), most letters of a sequence (default 10)."""
+    """Most digits of a number that is made, 4 if not given, or letters of a sequence, then 10."""
     seed: int = 0
     """Seed of the pairs that are made, split or joined."""
     joined: int = 1

@@ -71,7 +71,7 @@ def test_every_layer_has_its_name() -> None:
 
 
 def test_from_a_state() -> None:
-    """What a decoder attends to after it has read the beginning: the rows of the whole sequence from there on."""
+    """A decoder that has read the beginning attends as in the rows of the whole sequence from there on."""
     cell = AttentionCell(GRU(N), memory_size=3)
     params, xs = drawn.parameters(cell, D), jax.random.normal(jax.random.key(0), (T, D))
     memory = Memory(jax.random.normal(jax.random.key(1), (5, 3)), jnp.arange(5) < 4)

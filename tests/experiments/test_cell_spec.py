@@ -330,7 +330,7 @@ class Same(Pointwise):
     ],
 )
 def test_own_layer(tmp_path: Path, made: str, said: str) -> None:
-    """What a layer's unroll does wrong is said of unroll, not of its step, which is right."""
+    """A fault of a layer's unroll is said of unroll, not of its step, which is right."""
     path = write(tmp_path, OWN_LAYER.replace("return (), xs", f"return {made}"), "layer.py")
     if said:
         assert said in sentence(f"{path}:Same")
