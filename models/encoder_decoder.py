@@ -20,8 +20,8 @@ from models.softmax import compute_logits, cross_entropies, summed_cross_entropy
 
 
 class Encoded(NamedTuple):
-    """Knowledge of a source that a decoder is given: its `memory`, L vectors `[L, *batch, M]` and their mask, and the `state`
-    that the decoder starts from, leaves `[*batch, ...]`."""
+    """Knowledge of a source that a decoder is given: its `memory`, L vectors `[L, *batch, M]` and their mask, and
+    the `state` that the decoder starts from, leaves `[*batch, ...]`."""
 
     memory: Memory
     state: State
@@ -258,7 +258,7 @@ class EncoderDecoder(nn.Module):
 
 
 class DecoderWeights(NamedTuple):
-    """Weights that the steps of a decoder use: its prepared weights, with the memory, the writer's embedding `[V, E]`,
+    """Weights that the steps of a decoder use: its prepared ones, with the memory, the writer's embedding `[V, E]`,
     and the output layer, `kernel [H, V]` and `bias [V]`."""
 
     decoder: Weights

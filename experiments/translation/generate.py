@@ -3,6 +3,7 @@
 python -m experiments generate RUN --source "…"
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import tyro
 
 from data import PairExample, encode_sentence, held_out_pairs, pair_bounds
+from data.text.files import read_file
+from data.text.tokenizers import lines_of
 from experiments.harness.checks import check_at_least, check_not_negative
 from experiments.harness.command_line import read_command
 from experiments.harness.errors import UserError
@@ -20,7 +23,6 @@ from experiments.translation.alignment import source_attention
 from experiments.translation.search import Hypothesis, SearchConfig, translate
 from experiments.translation.systems import System
 from experiments.translation.trained import TrainedTranslation, trained_translation
-from train.files import read_file
 
 TOGETHER = 50  # sentences of a batch
 
@@ -74,11 +76,13 @@ def translated(config: Config) -> Iterator[str]:
 
     Raises ValueError where the folder isn't a run of translation that has been trained, or a sentence holds what
     the pieces can't spell, or is empty."""
-    sentences = read_sentences(config.source)
     trained = trained_translation(config.run, config.system, best=config.best, trust=config.trust)
     search = config.search(trained.config.search)
-    longest = trained.config.data.longest_held_out
-    encoded = [encode_sentence(trained.source, sentence, longest) for sentence in sentences]
+    data = trained.config.data
+    encoded = [
+        encode_sentence(trained.source, sentence, data.longest_held_out)
+        for sentence in read_sentences(config.source, data.encoding)
+    ]
     found = translate_encoded(trained, encoded, search, config.n_best)
     for hypotheses in found:
         for hypothesis in hypotheses:
@@ -88,11 +92,11 @@ def translated(config: Config) -> Iterator[str]:
         yield from map(str, draw_attention(trained, encoded[0], found[0][0], config.figure))
 
 
-def read_sentences(source: str) -> list[str]:
-    """Returns the lines of a file, or the sentence itself. Raises UserError for an empty one."""
-    path = Path(source)
-    is_file = "\n" not in source and len(source) < 256 and path.is_file()
-    lines = read_file(path).decode("utf-8").splitlines() if is_file else [source]
+def read_sentences(source: str, encoding: str) -> Sequence[str]:
+    """Returns the lines of a file, or the sentence itself. Raises UserError for an empty one, and ValueError as
+    `read_file` does."""
+    is_file = os.path.isfile(source)
+    lines = lines_of(read_file(Path(source)).text(encoding)) if is_file else [source]
     for number, line in enumerate(lines, 1):
         if not line.strip():
             where = f"line {number} of {source} is" if is_file else "is"

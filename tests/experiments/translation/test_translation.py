@@ -14,19 +14,9 @@ from experiments.translation.trained import trained_translation
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint, untimed
 from tests.experiments.conftest import alone
 
+DATA = ("--data.kind", "reversal", "--data.length", 3, "--data.count", 60, "--data.held-out", 8)
 SMALL = (
-    *(
-        "--data.kind",
-        "reversal",
-        "--data.length",
-        3,
-        "--data.count",
-        60,
-        "--data.held-out",
-        8,
-        "--data.types",
-        30,
-    ),
+    *(*DATA, "--data.types", 30),
     *("--hidden-size", 8, "--batch-size", 16, "--steps", 20, "--eval-every", 10, "--save-every", 10),
     *("--log-every", 5, "--chunk", 5, "--optimizer.warmup-steps", 2, "--examples", 2, "--width", 2),
 )
@@ -139,11 +129,14 @@ def test_translating_refuses(
         (("--transformer", "gru"), "--transformer must be a transformer, such as transformer(layers=2)"),
         (("--score", "dot"), "compares vectors of one size, but queries have 128 and values 256"),
         (("--health.every", 5), "--health.every looks into one recurrence, and a translation has two"),
-        (("--processes.coordinator", "localhost:1"), "shares the training of one net"),
+        (
+            ("--processes.coordinator", "localhost:1", "--processes.count", 2, "--processes.index", 0),
+            "shares the training of one net",
+        ),
     ],
 )
 def test_training_refuses(options: tuple, sentence: str, refused: Callable[..., None]) -> None:
-    refused(sentence, "translation", *options)
+    refused(sentence, "translation", *DATA, *options)
 
 
 def test_files_that_do_not_fit(tmp_path: Path, mistake: Callable[..., str]) -> None:
