@@ -26,7 +26,7 @@ from models import (
     language_step,
 )
 from models.cell import Array, State
-from models.decoding.beam_search import top_k
+from models.decoding.top_k import top_k
 from models.language_model import uniform_like
 
 V, H, LENGTH, END = 3, 4, 4, 0
@@ -132,7 +132,7 @@ def test_full_width_is_enumeration(name: str, end: int | None) -> None:
     check(found, wanted, end or 0)
 
 
-@partial(jax.jit, static_argnames=("width", "end"))
+@partial(jax.jit, static_argnames=("width", "end", "n_best"))
 def search_wu(net: Net, state: Array, first: Array, limits: Array, alpha: float, **options: Any) -> Beams:
     return beam_search(
         net.step,
@@ -141,7 +141,6 @@ def search_wu(net: Net, state: Array, first: Array, limits: Array, alpha: float,
         length=5,
         limits=limits,
         normalise=lambda scores, lengths: scores / ((5 + lengths) / 6) ** alpha,
-        n_best=options["width"],
         **options,
     )
 
@@ -149,16 +148,16 @@ def search_wu(net: Net, state: Array, first: Array, limits: Array, alpha: float,
 @given(
     seed=st.integers(0, 10**6),
     alpha=st.sampled_from([0, 0.5, 2]),
-    searched=st.sampled_from([(1, END), (2, None), (5, END)]),
+    searched=st.sampled_from([(1, END, 1), (2, None, 2), (5, END, 5), (5, END, 2)]),
     limits=st.lists(st.integers(1, 5), min_size=3, max_size=3),
 )
 def test_as_a_loop_over_hypotheses(
-    seed: int, alpha: float, searched: tuple[int, int | None], limits: list[int]
+    seed: int, alpha: float, searched: tuple[int, int | None, int], limits: list[int]
 ) -> None:
     """For any width, and limits of each example's own, it is as if each were searched alone."""
-    width, end = searched
+    width, end, n_best = searched
     chosen, (state, first) = net(seed, 7), starts(seed + 1, 3, 7)
-    found = search_wu(chosen, state, first, np.array(limits), alpha, width=width, end=end)
+    found = search_wu(chosen, state, first, np.array(limits), alpha, width=width, end=end, n_best=n_best)
 
     def penalty(length: int) -> float:
         return ((5 + length) / 6) ** alpha
@@ -210,22 +209,33 @@ def test_devices_may_share_a_batch() -> None:
     np.testing.assert_array_equal(found.tokens, search(chosen, state, first, **options).tokens)
 
 
-def test_steps_after_the_last_end_do_nothing() -> None:
-    """And change nothing: all hypotheses end in step 2, and NaN would come with step 4."""
+@pytest.mark.parametrize(("n_best", "steps"), [(2, 4), (1, 3)])
+def test_steps_after_the_last_that_matters_do_nothing(n_best: int, steps: int) -> None:
+    """The best hypothesis ends in step 1, the second in step 4. After step 3 it can't overtake the first any more:
+    ln (0.4 / 16) / 6 = −0.61, the most that it may come to, is below ln 0.6 = −0.51. NaN would come with step 5."""
+    table = jnp.array(
+        [[0.6, 0.4, 0, 0, 0], [0, *[0.25] * 4], [0, *[0.25] * 4], [1, 0, 0, 0, 0], [jnp.nan] * 5]
+    )
     calls = []
 
     def step(state: State, token: Array) -> tuple[State, Array]:
         calls.append(1)
-        logits = jnp.where(
-            state[..., None] < 1, jnp.array([[-99.0, 1.0, 0.0]]), jnp.array([[0.0, -99.0, -99.0]])
-        )
-        return state + 1, jnp.where(state[..., None] < 3, logits, jnp.nan)
+        return state + 1, jnp.log(table)[state]
 
     with jax.disable_jit():
-        found = beam_search(step, jnp.zeros(2), jnp.zeros(2, int), width=2, length=6, end=END, n_best=2)
-    assert len(calls) - 1 == 2  # one more finds out V
-    np.testing.assert_array_equal(found.lengths, 2)
-    np.testing.assert_allclose(found.scores[0], jax.nn.log_softmax(jnp.array([1.0, 0.0])), rtol=1e-6)
+        found = beam_search(
+            step,
+            jnp.zeros(2, int),
+            jnp.zeros(2, int),
+            width=2,
+            length=6,
+            end=END,
+            normalise=Average(),
+            n_best=n_best,
+        )
+    assert len(calls) - 1 == steps  # one more finds out V
+    np.testing.assert_array_equal(found.lengths[0], [1, 4][:n_best])
+    np.testing.assert_allclose(found.scores[0], np.log([0.6, 0.4 / 16])[:n_best], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("size", "k"), [(7, 7), (40, 1), (101, 4), (640, 3)])
