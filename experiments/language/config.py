@@ -21,9 +21,10 @@ from experiments.harness.checks import (
 from experiments.harness.errors import UserError
 from experiments.health import check_health
 from experiments.language.batches import Reading, check_lines, training_batches
-from experiments.language.corpus import check_same_text, checked_corpus
+from experiments.language.corpus import checked_corpus
 from experiments.language.sampled_inputs import SampledInputs
 from experiments.network import NetworkConfig
+from experiments.text_files import check_same_text
 from experiments.training import CELL_HELP, Flat
 from models import LanguageModel, max_steps
 from models.cell import Array, Params

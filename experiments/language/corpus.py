@@ -1,8 +1,7 @@
-"""Shared by the experiments on text: the corpus that a config names, whether it is still the same, and prompts."""
+"""Shared by the experiments on text: the corpus that a config names, prompts, and figures of its losses."""
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,8 @@ from jaxtyping import Int
 
 from data import Corpus, Size, TextConfig, Tokenizer, load_corpus
 from experiments.harness.errors import UserError
-from experiments.harness.files import write_json
-from train.files import read_json, write_file
 
 VOCABULARY = "the vocabulary"  # its digest in checkpoints, beside the options
-SOURCES = "text.json"  # in the run's folder: what it was trained on
 
 
 def checked_corpus(config: TextConfig) -> Corpus:
@@ -22,32 +18,6 @@ def checked_corpus(config: TextConfig) -> Corpus:
     corpus = load_corpus(config)
     corpus.split("valid")
     return corpus
-
-
-def remember_text(folder: Path, corpus: Corpus) -> None:
-    """Writes which files the text came from, for `check_same_text`."""
-    write_json(folder / SOURCES, dict(corpus.origin))
-
-
-def save_tokenizer(folder: Path, corpus: Corpus) -> None:
-    """Writes what a run needs to read its own numbers, for `load_tokenizer`."""
-    for name, content in corpus.tokenizer_files().items():
-        write_file(folder / name, content)
-
-
-def check_same_text(folder: Path, corpus: Corpus) -> None:
-    """Raises ValueError where a run was begun on other files than those of the corpus."""
-    if not (folder / SOURCES).is_file():
-        return
-    before = read_json(folder / SOURCES)
-    if not isinstance(before, dict):
-        raise ValueError(f"{folder / SOURCES} is damaged: it isn't what a run writes of its text; restore it")
-    now = corpus.origin
-    for name in before | dict(now):
-        if before.get(name) != now.get(name):
-            raise ValueError(
-                f"{folder} was begun on another text ({name} differs): give the same one, or begin a new run"
-            )
 
 
 def encoded_prompt(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, "T"]:

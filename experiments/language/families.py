@@ -19,7 +19,7 @@ from experiments.cell_spec import parse_cell
 from experiments.harness.checks import check_at_least
 from experiments.harness.run import Run
 from experiments.language import language_model
-from experiments.language.corpus import finite_or_none, remember_text, save_tokenizer
+from experiments.language.corpus import finite_or_none
 from experiments.language.families_report import (
     Model,
     draw,
@@ -35,6 +35,7 @@ from experiments.language.train import text_options, text_task
 from experiments.network import check_cells
 from experiments.run_task import Trained, run_tasks
 from experiments.task_report import training_record
+from experiments.text_files import remember_text, save_tokenizer
 from experiments.training import CELL_HELP, Flat
 from models import FixedWindow
 from models.ngram import smoothed

@@ -15,10 +15,10 @@ from typing import Annotated
 from experiments.harness.run import Run
 from experiments.language import report as text_report
 from experiments.language.config import ENDLESS, TextModelConfig, TextTraining
-from experiments.language.corpus import remember_text
 from experiments.language.gpt import NANOGPT, gpt_options
 from experiments.language.train import train_text_model
 from experiments.network import NetworkConfig
+from experiments.text_files import remember_text
 from experiments.training import Flat
 from train import LoopConfig, OptimizerConfig
 

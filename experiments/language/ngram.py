@@ -18,7 +18,8 @@ from data import Corpus, TextConfig
 from experiments.harness.checks import check_at_least, check_distinct, check_positive, check_seed
 from experiments.harness.files import read_arrays
 from experiments.harness.run import Run
-from experiments.language.corpus import bits_per_character, checked_corpus, encoded_prompt, save_tokenizer
+from experiments.language.corpus import bits_per_character, checked_corpus, encoded_prompt
+from experiments.text_files import save_tokenizer
 from models.ngram import NgramModel, Smoothing, perplexity, smoothed
 from models.ngram.counts import NgramCounts
 

@@ -22,7 +22,7 @@ from experiments.harness.errors import UserError
 from experiments.harness.run import Run
 from experiments.language.char_lm import MILLION
 from experiments.language.config import TextModelConfig, checked_corpus
-from experiments.language.corpus import finite_or_none, remember_text, save_tokenizer
+from experiments.language.corpus import finite_or_none
 from experiments.language.report import final_losses, full_context_scores
 from experiments.language.scaling_report import draw, format_table
 from experiments.language.sizes import NETS, SIZES, SMALL
@@ -30,6 +30,7 @@ from experiments.language.train import text_options, text_task
 from experiments.run_task import Trained, run_tasks
 from experiments.step_time import seconds_a_step
 from experiments.task_report import training_record
+from experiments.text_files import remember_text, save_tokenizer
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
 

@@ -12,12 +12,13 @@ from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.language.batches import TrainingText, training_batches
 from experiments.language.config import ENDLESS, TextModelConfig, init_params
-from experiments.language.corpus import VOCABULARY, save_tokenizer
+from experiments.language.corpus import VOCABULARY
 from experiments.language.held_out import held_out
 from experiments.language.objective import StreamLoss, TextLoss, every_token, last_token
 from experiments.objective import Objective
 from experiments.run_task import Trained, train_task
 from experiments.task import Data, Metric, Recurrence, Task, TrainingOptions
+from experiments.text_files import save_tokenizer
 from models import LanguageModel
 from models.cell import Params
 from models.language_model import uniform_like

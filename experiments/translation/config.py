@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from data import ParallelConfig, ParallelText, Tokenizer, load_parallel, pair_bounds
@@ -10,6 +11,7 @@ from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.errors import UserError
 from experiments.harness.processes import process_count
 from experiments.task import TrainingOptions
+from experiments.text_files import check_same_text
 from experiments.training import Flat
 from experiments.translation.search import SearchConfig
 from experiments.translation.systems import ModelConfig, System
@@ -94,6 +96,10 @@ class TranslationConfig:
     def reported(self) -> str:
         """Returns the metric that is drawn and reported first."""
         return "exact" if self.generated else "bleu_lowercased"
+
+    def check_resumed(self, folder: Path) -> None:
+        """Raises ValueError where the run in a folder was begun on other pairs."""
+        check_same_text(folder, self.text)
 
     def build(self, system: System, source: Tokenizer, target: Tokenizer) -> EncoderDecoder:
         """Builds the model of a system for the pieces of both languages."""

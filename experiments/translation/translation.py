@@ -19,6 +19,7 @@ from experiments.harness.errors import UserError
 from experiments.harness.files import stored_config
 from experiments.harness.run import Run
 from experiments.run_task import Trained, run_tasks
+from experiments.text_files import remember_text, save_tokenizer
 from experiments.translation import report
 from experiments.translation.config import TranslationConfig
 from experiments.translation.presets import preset_options
@@ -27,7 +28,6 @@ from experiments.translation.systems import NAMES
 from experiments.translation.task import HeldOut, measure, translation_task
 from experiments.translation.trained import net_path, tested_params
 from models import EncoderDecoder
-from train.files import write_file
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
 
@@ -57,8 +57,8 @@ PRESETS: Mapping[str, Config] = {name: Config(**options) for name, options in pr
 def main(config: Config, run: Run) -> str:
     """Trains system by system, tests, tabulates and draws; returns the report."""
     text = config.text
-    for name, content in text.tokenizer_files().items():
-        write_file(run.folder / name, content)
+    remember_text(run.folder, text)
+    save_tokenizer(run.folder, text)
     print(text.summary(), flush=True)
     tasks = {NAMES[system]: translation_task(config, system, text) for system in config.systems}
     paths = {NAMES[system]: net_path(system) for system in config.systems}
