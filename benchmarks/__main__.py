@@ -9,7 +9,18 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks import beam, decoding, eager, gpt, jacobians, kernels, language_model, lyapunov, start
+from benchmarks import (
+    attention,
+    beam,
+    decoding,
+    eager,
+    gpt,
+    jacobians,
+    kernels,
+    language_model,
+    lyapunov,
+    start,
+)
 from benchmarks.command import refuse
 from benchmarks.compare import compare, peers
 from benchmarks.record import DOCS, about, kept_beside, save
@@ -40,7 +51,7 @@ class Config:
     language_model: bool = True
     """Measure the training step of a language model too."""
     attention: bool = True
-    """Measure the training step and the decoding of a Transformer, and beam search with attention, too."""
+    """Measure training step and decoding of a Transformer, attention in a recurrence, and beam search too."""
     start: bool = True
     """Measure start-up times of commands and runs too."""
     keep: bool = False
@@ -65,6 +76,7 @@ def main(config: Config) -> None:
         "gpt": gpt.measure() if config.attention else [],
         "decoding": decoding.measure() if config.attention else [],
         "beam": beam.measure() if config.attention else [],
+        "attention": attention.measure() if config.attention else [],
         "start": start.measure() if config.start else [],
     }
     if config.keep:

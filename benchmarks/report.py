@@ -11,6 +11,7 @@ from benchmarks.compare import BOUNDS, LARGE, PRODUCTS
 from benchmarks.layers.large_product import OPERATIONS
 from benchmarks.sections import (
     NAMES,
+    attention,
     beam,
     decoding,
     eager,
@@ -33,6 +34,7 @@ PARTS = {
     "language_model": ("Training step of a language model", language_model),
     "gpt": ("Training step of a GPT", gpt),
     "decoding": ("Decoding with a cache", decoding),
+    "attention": ("Attention in a recurrence", attention),
     "beam": ("Beam search", beam),
     "start": ("Starting", start_times),
 }

@@ -176,6 +176,26 @@ def beam(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def attention(rows: list[dict[str, Any]]) -> list[str]:
+    """Tabulates one line per size and method."""
+    lines = [
+        "A GRU that attends to L places after each of its 20 steps, B = 64, all sizes 256: `fused`, which `unroll` "
+        "chooses by itself, beside a plain scan, whose forward pass is the same. Backward is what the gradients in "
+        "parameters, inputs and memory take beyond the forward pass. The gradients agree, or the benchmark stops. "
+        "Medians in milliseconds of runs that take turns. To measure this alone: `python -m benchmarks.attention`.",
+        "",
+        "| score | L | method | forward | backward | times forward |",
+        "| --- | ---: | --- | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        forward, backward = 1e3 * row["forward"], 1e3 * (row["both"] - row["forward"])
+        lines.append(
+            f"| {row['score']} | {row['L']} | {row['method']} | {forward:.3g} | {backward:.3g} | "
+            f"{backward / forward:.2f} |"
+        )
+    return lines
+
+
 def start_times(rows: list[dict[str, Any]]) -> list[str]:
     """Tabulates one line per command."""
     lines = [

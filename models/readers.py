@@ -14,10 +14,12 @@ from models.token_ids import embed
 
 @runtime_checkable
 class Reader(Protocol):
-    """Maps inputs `[L, *batch, ...]` to vectors `[L, *batch, E]` of the size E = `size`."""
+    """Maps inputs `[L, *batch, ...]` to vectors `[L, *batch, E]`."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """E, the size of the vectors."""
+        ...
 
     def init(self, key: Key) -> Params:
         """Returns parameters."""

@@ -1,6 +1,7 @@
 """A linear layer, a softmax over many classes and the cross entropy, in which language models spend their time."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,6 @@ from models.cell import Array, add_bias
 from models.token_ids import check_ids, is_in_vocabulary, mark_negative
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5,))
 def summed_cross_entropy(
     hidden: Float[Array, "N H"],
     kernel: Float[Array, "H V"],
@@ -32,18 +32,21 @@ def summed_cross_entropy(
     A row of weight zero is ignored, whatever its target. Any other target outside 0 … V−1 raises ValueError if it
     is concrete; under `jit` loss and gradient are NaN. Raises ValueError for a smoothing outside [0, 1).
     """
-    check_smoothing(smoothing)
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing is in [0, 1), but is {smoothing!r}")
+    total: Any = _summed(smoothing, hidden, kernel, bias, targets, weights)
+    return total
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _summed(
+    smoothing: float, hidden: Array, kernel: Array, bias: Array, targets: Array, weights: Array
+) -> Array:
     targets = zero_unweighted(targets, weights)
     check_ids(targets, kernel.shape[1], "targets")
     z = compute_logits(hidden, kernel, bias)
     losses = jax.nn.logsumexp(z, axis=-1) - expected_logits(z, targets, smoothing)
     return jnp.sum(weights.astype(losses.dtype) * losses)
-
-
-def check_smoothing(smoothing: float) -> None:
-    """Raises ValueError if ε is outside [0, 1)."""
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"smoothing is in [0, 1), but is {smoothing!r}")
 
 
 def expected_logits(
@@ -89,9 +92,8 @@ Gradients = tuple[Array, Array, Array]
 
 
 def _with_gradients(
-    hidden: Array, kernel: Array, bias: Array, targets: Array, weights: Array, smoothing: float
+    smoothing: float, hidden: Array, kernel: Array, bias: Array, targets: Array, weights: Array
 ) -> tuple[Array, Gradients]:
-    check_smoothing(smoothing)
     targets = zero_unweighted(targets, weights)
     check_ids(targets, kernel.shape[1], "targets")
     z = compute_logits(hidden, kernel, bias)
@@ -117,4 +119,4 @@ def _backward(smoothing: float, gradients: Gradients, cotangent: Array) -> tuple
     return (*((cotangent * gradient).astype(gradient.dtype) for gradient in gradients), None, None)
 
 
-summed_cross_entropy.defvjp(_with_gradients, _backward)
+_summed.defvjp(_with_gradients, _backward)

@@ -8,6 +8,7 @@ import jax
 
 from models.cell import Array, Cell, State, Weights, check_at_least
 from models.recurrence.associative import can_associate
+from models.recurrence.attentive import can_attend
 from models.recurrence.free_memory import fits
 from models.recurrence.fused import can_fuse
 from models.recurrence.lyapunov_estimate import check_exponent, expected_rounds
@@ -31,7 +32,8 @@ class Scan:
 
 @dataclass(frozen=True)
 class Fused:
-    """A scan with a hand-written backward pass (`fused.py`); supports cells of the product form."""
+    """A scan with a backward pass of its own; supports cells of the product form (`fused.py`) and cells that
+    attend to a memory (`attentive.py`)."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,11 @@ def auto_method(
 
     - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work without
       parallelism, and a scan is several times faster.
-    - With λ₁ given, on an accelerator and for a state with a derivative: `Newton` if the expected rounds, of log₂ T
+    - With λ₁ given, on an accelerator and for a state with a derivative: `Newton` if the expected rounds, of
+    log₂ T
       products each, are fewer than the T steps of a scan, and its Jacobians fit into memory. On the CPU a scan is
       always faster.
-    - A cell of the product form: `Fused`.
+    - A cell of the product form, or one that attends to a memory: `Fused`.
     - Any other: `Scan`.
     """
     backend = jax.default_backend()
@@ -132,6 +135,8 @@ def auto_method(
             return Newton(lyapunov=exponent), f"on a {backend}, and {measured}: few rounds are expected"
     if can_fuse(cell, weights, state, xs):
         return Fused(), "of the product form"
+    if can_attend(cell, weights, state, xs):
+        return Fused(), "attends to a memory"
     return Scan(), "neither of the product form nor, on an accelerator, linear in its state"
 
 

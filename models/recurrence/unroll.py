@@ -24,6 +24,7 @@ from models.layers.layer import Layer, check_output
 from models.layers.pooling import last_valid
 from models.memory import Memory, check_memory, example_memory, memory_argument
 from models.recurrence.associative import associative, can_associate
+from models.recurrence.attentive import attentive, can_attend
 from models.recurrence.fused import can_fuse, fused
 from models.recurrence.methods import Associative, Fused, Method, Newton, Scan, UnrollInfo, resolve_method
 from models.recurrence.newton import newton
@@ -239,10 +240,13 @@ def run(
 def run_fused(
     cell: Cell, weights: Weights, state: State, xs: Array, mask: Array | None, reverse: bool
 ) -> tuple[State, Output]:
-    """Runs the fused scan. Raises ValueError if it doesn't support the cell, naming which cells it does."""
-    if not isinstance(cell, ProductCell) or not can_fuse(cell, weights, state, xs):
-        raise ValueError(
-            f"method 'fused' can't run {cell}: it is for a ProductCell in the product form with no integer "
-            "in its state or drive; use 'scan'"
-        )
-    return fused(cell, weights, state, xs, mask=mask, reverse=reverse)
+    """Runs the scan with a backward pass of its own. Raises ValueError if none supports the cell, naming which
+    cells they do."""
+    if isinstance(cell, ProductCell) and can_fuse(cell, weights, state, xs):
+        return fused(cell, weights, state, xs, mask=mask, reverse=reverse)
+    if can_attend(cell, weights, state, xs):
+        return attentive(cell, reverse, weights, state, compute_drive(cell, weights, xs, mask), mask)
+    raise ValueError(
+        f"method 'fused' can't run {cell}: it is for a ProductCell in the product form, or an AttentionCell, with "
+        "no integer in its state or drive; use 'scan'"
+    )

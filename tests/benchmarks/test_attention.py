@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import decoding, gpt
+from benchmarks import attention, decoding, gpt
 from benchmarks.command import WORKER
 from benchmarks.gpt import SIDES, Size
+from benchmarks.sections import attention as attention_table
 from benchmarks.sections import decoding as decoding_table
 from benchmarks.sections import gpt as gpt_table
 
@@ -31,6 +32,9 @@ def test_tables() -> None:
     found = [
         {"side": side, "seconds": s, "tokens": 256} for side, s in (("cached", 0.1), ("recomputed", 2.0))
     ]
+    seconds = {"forward": 0.02, "both": 0.05}
+    rows = [{"score": "general", "L": 9, "method": method} | seconds for method in attention.METHODS]
+    assert attention_table(rows)[-1] == "| general | 9 | scan | 20 | 30 | 1.50 |"
     assert decoding_table(found)[-2:] == ["| cached | 0.1 | 2,560 | 20.0 |", "| recomputed | 2 | 128 | 1.0 |"]
 
 
@@ -55,3 +59,10 @@ def test_cached_and_recomputed_draw_the_same_tokens() -> None:
     rows = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert [row["side"] for row in rows] == ["cached", "recomputed"]
     assert decoding.TOKENS == 256
+
+
+@pytest.mark.slow
+def test_both_ways_back_give_the_same_gradients() -> None:
+    """Or `one` raises."""
+    rows = attention.measure((attention.Size("additive", 5, 3, 2, 4),), 1)
+    assert [row["method"] for row in rows] == list(attention.METHODS)

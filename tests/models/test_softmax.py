@@ -22,15 +22,21 @@ def given(seed: int = 0, scale: float = 1.0) -> tuple[np.ndarray, ...]:
 
 
 def by_hand(
-    h: np.ndarray, kernel: np.ndarray, bias: np.ndarray, targets: np.ndarray, weights: np.ndarray
+    h: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    smoothing: float = 0.0,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """The losses and the gradients of their weighted sum, row by row."""
     losses, gradients = np.zeros(N), [np.zeros_like(x) for x in (h, kernel, bias)]
     for n in range(N):
         z = h[n] @ kernel + bias
         p = np.exp(z - z.max()) / np.sum(np.exp(z - z.max()))
-        losses[n] = -np.log(p[targets[n]])
-        dz = weights[n] * (p - np.eye(V)[targets[n]])
+        q = (1 - smoothing) * np.eye(V)[targets[n]] + smoothing / V
+        losses[n] = -np.sum(q * np.log(p))
+        dz = weights[n] * (p - q)
         gradients[0][n] = kernel @ dz
         gradients[1] += np.outer(h[n], dz)
         gradients[2] += dz
@@ -48,6 +54,21 @@ def test_loss_and_gradient(x64: None) -> None:
     np.testing.assert_allclose(total, 3 * np.sum(weights * losses), rtol=1e-12)
     for mine, theirs in zip(found, gradients, strict=True):
         np.testing.assert_allclose(mine, 3 * theirs, rtol=1e-10, atol=1e-13)
+
+
+def test_label_smoothing(x64: None) -> None:
+    """The cross entropy to a mixture of the target and the uniform distribution, and its gradient."""
+    *arrays, targets, weights = given()
+    losses, gradients = by_hand(*arrays, targets, weights, 0.1)  # type: ignore
+    own = [jnp.asarray(x) for x in arrays]
+    rest = jnp.asarray(targets), jnp.asarray(weights), 0.1
+    total, found = jax.value_and_grad(summed_cross_entropy, argnums=(0, 1, 2))(*own, *rest)
+    np.testing.assert_allclose(total, np.sum(weights * losses), rtol=1e-12)
+    np.testing.assert_allclose(summed_cross_entropy(*own, *rest), total, rtol=1e-12)  # type: ignore
+    for mine, theirs in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-13)
+    with pytest.raises(ValueError, match=r"smoothing is in \[0, 1\), but is 1.0"):
+        summed_cross_entropy(*own, *rest[:2], 1.0)  # type: ignore
 
 
 def test_without_a_gradient_it_is_the_same_sum() -> None:

@@ -14,15 +14,20 @@ from models import (
     LSTM,
     Additive,
     AttentionCell,
+    AttentionReadout,
     BatchNormLSTM,
     Cell,
     CrossAttention,
+    Dense,
     Dot,
     Elman,
+    FedContext,
+    Fused,
     General,
     LearnedState,
     Memory,
     Newton,
+    PeepholeLSTM,
     RecurrentDropout,
     Residual,
     ScaledDot,
@@ -32,6 +37,7 @@ from models import (
     Transformer,
     stream,
     unroll,
+    unroll_with_info,
 )
 from tests import contract
 from tests.models import drawn, loops
@@ -44,6 +50,8 @@ READERS: dict[str, Cell] = {
         Stacked((Elman(3), Residual(CrossAttention(3, memory_size=2)))), memory_size=2
     ),
     "stack": Stacked((LSTM(4), Residual(CrossAttention(4, heads=2, memory_size=3)), Elman(3))),
+    "fed context": FedContext(LSTM(2), 2, "ends"),
+    "readout": Stacked((Elman(3), AttentionReadout(2, Additive(3)), Dense(2))),
     "transformer": Transformer(4, layers=1, context=8, memory_size=3, position="learned"),
     "learned state": LearnedState(AttentionCell(GRU(3), memory_size=4)),
     "own past too": SelfAttentive(AttentionCell(GRU(3), memory_size=2), context=3),
@@ -167,7 +175,7 @@ def test_recurrence_of_bahdanau() -> None:
 @pytest.mark.usefixtures("x64")
 def test_methods() -> None:
     """Newton's method solves it, with weights of its own for each example, in values and gradients; a scan with
-    checkpoints too; the others say why they can't."""
+    checkpoints too; the other says why it can't."""
     cell = AttentionCell(GRU(3), memory_size=M)
     params, given = drawn.parameters(cell, D, scale=0.5), memory()
     xs = jnp.asarray(np.random.default_rng(4).normal(size=(T, B, D)))
@@ -184,12 +192,55 @@ def test_methods() -> None:
     expected = value_and_gradients("scan")
     for method in (Newton(), Scan(checkpoint_every=2)):
         contract.assert_close(value_and_gradients(method), expected, f"{method}", tolerance=1e-8)
-    for method, reason in {
-        "associative": "it is for a LinearCell",
-        "fused": "it is for a ProductCell",
-    }.items():
-        with pytest.raises(ValueError, match=rf"method '{method}' can't run AttentionCell\(.*{reason}"):
-            value_and_gradients(method)
+    refusal = r"method 'associative' can't run AttentionCell\(.*it is for a LinearCell"
+    with pytest.raises(ValueError, match=refusal):
+        value_and_gradients("associative")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        AttentionCell(GRU(M)),
+        AttentionCell(PeepholeLSTM(M), General(), feed=False),
+        pytest.param(AttentionCell(LSTM(2), Dot(), memory_size=2), marks=pytest.mark.slow),
+        pytest.param(
+            AttentionCell(Stacked((GRU(3), LSTM(2))), Additive(5), memory_size=M), marks=pytest.mark.slow
+        ),
+        pytest.param(AttentionCell(GRU(M, "before"), ScaledDot()), marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.usefixtures("x64")
+def test_own_backward_pass(cell: AttentionCell) -> None:
+    """The fused scan, which "auto" takes, has the values of the plain one and its gradients in parameters, inputs,
+    memory and state, in both directions, with NaN in all padding."""
+    params, given = drawn.parameters(cell, D), memory()
+    values, rng = given.values[..., : cell.value_size], np.random.default_rng(4)
+    valid = jnp.asarray(rng.random((T, B)) < 0.7)
+    xs = jnp.where(valid[..., None], rng.normal(size=(T, B, D)), jnp.nan)
+    start = drawn.states(cell, params, (B,))
+
+    def differentiate(method: Any) -> Any:
+        def loss(params: Any, xs: jax.Array, values: jax.Array, start: Any) -> tuple[jax.Array, Any]:
+            both = [
+                unroll(
+                    cell,
+                    params,
+                    xs,
+                    start,
+                    mask=valid,
+                    memory=Memory(values, given.mask),
+                    reverse=back,
+                    method=method,
+                )
+                for back in (False, True)
+            ]
+            return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(both)), both  # pyright: ignore
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(params, xs, values, start)
+
+    contract.assert_close(differentiate("auto"), differentiate("scan"), "fused", tolerance=1e-12)
+    _, _, info = unroll_with_info(cell, params, xs, mask=valid, memory=Memory(values, given.mask))
+    assert info.method == Fused()
 
 
 def test_attention_is_observed_and_streamed() -> None:
