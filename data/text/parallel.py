@@ -183,7 +183,7 @@ def _assemble(config: ParallelConfig, pairs: ParallelPairs, tokens: _Tokens) -> 
             number = int(np.argmax(lengths))
             raise ValueError(
                 f"pair {number + 1} of the {split} split has {lengths[number]:,} tokens on a side, more than "
-                f"--data.longest-held-out {config.longest_held_out:,}: raise it, or take the pair out of the files"
+                f"--data.longest-held-out {config.longest_held_out:,}: raise it, or take the pair out"
             )
         splits[split] = ParallelSplit(found, examples)
     return ParallelText(splits, tokens.source, tokens.target, left_out, config.longest_held_out, pairs.origin)
