@@ -39,7 +39,7 @@ class TranslationConfig:
     """Label smoothing: the share of the target distribution that is spread over all types."""
     sampled: float = 0.0
     """Scheduled sampling at a constant rate: the share of the decoder's inputs that are drawn from the model."""
-    batch_size: int = 64
+    batch_size: int = 32
     """Pairs per step, B."""
     batch_tokens: int | None = None
     """In place of --batch-size: tokens per step, padding included, of the longer of the two sides."""
@@ -53,9 +53,11 @@ class TranslationConfig:
     """Test sentences whose translations and attention are shown."""
     seed: int = 0
     """Seed of parameters and of the order of the training pairs."""
-    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=600, eval_every=100))
+    loop: Annotated[LoopConfig, Flat] = field(
+        default_factory=lambda: LoopConfig(steps=700, eval_every=175, save_every=175)
+    )
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(learning_rate=3e-3, schedule="warmup_cosine", warmup_steps=50)
+        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="warmup_cosine", warmup_steps=50)
     )
 
     def __post_init__(self) -> None:

@@ -53,7 +53,7 @@ class ModelConfig:
     cell: Annotated[str, tyro.conf.arg(help=f"The cell of recurrent encoders and decoders: {CELL_HELP}.")] = (
         "gru"
     )
-    transformer: str = "transformer(layers=2, heads=4)"
+    transformer: str = "transformer(layers=2, heads=4, context=32)"
     """The encoder of the Transformer. Its decoder is the same, but causal, and attends to the encoder."""
     hidden_size: int = 128
     """Units of each layer, H."""
