@@ -9,28 +9,45 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from analysis.influence import influence_matrices, matrix_norms
-from models.cell import Array, Cell, Drive, Output, Params, State, Weights
+from models.cell import Array, BatchShape, Cell, Drive, Key, Output, Params, State, Weights
 from models.cells.wrapper import CellWrapper
 from models.memory import Memory, check_memory
 
 
 @dataclass(frozen=True)
-class StoppedParts(CellWrapper):
-    """A cell with equal outputs whose gradient doesn't pass from step to step through some parts of its state.
+class OpenParts(CellWrapper):
+    """A cell with equal outputs whose gradient passes from step to step through some parts of its state only.
 
-    `stopped` names those parts, fields of the state, a named tuple: `StoppedParts(LSTM(8), ("h",))`. Before each
-    step the gradient of these fields is stopped; within a step everything is differentiated.
+    `parts` names the fields of the state, a named tuple. Parameters: `cell`, and `open [P]`, True for the parts
+    whose gradient passes. That of the others is stopped before each step; within a step everything is
+    differentiated. So one program serves every choice of parts.
     """
 
-    stopped: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def has_product_form(self) -> bool:
         return False
 
+    def init(self, key: Key, input_size: int) -> Params:
+        return {"cell": self.cell.init(key, input_size), "open": jnp.ones(len(self.parts), bool)}
+
+    def initial_state(self, params: Params, batch_shape: BatchShape = ()) -> State:
+        return self.cell.initial_state(params["cell"], batch_shape)
+
+    def cell_weights(self, weights: Weights) -> Weights:
+        return weights["cell"]
+
+    def prepare(self, params: Params, **options: Any) -> Weights:
+        return {"cell": super().prepare(params["cell"], **options), "open": params["open"]}
+
     def step(self, weights: Weights, state: State, drive: Drive) -> tuple[State, Output]:
-        """Stops the gradient of the named parts, then steps the cell."""
-        held = {name: jax.lax.stop_gradient(getattr(state, name)) for name in self.stopped}
-        return self.cell.step(self.cell_weights(weights), state._replace(**held), drive)
+        """Stops the gradient of the parts that aren't open, then steps the cell."""
+
+        def held(open: Array, part: State) -> State:
+            return jax.tree.map(lambda leaf: jnp.where(open, leaf, jax.lax.stop_gradient(leaf)), part)
+
+        kept = {name: held(weights["open"][i], getattr(state, name)) for i, name in enumerate(self.parts)}
+        return self.cell.step(weights["cell"], state._replace(**kept), drive)
 
 
 def influence_by_path(
@@ -77,12 +94,13 @@ def influence_by_path(
             f"parts must be the fields of the state, {', '.join(fields)}, but are {', '.join(parts)}"
         )
 
-    def matrices(stopped: tuple[str, ...]) -> Array:
-        held = StoppedParts(cell, stopped)
-        return influence_matrices(held, params, xs, t, state, mask=mask, memory=memory)
+    def matrices(open: Array) -> Array:
+        given = {"cell": params, "open": open}
+        return influence_matrices(OpenParts(cell, parts), given, xs, t, state, mask=mask, memory=memory)
 
-    total = matrices(())
-    alone = {part: matrices(tuple(other for other in parts if other != part)) for part in parts}
+    all_and_each = jnp.concatenate([jnp.ones((1, len(parts)), bool), jnp.eye(len(parts), dtype=bool)])
+    total, *each = jax.lax.map(matrices, all_and_each)
+    alone = dict(zip(parts, each, strict=True))
     steps = jnp.cumsum(jnp.ones(len(xs), bool) if mask is None else mask)
     several = (steps[t] - steps >= 2).reshape(-1, 1, 1)  # transitions, so that a path can change parts
     mixed = jnp.where(several, total - sum(alone.values(), jnp.zeros_like(total)), 0)

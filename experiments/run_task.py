@@ -124,9 +124,10 @@ def train_task(
     if stop.requested:  # after the last step too: what comes next may be another training
         raise Stopped(run.folder, result.step, stop.signal)
     only_main_continues()
-    # On one device: what is measured of them next would else be computed on each.
-    after = jax.device_put(evaluated_params(result.state), jax.local_devices()[0])
-    return Trained(before, after, result.step)
+    # On one device: what is measured of them next would else be computed on each, and compiled for both of them.
+    first = jax.local_devices()[0]
+    after = jax.device_put(evaluated_params(result.state), first)
+    return Trained(jax.device_put(before, first), after, result.step)
 
 
 def initial_params(task: Task, seed: int, batch: Any) -> Params:

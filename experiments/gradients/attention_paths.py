@@ -56,9 +56,7 @@ class Config:
 
     tasks: tuple[TaskName, ...] = ("copy_memory", "adding", "text")
     """Tasks of the net with attention."""
-    cell: Annotated[str, tyro.conf.arg(help=f"The cell augmented with attention: {CELL_HELP}.")] = (
-        "elman(recurrent_init=orthogonal)"
-    )
+    cell: Annotated[str, tyro.conf.arg(help=f"The cell augmented with attention: {CELL_HELP}.")] = "gru"
     beside: Annotated[tuple[str, ...], tyro.conf.arg(help=f"Nets beside it on text: {CELL_HELP}.")] = (
         "lstm",
         "transformer",
@@ -66,7 +64,7 @@ class Config:
     hidden_size: int = 48
     """Units of each cell, H."""
     context: int = 64
-    """Past outputs that attention sees."""
+    """Past outputs that attention sees at most."""
     score: ScoreName = "general"
     """The score of a past output as a key, the present one as the query."""
     length: int = 30
@@ -74,15 +72,15 @@ class Config:
     data: TextConfig = field(default_factory=lambda: TextConfig(unit="character"))
     window: int = 64
     """Tokens of a window of text, T."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Sequences per step, B."""
     examples: int = 32
     """Held-out sequences along which influence is measured."""
     seed: int = 0
     """Seed of parameters and training data; held-out data don't depend on it."""
-    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=1000, eval_every=100))
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=1500, eval_every=150))
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(learning_rate=3e-3, schedule="cosine")
+        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="cosine")
     )
 
     def __post_init__(self) -> None:
@@ -103,10 +101,10 @@ class Config:
     @cached_property
     def nets(self) -> dict[str, "Net"]:
         """Returns the nets by name: `TASK`, with attention, and on text `text, CELL`."""
-        attentive = SelfAttentive(parse_cell(self.cell, self.hidden_size), self.context, SCORES[self.score]())
         nets: dict[str, Net] = {}
         for name in self.tasks:
             problem = self.problem(name)
+            attentive = self.attentive(problem)
             if name != "text":
                 task = problem.task(problem.model(NetworkConfig(), attentive))
                 nets[name] = Net(attentive, problem, task, on_text=False)
@@ -117,6 +115,13 @@ class Config:
             for net, cell in cells.items():
                 nets[net] = Net(cell, problem, self.text_task(problem, cell), on_text=True)
         return nets
+
+    def attentive(self, problem: Problem) -> SelfAttentive:
+        """Returns the net with attention, whose cache has no more slots than a sequence of T steps has a past."""
+        assert problem.data.shapes is not None
+        past = problem.data.shapes(1).inputs.shape[0] - 1
+        cell = parse_cell(self.cell, self.hidden_size)
+        return SelfAttentive(cell, min(self.context, past), SCORES[self.score]())
 
     def problem(self, name: TaskName) -> Problem:
         """Returns a task at its length."""
@@ -181,7 +186,7 @@ def main(config: Config, run: Run) -> str:
 def examples_of(batch: Batch, count: int) -> Batch:
     """Returns the first examples of a batch."""
     axes = batch.batch_axes()
-    return jax.tree.map(lambda leaf, axis: jnp.asarray(leaf).take(jnp.arange(count), axis), batch, axes)
+    return jax.tree.map(lambda leaf, axis: np.asarray(leaf).take(np.arange(count), axis), batch, axes)
 
 
 def measure(net: "Net", params: Params, batch: Batch) -> dict[str, np.ndarray]:
@@ -191,7 +196,7 @@ def measure(net: "Net", params: Params, batch: Batch) -> dict[str, np.ndarray]:
     the `exponent [N]` of its recurrence; where there is attention `tau [N]`; on text `loss_gradients [T, N]`.
     """
     view = CellView(net.task.model, last_token if net.on_text else net.problem.measure)
-    own, xs = view.entry(params, batch)
+    own, xs = entry_of(view, params, batch)
     along = paths_along if isinstance(net.cell, SelfAttentive) else influence_along
     found = {name: np.asarray(values) for name, values in along(net.cell, own, xs).items()}
     if net.on_text:
@@ -202,6 +207,12 @@ def measure(net: "Net", params: Params, batch: Batch) -> dict[str, np.ndarray]:
             [rank_correlation(*pair) for pair in zip(weights.T, found["total"].T, strict=True)]
         )
     return found
+
+
+@partial(jax.jit, static_argnums=0)
+def entry_of(view: CellView, params: Params, batch: Batch) -> tuple[Params, Array]:
+    """Returns the cell's own parameters, and what it reads."""
+    return view.entry(params, batch)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -54,7 +54,7 @@ import pytest
             "error: --length must be a whole number of at least 16, but is 8",
         ),
         (["attention_paths", "--cell", "batch_norm_lstm"], "BatchNormLSTM couples the examples of a batch"),
-        (["attention_paths", "--health.every", "5"], "look into its recurrence, Elman(hidden_size=48"),
+        (["attention_paths", "--health.every", "5"], "look into its recurrence, GRU(hidden_size=48"),
         (["adding", "--cell", "attention_cell(gru)"], "attends to a memory, and nothing gives it one here"),
         (
             ["adding", "--cell", "transformer(memory_size=8)"],
