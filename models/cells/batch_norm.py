@@ -27,6 +27,7 @@ from models.cells.layer_norm import scale
 from models.cells.lstm import GATES, LSTM
 from models.checks import check_arguments
 from models.initializers import Glorot, Initializer, Orthogonal
+from models.memory import Memory, check_memory, memory_argument
 from models.recurrence.scan import compute_drive, keep_valid
 
 NORMED = ("input", "recurrent", "memory")  # the normalised quantities: x W, h R and c
@@ -247,16 +248,19 @@ def observe_sequence(
     mask: Bool[Array, "T *batch"] | None = None,
     key: Key | None = None,
     train: bool = False,
+    memory: Memory | None = None,
 ) -> dict[str, Array]:
     """Returns the diagnostics of a cell's `observe` at every step of a sequence: `xs [T, *batch, D]` → leaves
     `[T, *batch, …]`. Arguments as for `unroll`; values at masked steps are finite and meaningless.
 
-    Raises ValueError if the shapes of parameters, inputs, state or mask don't fit.
+    Raises ValueError if the shapes of parameters, inputs, state, mask or memory don't fit.
     """
     batch_shape = check_arguments(cell, params, xs, state, mask)
+    check_memory(cell, memory, batch_shape)
     if mask is not None:
         xs = jnp.where(mask[..., None], xs, 0)
-    weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape)
+    given = memory_argument(cell, memory)
+    weights = cell.prepare(params, key=key, train=train, batch_shape=batch_shape, **given)
 
     def step(state: State, inputs: tuple[Drive, Array | None]) -> tuple[State, dict[str, Array]]:
         drive, valid = inputs

@@ -39,6 +39,7 @@ from models import (
     unroll,
     unroll_with_info,
 )
+from models.cells.batch_norm import observe_sequence
 from tests import contract
 from tests.models import drawn, loops
 
@@ -252,7 +253,8 @@ def test_attention_is_observed_and_streamed() -> None:
     _, ys = unroll(cell, params, xs, memory=given)
     online = stream(cell, params, (B,), memory=given)
     state, weights = online.initial_state, cell.prepare(params, batch_shape=(B,), memory=given)
-    for x, y in zip(xs[:2], ys[:2], strict=True):
+    observed = observe_sequence(cell, params, xs, memory=given)["memory_attention"]
+    for x, y, over_time in zip(xs[:2], ys[:2], observed[:2], strict=True):
         seen = cell.observe(weights, state, cell.drive(weights, x))["memory_attention"]
         state, streamed = online.step(state, x)
         np.testing.assert_allclose(streamed, y, rtol=1e-5, atol=1e-6)
@@ -260,6 +262,9 @@ def test_attention_is_observed_and_streamed() -> None:
         clean = jnp.where(given.mask[..., None], given.values, 0)
         np.testing.assert_allclose(jnp.einsum("bl,lbm->bm", seen, clean), y[:, H:], rtol=1e-5, atol=1e-6)
         assert not np.any(seen[~given.mask.T])
+        np.testing.assert_allclose(over_time, seen, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="reads a memory, but none is given"):
+        observe_sequence(cell, params, xs)
     inside = AttentionCell(Stacked((Elman(2), CrossAttention(2, memory_size=M))), memory_size=M)
     weights = inside.prepare(params := inside.init(jax.random.key(0), D), batch_shape=(B,), memory=given)
     start = inside.initial_state(params, (B,))
