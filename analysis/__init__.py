@@ -1,6 +1,6 @@
 """Measurements of a cell or a trained model: arrays in, arrays out."""
 
-from analysis.attention_maps import attention_maps
+from analysis.attention_maps import HeadStatistics, attention_maps, head_statistics
 from analysis.depth_scales import DepthScales, depth_scales
 from analysis.error_surface import (
     ErrorSurface,
@@ -73,6 +73,7 @@ __all__ = [
     "ExactMatch",
     "FirstNonfinite",
     "FixedPoints",
+    "HeadStatistics",
     "LengthRatio",
     "LyapunovSpectrum",
     "MeanField",
@@ -99,6 +100,7 @@ __all__ = [
     "gradient_by_lag",
     "gru_rest_factor",
     "half_life",
+    "head_statistics",
     "hessian_directions",
     "influence",
     "influence_by_path",

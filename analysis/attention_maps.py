@@ -1,10 +1,14 @@
 """Attention maps: the weights with which each step of a sequence attends to every other, or to a memory."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import scipy.special
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from models.cell import Array, Cell, Params, State, check_hashable
 from models.checks import check_inputs
@@ -80,3 +84,41 @@ def by_place(weights: Float[Array, "heads T C"], latest: int) -> Float[Array, "h
     slot = context - 1 + latest - (t[:, None] - t[None])  # of key s in row t
     picked = jnp.take_along_axis(weights, jnp.clip(slot, 0, context - 1)[None], axis=-1)
     return jnp.where((slot >= 0) & (slot < context), picked, 0)
+
+
+class HeadStatistics(NamedTuple):
+    """How the heads of a layer attend, means over the queries.
+
+    Attributes:
+        entropy: of each head's weights in nats: 0 for one place alone, ln S for all S alike.
+        distance: of the places attended to from the diagonal, |t S / T − s| in places, for query t of T.
+        divergence: between the weights of every two heads, Jensen & Shannon's in nats: 0 for equal ones, ln 2 for
+            heads that share no place.
+    """
+
+    entropy: np.ndarray  # [heads]
+    distance: np.ndarray  # [heads]
+    divergence: np.ndarray  # [heads, heads]
+
+
+def head_statistics(weights: ArrayLike) -> HeadStatistics:
+    """Computes the statistics of a layer's weights `[heads, T, S]`, each row of which sums to 1.
+
+    Raises ValueError for weights of another shape. Reference: Lin 1991 (the divergence)."""
+    rows = np.asarray(weights, np.float64)
+    if rows.ndim != 3 or not rows.size:
+        raise ValueError(f"weights have shape {list(rows.shape)}; expected [heads, T, S]")
+    steps, places = rows.shape[1:]
+    away = np.abs(np.arange(steps)[:, None] * places / steps - np.arange(places))
+    entropy = entropies(rows)
+    mixed = entropies((rows[:, None] + rows[None]) / 2)
+    return HeadStatistics(
+        entropy.mean(-1),
+        (rows * away).sum(-1).mean(-1),
+        (mixed - (entropy[:, None] + entropy[None]) / 2).mean(-1),
+    )
+
+
+def entropies(weights: np.ndarray) -> np.ndarray:
+    """Computes −Σ_s α_s ln α_s of every row, in nats: `[..., S]` → `[...]`."""
+    return scipy.special.entr(weights).sum(-1)

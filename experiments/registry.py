@@ -28,7 +28,7 @@ SUBJECTS = {
         "attention_paths",
     ),
     "language": ("ngram", "language_model", "char_lm", "families", "scaling"),
-    "translation": ("translation",),
+    "translation": ("translation", "translation_analysis", "source_gradients"),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}
@@ -62,7 +62,7 @@ def overview() -> str:
     lines = ["usage: python -m experiments NAME [--option value …]", ""]
     for title, commands in (helped | {"with runs": COMMANDS}).items():
         entries = (
-            textwrap.fill(line, width, initial_indent=f"  {name:<18}", subsequent_indent=" " * 20)
+            textwrap.fill(line, width, initial_indent=f"  {name:<22}", subsequent_indent=" " * 24)
             for name, line in commands.items()
         )
         lines += [title, *entries, ""]

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.distance import jensenshannon
 
-from analysis import attention_maps
+from analysis import attention_maps, head_statistics
 from models import (
     GRU,
     AttentionCell,
@@ -92,3 +93,25 @@ def test_nothing_to_show() -> None:
     stack = Stacked((GRU(N), Residual(CrossAttention(N))))
     with pytest.raises(ValueError, match="reads a memory, but none is given"):
         attention_maps(stack, stack.init(jax.random.key(0), D), jnp.ones((T, D)))
+
+
+def test_heads_of_known_weights() -> None:
+    """Uniform weights have entropy ln S, one place none; distances by hand; disjoint heads are ln 2 apart."""
+    steps, places = 4, 8
+    diagonal = np.eye(places)[::2]
+    uniform = np.full((steps, places), 1 / places)
+    beside = np.roll(diagonal, 1, axis=1)
+    found = head_statistics(np.stack([diagonal, uniform, beside]))
+    np.testing.assert_allclose(found.entropy, [0, np.log(places), 0], rtol=1e-12)
+    by_hand = np.mean([abs(2 * t - s) for t in range(steps) for s in range(places)])
+    np.testing.assert_allclose(found.distance, [0, by_hand, 1], rtol=1e-12)
+    assert found.divergence[0, 2] == pytest.approx(np.log(2))
+    np.testing.assert_array_equal(np.diag(found.divergence), 0)
+
+
+def test_divergence_is_that_of_scipy() -> None:
+    weights = np.random.default_rng(0).dirichlet(np.ones(5), size=(3, 4))
+    expected = [[np.mean(jensenshannon(p, q, axis=-1) ** 2) for q in weights] for p in weights]
+    np.testing.assert_allclose(head_statistics(weights).divergence, expected, atol=1e-12)
+    with pytest.raises(ValueError, match=r"weights have shape \[4, 5\]; expected \[heads, T, S\]"):
+        head_statistics(weights[0])

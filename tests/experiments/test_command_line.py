@@ -34,7 +34,7 @@ def test_list_names_all_and_waits_for_no_jax() -> None:
         [sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for name in (*NAMES, *COMMANDS):
-        assert re.search(rf"^  {name} +\S.*(\n {{20}}.*)*\.$", done.stdout, re.MULTILINE), name
+        assert re.search(rf"^  {name} +\S.*(\n {{24}}.*)*\.$", done.stdout, re.MULTILINE), name
     assert done.stdout.splitlines()[-1] == "False"
 
 
