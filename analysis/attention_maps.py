@@ -87,7 +87,7 @@ def by_place(weights: Float[Array, "heads T C"], latest: int) -> Float[Array, "h
 
 
 class HeadStatistics(NamedTuple):
-    """How the heads of a layer attend, means over the queries.
+    """Measures of the attention of each head of a layer, means over the queries.
 
     Attributes:
         entropy: of each head's weights in nats: 0 for one place alone, ln S for all S alike.
