@@ -121,8 +121,9 @@ def head_figure(layers: Mapping[str, Mapping[str, ArrayLike]], uniform: Mapping[
                     lw=0.7,
                 )
             limit = uniform[quantity] if quantity else np.log(2)
-            ax.axhline(limit, color=GREY, lw=0.9, ls=":")
-            ax.set_ylim(0, 1.08 * max(limit, ax.get_ylim()[1] / 1.08))
+            ax.axhline(float(limit), color=GREY, lw=0.9, ls=":")
+            highest = max(np.nanmax(line.get_ydata(), initial=0.0) for line in ax.get_lines())
+            ax.set_ylim(0, 1.08 * float(highest))
             ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
             ax.margins(x=0.1)
         handles = [
