@@ -100,7 +100,7 @@ def hypotheses(beams: Beams, row: int, end: int) -> Iterator[Hypothesis]:
     """Yields the hypotheses of one sentence of a batch; fewer than n where there are fewer sequences."""
     for tokens, length, score, normalised in zip(*(leaf[row] for leaf in beams), strict=True):
         ids = tokens[:length].tolist()
-        if score > -np.inf:
+        if score != -np.inf:  # NaN, where the model has some, shows
             yield Hypothesis(tuple(ids[:-1] if ids[-1:] == [end] else ids), float(score), float(normalised))
 
 

@@ -106,14 +106,6 @@ def targets_of(batch: PairBatch) -> list[list[int]]:
     return [row[: length - 1] for row, length in zip(ids, lengths.tolist(), strict=True) if length]
 
 
-def translations(
-    config: TranslationConfig, model: EncoderDecoder, params: Params, text: ParallelText, held: HeldOut
-) -> list[str]:
-    """Returns the best translation of every held-out source, in the order of the text."""
-    found = translate(model, params, held, config.search)
-    return held.sorted.restore_order([text.target.decode(best[0].ids) for best in found])
-
-
 def measure(
     config: TranslationConfig,
     text: ParallelText,
@@ -130,13 +122,15 @@ def measure(
     model, held = task.model, task.data.test()
     assert isinstance(model, EncoderDecoder)
     assert isinstance(held, HeldOut)
-    found = translations(config, model, params, text, held)
+    best = held.sorted.restore_order(
+        [ranked[0].ids for ranked in translate(model, params, held, config.search)]
+    )
+    found = [text.target.decode(ids) for ids in best]
     test = evaluate(task.objective.evaluate, params, held) | score_translations(found, held.references)
     seconds = seconds_to_translate(model, params, held, config.search)
     places = np.unique(np.linspace(0, len(held.pairs) - 1, config.examples).round().astype(int))
-    shown = [
-        (text.source.encode(held.pairs[place].source), text.target.encode(found[place])) for place in places
-    ]
+    sources, end = text.split(text.held_out[-1]).examples, model.writer.end
+    shown = [(sources[place].inputs, np.array([*best[place], end])) for place in places.tolist()]
     record = training_record(folder)
     return {
         **{f"test|{name}": np.array(value) for name, value in test.items()},
