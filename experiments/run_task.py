@@ -113,6 +113,7 @@ def train_task(
             selection=task.cost,
             score=None if task.score is None else scored_on(task.score, validation, mesh),
             score_every=task.score_every,
+            score_from=task.score_from,
             fingerprint={**run.fingerprint, **task.fingerprint},
             probe=None if recurrent is None else probe_of(task.model, recurrent, options.loop, validation[0]),
             diagnose=None

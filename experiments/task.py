@@ -110,7 +110,8 @@ class Task:
         report: the metric that is drawn and reported; by default `select`.
         baselines: trivial answers and classical methods: `label → {metric: value}`.
         score: `(params, batches) → Scores`, on the host, where outputs must be decoded; at every `score_every`-th
-            evaluation and on the test data. A `CorpusScore` is shared by the processes of a run.
+            evaluation from step `score_from` on, and on the test data. A `CorpusScore` is shared by the processes of
+            a run.
         initial: `seed → parameters` to begin with; by default `model.init` on the first batch of validation.
         stop_when: ends training early; see `train.StopWhen`.
         on_devices: `device count → objective`, only for models whose examples interact.
@@ -128,6 +129,7 @@ class Task:
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     score: Callable[[Params, Sequence[Any]], Scores] | None = None
     score_every: int = 1
+    score_from: int = 0
     initial: Callable[[int], Params] | None = None
     stop_when: StopWhen | None = None
     on_devices: Callable[[int], Objective] | None = None

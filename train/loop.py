@@ -72,6 +72,7 @@ def fit(
     selection: Selection | None = None,
     score: Score | None = None,
     score_every: int = 1,
+    score_from: int = 0,
     fingerprint: Mapping[str, Any] | None = None,
     probe: Probe | None = None,
     diagnose: Diagnose | None = None,
@@ -106,6 +107,7 @@ def fit(
         score: further metrics of the validation data, computed on the host from decoded outputs; every process
             calls it, with equal parameters.
         score_every: the number of evaluations per call of `score`; it is called at the last evaluation too.
+        score_from: the first step at which it is called.
         selection: maps an evaluation to a score, lower is better; by default its only metric. The best of the
             states saved right after an evaluation is kept. The schedule "validation_plateau" follows it.
         fingerprint: the options of this run, as JSON; saved with it, and a checkpoint with other values is
@@ -155,6 +157,7 @@ def fit(
         validation=validation,
         score=score,
         score_every=score_every,
+        score_from=score_from,
         selection=selection,
         stop_when=stop_when,
         update_averages=update_averages,

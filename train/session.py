@@ -51,6 +51,7 @@ class Session:
     validation: Sequence[PyTree]
     score: Score | None
     score_every: int
+    score_from: int
     selection: Selection | None
     stop_when: StopWhen | None
     update_averages: UpdateAverages | None
@@ -284,7 +285,7 @@ class Session:
         """Evaluates and scores on the validation data, and logs."""
         self.evaluation = evaluate(eval_fn, evaluated_params(self.state), self.validation, mesh=self.mesh)
         due = self.step % (self.config.eval_every * self.score_every) == 0 or self.finished
-        if self.score is not None and due:
+        if self.score is not None and due and self.step >= self.score_from:
             # As the main process has it: one of another machine may round otherwise, and all must end together.
             self.evaluation |= broadcast(dict(self.score(self.local_params())), self.mesh)
         self.evaluated, self.selection_value = self.step, selection_score(self.evaluation, self.selection)

@@ -59,8 +59,9 @@ def test_what_a_run_leaves(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "attention_attention.png",
     }
     assert command("inspect", run) == 0
-    steps = [r["step"] for r in untimed(run / "nets" / "attention") if r["split"] == "validation"]
-    assert steps == [0, 10, 20]
+    records = [r for r in untimed(run / "nets" / "attention") if r["split"] == "validation"]
+    assert [r["step"] for r in records] == [0, 10, 20]
+    assert [r["step"] for r in records if "bleu" in r] == [10, 20]
 
 
 def test_resumed_is_as_whole(run: Path, tmp_path: Path) -> None:
