@@ -110,8 +110,8 @@ class Task:
         report: the metric that is drawn and reported; by default `select`.
         baselines: trivial answers and classical methods: `label → {metric: value}`.
         score: `(params, batches) → Scores`, on the host, where outputs must be decoded; at every `score_every`-th
-            evaluation from step `score_from` on, and on the test data. A `CorpusScore` is shared by the processes of
-            a run.
+            evaluation from step `score_from` on, and on the test data. A `CorpusScore` is shared by the processes
+            of a run.
         initial: `seed → parameters` to begin with; by default `model.init` on the first batch of validation.
         stop_when: ends training early; see `train.StopWhen`.
         on_devices: `device count → objective`, only for models whose examples interact.
