@@ -47,7 +47,7 @@ class TranslationConfig:
     """What chooses the best checkpoint: BLEU, lower-cased, exact match or the loss on the validation pairs."""
     tested: Literal["last", "best"] = "best"
     """The parameters to test: the last, or those of the best checkpoint."""
-    score_every: int = 1
+    score_every: int = 2
     """Translate the validation pairs at every N-th evaluation, and at the last."""
     examples: int = 20
     """Test sentences whose translations and attention are shown."""

@@ -18,7 +18,20 @@ DATA = ("--data.kind", "reversal", "--data.length", 3, "--data.count", 60, "--da
 SMALL = (
     *(*DATA, "--data.types", 30),
     *("--hidden-size", 8, "--batch-size", 16, "--steps", 20, "--eval-every", 10, "--save-every", 10),
-    *("--log-every", 5, "--chunk", 5, "--optimizer.warmup-steps", 2, "--examples", 2, "--width", 2),
+    *(
+        "--log-every",
+        5,
+        "--chunk",
+        5,
+        "--optimizer.warmup-steps",
+        2,
+        "--examples",
+        2,
+        "--width",
+        2,
+        "--score-every",
+        1,
+    ),
 )
 ONE = ("--system", "attention", *SMALL, "--devices", 1)
 FILES = {"source": ("eins zwei", "drei", "vier fünf"), "target": ("one two", "three", "four five")}
