@@ -66,7 +66,9 @@ class Config:
 
     def configs(self) -> dict[str, TextModelConfig]:
         """Returns the options of every net's training."""
-        nets = {name: replace(NETS[name], data=self.data, seed=self.seed) for name in self.nets}
+        nets: dict[str, TextModelConfig] = {
+            name: replace(NETS[name], data=self.data, seed=self.seed) for name in self.nets
+        }
         return nets if self.steps is None else {name: ended(net, self.steps) for name, net in nets.items()}
 
 

@@ -32,8 +32,9 @@ from models.recurrence.scan import keep_valid, match_varying_axes, narrow, scan,
 
 
 class Taps(NamedTuple):
-    """What is added to the results of a step: to the drive of the cell inside, where the context is fed, and to
-    its recurrent product, where it has one, else (); to the scores `[*batch, L]` and the context, `[*batch, M]`."""
+    """Zeros that are added to the results of a step: to the drive of the cell inside, where the context is fed, and
+    to its recurrent product, where it has one, else (); to the scores `[*batch, L]` and the context, `[*batch,
+    M]`."""
 
     drive: Drive
     product: Array | tuple[()]
@@ -42,8 +43,8 @@ class Taps(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What the products over all steps need of each: what the cell inside reads and multiplies by R, its
-    output, and the attention weights `[*batch, L]`."""
+    """The factors of the products over all steps, from each step: what the cell inside reads and multiplies by R,
+    its output, and the attention weights `[*batch, L]`."""
 
     read: Array | tuple[()]
     multiplied: Array | tuple[()]

@@ -1,8 +1,7 @@
 """Beam search against enumeration, against a plain loop over hypotheses in double precision, and under models."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +12,10 @@ from hypothesis import strategies as st
 
 from models import (
     LSTM,
-    Automaton,
     Average,
     Beams,
-    FiniteAutomaton,
     LanguageModel,
     Transformer,
-    WuPenalty,
     beam_search,
     free_running,
     greedy,
@@ -28,100 +24,20 @@ from models import (
 from models.cell import Array, State
 from models.decoding.top_k import top_k
 from models.language_model import uniform_like
-
-V, H, LENGTH, END = 3, 4, 4, 0
-NORMALISE: dict[str, Any] = {"none": None, "wu": WuPenalty(0.7), "average": Average()}
-
-
-class Net(NamedTuple):
-    """A small recurrent net: h_t = tanh(E[y_{t−1}] + h_{t−1} R), z_t = h_t O."""
-
-    embedding: Any
-    recurrent: Any
-    output: Any
-
-    def step(self, state: State, token: Array) -> tuple[State, Array]:
-        state = jnp.tanh(jnp.asarray(self.embedding)[token] + state @ self.recurrent)
-        return state, state @ self.output
-
-
-def net(seed: int, size: int = V) -> Net:
-    draw = np.random.default_rng(seed).normal
-    shapes = (size, H), (H, H), (H, size)
-    return Net(*(draw(size=shape).astype(np.float32) * 1.5 for shape in shapes))
-
-
-class Hypothesis(NamedTuple):
-    tokens: tuple[int, ...]
-    score: float
-    state: np.ndarray
-    rank: float
-
-
-PENALTY: dict[str, Callable[[int], float]] = {
-    "none": lambda length: 1.0,
-    "wu": lambda length: ((5 + length) / 6) ** 0.7,
-    "average": float,
-}
-
-
-def by_hand(
-    net: Net,
-    state: np.ndarray,
-    first: int,
-    width: int,
-    length: int,
-    end: int | None,
-    penalty: Callable[[int], float] = PENALTY["none"],
-    permits: Callable[[tuple[int, ...]], bool] = lambda tokens: True,
-) -> list[Hypothesis]:
-    """Searches for one example, a list of hypotheses in double precision; with a great width, enumerates."""
-    beam = [Hypothesis((), 0.0, state.astype(float), 0.0)]
-    for _ in range(length):
-        grown = []
-        for old in beam:
-            if old.tokens and old.tokens[-1] == end:
-                grown.append(old)
-                continue
-            last = old.tokens[-1] if old.tokens else first
-            h = np.tanh(net.embedding[last].astype(float) + old.state @ net.recurrent)
-            z = h @ net.output
-            for token, gain in enumerate(z - np.log(np.exp(z).sum())):
-                tokens, score = (*old.tokens, token), old.score + gain
-                if permits(tokens):
-                    grown.append(Hypothesis(tokens, score, h, score / penalty(len(tokens))))
-        beam = sorted(grown, key=lambda one: -one.rank)[:width]
-    return beam
-
-
-def check(found: Beams, wanted: list[list[Hypothesis]], pad: int) -> None:
-    """The same hypotheses in the same order; the rest of a row holds none."""
-    for example, beam in enumerate(wanted):
-        for slot in range(found.scores.shape[1]):
-            tokens, count, score, normalised = (np.asarray(leaf[example, slot]) for leaf in found)
-            if slot >= len(beam):
-                assert (score, normalised, count) == (-np.inf, -np.inf, 0)
-                assert (tokens == pad).all()
-                continue
-            assert tuple(tokens[:count]) == beam[slot].tokens
-            assert (tokens[count:] == pad).all()
-            np.testing.assert_allclose(score, beam[slot].score, rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(normalised, beam[slot].rank, rtol=1e-5, atol=1e-6)
-
-
-@partial(jax.jit, static_argnames=("width", "length", "end", "name", "n_best"))
-def search(net: Net, state: Array, first: Array, *, name: str = "none", **options: Any) -> Beams:
-    return beam_search(net.step, state, first, normalise=NORMALISE[name], **options)
-
-
-def compiled(step: Any, state: Any, first: Any, **options: Any) -> Beams:
-    """One search, compiled as a whole."""
-    return jax.jit(lambda state, first: beam_search(step, state, first, **options))(state, first)
-
-
-def starts(seed: int, batch: int, size: int = V) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(batch, H)).astype(np.float32), rng.integers(0, size, batch).astype(np.int32)
+from tests.models.decoding.hypotheses import (
+    END,
+    LENGTH,
+    NORMALISE,
+    PENALTY,
+    Net,
+    V,
+    by_hand,
+    check,
+    compiled,
+    net,
+    search,
+    starts,
+)
 
 
 @pytest.mark.parametrize("name", NORMALISE)
@@ -349,72 +265,6 @@ def test_nan_shows() -> None:
     np.testing.assert_array_equal(found.scores[::2], clean.scores[::2])
 
 
-# --- automata
-
-# Token 0 ends, 1 opens and 2 closes a bracket; at most two are open. The states are the numbers of open ones.
-BRACKETS = FiniteAutomaton(jnp.array([[3, 1, -1], [-1, 2, 0], [-1, -1, 1], [-1, -1, -1]]))
-
-
-class Letters(NamedTuple):
-    """Of tokens 1 and 2 exactly so many an example, then the end."""
-
-    left: Any
-
-    def initial_state(self, batch_shape: tuple[int, ...]) -> Array:
-        return self.left
-
-    def allowed(self, state: Array) -> Array:
-        return (jnp.arange(V) == 0) == (state == 0)
-
-    def advance(self, state: Array, token: Array) -> Array:
-        return state - 1
-
-
-def balanced(tokens: tuple[int, ...]) -> bool:
-    opened = np.cumsum([(0, 1, -1)[token] for token in tokens])
-    ended = 0 not in tokens or (opened[-1] == 0 and tokens.index(0) == len(tokens) - 1)
-    return bool((opened >= 0).all() and (opened <= 2).all() and ended)
-
-
-@pytest.mark.parametrize("width", [2, V**LENGTH])
-def test_brackets(width: int) -> None:
-    """Nothing but what is allowed, with the model's own probabilities."""
-    chosen, (state, first) = net(8), starts(9, 2)
-    found = compiled(
-        chosen.step,
-        state,
-        first,
-        width=width,
-        length=LENGTH,
-        end=END,
-        allowed=BRACKETS,
-        n_best=width,
-    )
-    wanted = [
-        by_hand(chosen, h, int(y), width, LENGTH, END, permits=balanced)
-        for h, y in zip(state, first, strict=True)
-    ]
-    check(found, wanted, END)
-
-
-def test_an_automaton_may_differ_from_example_to_example() -> None:
-    chosen, (state, first) = net(8), starts(9, 3)
-    left = Letters(jnp.array([3, 0, 1]))
-    assert isinstance(left, Automaton)
-    found = compiled(
-        chosen.step,
-        state,
-        first,
-        width=8,
-        length=4,
-        end=END,
-        allowed=left,
-        n_best=8,
-    )
-    np.testing.assert_array_equal((found.scores > -jnp.inf).sum(axis=1), [8, 1, 2])
-    np.testing.assert_array_equal(found.lengths.max(axis=1), [4, 1, 2])
-
-
 # --- mistakes
 
 
@@ -442,8 +292,3 @@ def test_refused(options: dict, message: str) -> None:
 def test_step_without_an_axis_of_tokens_is_refused() -> None:
     with pytest.raises(ValueError, match=r"logits \[\*batch, V\] for tokens \[2\], but they are \[2\]"):
         beam_search(lambda s, y: (s, s), jnp.zeros(2), jnp.zeros(2, int), width=1, length=1)
-
-
-def test_table_of_fractions_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"the table of an automaton must be integers \[states, V\]"):
-        FiniteAutomaton(jnp.ones((2, 2)))
