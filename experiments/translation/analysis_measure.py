@@ -43,9 +43,10 @@ def analyse(
     that attends, for each layer `heads|LAYER|entropy` and `heads|LAYER|distance [heads]`, `heads|LAYER|divergence
     [heads, heads]`, and those that uniform weights would have, `uniform|entropy` and `uniform|distance`."""
     joined = [join(pairs, length, sentences) for length in lengths]
-    by_length = [scores(search, subject, each) for each in joined]
+    by_length = [scores(search, subject, held_out_of(subject, each)) for each in joined]
     kept = list(pairs[:sentences])
-    by_width = [scores(replace(search, width=width), subject, kept) for width in widths]
+    held = held_out_of(subject, kept)
+    by_width = [timed_scores(replace(search, width=width), subject, held) for width in widths]
     return {
         "joined": np.array(subject.joined),
         "lengths": np.array(lengths),
@@ -63,21 +64,29 @@ def join(pairs: Sequence[Pair], length: int, count: int) -> list[Pair]:
     return [Pair(*map(" ".join, zip(*group, strict=True))) for group in groups]
 
 
-def scores(search: SearchConfig, subject: Subject, pairs: Sequence[Pair]) -> dict[str, float]:
-    """Translates sources, and measures BLEU, lower-cased, the length ratio and the seconds of a search, compilation
-    not included."""
+def held_out_of(subject: Subject, pairs: Sequence[Pair]) -> HeldOut:
+    """Returns pairs in batches of one length, so that one program searches for all."""
     examples = encoded(subject, pairs)
-    held = HeldOut(pairs, held_out_pairs(examples, batch_size=TOGETHER, bounds=pair_bounds(examples)[-1:]))
+    size, bounds = min(TOGETHER, len(examples)), pair_bounds(examples)[-1:]
+    return HeldOut(pairs, held_out_pairs(examples, batch_size=size, bounds=bounds))
+
+
+def scores(search: SearchConfig, subject: Subject, held: HeldOut) -> dict[str, float]:
+    """Translates sources, and measures BLEU, lower-cased, and the length ratio."""
     found = translate(subject.model, subject.params, held, search)
-    start = time.monotonic()
-    translate(subject.model, subject.params, held, search)
-    seconds = time.monotonic() - start
     lines = held.sorted.restore_order([subject.target.decode(best[0].ids) for best in found])
     return {
         "bleu": corpus_score(Bleu(lowercase=True), lines, held.references),
         "ratio": corpus_score(LengthRatio(), lines, held.references),
-        "seconds": seconds,
     }
+
+
+def timed_scores(search: SearchConfig, subject: Subject, held: HeldOut) -> dict[str, float]:
+    """Measures `scores`, and then the seconds of one more search, which compiles nothing."""
+    found = scores(search, subject, held)
+    start = time.monotonic()
+    translate(subject.model, subject.params, held, search)
+    return found | {"seconds": time.monotonic() - start}
 
 
 def encoded(subject: Subject, pairs: Sequence[Pair]) -> list[PairExample]:

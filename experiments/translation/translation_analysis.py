@@ -41,14 +41,14 @@ class Config(TranslationConfig):
 
     runs: Annotated[tuple[Path, ...], tyro.conf.arg(help_behavior_hint="(default: none)")] = ()
     """Runs of `translation` to analyse, in place of the options of training."""
-    lengths: tuple[int, ...] = (1, 2, 3, 5, 10)
+    lengths: tuple[int, ...] = (1, 3, 5, 10)
     """How many test sentences are joined to one source; each number is tested by itself."""
-    widths: tuple[int, ...] = (1, 2, 5, 10, 50)
+    widths: tuple[int, ...] = (1, 5, 20, 50)
     """Widths of the beam search."""
-    sentences: int = 100
+    sentences: int = 64
     """Test sources of each length, for each width, and along which attention is measured."""
     data: ParallelConfig = field(default_factory=lambda: ParallelConfig(joined=3, count=20_000))
-    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=400, eval_every=200))
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=300, eval_every=150))
 
     def __post_init__(self) -> None:
         super().__post_init__()
