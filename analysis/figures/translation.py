@@ -1,5 +1,6 @@
 """Figures of translation models side by side: scores by length and width of search, heads, gradients by place."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -101,29 +102,32 @@ def head_figure(layers: Mapping[str, Mapping[str, ArrayLike]], uniform: Mapping[
     Dotted lines stand at the entropy and distance of `uniform` weights, and at ln 2, heads that share no place."""
     demand_names(layers, "layers")
     styles = styles_of(layers)
-    labels = {"entropy": "entropy (nats)", "distance": "distance from the diagonal\n(places)"}
+    panels: tuple[tuple[str, dict[str, ArrayLike], float], ...] = (
+        ("entropy (nats)", {name: found["entropy"] for name, found in layers.items()}, uniform["entropy"]),
+        (
+            "distance from the diagonal\n(places)",
+            {name: found["distance"] for name, found in layers.items()},
+            uniform["distance"],
+        ),
+        (
+            "divergence from other heads\n(nats)",
+            {name: between_heads(name, found) for name, found in layers.items()},
+            math.log(2),
+        ),
+    )
+    aside = 0.07 * (np.arange(len(layers)) - (len(layers) - 1) / 2)  # so that equal points are seen
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(PAGE, 2.1), layout="constrained")
-        axes = figure.subplots(1, 3, sharex=True)
-        for ax, (quantity, label) in zip(
-            axes, [*labels.items(), ("", "divergence from other heads\n(nats)")], strict=True
-        ):
+        for ax, (label, by_layer, limit) in zip(figure.subplots(1, 3, sharex=True), panels, strict=True):
             ax.set(xlabel="head", ylabel=label)
-            for name, found in layers.items():
-                values = between_heads(name, found) if not quantity else found[quantity]
-                values = checked(f"{label} of {name!r}", np.asarray(values, np.float64), "[heads]")
-                ax.plot(
-                    1 + np.arange(len(values)),
-                    values,
-                    "o",
-                    ms=3.5,
-                    **{**styles[name], "linestyle": ":"},
-                    lw=0.7,
-                )
-            limit = uniform[quantity] if quantity else np.log(2)
-            ax.axhline(float(limit), color=GREY, lw=0.9, ls=":")
-            highest = max(np.nanmax(line.get_ydata(), initial=0.0) for line in ax.get_lines())
-            ax.set_ylim(0, 1.08 * float(highest))
+            highest = limit
+            for (name, values), shift in zip(by_layer.items(), aside, strict=True):
+                points = checked(f"{label} of {name!r}", np.asarray(values, np.float64), "[heads]")
+                heads = 1 + shift + np.arange(len(points))
+                ax.plot(heads, points, "o:", ms=3.5, lw=0.7, color=styles[name]["color"])
+                highest = max(highest, np.nanmax(points, initial=0.0))
+            ax.axhline(limit, color=GREY, lw=0.9, ls=":")
+            ax.set_ylim(0, 1.08 * highest)
             ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
             ax.margins(x=0.1)
         handles = [

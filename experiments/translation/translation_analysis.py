@@ -45,10 +45,10 @@ class Config(TranslationConfig):
     """How many test sentences are joined to one source; each number is tested by itself."""
     widths: tuple[int, ...] = (1, 5, 20, 50)
     """Widths of the beam search."""
-    sentences: int = 64
+    sentences: int = 50
     """Test sources of each length, for each width, and along which attention is measured."""
     data: ParallelConfig = field(default_factory=lambda: ParallelConfig(joined=3, count=20_000))
-    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=300, eval_every=150))
+    loop: Annotated[LoopConfig, Flat] = field(default_factory=lambda: LoopConfig(steps=250, eval_every=125))
 
     def __post_init__(self) -> None:
         super().__post_init__()
