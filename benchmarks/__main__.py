@@ -20,6 +20,7 @@ from benchmarks import (
     language_model,
     lyapunov,
     start,
+    translation,
 )
 from benchmarks.command import refuse
 from benchmarks.compare import compare, peers
@@ -51,7 +52,8 @@ class Config:
     language_model: bool = True
     """Measure the training step of a language model too."""
     attention: bool = True
-    """Measure training step and decoding of a Transformer, attention in a recurrence, and beam search too."""
+    """Measure training step and decoding of a Transformer, attention in a recurrence, training step
+    of a translation model, and beam search too."""
     start: bool = True
     """Measure start-up times of commands and runs too."""
     keep: bool = False
@@ -77,6 +79,7 @@ def main(config: Config) -> None:
         "decoding": decoding.measure() if config.attention else [],
         "beam": beam.measure() if config.attention else [],
         "attention": attention.measure() if config.attention else [],
+        "translation": translation.measure() if config.attention else [],
         "start": start.measure() if config.start else [],
     }
     if config.keep:

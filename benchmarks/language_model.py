@@ -144,7 +144,7 @@ def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict
     return rows
 
 
-def training_turns(sides: dict[str, Worker], tokens: int, rounds: int) -> list[dict[str, Any]]:
+def training_turns(sides: dict[str, Worker], tokens: float, rounds: int) -> list[dict[str, Any]]:
     """Times training steps of `tokens` tokens, in turns, and closes the sides.
 
     Returns for each `side` `quartiles` (seconds per step, over the turns), `tokens_per_second` (from their median),

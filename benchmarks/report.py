@@ -22,6 +22,7 @@ from benchmarks.sections import (
     language_model,
     shown,
     start_times,
+    translation,
 )
 from benchmarks.work import FAMILIES, Way, Work
 
@@ -35,6 +36,7 @@ PARTS = {
     "gpt": ("Training step of a GPT", gpt),
     "decoding": ("Decoding with a cache", decoding),
     "attention": ("Attention in a recurrence", attention),
+    "translation": ("Training step of a translation model", translation),
     "beam": ("Beam search", beam),
     "start": ("Starting", start_times),
 }
