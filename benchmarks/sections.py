@@ -140,12 +140,12 @@ def translation(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
         "The system `attention` of `python -m experiments translation`: a bidirectional GRU reads the source, a "
         "GRU with additive attention and its context fed back writes the target; all sizes 256, 64 pairs, 6,000 "
-        "tokens on each side, tied output layer, clipping and Adam. Ours is `train_chunk` with the norms, metrics "
-        "and checks of every run, beside the same step in PyTorch: `nn.GRU` over packed sources, a loop over "
-        "tokens, one product for the logits of all steps. Lengths are drawn between three quarters and the whole of L and "
-        "T; tokens are those of the targets, without padding. Separate processes take turns with the same weights "
-        "and pairs; losses must agree to 1e-3, or the benchmark stops. Medians in milliseconds, with the "
-        "interquartile range in brackets. To measure this alone: `python -m benchmarks.translation`.",
+        "tokens on each side, tied output layer, clipping and Adam. Ours is `train_chunk` with the norms, metrics"
+        " and checks of every run, beside the same step in PyTorch: `nn.GRU` over packed sources, a loop over "
+        "tokens, one product for the logits of all steps. Lengths are drawn between three quarters and the whole "
+        "of L and T; tokens are those of the targets, without padding. Separate processes take turns with the "
+        "same weights and pairs; losses must agree to 1e-3, or the benchmark stops. Medians in milliseconds, with"
+        " the interquartile range in brackets. To measure this alone: `python -m benchmarks.translation`.",
         "",
         "| L, T | | ms a step | target tokens a second | times PyTorch |",
         "| --- | --- | ---: | ---: | ---: |",
