@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import WORKER, run
-from benchmarks.compare import Worker, quartiles
+from benchmarks.compare import Worker, in_turns, quartiles
 
 V, H, WIDTH, LENGTH, END, ALPHA = 6_000, 256, 5, 30, 1, 0.6
 SENTENCES, BATCH, MULTIPLE = 1_000, 100, 4
@@ -222,16 +222,7 @@ def measure(
     """
     names = SIDES if importlib.util.find_spec("torch") else SIDES[:-1]
     sides = {name: Worker("benchmarks.beam", WORKER, name, str(sentences)) for name in names}
-    try:
-        first = {name: side.ask() for name, side in sides.items()}  # compiles
-        different = {name: differences(answer, first["ours"]) for name, answer in first.items()}
-        times: dict[str, list[float]] = {name: [] for name in sides}
-        for _ in range(rounds):
-            for name, side in sides.items():
-                times[name].append(side.ask()["seconds"])
-    finally:
-        for side in sides.values():
-            side.close()
+    first, different, times = in_turns(sides, rounds, differences)
     say("beam search done", flush=True)
     words = float((np.array(first["ours"]["tokens"]) != END).sum(axis=1).mean())
     return [

@@ -4,12 +4,14 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import quantiles
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.work import WAYS, Way, Work
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,26 @@ class Measured:
         """Returns the record for docs/benchmarks.json, with the quartiles in place of all times."""
         row = asdict(self) | {"quartiles": quartiles(self.times)}
         return {name: entry for name, entry in row.items() if name not in ("times", "value")}
+
+
+def in_turns(
+    sides: dict[str, Worker], rounds: int, check: Callable[[Any, Any], Found]
+) -> tuple[dict[str, Any], dict[str, Found], dict[str, list[float]]]:
+    """Asks each side once, which compiles, then `rounds` times in turns, and closes all.
+
+    Returns by side the first answer, what `check(first answer, that of "ours")` found, and the `seconds` of the
+    later answers. `check` raises ValueError where a side doesn't do the same work."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    try:
+        first = {name: side.ask() for name, side in sides.items()}
+        found = {name: check(answer, first["ours"]) for name, answer in first.items()}
+        for _ in range(rounds):
+            for name, side in sides.items():
+                times[name].append(side.ask()["seconds"])
+    finally:
+        for side in sides.values():
+            side.close()
+    return first, found, times
 
 
 def quartiles(times: Sequence[float]) -> list[float]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import WORKER, run
-from benchmarks.compare import Worker, quartiles
+from benchmarks.compare import Worker, in_turns, quartiles
 
 V, H, T, B = 10_000, 200, 20, 20
 STEPS = 20  # of a turn
@@ -152,18 +152,7 @@ def training_turns(sides: dict[str, Worker], tokens: float, rounds: int) -> list
 
     Raises ValueError if a side's losses aren't ours, so that it doesn't do the same work.
     """
-    try:
-        first = {name: side.ask()["losses"] for name, side in sides.items()}  # compiles
-        apart = {name: difference(losses, first["ours"]) for name, losses in first.items()}
-        if not max(apart.values()) <= 1e-3:  # NaN is no agreement
-            raise ValueError(f"not the same work: losses differ from ours by {apart}")
-        times: dict[str, list[float]] = {name: [] for name in sides}
-        for _ in range(rounds):
-            for name, side in sides.items():
-                times[name].append(side.ask()["seconds"])
-    finally:
-        for side in sides.values():
-            side.close()
+    _, apart, times = in_turns(sides, rounds, same_losses)
     return [
         {
             "side": name,
@@ -173,6 +162,14 @@ def training_turns(sides: dict[str, Worker], tokens: float, rounds: int) -> list
         }
         for name, found in times.items()
     ]
+
+
+def same_losses(answer: dict[str, Any], ours: dict[str, Any]) -> float:
+    """Computes the largest relative difference of losses from ours. Raises ValueError if it is above 1e-3."""
+    apart = difference(answer["losses"], ours["losses"])
+    if not apart <= 1e-3:  # NaN is no agreement
+        raise ValueError(f"not the same work: losses differ from ours by {apart}")
+    return apart
 
 
 def difference(losses: list[float], others: list[float]) -> float:
