@@ -4,7 +4,7 @@ By default four Transformers and an LSTM learn the characters of the embedded pr
 --preset minutes, for --data.dir FILE, a text of about a million characters, trains four Transformers and an LSTM
 for five minutes each, and a larger one of each kind for thirty. For Transformers of equal time the loss is compared
 with a power of the number of parameters (Kaplan et al. 2020). A net's time is its steps times the time of a step,
-which is measured when it is trained. A resumed run skips finished nets.
+which is measured at the end, for all nets alike. A resumed run skips finished nets.
 """
 
 from collections.abc import Mapping
@@ -100,14 +100,18 @@ def main(config: Config, run: Run) -> str:
     options = {name: text_options(one, corpus) for name, one in configs.items()}
 
     def measured(name: str, trained: Trained, folder: Path) -> dict[str, Any]:
-        return scored(configs[name], corpus, trained, folder) | {
-            "seconds_a_step": np.array(seconds_a_step(tasks[name], options[name], run.devices))
-        }
+        return scored(configs[name], corpus, trained, folder)
 
     found: dict[str, dict[str, np.ndarray]] = {}
     for name, arrays in run_tasks(run, tasks, options, measured):
         found[name] = arrays
         print(f"{name}: {float(arrays['cross_entropy']):.4f} nats a token", flush=True)
+    for (
+        name,
+        net,
+    ) in found.items():  # one after another, so that all are timed on the same machine as it is now
+        net["seconds_a_step"] = np.array(seconds_a_step(tasks[name], options[name], run.devices))
+        print(f"{name}: {1e3 * float(net['seconds_a_step']):.1f} ms a step", flush=True)
     run.write_arrays("scaling", {f"{name}|{key}": v for name, one in found.items() for key, v in one.items()})
     text = format_table(found, corpus.held_out[-1])
     run.write_table(text)
