@@ -64,6 +64,8 @@ class Config(TranslationConfig):
             raise UserError(
                 "--preset", "names settings of `translation`: train there, and name its runs by --runs"
             )
+        if len({folder.resolve() for folder in self.runs}) < len(self.runs):
+            raise UserError("--runs", "names a run twice: name it once")
         if self.runs:
             for name in self.training_options:
                 if getattr(self, name) != getattr(Config(), name):
@@ -104,9 +106,7 @@ class Config(TranslationConfig):
                     continue
                 one = newest if system == newest.system else trained_translation(folder, system)
                 name = NAMES[system]
-                name = f"{name} ({folder.name})" if name in found else name
-                if name in found:
-                    raise UserError("--runs", f"names {folder} twice")
+                name = f"{name} ({folder})" if name in found else name
                 found[name] = Subject(one.model, one.params, one.source, one.target, one.config.data.joined)
         return found
 

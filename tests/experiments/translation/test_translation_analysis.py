@@ -79,7 +79,7 @@ def test_trained_there_and_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixtur
     capsys.readouterr()
     for options, sentence in (
         (("--runs", run, "--steps", 7), "--runs are trained already: leave out the options of loop"),
-        (("--runs", run, run), f"--runs names {run} twice"),
+        (("--runs", run, run), "--runs names a run twice: name it once"),
         (("--runs", here), f"{here} is a run of translation_analysis, not of translation"),
     ):
         assert command("translation_analysis", *options, *ANALYSED, "--run-dir", tmp_path / "no") == 2
