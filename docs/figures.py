@@ -44,6 +44,7 @@ class Source:
 
 
 LABORATORY, RESULTS, EXPERIMENTS = "docs/gradients.md", "docs/results.md", "experiments/README.md"
+TRANSLATION = "docs/translation.md"
 SOURCES = {
     "gradients": Source(
         "gradients", "1 min 10 s", "README.md", {"gradient_against_lag": "gradient_against_lag"}
@@ -136,6 +137,27 @@ SOURCES = {
         "1 min 6 s",
         RESULTS,
         {"training": "char_lm_training", "gradient_against_lag": "char_lm_gradient_against_lag"},
+    ),
+    "translation": Source(
+        "translation",
+        "2 min 48 s",
+        TRANSLATION,
+        {"training": "translation_training", "attention_attention": "translation_attention"},
+        table=(1,),
+    ),
+    "translation_analysis": Source(
+        "translation_analysis",
+        "2 min 46 s",
+        TRANSLATION,
+        {
+            "bleu_against_length": "translation_length",
+            "scores_against_width": "translation_width",
+            "heads": "translation_heads",
+        },
+        table=(0, 1),
+    ),
+    "source_gradients": Source(
+        "source_gradients", "1 min 18 s", TRANSLATION, {"gradient_by_place": "gradient_by_place"}, table=(0,)
     ),
     "ngram_ptb": Source(
         'ngram --data.dir PATH/ptb --prompt "students opened their"',

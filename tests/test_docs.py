@@ -252,3 +252,14 @@ def test_the_page_on_attention_runs(capsys: pytest.CaptureFixture[str], tmp_path
     difference, norms = capsys.readouterr().out.split("\n", 1)
     assert float(difference) < 1e-4
     assert len(norms.split()) >= 40
+
+
+@pytest.mark.slow
+def test_the_page_on_translation_runs(tmp_path: Path) -> None:
+    """A model, its loss and a search, as the page has them."""
+    text = re.findall(r"```python\n(.*?)```", (DOCS / "translation.md").read_text(), re.DOTALL)[0]
+    path = tmp_path / "translation.py"
+    path.write_text(text)
+    left = runpy.run_path(str(path))
+    assert (left["count"], left["beams"].scores.shape) == (4, (2, 2))
+    assert (left["beams"].scores[:, 0] >= left["beams"].scores[:, 1]).all()
