@@ -10,8 +10,6 @@ weights over the same windows, and the losses must agree.
 import importlib.util
 import json
 import os
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +18,7 @@ import numpy as np
 
 from benchmarks.command import WORKER, run
 from benchmarks.compare import Worker
-from benchmarks.language_model import Turn, training_turns
+from benchmarks.language_model import Turn, answer_turns, training_turns
 
 V = 65
 ROUNDS = 5
@@ -304,11 +302,7 @@ def serve(side: str, size: Size) -> None:
         "PyTorch": lambda: pytorch(size, cores, compiled=False),
         "PyTorch, compiled": lambda: pytorch(size, cores, compiled=True),
     }[side]()
-    for _ in sys.stdin:
-        began = time.perf_counter()
-        losses = turn()
-        answer = {"seconds": (time.perf_counter() - began) / size.steps, "losses": losses}
-        print(json.dumps(answer), flush=True)
+    answer_turns(turn, size.steps)
 
 
 def measure(

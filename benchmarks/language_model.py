@@ -123,15 +123,20 @@ def pytorch(threads: int) -> Turn:
     return turn
 
 
+def answer_turns(turn: Turn, steps: int) -> None:
+    """Runs a turn of so many steps per line read, and answers seconds per step and the losses."""
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        losses = turn()
+        answer = {"seconds": (time.perf_counter() - began) / steps, "losses": losses}
+        print(json.dumps(answer), flush=True)
+
+
 def serve(side: str) -> None:
     """Runs one turn per line read, and answers seconds per step and the losses; for a separate process."""
     cores = len(os.sched_getaffinity(0))
     turn = pytorch(cores) if side == "PyTorch" else ours(1 if side == "ours, one device" else cores)
-    for _ in sys.stdin:
-        began = time.perf_counter()
-        losses = turn()
-        answer = {"seconds": (time.perf_counter() - began) / STEPS, "losses": losses}
-        print(json.dumps(answer), flush=True)
+    answer_turns(turn, STEPS)
 
 
 def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict[str, Any]]:

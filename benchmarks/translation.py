@@ -11,8 +11,6 @@ process, in turns, from the same weights over the same pairs, and the losses mus
 import importlib.util
 import json
 import os
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,7 +19,7 @@ import numpy as np
 
 from benchmarks.command import WORKER, run
 from benchmarks.compare import Worker
-from benchmarks.language_model import Turn, training_turns
+from benchmarks.language_model import Turn, answer_turns, training_turns
 
 V, H, B, END = 6_000, 256, 64, 1
 ROUNDS = 7
@@ -219,11 +217,7 @@ def serve(side: str, size: Size) -> None:
         "ours, one device": lambda: ours(size, 1),
         "PyTorch": lambda: pytorch(size, cores),
     }[side]()
-    for _ in sys.stdin:
-        began = time.perf_counter()
-        losses = turn()
-        answer = {"seconds": (time.perf_counter() - began) / size.steps, "losses": losses}
-        print(json.dumps(answer), flush=True)
+    answer_turns(turn, size.steps)
 
 
 def measure(

@@ -44,7 +44,7 @@ class TranslationConfig:
     batch_tokens: int | None = None
     """In place of --batch-size: tokens per step, padding included, of the longer of the two sides."""
     select: Literal["bleu", "exact", "loss"] = "loss"
-    """What chooses the best checkpoint: BLEU, lower-cased, exact match or the loss on the validation pairs."""
+    """Choose the best checkpoint by this: BLEU, lower-cased, exact match or the loss on the validation pairs."""
     tested: Literal["last", "best"] = "best"
     """The parameters to test: the last, or those of the best checkpoint."""
     score_every: int = 2

@@ -40,7 +40,7 @@ class Config:
     width: int | None = None
     """Hypotheses that the search keeps of each sentence; 1 is greedy. Default: that of the run."""
     normalise: Literal["wu", "average", "none"] | None = None
-    """What hypotheses are compared by. Default: as the run does."""
+    """Compare hypotheses by this. Default: as the run does."""
     alpha: float | None = None
     """The exponent of --normalise wu. Default: that of the run."""
     n_best: int = 1

@@ -29,7 +29,7 @@ class SearchConfig:
     width: int = 5
     """Hypotheses that the search keeps of each sentence; 1 is greedy."""
     normalise: Literal["wu", "average", "none"] = "wu"
-    """What hypotheses are compared by: wu: their log-probability over ((5 + length) / 6)^alpha (Wu et al. 2016);
+    """Compare hypotheses by this. wu: their log-probability over ((5 + length) / 6)^alpha (Wu et al. 2016);
     average: that of a token; none: the log-probability itself, which favours short ones."""
     alpha: float = 1.0
     """The exponent of --normalise wu."""

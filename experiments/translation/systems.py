@@ -64,7 +64,7 @@ class ModelConfig:
     direction: Direction = "both"
     """Direction in which recurrent encoders read; both concatenates the outputs of two cells."""
     attention: Literal["recurrence", "outputs"] = "recurrence"
-    """Where the system attention attends: in the recurrence, its context an input of the next step (Bahdanau et al.
+    """In the system attention, attend in the recurrence, the context an input of the next step (Bahdanau et al.
     2015), or with the outputs of the cell, all steps at once, which is faster (Luong et al. 2015)."""
     score: ScoreName = "additive"
     """The score of the system attention."""

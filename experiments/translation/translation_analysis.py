@@ -42,7 +42,7 @@ class Config(TranslationConfig):
     runs: Annotated[tuple[Path, ...], tyro.conf.arg(help_behavior_hint="(default: none)")] = ()
     """Runs of `translation` to analyse, in place of the options of training."""
     lengths: tuple[int, ...] = (1, 3, 5, 10)
-    """How many test sentences are joined to one source; each number is tested by itself."""
+    """Numbers of test sentences joined to one source; each number is tested by itself."""
     widths: tuple[int, ...] = (1, 5, 20, 50)
     """Widths of the beam search."""
     sentences: int = 50
