@@ -7,6 +7,7 @@ from data.examples import ArrayExamples, Example, PadToMultiple, Source, collate
 from data.pipeline import EvaluationBatches, GrainBatches, evaluation_batches, train_batches
 from data.position import random_order
 from data.synthetic.batches import MakeBatch, TaskBatches, split_key
+from data.synthetic.grammar import GrammarSentence, grammar_sentences
 from data.synthetic.memory_tasks import (
     COPY_BLANK,
     COPY_CATEGORIES,
@@ -63,6 +64,7 @@ __all__ = [
     "EvaluationBatches",
     "Example",
     "GrainBatches",
+    "GrammarSentence",
     "MakeBatch",
     "PadToMultiple",
     "Pair",
@@ -99,6 +101,7 @@ __all__ = [
     "encode_sentence",
     "evaluation_batches",
     "flip_flop",
+    "grammar_sentences",
     "held_out_pairs",
     "join_pairs",
     "load_corpus",
