@@ -43,6 +43,7 @@ from data.text.parallel import ParallelSplit, ParallelText, load_parallel
 from data.text.parallel_config import ParallelConfig
 from data.text.streams import StreamBatch, StreamBatches, pairs, sentences, windows
 from data.text.tokenizers import Tokenizer, vocabulary_digest
+from data.text.vector_files import WordVectors, format_vectors, read_vectors
 from data.text.vocabulary import Vocabulary
 from data.text.windows import WindowBatches
 
@@ -83,6 +84,7 @@ __all__ = [
     "Tokenizer",
     "Vocabulary",
     "WindowBatches",
+    "WordVectors",
     "adding",
     "adding_baseline",
     "bucket_batches",
@@ -101,6 +103,7 @@ __all__ = [
     "encode_sentence",
     "evaluation_batches",
     "flip_flop",
+    "format_vectors",
     "grammar_sentences",
     "held_out_pairs",
     "join_pairs",
@@ -114,6 +117,7 @@ __all__ = [
     "pairs",
     "random_order",
     "read_pairs",
+    "read_vectors",
     "reversal_pairs",
     "sentences",
     "sorted_batches",

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import tyro
 
 from data import Corpus, TextConfig, Tokenizer
+from experiments.embedding import Embedding, EmbeddingFile, read_embedding
 from experiments.footprint import Part, check_fits, nbytes
 from experiments.harness.checks import (
     check_at_least,
@@ -51,6 +52,7 @@ class TextTraining:
     network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
     embedding_size: int | None = None
     """Size of the embedding of a token; by default the number of units."""
+    embedding: EmbeddingFile = None
     tied: bool = False
     """Share one matrix between the embedding and the output layer."""
     edge_dropout: float = 0.0
@@ -127,6 +129,13 @@ class TextTraining:
     def corpus(self) -> Corpus:
         """Returns the corpus, loaded when first asked for. Raises ValueError if there is nothing to validate on."""
         return checked_corpus(self.data)
+
+    def pretrained(self, tokenizer: Tokenizer) -> Embedding | None:
+        """Returns the vectors of --embedding for a tokenizer's vocabulary."""
+        if self.embedding is None:
+            return None
+        size = self.embedding_size or self.hidden_size
+        return read_embedding(self.embedding, tokenizer.vocabulary, size, seed=self.seed)
 
     def as_default(self, given: Mapping[str, str]) -> "TextTraining":
         """Returns this config as the default beside the options `given` on the command line: epochs without steps
@@ -221,6 +230,7 @@ class TextModelConfig(TextTraining):
                 "--cell",
                 f"{self.cell} would see the word that it is to predict: take one that reads forward only",
             )
+        self.pretrained(corpus.tokenizer)
         params = init_params.eval_shape(model, jax.random.key(0))
         state = jax.eval_shape(lambda p: create_state(p, self.optimizer, jax.random.key(0)), params)
         most = max_steps(model.cell)

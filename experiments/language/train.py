@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from data import Batch, Corpus, pairs, vocabulary_digest
+from experiments.embedding import with_embedding
 from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.language.batches import TrainingText, training_batches
@@ -30,6 +31,15 @@ def initial(config: TextModelConfig, model: LanguageModel) -> Params:
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     params = init_params(model, key)
     return params if config.init_scale is None else uniform_like(params, key, config.init_scale)
+
+
+def with_pretrained(config: TextModelConfig, corpus: Corpus, params: Params) -> Params:
+    """Returns parameters with the vectors of --embedding where it is given, and says how many words they have."""
+    pretrained = config.pretrained(corpus.tokenizer)
+    if pretrained is None:
+        return params
+    print(pretrained.text, flush=True)
+    return with_embedding(params, pretrained.matrix)
 
 
 def train_text_model(
@@ -82,7 +92,7 @@ def text_task(config: TextModelConfig, corpus: Corpus) -> Task:
         ),
         metrics={"cross_entropy": Metric("cross entropy (nats a token)")},
         select="cross_entropy",
-        initial=lambda seed: initial(config, model),
+        initial=lambda seed: with_pretrained(config, corpus, initial(config, model)),
         recurrent=Recurrence(
             model.cell,
             every_token,
