@@ -28,7 +28,9 @@ from data.synthetic.memory_tasks import (
 from data.synthetic.pairs import copy_pairs, number_pairs, reversal_pairs
 from data.text.builtin_text import builtin_text
 from data.text.cache import load_corpus, load_tokenizer
+from data.text.classified import ClassifiedConfig, ClassifiedSentence, ClassifiedText, load_classified
 from data.text.corpus import Corpus, Size, TextConfig
+from data.text.key_terms import Document, DocumentText, KeyTermsConfig, load_documents
 from data.text.pair_batches import (
     PairBatch,
     PairExample,
@@ -61,11 +63,17 @@ __all__ = [
     "Batch",
     "Batches",
     "BucketBatches",
+    "ClassifiedConfig",
+    "ClassifiedSentence",
+    "ClassifiedText",
     "Corpus",
+    "Document",
+    "DocumentText",
     "EvaluationBatches",
     "Example",
     "GrainBatches",
     "GrammarSentence",
+    "KeyTermsConfig",
     "MakeBatch",
     "PadToMultiple",
     "Pair",
@@ -107,7 +115,9 @@ __all__ = [
     "grammar_sentences",
     "held_out_pairs",
     "join_pairs",
+    "load_classified",
     "load_corpus",
+    "load_documents",
     "load_parallel",
     "load_tokenizer",
     "load_tokenizers",

@@ -13,7 +13,7 @@ Average = Literal["macro", "micro"]
 
 @dataclass(frozen=True)
 class RankedTerms:
-    """How well the first k terms of a ranking agree with those that a document has:
+    """Agreement of the first k terms of a ranking with those of a document:
 
         P = hits / guesses        R = hits / gold        F1 = 2 P R / (P + R) = 2 hits / (guesses + gold)
 
@@ -23,7 +23,7 @@ class RankedTerms:
 
     The counts of a document are hits, guesses and gold, its precision, recall and F1, and 1.
 
-    Raises ValueError for k below 1, an unknown measure or average, and, in `of`, a document without gold.
+    Raises ValueError for k below 1 and, in `of`, for a document without gold.
     """
 
     k: int
@@ -34,9 +34,6 @@ class RankedTerms:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError(f"k must be at least 1, but is {self.k}")
-        for name, kinds in (("measure", Measure), ("average", Average)):
-            if getattr(self, name) not in get_args(kinds):
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}: there are {', '.join(get_args(kinds))}")
 
     def of(self, prediction: Sequence[str], reference: Sequence[str]) -> Float[np.ndarray, "7"]:
         """Returns the counts of one document, of its ranking and its key terms."""
@@ -44,7 +41,9 @@ class RankedTerms:
         if not gold:
             raise ValueError("a document has no key terms to compare with: leave it out")
         hits = len(gold.intersection(guessed))
-        return np.array([hits, len(guessed), len(gold), *measures(hits, len(guessed), len(gold)), 1], np.float64)
+        return np.array(
+            [hits, len(guessed), len(gold), *measures(hits, len(guessed), len(gold)), 1], np.float64
+        )
 
     def value(self, total: Float[np.ndarray, "7"]) -> float:
         """Returns the score of a sum of counts, 0 … 1. Raises ValueError without a document."""

@@ -1,5 +1,7 @@
 """Sentences with a class each, from local files: a class after a tab, or a file for each class and ten folds."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.position import random_order
+from data.synthetic.grammar import grammar_sentences
 from data.text.cache_folder import Written, prepare_once
 from data.text.files import SPLITS, TextFile, group_by_split, read_file
 from data.text.pair_files import TABBED
@@ -91,7 +94,8 @@ def load_classified(config: ClassifiedConfig) -> ClassifiedText:
     Raises ValueError for every fault of files or settings, among them a class that no training sentence has.
     """
     config.check()
-    assert config.dir is not None
+    if config.dir is None:
+        return made_sentences(config)
     files = find_classified_files(config.dir)
     read = {name: read_file(path) for name, path in files.items()}
     folded = not set(files) <= set(SPLITS)
@@ -113,6 +117,18 @@ def load_classified(config: ClassifiedConfig) -> ClassifiedText:
     return ClassifiedText(splits, classes_of(splits["train"]), origin, folded)
 
 
+def made_sentences(config: ClassifiedConfig) -> ClassifiedText:
+    """Makes different sentences of opinion with the grammar, whose classes are their polarities."""
+    ends = (0, *(config.sentences + held_out * config.held_out for held_out in range(3)))
+    made = grammar_sentences(config.seed, ends[-1], kinds=("opinion",))
+    sentences = [
+        ClassifiedSentence(one.words, "positive" if one.polarity > 0 else "negative") for one in made
+    ]
+    splits = {split: sentences[start:end] for split, start, end in zip(SPLITS, ends, ends[1:], strict=False)}
+    digest = hashlib.sha256(json.dumps(sentences, ensure_ascii=False).encode()).hexdigest()
+    return ClassifiedText(splits, ("negative", "positive"), {f"made from seed {config.seed}": digest})
+
+
 def classes_of(sentences: Sequence[ClassifiedSentence]) -> tuple[str, ...]:
     """Returns the classes of sentences, sorted."""
     return tuple(sorted({sentence.label for sentence in sentences}))
@@ -130,7 +146,9 @@ def find_classified_files(location: Path) -> dict[str, Path]:
         grouped = group_by_split(location, tabbed)
         for split in ("train", "test"):
             if split not in grouped:
-                raise ValueError(f"{location} has no {split}.tsv: give one, a sentence, a tab and a class a line")
+                raise ValueError(
+                    f"{location} has no {split}.tsv: give one, a sentence, a tab and a class a line"
+                )
         return {split: paths[0] for split, paths in grouped.items()}
     by_class = {
         Path(name).suffix.removeprefix("."): path
@@ -241,8 +259,6 @@ def _read(folder: Path, details: dict[str, Any]) -> Sentences:
     from data.text.tfds_records import read_records
 
     return {
-        name: [
-            ClassifiedSentence(tuple(record["words"].split()), record["label"]) for record in records
-        ]
+        name: [ClassifiedSentence(tuple(record["words"].split()), record["label"]) for record in records]
         for name, records in read_records(folder, details["splits"]).items()
     }

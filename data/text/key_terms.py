@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
+from data.synthetic.grammar import grammar_sentences
 from data.text.cache_folder import Written, prepare_once
+from data.text.files import SPLITS
 
 OUTSIDE, BEGIN, INSIDE = range(3)
+SENTENCES = 6  # of a document that is made
 TOKEN = re.compile(r"\w+(?:['’.&+/]\w+)*|[^\w\s]")
 
 
@@ -76,7 +80,8 @@ def load_documents(config: KeyTermsConfig) -> DocumentText:
     Raises ValueError for every fault of files or settings, among them a document without key terms.
     """
     config.check()
-    assert config.dir is not None
+    if config.dir is None:
+        return made_documents(config)
     location = archive_of(config.dir)
     files = read_archive(location) if location.is_file() else read_folder(location)
     digest = hashlib.sha256()
@@ -99,22 +104,44 @@ def load_documents(config: KeyTermsConfig) -> DocumentText:
             f"{config.test} and --data.valid {config.valid}: lower them"
         )
     ends = (0, left, left + config.valid, len(documents))
-    splits = {
-        split: documents[start:end]
-        for split, start, end in zip(("train", "valid", "test"), ends, ends[1:], strict=False)
-    }
+    splits = {split: documents[start:end] for split, start, end in zip(SPLITS, ends, ends[1:], strict=False)}
     return DocumentText(splits, origin)
+
+
+def made_documents(config: KeyTermsConfig) -> DocumentText:
+    """Makes documents of the grammar's sentences on research, whose key phrases are their terms."""
+    held_out = max(config.documents // 5, 1)
+    count = config.documents + 2 * held_out
+    sentences = grammar_sentences(config.seed, count * SENTENCES, kinds=("research",))
+    documents = []
+    for number in range(count):
+        own = sentences[number * SENTENCES : (number + 1) * SENTENCES]
+        tokens = tuple(token for sentence in own for token in (*sentence.words, "."))
+        terms = tuple(dict.fromkeys(term for sentence in own for term in sentence.key_phrases))
+        documents.append(Document(str(number + 1), tokens, terms))
+    ends = (0, config.documents, config.documents + held_out, count)
+    splits = {split: documents[start:end] for split, start, end in zip(SPLITS, ends, ends[1:], strict=False)}
+    return DocumentText(splits, {f"made from seed {config.seed}": digest_of(documents)})
+
+
+def digest_of(documents: Sequence[Document]) -> str:
+    """Returns a checksum of documents."""
+    return hashlib.sha256(json.dumps(documents, ensure_ascii=False).encode()).hexdigest()
 
 
 def archive_of(location: Path) -> Path:
     """Returns the zip archive that is meant, or the folder of texts. Raises ValueError if there is nothing."""
     if not location.exists():
-        raise ValueError(f"there is no file or folder {location}: name one that holds documents with --data.dir")
+        raise ValueError(
+            f"there is no file or folder {location}: name one that holds documents with --data.dir"
+        )
     if location.is_file():
         return location
     archives = sorted(location.glob("*.zip"))
     if len(archives) > 1:
-        raise ValueError(f"{location} holds {archives[0].name} and {archives[1].name}: name one with --data.dir")
+        raise ValueError(
+            f"{location} holds {archives[0].name} and {archives[1].name}: name one with --data.dir"
+        )
     return archives[0] if archives else location
 
 
@@ -147,7 +174,9 @@ def parse_documents(files: Mapping[str, bytes], location: Path) -> list[Document
     """
     names = sorted((name.removesuffix(".txt") for name in files if name.endswith(".txt")), key=_order)
     if not names:
-        raise ValueError(f"{location} holds no documents: put texts NAME.txt there, and their key terms NAME.key")
+        raise ValueError(
+            f"{location} holds no documents: put texts NAME.txt there, and their key terms NAME.key"
+        )
     documents = []
     for name in names:
         terms = read_terms(_decode(files.get(f"{name}.key", b""), f"{name}.key", location))
@@ -164,15 +193,15 @@ def parse_documents(files: Mapping[str, bytes], location: Path) -> list[Document
 
 
 def read_terms(text: str) -> tuple[str, ...]:
-    """Returns the key terms of lines, each once, lower-cased. A tab within a line is where the term was wrapped, and
-    reads as a blank; one before it is nothing."""
+    """Returns the key terms of lines, each once, lower-cased. A tab within a line is where the term was wrapped,
+    and reads as a blank; one before it is nothing."""
     lines = (" ".join(line.split()).lower() for line in text.splitlines())
     return tuple(dict.fromkeys(line for line in lines if line))
 
 
 def tokens_of(text: str) -> tuple[str, ...]:
-    """Returns the words, numbers and signs of a text. Parts joined by hyphens are words of their own, and the hyphen
-    a sign, as key terms and texts differ in them."""
+    """Returns the words, numbers and signs of a text. Parts joined by hyphens are words of their own, and the
+    hyphen is a sign, since key terms and texts differ in them."""
     return tuple(TOKEN.findall(text))
 
 

@@ -36,7 +36,7 @@ def test_agrees_with_scikit_learn() -> None:
     guess = np.array([[t in r[:k] for t in terms] for r in ranked])
     truth = np.array([[t in g for t in terms] for g in gold])
     for average, theirs in (("macro", "samples"), ("micro", "micro")):
-        wanted = precision_recall_fscore_support(truth, guess, average=theirs, zero_division=0)[:3]
+        wanted = precision_recall_fscore_support(truth, guess, average=theirs)[:3]
         found = [
             corpus_score(RankedTerms(k, measure, average), ranked, gold)  # type: ignore[arg-type]
             for measure in ("precision", "recall", "f1")
@@ -56,7 +56,5 @@ def test_mistakes() -> None:
         RankedTerms(5).of(["a"], [])
     with pytest.raises(ValueError, match="k must be at least 1, but is 0"):
         RankedTerms(0)
-    with pytest.raises(ValueError, match="unknown average 'mean': there are macro, micro"):
-        RankedTerms(5, average="mean")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="there is no document to score"):
         RankedTerms(5).value(np.zeros(7))

@@ -59,7 +59,7 @@ def test_ten_folds(by_class: Path, tmp_path: Path) -> None:
         for fold in range(1, FOLDS + 1)
     ]
     tested = [text.splits["test"] for text in texts]
-    assert sorted(sum(map(list, tested), [])) == sorted(
+    assert sorted(s for found in tested for s in found) == sorted(
         [ClassifiedSentence(("fine", str(i)), "pos") for i in range(40)]
         + [ClassifiedSentence(("poor", str(i)), "neg") for i in [*range(30), 0]]
     )
@@ -72,8 +72,17 @@ def test_ten_folds(by_class: Path, tmp_path: Path) -> None:
     assert folds(tested[0], 0) != folds(tested[0], 1)
 
 
-def first_line(line: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / "train.tsv").write_text(f"{line}\n{TRAIN}") and None
+def test_made_sentences() -> None:
+    """Without files sentences of both classes are made, different ones in each split."""
+    text = load_classified(ClassifiedConfig(sentences=60, held_out=20))
+    assert [len(found) for found in text.splits.values()] == [60, 20, 20]
+    assert text.classes == classes_of(text.splits["train"]) == ("negative", "positive")
+    assert len({s.words for found in text.splits.values() for s in found}) == 100
+    assert load_classified(ClassifiedConfig(sentences=60, held_out=20)) == text
+
+
+def first_line(line: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "train.tsv").write_text(f"{line}\n{TRAIN}")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +100,7 @@ def first_line(line: str) -> Callable[[Path], None]:
     ],
 )
 def test_what_is_refused(
-    tabbed: Path, tmp_path: Path, damage: Callable[[Path], None], sentence: str
+    tabbed: Path, tmp_path: Path, damage: Callable[[Path], object], sentence: str
 ) -> None:
     damage(tabbed)
     with pytest.raises(ValueError, match=sentence):
@@ -102,9 +111,9 @@ def test_what_is_refused(
 def test_other_faults(tabbed: Path, by_class: Path, tmp_path: Path) -> None:
     for path in tabbed.iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match="holds no classified sentences: put train.tsv and test.tsv"):
+    with pytest.raises(ValueError, match="holds no classified sentences: put train"):
         load_classified(ClassifiedConfig(dir=tabbed))
-    with pytest.raises(ValueError, match="there is no folder .*nowhere"):
+    with pytest.raises(ValueError, match=r"there is no folder .*nowhere"):
         load_classified(ClassifiedConfig(dir=tmp_path / "nowhere"))
     (by_class / "mr.pos").write_text("fine\n\n")
     with pytest.raises(ValueError, match=r"line 2 of .*mr.pos is empty: take it out"):
@@ -118,9 +127,7 @@ def test_other_faults(tabbed: Path, by_class: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason="SST-2 isn't there")
 def test_sst2(tmp_path: Path) -> None:
     text = load_classified(ClassifiedConfig(dir=SHARED / "sst2", cache=tmp_path / "cache"))
-    counts = {
-        name: (len(found), sum(s.label == "1" for s in found)) for name, found in text.splits.items()
-    }
+    counts = {name: (len(found), sum(s.label == "1" for s in found)) for name, found in text.splits.items()}
     assert counts == {"train": (6920, 3610), "valid": (872, 444), "test": (1821, 909)}
 
 

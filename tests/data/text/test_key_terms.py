@@ -55,9 +55,11 @@ def test_documents_of_a_folder_and_of_an_archive(folder: Path) -> None:
     with zipfile.ZipFile(folder.parent / "a.zip", "w") as archive:
         for path in folder.rglob("*.*"):
             archive.write(path, f"Set/{path.relative_to(folder)}")
-    packed = load_documents(KeyTermsConfig(dir=folder.parent / "a.zip", test=1, valid=1, cache=folder.parent / "b"))
+    packed = load_documents(
+        KeyTermsConfig(dir=folder.parent / "a.zip", test=1, valid=1, cache=folder.parent / "b")
+    )
     assert packed.splits == text.splits
-    assert "train       1 documents, 16 tokens, 3 key terms" in text.summary()
+    assert "train       1 documents, 14 tokens, 3 key terms" in text.summary()
 
 
 def test_wrapped_terms() -> None:
@@ -68,7 +70,13 @@ def test_wrapped_terms() -> None:
 
 def test_stems_are_porters() -> None:
     """Examples of Porter 1980."""
-    words = {"caresses": "caress", "ponies": "poni", "relational": "relat", "hopefulness": "hope", "rate": "rate"}
+    words = {
+        "caresses": "caress",
+        "ponies": "poni",
+        "relational": "relat",
+        "hopefulness": "hope",
+        "rate": "rate",
+    }
     assert {word: stem(word) for word in words} == words
     assert stem_term("Three-Player Quantum games") == "three - player quantum game"
     assert spelt(tokens_of("Three-player game's  a.b C")) == "three-player game's a.b c"
@@ -91,7 +99,9 @@ def test_tags_agree_with_a_search_by_text() -> None:
         terms = ("a b", "c", "d e f")
         tags = iob_of(Document("1", tuple(words), terms))
         text = " ".join(words)
-        assert (tags == BEGIN).sum() == sum(f" {text} ".replace(" ", "  ").count(f" {t.replace(' ', '  ')} ") for t in terms)
+        assert (tags == BEGIN).sum() == sum(
+            f" {text} ".replace(" ", "  ").count(f" {t.replace(' ', '  ')} ") for t in terms
+        )
 
 
 def test_spans_begin_and_end_with_words() -> None:
@@ -111,7 +121,9 @@ def test_what_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"the document 2.txt of .* has no words: take it out"):
         load_documents(config(folder))
     (folder / "docsutf8" / "2.txt").write_text("a")
-    with pytest.raises(ValueError, match=r"has 3 documents, which leaves none to train on beside --data.test 2"):
+    with pytest.raises(
+        ValueError, match=r"has 3 documents, which leaves none to train on beside --data.test 2"
+    ):
         load_documents(config(folder, test=2))
     (folder / "a.zip").write_text("no archive")
     with pytest.raises(ValueError, match=r"a.zip is no zip archive, or damaged"):
@@ -123,8 +135,8 @@ def test_what_is_refused(folder: Path) -> None:
         load_documents(config(folder / "nowhere"))
     empty = folder.parent / "empty"
     empty.mkdir()
-    with pytest.raises(ValueError, match="holds no documents: put texts NAME.txt there"):
-        load_documents(config(empty))
+    with pytest.raises(ValueError, match=r"holds no documents: put texts NAME.txt there"):
+        load_documents(KeyTermsConfig(dir=empty, cache=empty.parent / "other"))
     with pytest.raises(ValueError, match=r"--data.test must be 1 or more, but is 0"):
         KeyTermsConfig(test=0).check()
 
@@ -138,13 +150,26 @@ def test_inspec(tmp_path: Path) -> None:
     assert len(text.splits["test"]) == 500
     total = sum(len(document.terms) for document in documents)
     assert total / 2000 == pytest.approx(13.63, abs=0.01)
-    standing = [
-        sum(
-            f" {normal(' '.join(tokens_of(term)))} " in f" {normal(' '.join(document.tokens))} "
-            for document in documents
-            for term in document.terms
-        )
-        for normal in (str.lower, stem_term)
-    ]
+    standing = []
+    for normal in (str.lower, stem_term):
+        texts = [f" {normal(' '.join(document.tokens))} " for document in documents]
+        terms = [
+            [f" {normal(' '.join(tokens_of(term)))} " for term in document.terms] for document in documents
+        ]
+        standing.append(sum(term in text for text, own in zip(texts, terms, strict=True) for term in own))
     assert standing[0] / total == pytest.approx(0.580, abs=0.002)
     assert standing[1] / total == pytest.approx(0.608, abs=0.002)
+
+
+def test_made_documents() -> None:
+    """Without files documents are made, each of its own sentences; all of their key terms stand in them."""
+    text = load_documents(KeyTermsConfig(documents=20))
+    assert [len(found) for found in text.splits.values()] == [20, 4, 4]
+    documents = [document for found in text.splits.values() for document in found]
+    for document in documents:
+        written = f" {' '.join(document.tokens)} "
+        assert document.terms
+        assert all(f" {term} " in written for term in document.terms)
+        assert (iob_of(document) == BEGIN).sum() >= len(document.terms) - 1
+    sentences = [s for d in documents for s in " ".join(d.tokens).split(" . ")]
+    assert len(set(sentences)) > 0.9 * len(sentences)
