@@ -48,6 +48,7 @@ from data.text.tokenizers import Tokenizer, vocabulary_digest
 from data.text.vector_files import WordVectors, format_vectors, read_vectors
 from data.text.vocabulary import Vocabulary
 from data.text.windows import WindowBatches
+from data.text.word_encoder import WordEncoder
 
 __all__ = [
     "COPY_BLANK",
@@ -92,6 +93,7 @@ __all__ = [
     "Tokenizer",
     "Vocabulary",
     "WindowBatches",
+    "WordEncoder",
     "WordVectors",
     "adding",
     "adding_baseline",

@@ -76,6 +76,7 @@ from models.recurrence.streaming import stream
 from models.recurrence.truncated import carried, truncated_value_and_gradient
 from models.recurrence.unroll import unroll, unroll_with_info
 from models.softmax import cross_entropies, summed_cross_entropy
+from models.word_reader import CharacterConvolution, CharacterRecurrence, WordReader
 
 __all__ = [
     "CELLS",
@@ -101,6 +102,8 @@ __all__ = [
     "Beams",
     "Bidirectional",
     "Cell",
+    "CharacterConvolution",
+    "CharacterRecurrence",
     "CrossAttention",
     "Dense",
     "Directions",
@@ -158,6 +161,7 @@ __all__ = [
     "UnitaryRNN",
     "UnrollInfo",
     "VariationalDropout",
+    "WordReader",
     "WuPenalty",
     "attend",
     "beam_search",

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int, Int32
@@ -147,10 +148,18 @@ class Vocabulary:
             raise ValueError(f"there is no vocabulary {path}: name a file written by a run or in a cache")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            content = None
+        return cls.from_json(content, path)
+
+    @classmethod
+    def from_json(cls, content: Any, path: Path) -> "Vocabulary":
+        """Builds what `to_json` wrote, parsed. Raises ValueError, naming the file, if it is damaged."""
+        try:
             types, counts = tuple(content["types"]), tuple(content["counts"])
             unknown, end = content["unknown"], content["end"]
             if not all(isinstance(t, str) for t in types) or not all(isinstance(n, int) for n in counts):
                 raise TypeError
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (KeyError, TypeError):
             raise ValueError(f"{path} is damaged: it is not a vocabulary") from None
         return cls(types, counts, unknown, end)
