@@ -62,13 +62,14 @@ def search_batch(
 ) -> Beams:
     """Searches for the translations of a batch of sources `[L, B]`. The longest allowed depends on the sentence
     alone, not on its batch."""
-    step, state = decoder_step(model, params, inputs, mask)
+    length = RATIO * len(inputs) + MORE
+    step, state = decoder_step(model, params, inputs, mask, steps=length)
     return beam_search(
         step,
         state,
         jnp.full(inputs.shape[1:], model.writer.end, jnp.int32),
         width=search.width,
-        length=RATIO * len(inputs) + MORE,
+        length=length,
         end=model.writer.end,
         limits=RATIO * jnp.sum(mask, axis=0) + MORE,
         normalise=search.rule(),

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from models.cell import Array, Key, Output, Params, State
 from models.decoding.scheduled import Step, sampled, scheduled_sampling
 from models.encoder_decoder import DecoderWeights, Encoded, EncoderDecoder
+from models.layers.short_caches import with_short_caches
 from models.softmax import compute_logits
 
 
@@ -38,10 +39,18 @@ def step(
 
 
 def decoder_step(
-    model: EncoderDecoder, params: Params, inputs: Array, mask: Bool[Array, "L *batch"] | None = None
+    model: EncoderDecoder,
+    params: Params,
+    inputs: Array,
+    mask: Bool[Array, "L *batch"] | None = None,
+    *,
+    steps: int | None = None,
 ) -> tuple[Step, State]:
     """Returns `step(state, token) -> (state, logits)` for these sources and the state before the first token, as
-    `teacher_forcing`, `free_running` and `scheduled_sampling` take them."""
+    `teacher_forcing`, `free_running` and `scheduled_sampling` take them. Where no more than `steps` will be taken,
+    key–value caches are as short as these allow."""
+    if steps is not None:
+        model = model.clone(decoder=with_short_caches(model.decoder, steps))
     weights, state = start(model, params, encode(model, params, inputs, mask))
     return partial(step, model, weights), state
 
@@ -64,7 +73,8 @@ def scheduled_targets(
     Training on them is the method of Bengio et al. 2015: as no gradient passes through the sampled inputs, they
     can all be drawn first, by the model in evaluation, and the loss is then differentiated as usual.
     """
-    advance, state = decoder_step(model, jax.lax.stop_gradient(params), inputs, mask)
+    fixed = jax.lax.stop_gradient(params)
+    advance, state = decoder_step(model, fixed, inputs, mask, steps=len(targets))
 
     def remember(state: State, token: Array) -> tuple[State, tuple[Array, Array]]:
         state, logits = advance(state, token)

@@ -32,7 +32,7 @@ MODELS = {
     ),
     "transformer": EncoderDecoder(
         Transformer(8, 1, 2, causal=False),
-        Transformer(8, 1, 2, context=LENGTH, memory_size=8),
+        Transformer(8, 1, 2, memory_size=8),
         READER,
         WRITER,
         bridge="none",
@@ -42,7 +42,7 @@ MODELS = {
 
 @partial(jax.jit, static_argnums=0)
 def translate(model: EncoderDecoder, params: Params, inputs: Array, mask: Array) -> Beams:
-    step, state = decoder_step(model, params, inputs, mask)
+    step, state = decoder_step(model, params, inputs, mask, steps=LENGTH)
     first = jnp.full(inputs.shape[1:], END, jnp.int32)
     options: Any = {"width": WIDTH, "length": LENGTH, "end": END, "n_best": WIDTH}
     return beam_search(step, state, first, normalise=WuPenalty(), **options)
