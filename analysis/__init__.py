@@ -59,6 +59,7 @@ from analysis.rest_state import (
 )
 from analysis.scalar_rnn import ScalarRNN, ScalarRNNLoss, bistable_range, fixed_point_curve, last_state
 from analysis.scores.bootstrap import bootstrap, bootstrap_interval
+from analysis.scores.spans import SpanF1, iob_spans
 from analysis.scores.statistics import ExactMatch, Statistics, corpus_score, sentence_counts
 from analysis.scores.texts import Bleu, ChrF, LengthRatio
 from analysis.standard_error import StartsSummary
@@ -80,6 +81,7 @@ __all__ = [
     "PopulationTheory",
     "ScalarRNN",
     "ScalarRNNLoss",
+    "SpanF1",
     "StartsSummary",
     "Statistics",
     "attention_maps",
@@ -105,6 +107,7 @@ __all__ = [
     "influence",
     "influence_by_path",
     "influence_matrices",
+    "iob_spans",
     "jacobian_eigenvalues",
     "jacobian_singular_values",
     "lag_quantiles",

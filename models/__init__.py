@@ -33,6 +33,7 @@ from models.cells import (
     irnn,
 )
 from models.classifier import SequenceClassifier, SequenceTagger
+from models.crf import ChainWeights, chain_losses, chain_scores, init_chain, log_partition, viterbi
 from models.decoding.allowed import Automaton, FiniteAutomaton
 from models.decoding.beam_search import Average, Beams, WuPenalty, beam_search
 from models.decoding.sampling import Sampling, generate, scheduled_inputs
@@ -102,6 +103,7 @@ __all__ = [
     "Beams",
     "Bidirectional",
     "Cell",
+    "ChainWeights",
     "CharacterConvolution",
     "CharacterRecurrence",
     "CrossAttention",
@@ -166,6 +168,8 @@ __all__ = [
     "attend",
     "beam_search",
     "carried",
+    "chain_losses",
+    "chain_scores",
     "chrono_gru",
     "chrono_lstm",
     "cross_entropies",
@@ -179,11 +183,13 @@ __all__ = [
     "generate",
     "greedy",
     "holds_cache",
+    "init_chain",
     "initial_carry",
     "inverse_sigmoid_schedule",
     "irnn",
     "language_step",
     "linear_schedule",
+    "log_partition",
     "max_steps",
     "sampled",
     "scheduled_inputs",
@@ -199,4 +205,5 @@ __all__ = [
     "truncated_value_and_gradient",
     "unroll",
     "unroll_with_info",
+    "viterbi",
 ]
