@@ -44,6 +44,7 @@ from data.text.pair_tokenizers import encode_sentence, load_tokenizers
 from data.text.parallel import ParallelSplit, ParallelText, load_parallel
 from data.text.parallel_config import ParallelConfig
 from data.text.streams import StreamBatch, StreamBatches, pairs, sentences, windows
+from data.text.tagged import TaggedConfig, TaggedSentence, TaggedText, load_tagged
 from data.text.tokenizers import Tokenizer, vocabulary_digest
 from data.text.vector_files import WordVectors, format_vectors, read_vectors
 from data.text.vocabulary import Vocabulary
@@ -88,6 +89,9 @@ __all__ = [
     "Source",
     "StreamBatch",
     "StreamBatches",
+    "TaggedConfig",
+    "TaggedSentence",
+    "TaggedText",
     "TaskBatches",
     "TextConfig",
     "Tokenizer",
@@ -121,6 +125,7 @@ __all__ = [
     "load_corpus",
     "load_documents",
     "load_parallel",
+    "load_tagged",
     "load_tokenizer",
     "load_tokenizers",
     "number_pairs",
