@@ -77,6 +77,7 @@ from models.recurrence.streaming import stream
 from models.recurrence.truncated import carried, truncated_value_and_gradient
 from models.recurrence.unroll import unroll, unroll_with_info
 from models.softmax import cross_entropies, summed_cross_entropy
+from models.tagger import Tagged, Tagger
 from models.word_reader import CharacterConvolution, CharacterRecurrence, WordReader
 
 __all__ = [
@@ -157,6 +158,8 @@ __all__ = [
     "SequenceClassifier",
     "SequenceTagger",
     "Stacked",
+    "Tagged",
+    "Tagger",
     "TokenReader",
     "TokenWriter",
     "Transformer",
