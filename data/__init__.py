@@ -1,7 +1,7 @@
 """Sources of batches: tasks generated from a key, and examples read through one pipeline."""
 
 from data.batch import Array, Batch, Batches
-from data.buckets import BucketBatches, SortedBatches, bucket_batches, sorted_batches
+from data.buckets import BucketBatches, SortedBatches, bucket_batches, length_bounds, sorted_batches
 from data.digits import DIGITS_CLASSES, DIGITS_PIXELS, digits, digits_indices, digits_permutation
 from data.examples import ArrayExamples, Example, PadToMultiple, Source, collate, empty_example
 from data.pipeline import EvaluationBatches, GrainBatches, evaluation_batches, train_batches
@@ -121,6 +121,7 @@ __all__ = [
     "grammar_sentences",
     "held_out_pairs",
     "join_pairs",
+    "length_bounds",
     "load_classified",
     "load_corpus",
     "load_documents",

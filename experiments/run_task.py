@@ -205,6 +205,8 @@ def run_task(run: Run, task: Task, options: Options, *, label: str) -> str:
     if task.score is not None:
         scores = task.score(params, batches)
         test, examples = test | dict(scores.figures), scores.examples
+    if task.measure is not None:
+        run.write_arrays("measured", task.measure(params, batches))
     curves = training_record(run.folder) | {"label": np.array(label)}
     for name, values in task.baselines.items():
         curves |= {f"baseline|{metric}|{name}": np.array(value) for metric, value in values.items()}

@@ -112,6 +112,8 @@ class Task:
         score: `(params, batches) → Scores`, on the host, where outputs must be decoded; at every `score_every`-th
             evaluation from step `score_from` on, and on the test data. A `CorpusScore` is shared by the processes
             of a run.
+        measure: `(params, batches) → arrays`, what else is measured of the trained model on the test data; kept as
+            `arrays/measured.npz`, from which figures are drawn.
         initial: `seed → parameters` to begin with; by default `model.init` on the first batch of validation.
         stop_when: ends training early; see `train.StopWhen`.
         on_devices: `device count → objective`, only for models whose examples interact.
@@ -130,6 +132,7 @@ class Task:
     score: Callable[[Params, Sequence[Any]], Scores] | None = None
     score_every: int = 1
     score_from: int = 0
+    measure: Callable[[Params, Sequence[Any]], Mapping[str, np.ndarray]] | None = None
     initial: Callable[[int], Params] | None = None
     stop_when: StopWhen | None = None
     on_devices: Callable[[int], Objective] | None = None

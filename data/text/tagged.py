@@ -41,6 +41,12 @@ class TaggedConfig:
     unseen: Literal["refuse", "miss"] = "refuse"
     """Held-out sentences may hold tags or labels that no training sentence has, which no model can learn: refuse
     them, as likely mistakes, or count them as missed."""
+    min_count: int = 1
+    """Words seen less often in training are unknown words."""
+    lowercase: bool = True
+    """Look words up without regard to capitals; a character net reads them as they are."""
+    longest_word: int = 20
+    """The most characters of a word that a character net reads."""
     sentences: int = 2000
     """Training sentences that are made."""
     held_out: int = 500
@@ -52,7 +58,7 @@ class TaggedConfig:
 
     def check(self) -> None:
         """Raises ValueError for invalid options, before any file is read."""
-        for name in ("sentences", "held_out"):
+        for name in ("min_count", "longest_word", "sentences", "held_out"):
             if getattr(self, name) < 1:
                 option = name.replace("_", "-")
                 raise ValueError(f"--data.{option} must be 1 or more, but is {getattr(self, name)}")

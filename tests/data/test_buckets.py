@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data import Example, bucket_batches
+from data import Example, bucket_batches, length_bounds
 
 LENGTHS = [1, 2, 3, 3, 4, 5, 7, 8, 8, 1, 2, 6]
 SOURCE = [Example(np.full(n, i + 1, np.int32), np.int32(i)) for i, n in enumerate(LENGTHS)]
@@ -35,3 +35,13 @@ def test_refuses() -> None:
         ValueError, match="batch_size is 3: it is that of the whole batch and must be a multiple"
     ):
         bucket_batches(SOURCE, **OPTIONS | {"batch_size": [4, 3, 2]}, process_index=0, process_count=2)
+
+
+def test_bounds_of_lengths() -> None:
+    assert length_bounds([3, 9, 20], first=8, growth=1.5) == [8, 12, 18, 20]
+    assert length_bounds([3]) == [3]
+    for wrong in ({"first": 0}, {"growth": 1.0}):
+        with pytest.raises(ValueError, match="give 1 or more, and more than 1"):
+            length_bounds([3], **wrong)
+    with pytest.raises(ValueError, match="give at least one"):
+        length_bounds([])
