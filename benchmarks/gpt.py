@@ -42,7 +42,7 @@ class Size:
         return f"{self.layers} × {self.N}, T {self.T}, B {self.B}"
 
 
-SIZES = (Size(4, 128, 64, 12, 10), Size(4, 256, 256, 16, 1))
+SIZES = (Size(4, 128, 64, 12, 10), Size(4, 256, 256, 16, 4))
 
 
 def windows(size: Size) -> np.ndarray:

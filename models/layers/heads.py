@@ -31,9 +31,8 @@ def packed(kernel_init: Initializer, key: Key, input_size: int, size: int, parts
 def split_heads(x: Array, heads: int, parts: int = 1) -> list[Array]:
     """Cuts a sequence `[T, *batch, parts·N]` into its parts and each of these into heads:
     `[*batch, heads, T, N/heads]`, in which products over time are products of matrices."""
-    cut = x.reshape(*x.shape[:-1], parts, heads, x.shape[-1] // (parts * heads))
-    turned = jnp.moveaxis(cut, (-3, 0), (0, -2))
-    return [turned[i] for i in range(parts)]
+    cut = [part.reshape(*part.shape[:-1], heads, -1) for part in jnp.split(x, parts, axis=-1)]
+    return [jnp.moveaxis(part, 0, -2) for part in cut]
 
 
 def join_heads(x: Array) -> Array:
