@@ -82,12 +82,12 @@ PRESETS: Mapping[str, Config] = {
     # Beside zaremba_small on PTB, in about its time.
     "transformer_small": Config(
         preset="transformer_small",
-        loop=LoopConfig(steps=2500, eval_every=500, save_every=500),
+        loop=LoopConfig(steps=7300, eval_every=730, save_every=730),
         **gpt_options(
-            "transformer(layers=2, heads=4, context=64, dropout=0.2)",
+            "transformer(layers=2, heads=4, context=64, dropout=0.3)",
             200,
             64,
-            edge_dropout=0.2,
+            edge_dropout=0.3,
             batch_size=32,
             optimizer=replace(NANOGPT, learning_rate=2e-3),
         ),
