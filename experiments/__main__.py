@@ -1,6 +1,7 @@
 """`python -m experiments NAME [--option value …]`."""
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from experiments.harness.errors import UserError, format_warning, name_options, 
 from experiments.harness.surroundings import check_file_limit, prepare_surroundings
 from experiments.registry import (
     COMMANDS,
+    LABELLER,
     NAMES,
     module_of,
     overview,
@@ -45,6 +47,8 @@ def main(arguments: list[str]) -> int:
             from experiments import generate
 
             return generate.main(rest)
+        if name == "label":
+            return importlib.import_module(LABELLER).main(rest)
         if name == "sweep":
             from experiments import sweep
 

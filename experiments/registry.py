@@ -29,6 +29,7 @@ SUBJECTS = {
     ),
     "language": ("ngram", "language_model", "char_lm", "families", "scaling"),
     "translation": ("translation", "translation_analysis", "source_gradients"),
+    "labelling": ("slot_filling", "pos_tagging"),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}
@@ -40,9 +41,11 @@ GENERATORS = {
     "char_lm": "experiments.language.generate",
     "translation": "experiments.translation.generate",
 }
+LABELLER = "experiments.labelling.label"
 COMMANDS = {
     "generate": "Generate text from a run of a language model (--prompt, --temperature and more), or translate "
     "with a run of translation (--source, --width).",
+    "label": "Print sentences with the slots or tags that a run of slot_filling or pos_tagging gives them.",
     "inspect": "Print the config and last metrics of a run, and redraw its figures.",
     "sweep": "Run an experiment for every combination of options, over several seeds.",
     "report": "Write one HTML page about a run, or comparing several.",

@@ -62,5 +62,6 @@ class SpanF1:
         return np.array([len(found & true), len(found), len(true)], np.int64)
 
     def value(self, total: Shaped[np.ndarray, "3"]) -> float:
+        """Computes F1 of a sum of counts."""
         hits, guesses, golds = total.tolist()
         return 2 * hits / (guesses + golds) if guesses + golds else 0.0

@@ -1,0 +1,1 @@
+"""Experiments that label words, sentences and documents."""
