@@ -36,7 +36,7 @@ from models.classifier import SequenceClassifier, SequenceTagger
 from models.crf import ChainWeights, chain_losses, chain_scores, init_chain, log_partition, viterbi
 from models.decoding.allowed import Automaton, FiniteAutomaton
 from models.decoding.beam_search import Average, Beams, WuPenalty, beam_search
-from models.decoding.ctc import ctc_greedy, ctc_loss, ctc_possible, trim
+from models.decoding.ctc import ctc_greedy, ctc_loss, ctc_possible, trim_repeats
 from models.decoding.prefix_beam import Fusion, ctc_prefix_beam
 from models.decoding.sampling import Sampling, generate, scheduled_inputs
 from models.decoding.scheduled import (
@@ -212,7 +212,7 @@ __all__ = [
     "to_torch",
     "to_torch_attention",
     "to_torch_stack",
-    "trim",
+    "trim_repeats",
     "truncated_value_and_gradient",
     "unroll",
     "unroll_with_info",

@@ -67,7 +67,7 @@ def ctc_greedy(
     return collapse(jnp.argmax(logits, axis=-1), filled(mask, logits.shape[:-1]), blank)
 
 
-def trim(
+def trim_repeats(
     path: Int[Array, "T *batch"], *, mask: Bool[Array, "T *batch"] | None = None
 ) -> tuple[Int[Array, "T *batch"], Int[Array, "*batch"]]:
     """Drops equal neighbours, and nothing else: what CTC replaces, as it can't spell a doubled letter."""

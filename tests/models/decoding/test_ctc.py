@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.decoding.ctc import ctc_greedy, ctc_loss, ctc_possible, trim
+from models.decoding.ctc import ctc_greedy, ctc_loss, ctc_possible, trim_repeats
 from models.decoding.prefix_beam import Fusion, ctc_prefix_beam
 
 T, K = 5, 3  # frames; blank and two labels
@@ -86,7 +86,7 @@ def test_greedy_and_trimmed() -> None:
     assert not np.any(labels[int(count[0]) :])
     labels, count = ctc_greedy(logits, mask=(jnp.arange(8) != 2)[:, None])  # without the blank between them
     assert labels[: int(count[0]), 0].tolist() == [1, 2]
-    labels, count = trim(path[:, None])
+    labels, count = trim_repeats(path[:, None])
     assert labels[: int(count[0]), 0].tolist() == [1, 0, 1, 2, 0]
 
 
