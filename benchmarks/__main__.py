@@ -20,6 +20,7 @@ from benchmarks import (
     language_model,
     lyapunov,
     start,
+    tagging,
     translation,
 )
 from benchmarks.command import refuse
@@ -52,8 +53,8 @@ class Config:
     language_model: bool = True
     """Measure the training step of a language model too."""
     attention: bool = True
-    """Measure training step and decoding of a Transformer, attention in a recurrence, training step
-    of a translation model, and beam search too."""
+    """Measure training step and decoding of a Transformer, attention in a recurrence, training steps
+    of a translation model and of a tagger, and beam search too."""
     start: bool = True
     """Measure start-up times of commands and runs too."""
     keep: bool = False
@@ -80,6 +81,7 @@ def main(config: Config) -> None:
         "beam": beam.measure() if config.attention else [],
         "attention": attention.measure() if config.attention else [],
         "translation": translation.measure() if config.attention else [],
+        "tagging": tagging.measure() if config.attention else [],
         "start": start.measure() if config.start else [],
     }
     if config.keep:

@@ -22,6 +22,7 @@ from benchmarks.sections import (
     language_model,
     shown,
     start_times,
+    tagging,
     translation,
 )
 from benchmarks.work import FAMILIES, Way, Work
@@ -38,6 +39,7 @@ PARTS = {
     "attention": ("Attention in a recurrence", attention),
     "translation": ("Training step of a translation model", translation),
     "beam": ("Beam search", beam),
+    "tagging": ("Training step of a tagger", tagging),
     "start": ("Starting", start_times),
 }
 JAX_PEERS = ("Linen", "NNX", "Equinox")

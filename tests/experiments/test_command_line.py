@@ -143,6 +143,8 @@ def test_which_experiments_take_several_processes() -> None:
         "digits",
         "language_model",
         "char_lm",
+        "slot_filling",
+        "pos_tagging",
         "fixed_points",
     }
     assert takes == one_net

@@ -1,0 +1,226 @@
+"""A training step of a tagger: `train_chunk` against PyTorch, with packed and with padded sentences.
+
+Word embeddings of 100 numbers, an LSTM of 128 units in both directions, 17 tags, 32 sentences, mean cross entropy
+of the words, clipping of the global norm at 1, Adam: the tagger of `python -m experiments pos_tagging --characters
+none` at the sizes of its preset. Lengths are drawn between half and the whole of T, as in its buckets, and padded.
+Each side runs in its own process, in turns, from the same weights over the same sentences, and the losses must agree.
+
+    python -m benchmarks.tagging      measures this alone, and writes its part of docs/benchmarks.md
+"""
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.command import WORKER, run
+from benchmarks.compare import Worker
+from benchmarks.language_model import Turn, answer_turns, training_turns
+
+V, E, H, K, B = 17_000, 100, 128, 17, 32
+ROUNDS = 7
+RATE, CLIP = 1e-3, 1.0
+SIDES = ("ours", "ours, one device", "PyTorch, packed", "PyTorch, padded")
+OURS = 2  # of the sides
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sentences of up to T words, `steps` updates a turn."""
+
+    T: int
+    steps: int
+
+    @property
+    def name(self) -> str:
+        return str(self.T)
+
+
+SIZES = (Size(16, 16), Size(32, 8))
+
+
+class Sentences(NamedTuple):
+    """The sentences of a turn: word ids and tags `[steps, T, B]`, and which are valid."""
+
+    words: np.ndarray
+    tags: np.ndarray
+    mask: np.ndarray
+
+
+def sentences(size: Size) -> Sentences:
+    """Draws the sentences of a turn."""
+    random, shape = np.random.default_rng(0), (size.steps, size.T, B)
+    lengths = random.integers(size.T // 2 + 1, size.T + 1, (size.steps, 1, B))
+    mask = np.arange(size.T)[:, None] < lengths
+    words, tags = (np.where(mask, random.integers(low, high, shape), 0) for low, high in ((1, V), (0, K)))
+    return Sentences(words.astype(np.int32), tags.astype(np.int32), mask)
+
+
+def weights() -> dict[str, np.ndarray]:
+    """Draws weights N(0, 1/columns) and biases N(0, 0.1²), under PyTorch's names for a `torch.nn.LSTM`."""
+    random, ways = np.random.default_rng(1), ("", "_reverse")
+    matrices = {
+        "embedding.weight": (V, E),
+        **{f"lstm.weight_ih_l0{way}": (4 * H, E) for way in ways},
+        **{f"lstm.weight_hh_l0{way}": (4 * H, H) for way in ways},
+        "emit.weight": (K, 2 * H),
+    }
+    drawn = {name: random.normal(size=shape, scale=shape[1] ** -0.5) for name, shape in matrices.items()}
+    biases = {"emit.bias": K, **{f"lstm.bias_{part}_l0{way}": 4 * H for part in ("ih", "hh") for way in ways}}
+    drawn |= {name: random.normal(size=size, scale=0.1) for name, size in biases.items()}
+    return {name: array.astype(np.float32) for name, array in drawn.items()}
+
+
+def our_model() -> tuple[Any, Any]:
+    """Returns the model of `python -m experiments pos_tagging --characters none`, and its parameters."""
+    import jax.numpy as jnp
+
+    from models import LSTM, Bidirectional, Tagger, TokenReader, WordReader, from_torch
+
+    w, cell = {name: jnp.asarray(array) for name, array in weights().items()}, LSTM(H)
+    params = {
+        "reader": {"words": {"embedding": w["embedding.weight"]}},
+        "recurrent": {
+            "cell": {
+                "forward": from_torch(cell, w, prefix="lstm"),
+                "backward": from_torch(cell, w, prefix="lstm", reverse=True),
+            }
+        },
+        "emit": {"kernel": w["emit.weight"].T, "bias": w["emit.bias"]},
+    }
+    return Tagger(WordReader(TokenReader(V, E)), Bidirectional(cell), K), {"params": params}
+
+
+def ours(size: Size, devices: int) -> Turn:
+    """Runs the step of `python -m experiments pos_tagging`, including metrics."""
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", devices)
+    from data import Batch
+    from experiments.labelling.tagging import TaggingLoss
+    from train import OptimizerConfig, batch_mesh, create_state, train_chunk
+    from train.step import on_devices
+
+    model, params = our_model()
+    loss, mesh = TaggingLoss(model), batch_mesh(devices)
+    optimizer = OptimizerConfig(learning_rate=RATE, clip="global_norm", clip_at=CLIP)
+    drawn = sentences(size)
+    batches = [
+        Batch(drawn.words[i : i + 1, ..., None], drawn.tags[i : i + 1], drawn.mask[i : i + 1])
+        for i in range(size.steps)
+    ]
+    held = [on_devices(create_state(params, optimizer, jax.random.key(0), ()), mesh)]
+
+    def turn() -> list[float]:
+        state, losses = held.pop(), []
+        for batch in batches:  # one at a time, as batches of several lengths are
+            state, metrics = train_chunk(state, batch, 1, loss_fn=loss, optimizer=optimizer, mesh=mesh)
+            losses.append(metrics["loss"])
+        held.append(jax.block_until_ready(state))
+        return np.concatenate(losses).tolist()
+
+    return turn
+
+
+def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:
+    """Runs the same step with `torch.nn`: one LSTM in both directions over packed sentences, or one for each
+    direction over padded ones, the backward one's turned round within their lengths."""
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
+
+    torch.set_num_threads(threads)
+    rnn, functional = nn.utils.rnn, nn.functional
+
+    class Tagger(nn.Module):
+        """The whole model and its loss."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.emit = nn.Embedding(V, E), nn.Linear(2 * H, K)
+            self.lstm = nn.LSTM(E, H, bidirectional=True) if packed else None
+            self.ways = None if packed else nn.ModuleList([nn.LSTM(E, H), nn.LSTM(E, H)])
+
+        def read(self, xs: Any, lengths: Any, turned: Any) -> Any:
+            if self.lstm is not None:
+                sequence = rnn.pack_padded_sequence(xs, lengths, enforce_sorted=False)
+                return rnn.pad_packed_sequence(self.lstm(sequence)[0], total_length=len(xs))[0]
+            forward, backward = self.ways  # type: ignore[misc]
+            from_end = torch.gather(xs, 0, turned[..., None].expand(-1, -1, E))
+            last = torch.gather(backward(from_end)[0], 0, turned[..., None].expand(-1, -1, H))
+            return torch.cat([forward(xs)[0], last], -1)
+
+        def forward(self, words: Any, lengths: Any, turned: Any, tags: Any) -> Any:
+            logits = self.emit(self.read(self.embedding(words), lengths, turned))
+            return functional.cross_entropy(logits.view(-1, K), tags.view(-1))
+
+    model, arrays = Tagger(), {name: torch.tensor(array) for name, array in weights().items()}
+    if not packed:
+        for way, ending in enumerate(("", "_reverse")):
+            for part in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+                arrays[f"ways.{way}.{part}"] = arrays[f"lstm.{part}{ending}"]
+        arrays = {name: array for name, array in arrays.items() if not name.startswith("lstm.")}
+    model.load_state_dict(arrays)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+    drawn = sentences(size)
+    lengths = drawn.mask.sum(axis=1)
+    steps = np.arange(size.T)[:, None]
+    turned = np.where(drawn.mask, lengths[:, None] - 1 - steps, steps)
+    ignored = np.where(drawn.mask, drawn.tags, -100)  # the index that `cross_entropy` leaves out
+    parts = (drawn.words.astype(np.int64), lengths, turned, ignored.astype(np.int64))
+    batches = list(zip(*map(torch.tensor, parts), strict=True))
+
+    def turn() -> list[float]:
+        losses = []
+        for batch in batches:
+            optimizer.zero_grad()
+            loss = model(*batch)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    return turn
+
+
+def serve(side: str, size: Size) -> None:
+    """Runs one turn per line read, and answers seconds per step and the losses; for a separate process."""
+    cores = len(os.sched_getaffinity(0))
+    turn = {
+        "ours": lambda: ours(size, cores),
+        "ours, one device": lambda: ours(size, 1),
+        "PyTorch, packed": lambda: pytorch(size, cores, packed=True),
+        "PyTorch, padded": lambda: pytorch(size, cores, packed=False),
+    }[side]()
+    answer_turns(turn, size.steps)
+
+
+def measure(
+    say: Callable[..., None] = print, rounds: int = ROUNDS, sizes: tuple[Size, ...] = SIZES
+) -> list[dict[str, Any]]:
+    """Times the installed sides, in turns. Returns for each `size` and `side` what `training_turns` does, of valid
+    words."""
+    sides = SIDES if importlib.util.find_spec("torch") else SIDES[:OURS]
+    rows = []
+    for size in sizes:
+        workers = {side: Worker("benchmarks.tagging", WORKER, side, json.dumps(vars(size))) for side in sides}
+        words = sentences(size).mask.sum() / size.steps
+        rows += [{"size": size.name} | row for row in training_turns(workers, words, rounds)]
+        say(f"tagging of sentences of up to {size.name} words done", flush=True)
+    return rows
+
+
+def main() -> None:
+    """Measures, and updates the page."""
+    from benchmarks.record import put_in
+    from benchmarks.sections import tagging
+
+    print("\n".join(tagging(put_in("tagging", measure()))))
+
+
+if __name__ == "__main__":
+    run("tagging", __doc__, main, lambda side, size: serve(side, Size(**json.loads(size))))
