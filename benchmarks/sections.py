@@ -166,10 +166,10 @@ def tagging(rows: list[dict[str, Any]]) -> list[str]:
         "The tagger of `python -m experiments pos_tagging --characters none`: word embeddings of 100 numbers, an "
         "LSTM of 128 units in both directions, 17 tags, 32 sentences whose lengths are drawn between half and the "
         "whole of T, clipping and Adam. Ours is `train_chunk`, one batch a call, with the norms, metrics and "
-        "checks of every run, beside the same step in PyTorch, with packed sentences and with padded ones, whose backward "
-        "direction is turned round within each length. Separate processes take turns with the same weights and "
-        "sentences; losses must agree to 1e-3, or the benchmark stops. Medians in milliseconds, with the "
-        "interquartile range in brackets. To measure this alone: `python -m benchmarks.tagging`.",
+        "checks of every run, beside the same step in PyTorch, with packed sentences and with padded ones, whose "
+        "backward direction is turned round within each length. Separate processes take turns with the same "
+        "weights and sentences; losses must agree to 1e-3, or the benchmark stops. Medians in milliseconds, with "
+        "the interquartile range in brackets. To measure this alone: `python -m benchmarks.tagging`.",
         "",
         "| T | | ms a step | words a second | times the faster PyTorch |",
         "| --- | --- | ---: | ---: | ---: |",

@@ -3,7 +3,8 @@
 Word embeddings of 100 numbers, an LSTM of 128 units in both directions, 17 tags, 32 sentences, mean cross entropy
 of the words, clipping of the global norm at 1, Adam: the tagger of `python -m experiments pos_tagging --characters
 none` at the sizes of its preset. Lengths are drawn between half and the whole of T, as in its buckets, and padded.
-Each side runs in its own process, in turns, from the same weights over the same sentences, and the losses must agree.
+Each side runs in its own process, in turns, from the same weights over the same sentences, and the losses must
+agree.
 
     python -m benchmarks.tagging      measures this alone, and writes its part of docs/benchmarks.md
 """

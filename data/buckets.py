@@ -101,26 +101,20 @@ def bucket_batches(
     return BucketBatches(ResumableIterator(rows, identity, read_options(threads)), collate, per_epoch)
 
 
-def length_bounds(lengths: Sequence[int], *, first: int = 8, growth: float = 1.25) -> list[int]:
-    """Returns bounds of buckets into which sequences of these lengths fit: `first`, then each `growth` times the
-    one before, rounded up, the last that of the longest. Each bucket is compiled by itself.
+def length_bounds(longest: int, *, least: int = 12, growth: float = 2.0) -> list[int]:
+    """Returns bounds of buckets for sequences of up to `longest` steps: that, then each the `growth`-th part of the
+    one before, rounded up, until one is at most `least`; in increasing order. Each bucket is compiled by itself.
 
-    Raises ValueError if there is no length, or for a `first` below 1 or a growth of 1 or less.
+    Raises ValueError for a `longest` or `least` below 1 or a growth of 1 or less.
     """
-    if not len(lengths):
-        raise ValueError("there are no sequences to find bounds for: give at least one.")
-    longest = max(lengths)
-    return list(dict.fromkeys(min(size, longest) for size in bucket_sizes(longest, first, growth)))
-
-
-def bucket_sizes(longest: int, first: int, growth: float) -> list[int]:
-    """Returns `first`, then each size `growth` times the one before, rounded up, until `longest` is reached."""
-    if first < 1 or growth <= 1:
-        raise ValueError(f"first is {first} and growth {growth}: give 1 or more, and more than 1.")
-    sizes = [first]
-    while sizes[-1] < longest:
-        sizes.append(math.ceil(sizes[-1] * growth))
-    return sizes
+    if longest < 1 or least < 1 or growth <= 1:
+        raise ValueError(
+            f"longest is {longest}, least {least} and growth {growth}: give 1 or more, and a growth above 1."
+        )
+    bounds = [longest]
+    while bounds[-1] > least and math.ceil(bounds[-1] / growth) < bounds[-1]:
+        bounds.append(math.ceil(bounds[-1] / growth))
+    return bounds[::-1]
 
 
 def check_bounds(bounds: Sequence[Bound]) -> None:

@@ -1,5 +1,6 @@
 """Pairs of token sequences as batches: both lengths in the buckets, a mask for each. Axes: L source, T target."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from data.batch import Array, pad_batch
-from data.buckets import BucketBatches, SortedBatches, bucket_batches, bucket_sizes, sorted_batches
+from data.buckets import BucketBatches, SortedBatches, bucket_batches, sorted_batches
 from data.examples import mask_of, pad_sequences
 
 Ids = Int32[np.ndarray, "_"]
@@ -82,11 +83,15 @@ def pair_bounds(
 
     Raises ValueError if there is no pair, or for a `first` below 1 or a growth of 1 or less.
     """
+    if first < 1 or growth <= 1:
+        raise ValueError(f"first is {first} and growth {growth}: give 1 or more, and more than 1.")
     lengths = np.array([pair_lengths(example) for split in splits for example in split])
     if not len(lengths):
         raise ValueError("there are no pairs to find bounds for: give at least one.")
     longest = lengths.max(axis=0)
-    sizes = bucket_sizes(int(longest.max()), first, growth)
+    sizes = [first]
+    while sizes[-1] < longest.max():
+        sizes.append(math.ceil(sizes[-1] * growth))
     bounds = [(int(min(size, longest[0])), int(min(size, longest[1]))) for size in sizes]
     return list(dict.fromkeys(bounds))
 

@@ -28,7 +28,6 @@ from models import Tagger
 from models.cell import Array, Params
 from train import SumCount
 
-GROWTH = 2.0  # of the buckets: few lengths to compile; made sentences, which are short, have one
 CODES = "the words and tags"  # their digest in checkpoints, beside the options
 
 
@@ -208,8 +207,10 @@ def tagging_task(
     """
     text = config.text
     codes, model = text.codes, config.build(text.codes)
-    bounds = [text.longest] if config.data.dir is None else length_bounds([text.longest], growth=GROWTH)
-    test = text.held_out("test", bounds)
+    made, longest = config.data.dir is None, text.longest
+    bounds = [longest] if made else length_bounds(longest)
+    coarse = [longest] if made else length_bounds(longest, least=20, growth=3.0)
+    test = text.held_out("test", coarse)
 
     def train(seed: int, rows: int) -> Batches:
         return bucket_batches(
@@ -244,7 +245,7 @@ def tagging_task(
         model=model,
         data=Data(
             train,
-            lambda: text.held_out("valid", bounds),
+            lambda: text.held_out("valid", coarse),
             lambda: test,
             f"{len(test.sentences):,} test sentences",
             shapes=shapes,

@@ -38,10 +38,10 @@ def test_refuses() -> None:
 
 
 def test_bounds_of_lengths() -> None:
-    assert length_bounds([3, 9, 20], first=8, growth=1.5) == [8, 12, 18, 20]
-    assert length_bounds([3]) == [3]
-    for wrong in ({"first": 0}, {"growth": 1.0}):
-        with pytest.raises(ValueError, match="give 1 or more, and more than 1"):
-            length_bounds([3], **wrong)
-    with pytest.raises(ValueError, match="give at least one"):
-        length_bounds([])
+    assert length_bounds(159) == [10, 20, 40, 80, 159]
+    assert length_bounds(159, least=20, growth=3.0) == [18, 53, 159]
+    assert length_bounds(3) == [3]
+    assert length_bounds(3, least=1, growth=1.2) == [3]
+    for wrong in ({"longest": 0}, {"longest": 3, "least": 0}, {"longest": 3, "growth": 1.0}):
+        with pytest.raises(ValueError, match="give 1 or more, and a growth above 1"):
+            length_bounds(**wrong)
