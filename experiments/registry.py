@@ -29,7 +29,7 @@ SUBJECTS = {
     ),
     "language": ("ngram", "language_model", "char_lm", "families", "scaling"),
     "translation": ("translation", "translation_analysis", "source_gradients"),
-    "labelling": ("slot_filling", "pos_tagging"),
+    "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}

@@ -80,6 +80,7 @@ from models.recurrence.truncated import carried, truncated_value_and_gradient
 from models.recurrence.unroll import unroll, unroll_with_info
 from models.softmax import cross_entropies, summed_cross_entropy
 from models.tagger import Tagged, Tagger
+from models.text_classifier import TextClassifier
 from models.word_reader import CharacterConvolution, CharacterRecurrence, WordReader
 
 __all__ = [
@@ -163,6 +164,7 @@ __all__ = [
     "Stacked",
     "Tagged",
     "Tagger",
+    "TextClassifier",
     "TokenReader",
     "TokenWriter",
     "Transformer",

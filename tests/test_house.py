@@ -79,7 +79,7 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-SUBJECTS = ("memory", "gradients", "language", "translation")
+SUBJECTS = ("memory", "gradients", "language", "translation", "labelling")
 
 
 @pytest.mark.parametrize("room", [*SUBJECTS, "harness", "shared"])

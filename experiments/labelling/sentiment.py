@@ -1,0 +1,109 @@
+"""Tell whether a sentence praises or blames, with attention over its words; a forward net beside one of both ways.
+
+By default sentences of a grammar, whose polarity turns on negation, "but" and "terribly"; --data.dir FOLDER reads
+SST-2 (train.tsv, dev.tsv, test.tsv) or MR (NAME.neg, NAME.pos; --all-folds tests on all ten). The presets sst2 and
+mr train on them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.embedding import read_embedding
+from experiments.footprint import check_task_fits
+from experiments.harness.errors import UserError
+from experiments.harness.files import stored_config
+from experiments.harness.run import Run
+from experiments.labelling import sentiment_report as report
+from experiments.labelling.sentiment_config import SentimentConfig
+from experiments.labelling.sentiment_task import (
+    encoder_of,
+    measure,
+    measure_baselines,
+    sentiment_task,
+    text_of,
+)
+from experiments.run_task import Trained, run_tasks
+from experiments.task import METRICS
+from train import LoopConfig, OptimizerConfig
+
+SEVERAL_NETS = True  # one after another: what several processes can't share
+
+
+@dataclass(frozen=True)
+class Config(SentimentConfig):
+    """Sentiment."""
+
+    def check(self) -> None:
+        """Raises ValueError for faults of options and sentences, before a run is begun."""
+        super().check()
+        if self.preset is not None and self.data.dir is None:
+            raise UserError("--data.dir", f"is missing: --preset {self.preset} is for sentences in a folder")
+        if self.loop.health.every:
+            raise UserError("--health.every", "isn't measured of a classifier of sentences: leave it out")
+        if self.all_folds and not text_of(self, 1).folded:
+            raise UserError("--all-folds", "is for sentences in NAME.neg and NAME.pos, which have no splits")
+        if self.embedding is not None:
+            read_embedding(
+                self.embedding,
+                encoder_of(self, self.folds[0]).vocabulary,
+                self.embedding_size,
+                seed=self.seed,
+            )
+        for forward in self.nets.values():
+            check_task_fits(sentiment_task(self, self.folds[0], forward=forward), self)
+
+
+REAL: dict[str, Any] = {
+    "hidden_size": 128,
+    "embedding_size": 100,
+    "batch_size": 50,
+    "unit_dropout": 0.5,
+    "word_dropout": 0.1,
+    "optimizer": OptimizerConfig(learning_rate=2e-3, schedule="warmup_cosine", warmup_steps=100),
+}
+PRESETS: Mapping[str, Config] = {
+    "sst2": Config(preset="sst2", loop=LoopConfig(steps=1000, eval_every=200, save_every=500), **REAL),
+    "mr": Config(
+        preset="mr",
+        all_folds=True,
+        compare_forward=False,
+        loop=LoopConfig(steps=1000, eval_every=250, save_every=500),
+        **REAL,
+    ),
+}
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains net by net and fold by fold, tests, tabulates and draws; returns the report."""
+    print(text_of(config, config.folds[0]).summary(), flush=True)
+    pairs = {
+        f"{label}, fold {fold}" if config.all_folds else label: (fold, forward)
+        for label, forward in config.nets.items()
+        for fold in config.folds
+    }
+    tasks = {name: sentiment_task(config, fold, forward=forward) for name, (fold, forward) in pairs.items()}
+
+    def measured(name: str, trained: Trained, folder: Path) -> Mapping[str, Any]:
+        return measure(config, pairs[name][0], tasks[name], trained, folder)
+
+    loop = config.loop if config.data.dir is None else replace(config.loop, chunk=1)
+    paths = {name: report.net_path(fold, forward=forward) for name, (fold, forward) in pairs.items()}
+    metric = METRICS["accuracy"]
+    for name, found in run_tasks(run, tasks, replace(config, loop=loop), measured, path=paths.__getitem__):
+        print(f"{name}: {metric.label} {float(found['test|accuracy']):{metric.format}}", flush=True)
+    for fold in config.folds:
+        run.cached(f"baselines/{fold}", partial(measure_baselines, config, fold))
+    table = report.format_report(run.folder, config.nets, config.folds, text_of(config, config.folds[0]))
+    run.write_table(table)
+    draw(run.folder)
+    run.finish(report.results(run.folder, config.nets, config.folds))
+    return table
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draws the figures of a finished run from its arrays."""
+    config = stored_config(Config, folder)
+    return report.draw(folder, config.nets, config.folds)

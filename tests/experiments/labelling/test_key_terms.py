@@ -1,0 +1,174 @@
+"""Key terms from the command line; the ranking against enumeration; TF-IDF against a loop; the ceiling."""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data import Document, KeyTermsConfig, load_documents
+from data.text.key_terms import stem_term, tokens_of
+from experiments.harness.files import read_arrays
+from experiments.labelling.key_terms_task import (
+    candidates,
+    ceiling,
+    forms,
+    measure_baselines,
+    rank_terms,
+    score_terms,
+    tf_idf,
+)
+from tests.experiments.command import command
+from tests.experiments.conftest import alone
+
+INSPEC = Path(__file__).parents[4] / "shared" / "data" / "inspec"
+SMALL = (
+    *("--data.documents", 20, "--hidden-size", 4, "--embedding-size", 6, "--batch-size", 4, "--devices", 1),
+    *("--steps", 20, "--eval-every", 10, "--save-every", 10, "--optimizer.warmup-steps", 2),
+)
+DOCUMENT = Document(
+    "1",
+    tokens_of("Fuzzy logic controllers use fuzzy logic. Genetic algorithms"),
+    ("fuzzy logics", "controller"),
+)
+
+
+@pytest.fixture(scope="session")
+def run(shared: Path) -> Path:
+    """A finished run; to be read only."""
+    with alone(shared, "key_terms") as folder:
+        if not (folder / "results.json").exists():
+            assert command("key_terms", *SMALL, "--run-dir", folder) == 0
+    return folder
+
+
+def test_what_a_run_leaves(run: Path) -> None:
+    """36 scores of the net, TF-IDF and the terms in the text; rankings; words with their probabilities."""
+    results = json.loads((run / "results.json").read_text())
+    names = {
+        f"{measure}_{k}_{form}_{average}"
+        for measure, k, form, average in itertools.product(
+            ("precision", "recall", "f1"), (5, 10, 15), ("exact", "stemmed"), ("macro", "micro")
+        )
+    }
+    assert names <= set(results["test"])
+    assert set(results["baselines"]) == {"TF-IDF", "terms in the text"}
+    assert all(set(scores) == names for scores in results["baselines"].values())
+    assert results["baselines"]["terms in the text"]["precision_15_stemmed_micro"] == 1
+    found = read_arrays(run, "measured")
+    documents = load_documents(KeyTermsConfig(documents=20)).splits["test"]
+    assert found["words|0"].tolist() == list(documents[0].tokens)
+    assert ((found["inside|0"] >= 0) & (found["inside|0"] <= 1)).all()
+    assert "The ten terms ranked first" in (run / "table.txt").read_text()
+    assert {path.name for path in (run / "figures").glob("*.png")} == {"training.png", "documents.png"}
+
+
+def test_ranking_is_by_the_probability_of_any_occurrence() -> None:
+    """Of tags drawn independently: the probability that a term is marked somewhere, by enumeration of all tags."""
+    tokens = ("Data", "mine", "data")
+    drawn = np.random.default_rng(1).dirichlet(np.ones(3), 3)
+    chance: dict[str, float] = {}
+    for tags in itertools.product(range(3), repeat=3):
+        p = np.prod([drawn[t, tag] for t, tag in enumerate(tags)])
+        marked = {
+            " ".join(tokens[s:e]).lower()
+            for s in range(3)
+            for e in range(s + 1, 4)
+            if tags[s] == 1 and set(tags[s + 1 : e]) <= {2} and (e == 3 or tags[e] != 2)
+        }
+        for term in marked:
+            chance[term] = chance.get(term, 0.0) + float(p)
+    # Occurrences that exclude one another or go together make 1 − Π (1 − p) differ a little; the order is the same.
+    assert rank_terms(tokens, drawn) == sorted(chance, key=lambda term: -chance[term])
+
+
+def test_ranked_terms_are_spelt_as_in_their_likeliest_occurrence() -> None:
+    tokens = tokens_of("Systems of SYSTEM theory")
+    probabilities = np.full((4, 3), 1e-9)
+    probabilities[:, 1] = [0.2, 0, 0.6, 0]
+    assert rank_terms(tokens, probabilities) == ["system"]
+    probabilities[3, 2] = 0.9
+    assert rank_terms(tokens, probabilities)[:2] == ["system theory", "systems"]
+
+
+def test_exact_and_stemmed_scores() -> None:
+    """ "fuzzy logics" is in the text by its stem only, and so is "controller"."""
+    scores = score_terms([["fuzzy logic", "controller", "use"]], [DOCUMENT])
+    assert scores["recall_5_exact_macro"] == 1 / 2
+    assert scores["recall_5_stemmed_macro"] == 1
+    assert scores["precision_5_stemmed_micro"] == 2 / 3
+    assert forms(["Fuzzy logic", "fuzzy logics"]).stemmed == ["fuzzi logic"]
+    assert ceiling([DOCUMENT]) == (0, 1)
+
+
+def test_tf_idf() -> None:
+    """Counts times ln((1 + N) / (1 + n)) + 1, in a loop over the documents of the grammar."""
+    text = load_documents(KeyTermsConfig(documents=12))
+    train, test = text.splits["train"], text.splits["test"]
+    every = [[stemmed for stemmed, _ in candidates(document.tokens)] for document in train]
+    for document, ranked in zip(test, tf_idf(train, test), strict=True):
+        counts = Counter(stemmed for stemmed, _ in candidates(document.tokens))
+        weight = {
+            term: n * (np.log((1 + len(train)) / (1 + sum(term in own for own in every))) + 1)
+            for term, n in counts.items()
+        }
+        found = [weight[stem_term(term)] for term in ranked]
+        assert len(found) == len(weight)
+        assert all(a >= b - 1e-9 for a, b in itertools.pairwise(found))
+    assert [written for _, written in candidates(DOCUMENT.tokens)][:3] == [
+        "fuzzy",
+        "fuzzy logic",
+        "fuzzy logic controllers",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--preset", "inspec"), "--data.dir is missing: --preset inspec is for documents in a folder"),
+        (("--word-dropout", -1), "--word-dropout must be at least 0 and below 1, but is -1.0"),
+        (("--data.documents", 0), "--data.documents must be 1 or more, but is 0"),
+    ],
+)
+def test_mistakes(refused: Callable[..., None], options: tuple[Any, ...], sentence: str) -> None:
+    refused(sentence, "key_terms", *options)
+
+
+def test_a_document_without_key_terms(tmp_path: Path, mistake: Callable[..., str]) -> None:
+    for name in ("1.txt", "1.key", "2.txt"):
+        (tmp_path / name).write_text("a term\n")
+    said = mistake("key_terms", "--data.dir", tmp_path)
+    assert "the document 2.txt of" in said
+    assert "has no key terms: list them in 2.key, one a line, or take it out" in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not INSPEC.is_dir(), reason="Inspec isn't there")
+def test_baselines_on_inspec(tmp_path: Path) -> None:
+    """The last 500 documents: 61 % of their terms stand in them by their stems; TF-IDF ranks some of them."""
+    text = load_documents(KeyTermsConfig(dir=INSPEC, cache=tmp_path / "cache"))
+    exact, stemmed = ceiling(text.splits["test"])
+    assert exact == pytest.approx(0.58, abs=0.02)
+    assert stemmed == pytest.approx(0.61, abs=0.02)
+    scores = measure_baselines(text)
+    assert 0.15 < scores["TF-IDF"]["f1_10_stemmed_macro"] < 0.35
+    assert 0.6 < scores["terms in the text"]["f1_10_stemmed_macro"] < 0.8
+    assert scores["terms in the text"]["precision_10_stemmed_macro"] > 0.98
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(not INSPEC.is_dir(), reason="Inspec isn't there")
+def test_yake_on_the_same_split(tmp_path: Path) -> None:
+    """yake (Campos et al. 2020) on the last 500 documents: F1 at 10 of about .3, as its page says of all 2,000."""
+    yake: Any = pytest.importorskip("yake")
+    text = load_documents(KeyTermsConfig(dir=INSPEC, cache=tmp_path / "cache"))
+    test = text.splits["test"]
+    extract = yake.KeywordExtractor(lan="en", n=3, top=15).extract_keywords
+    ranked = [[term for term, _ in extract(" ".join(document.tokens))] for document in test]
+    scores = score_terms(ranked, test)
+    print(f"yake: {scores}")
+    assert 0.22 < scores["f1_10_stemmed_macro"] < 0.36
