@@ -3,9 +3,21 @@
 from data.batch import Array, Batch, Batches
 from data.buckets import BucketBatches, SortedBatches, bucket_batches, length_bounds, sorted_batches
 from data.digits import DIGITS_CLASSES, DIGITS_PIXELS, digits, digits_indices, digits_permutation
-from data.examples import ArrayExamples, Example, PadToMultiple, Source, collate, empty_example
+from data.dynamics import Lorenz, MackeyGlass, settled, trajectory
+from data.examples import (
+    ArrayExamples,
+    Example,
+    PadToMultiple,
+    Source,
+    array_digest,
+    collate,
+    empty_example,
+)
+from data.images import ImagesConfig, load_images
+from data.music import MusicConfig, load_music, midi_bytes
 from data.pipeline import EvaluationBatches, GrainBatches, evaluation_batches, train_batches
 from data.position import random_order
+from data.series import Series, SeriesConfig, collate_gaps, load_series, next_values
 from data.synthetic.batches import MakeBatch, TaskBatches, split_key
 from data.synthetic.grammar import GrammarSentence, grammar_sentences
 from data.synthetic.memory_tasks import (
@@ -75,8 +87,12 @@ __all__ = [
     "Example",
     "GrainBatches",
     "GrammarSentence",
+    "ImagesConfig",
     "KeyTermsConfig",
+    "Lorenz",
+    "MackeyGlass",
     "MakeBatch",
+    "MusicConfig",
     "PadToMultiple",
     "Pair",
     "PairBatch",
@@ -84,6 +100,8 @@ __all__ = [
     "ParallelConfig",
     "ParallelSplit",
     "ParallelText",
+    "Series",
+    "SeriesConfig",
     "Size",
     "SortedBatches",
     "Source",
@@ -101,9 +119,11 @@ __all__ = [
     "WordVectors",
     "adding",
     "adding_baseline",
+    "array_digest",
     "bucket_batches",
     "builtin_text",
     "collate",
+    "collate_gaps",
     "collate_pairs",
     "copy_baseline",
     "copy_memory",
@@ -125,10 +145,15 @@ __all__ = [
     "load_classified",
     "load_corpus",
     "load_documents",
+    "load_images",
+    "load_music",
     "load_parallel",
+    "load_series",
     "load_tagged",
     "load_tokenizer",
     "load_tokenizers",
+    "midi_bytes",
+    "next_values",
     "number_pairs",
     "pair_batches",
     "pair_bounds",
@@ -138,11 +163,13 @@ __all__ = [
     "read_vectors",
     "reversal_pairs",
     "sentences",
+    "settled",
     "sorted_batches",
     "split_key",
     "temporal_order",
     "temporal_order_baseline",
     "train_batches",
+    "trajectory",
     "vocabulary_digest",
     "windows",
 ]

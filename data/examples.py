@@ -1,6 +1,7 @@
 """Single examples, each with its own length, and their collation into batches."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar, overload, runtime_checkable
 
@@ -17,6 +18,15 @@ class Example(NamedTuple):
 
 
 AnyExample = TypeVar("AnyExample", bound=tuple[Any, ...])
+
+
+def array_digest(arrays: Iterable[np.ndarray]) -> str:
+    """Returns sixteen hexadecimal digits of the values, types and shapes of arrays."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
 
 
 @runtime_checkable

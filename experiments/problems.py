@@ -4,6 +4,7 @@ Adding and copy: Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016. Temporal o
 Delayed recall: Engelken 2023. Digits pixel by pixel: Le, Jaitly & Hinton 2015.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -195,27 +196,42 @@ def digits_problem(permuted: bool, gain: float = 1.0) -> Problem:
         examples = data.digits(split, permuted=permuted)
         return data.ArrayExamples(np.float32(gain) * examples.inputs, examples.targets)
 
+    return images_problem(
+        f"digits, pixels {'permuted' if permuted else 'in order'}", images, data.DIGITS_PIXELS
+    )
+
+
+def images_problem(
+    title: str,
+    images: Callable[[str], data.ArrayExamples],
+    pixels: int,
+    held_out: int = 270,
+    tested_on: str = "270 test images",
+) -> Problem:
+    """Returns the problem of telling ten digits by their pixels, one a step. `images` gives a split's examples, and
+    is called once it is needed; there are about `held_out` for validation, and they are read 270 at a time."""
+
     def train(seed: int, batch_size: int) -> Batches:
         return data.train_batches(images("train"), batch_size=batch_size, seed=seed, **process_shard())
 
-    def held_out(split: str) -> list[Batch]:
+    def batches(split: str) -> list[Batch]:
         return list(data.evaluation_batches(images(split), batch_size=270))
 
     def shapes(examples: int) -> Batch:
-        pixels = (data.DIGITS_PIXELS, examples)
+        steps = (pixels, examples)
         return jax.eval_shape(
-            lambda: Batch(jnp.zeros((*pixels, 1)), jnp.zeros(examples, int), jnp.ones(pixels, bool))
+            lambda: Batch(jnp.zeros((*steps, 1)), jnp.zeros(examples, int), jnp.ones(steps, bool))
         )
 
     return Problem(
-        title=f"digits, pixels {'permuted' if permuted else 'in order'}",
+        title=title,
         data=Data(
             train,
-            lambda: held_out("validation"),
-            lambda: held_out("test"),
-            "270 test images",
+            lambda: batches("validation"),
+            lambda: batches("test"),
+            tested_on,
             shapes=shapes,
-            held_out=270,
+            held_out=held_out,
         ),
         measure=classification,
         classes=data.DIGITS_CLASSES,

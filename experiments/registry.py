@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from experiments.harness.terminal import terminal_width
 
 SUBJECTS = {
-    "memory": ("adding", "copy_memory", "temporal_order", "digits", "long_memory", "gated_cells"),
+    "memory": ("adding", "copy_memory", "temporal_order", "digits", "mnist", "long_memory", "gated_cells"),
     "gradients": (
         "gradients",
         "initial_gradients",
@@ -30,6 +30,7 @@ SUBJECTS = {
     "language": ("ngram", "language_model", "char_lm", "families", "scaling"),
     "translation": ("translation", "translation_analysis", "source_gradients"),
     "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),
+    "series": ("forecast", "music"),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
+from experiments.run_task import initial_params
+from experiments.task import Options, Task
 from models.cell import Params
-from train import Checkpoints, TrainState, evaluated_params
+from train import Checkpoints, TrainState, create_state, evaluated_params
 
 
 def restored_params(
@@ -32,3 +36,15 @@ def restored_params(
     if restored is None:
         raise ValueError(f"{folder} has no checkpoint yet: let it train until it has saved once")
     return evaluated_params(restored.state)
+
+
+def best_params(task: Task, options: Options, folder: Path, fingerprint: Mapping[str, Any]) -> Params:
+    """Restores the parameters of a finished training: of the best checkpoint, or the newest where none was saved
+    right after an evaluation. `fingerprint` is the run's."""
+    batch = task.data.validation()[0]
+    optimizer = options.optimizer.for_run(options.loop.steps, options.loop.eval_every)
+    key = jax.random.key(options.seed)
+    template = create_state(initial_params(task, options.seed, batch), optimizer, key)
+    made_by = {**fingerprint, **task.fingerprint}
+    best = Checkpoints(folder / "checkpoints", config=made_by).best() is not None
+    return restored_params(folder, template, made_by, best=best)

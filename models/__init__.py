@@ -72,12 +72,14 @@ from models.layers.stacked import Stacked
 from models.layers.transformer import Transformer
 from models.memory import Memory
 from models.named_cells import CELLS, LAYERS
+from models.output_distributions import BitByBit, Bits, GaussianMixture, Mixture, mixture_quantiles
 from models.readers import Reader, TokenReader, TokenWriter
 from models.recurrence.methods import Associative, Auto, Fused, Scan, UnrollInfo
 from models.recurrence.newton import Newton
 from models.recurrence.streaming import stream
 from models.recurrence.truncated import carried, truncated_value_and_gradient
 from models.recurrence.unroll import unroll, unroll_with_info
+from models.sequence_density import SequenceDensity, free_run
 from models.softmax import cross_entropies, summed_cross_entropy
 from models.tagger import Tagged, Tagger
 from models.text_classifier import TextClassifier
@@ -106,6 +108,8 @@ __all__ = [
     "BatchNormLSTM",
     "Beams",
     "Bidirectional",
+    "BitByBit",
+    "Bits",
     "Cell",
     "ChainWeights",
     "CharacterConvolution",
@@ -125,6 +129,7 @@ __all__ = [
     "Fused",
     "Fusion",
     "Gaussian",
+    "GaussianMixture",
     "General",
     "Glorot",
     "Identity",
@@ -142,6 +147,7 @@ __all__ = [
     "Memory",
     "MinGRU",
     "MinLSTM",
+    "Mixture",
     "Newton",
     "Norm",
     "Orthogonal",
@@ -160,6 +166,7 @@ __all__ = [
     "SelfAttention",
     "SelfAttentive",
     "SequenceClassifier",
+    "SequenceDensity",
     "SequenceTagger",
     "Stacked",
     "Tagged",
@@ -187,6 +194,7 @@ __all__ = [
     "ctc_prefix_beam",
     "decoder_step",
     "exponential_schedule",
+    "free_run",
     "free_running",
     "from_linen",
     "from_torch",
@@ -203,6 +211,7 @@ __all__ = [
     "linear_schedule",
     "log_partition",
     "max_steps",
+    "mixture_quantiles",
     "sampled",
     "scheduled_inputs",
     "scheduled_sampling",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.registry import SUBJECTS
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("models", "data", "analysis", "train", "experiments")
 OURS = {*PACKAGES, "benchmarks", "tests"}
@@ -77,9 +79,6 @@ def test_no_imports_in_a_circle(package: str) -> None:
 def module_name(path: Path) -> str:
     """`models/recurrence/scan.py` → models.recurrence.scan, a package by its own name."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-SUBJECTS = ("memory", "gradients", "language", "translation", "labelling")
 
 
 @pytest.mark.parametrize("room", [*SUBJECTS, "harness", "shared"])

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from analysis.figures.style import (
     COLUMN,
     GREY,
+    PAGE,
     SETTINGS,
     add_legend,
     count_along,
@@ -79,4 +80,33 @@ def loss_curves(
     figure = training_curves(positive, y_label=y_label, baseline=baseline, baseline_label=baseline_label)
     with style.context(SETTINGS, after_reset=True):
         figure.axes[0].set_yscale("log")
+    return figure
+
+
+def curves_against_minutes(
+    curves: Mapping[str, Mapping[str, ArrayLike]], *, y_label: str, baselines: Mapping[str, float]
+) -> Figure:
+    """Plots a quantity such as an accuracy against the minutes of training, one line per name, on linear axes.
+
+    Each value is `{"minutes": [n], "value": [n]}`; baselines are dashed grey lines with their names on them.
+    """
+    demand_names(curves, "training curves")
+    styles = styles_of(curves)
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(PAGE, 3.0), layout="constrained")
+        ax = figure.subplots()
+        ax.set(xlabel="minutes of training", ylabel=y_label)
+        for name, curve in curves.items():
+            minutes = logged_column(name, curve, "minutes")
+            draw_line(ax, minutes, logged_column(name, curve, "value"), label=name, **styles[name])
+            ax.plot(
+                minutes[-1:], logged_column(name, curve, "value")[-1:], "o", ms=4, color=styles[name]["color"]
+            )
+        for name, value in baselines.items():
+            ax.axhline(value, color=GREY, lw=0.8, ls="--")
+            ax.annotate(
+                name, (1, value), (-2, 2), ("axes fraction", "data"), "offset points", ha="right", color=GREY
+            )
+        ax.set_xlim(left=0)
+        add_legend(figure, entries(styles))
     return figure

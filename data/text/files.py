@@ -64,12 +64,20 @@ def likely_encoding(content: bytes) -> str:
 
 
 def read_file(path: Path) -> TextFile:
+    """Reads a file of text by `read_bytes`. Raises ValueError too if it contains only white space."""
+    found = read_bytes(path)
+    if not found.content.removeprefix(codecs.BOM_UTF8).strip():
+        raise ValueError(f"{path} is empty: give a file that holds text")
+    return found
+
+
+def read_bytes(path: Path) -> TextFile:
     """Reads a file and unpacks it if it is gzipped, by its first bytes and not by its name.
 
-    Raises ValueError if it doesn't exist, is damaged, or contains only white space.
+    Raises ValueError if it doesn't exist or is damaged.
     """
     if not path.is_file():
-        raise ValueError(f"there is no file {path}: name one that holds text, plain or gzipped")
+        raise ValueError(f"there is no file {path}: name one that exists, plain or gzipped")
     raw = path.read_bytes()
     content = raw
     if raw[:2] == b"\x1f\x8b":
@@ -77,8 +85,6 @@ def read_file(path: Path) -> TextFile:
             content = gzip.decompress(raw)
         except (OSError, EOFError, zlib.error):
             raise ValueError(f"{path} is damaged: it begins as a gzip file, but can't be unpacked") from None
-    if not content.removeprefix(codecs.BOM_UTF8).strip():
-        raise ValueError(f"{path} is empty: give a file that holds text")
     return TextFile(path, content, hashlib.sha256(raw).hexdigest())
 
 

@@ -26,9 +26,9 @@ from experiments.language.corpus import finite_or_none
 from experiments.language.report import final_losses, full_context_scores
 from experiments.language.scaling_report import draw, format_table
 from experiments.language.sizes import NETS, SIZES, SMALL
-from experiments.language.step_time import seconds_a_step
 from experiments.language.train import text_options, text_task
 from experiments.run_task import Trained, run_tasks
+from experiments.step_time import seconds_a_step
 from experiments.task_report import training_record
 from experiments.text_files import remember_text, save_tokenizer
 

@@ -1,0 +1,1 @@
+"""Series and music: forecasts, and densities of what comes next."""
