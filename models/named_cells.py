@@ -21,6 +21,7 @@ from models.cells import (
     LayerNormLSTM,
     MinGRU,
     MinLSTM,
+    NeuralTuringMachine,
     OrthogonalRNN,
     PeepholeLSTM,
     SelfAttentive,
@@ -59,6 +60,7 @@ CELLS: dict[str, type[Cell]] = {
     "slstm": SLSTM,
     "mlstm": MLSTM,
     "window": FixedWindow,
+    "ntm": NeuralTuringMachine,
     "transformer": Transformer,
 }
 

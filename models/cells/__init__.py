@@ -11,6 +11,7 @@ from models.cells.learned_state import LearnedLinearState, LearnedState
 from models.cells.linear_recurrent_unit import LRU
 from models.cells.lstm import LSTM, LSTMState, chrono_lstm
 from models.cells.minimal import MinGRU, MinLSTM
+from models.cells.neural_turing_machine import NeuralTuringMachine, TuringState
 from models.cells.orthogonal import OrthogonalRNN
 from models.cells.peephole import PeepholeLSTM
 from models.cells.rg_lru import RGLRU
@@ -43,10 +44,12 @@ __all__ = [
     "LearnedState",
     "MinGRU",
     "MinLSTM",
+    "NeuralTuringMachine",
     "OrthogonalRNN",
     "PeepholeLSTM",
     "SelfAttentive",
     "SelfAttentiveState",
+    "TuringState",
     "UnitaryRNN",
     "chrono_gru",
     "chrono_lstm",
