@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from data.batch import Batch
+from data.synthetic.draws import check_sizes, integers, uniform
 
 COPY_LENGTH = 10  # symbols to remember
 COPY_SYMBOLS = 8  # the symbols 0 … 7
@@ -31,12 +32,12 @@ def adding(key: jax.Array, batch_size: int, length: int) -> Batch:
     (0 … ⌊T/2⌋−1) and at one of the second, and 0 elsewhere. targets [B] float32.
     Raises ValueError for length < 2. Hochreiter & Schmidhuber 1997, as in Arjovsky, Shah & Bengio 2016.
     """
-    _check_sizes(batch_size, "length", length, 2, "one marker needs a step in each half")
+    check_sizes(batch_size, "length", length, 2, "one marker needs a step in each half")
     half = length // 2
     value_key, first_key, second_key = jax.random.split(key, 3)
-    values = _uniform(value_key, (length, batch_size))
-    first = _integers(first_key, (batch_size,), 0, half)
-    second = _integers(second_key, (batch_size,), half, length)
+    values = uniform(value_key, (length, batch_size))
+    first = integers(first_key, (batch_size,), 0, half)
+    second = integers(second_key, (batch_size,), half, length)
 
     steps = jnp.arange(length, dtype=jnp.int32)[:, None]
     markers = (steps == first[None]) | (steps == second[None])
@@ -64,8 +65,8 @@ def copy_memory(key: jax.Array, batch_size: int, blanks: int) -> Batch:
     inputs [T+20, B, 10] float32 one-hot, targets [T+20, B] int32. Raises ValueError for blanks < 1.
     Arjovsky, Shah & Bengio 2016.
     """
-    _check_sizes(batch_size, "blanks", blanks, 1, "the last of them is the delimiter")
-    symbols = _integers(key, (COPY_LENGTH, batch_size), 0, COPY_SYMBOLS)
+    check_sizes(batch_size, "blanks", blanks, 1, "the last of them is the delimiter")
+    symbols = integers(key, (COPY_LENGTH, batch_size), 0, COPY_SYMBOLS)
 
     def constant(steps: int, category: int) -> jax.Array:
         return jnp.full((steps, batch_size), category, jnp.int32)
@@ -96,17 +97,17 @@ def temporal_order(key: jax.Array, batch_size: int, length: int) -> Batch:
     Hochreiter & Schmidhuber 1997, task 6a (T from 100 to 110), with a fixed length as in Martens & Sutskever 2011
     and Pascanu, Mikolov & Bengio 2013.
     """
-    _check_sizes(batch_size, "length", length, 4, "the start, two symbols and the end take four steps")
+    check_sizes(batch_size, "length", length, 4, "the start, two symbols and the end take four steps")
     first_low = max(1, length // 10)
     first_high = max(first_low, 2 * length // 10)
     second_low, second_high = 5 * length // 10, 6 * length // 10
 
     noise_key, place_key, class_key = jax.random.split(key, 3)
-    distractors = _integers(noise_key, (length, batch_size), ORDER_DISTRACTORS[0], ORDER_DISTRACTORS[-1] + 1)
+    distractors = integers(noise_key, (length, batch_size), ORDER_DISTRACTORS[0], ORDER_DISTRACTORS[-1] + 1)
     first_place_key, second_place_key = jax.random.split(place_key)
-    first_place = _integers(first_place_key, (batch_size,), first_low, first_high + 1)
-    second_place = _integers(second_place_key, (batch_size,), second_low, second_high + 1)
-    first, second = _integers(class_key, (2, batch_size), ORDER_X, ORDER_Y + 1)
+    first_place = integers(first_place_key, (batch_size,), first_low, first_high + 1)
+    second_place = integers(second_place_key, (batch_size,), second_low, second_high + 1)
+    first, second = integers(class_key, (2, batch_size), ORDER_X, ORDER_Y + 1)
 
     steps = jnp.arange(length, dtype=jnp.int32)[:, None]
     symbols = jnp.where(steps == first_place[None], first[None], distractors)
@@ -133,15 +134,15 @@ def flip_flop(
     [T, B, bits] float32. Raises ValueError for length < 1, bits < 1, or a probability outside 0 … 1.
     Sussillo & Barak 2013 (with three bits).
     """
-    _check_sizes(batch_size, "length", length, 1, "the first step sets every bit")
-    _check_sizes(batch_size, "bits", bits, 1, "a flip-flop holds at least one bit")
+    check_sizes(batch_size, "length", length, 1, "the first step sets every bit")
+    check_sizes(batch_size, "bits", bits, 1, "a flip-flop holds at least one bit")
     if not 0 <= probability <= 1:
         raise ValueError(f"probability is {probability}: that of a pulse must lie in 0 … 1.")
     shape = (length, batch_size, bits)
     place_key, sign_key = jax.random.split(key)
     steps = jnp.arange(length, dtype=jnp.int32)[:, None, None]
-    pulses = (_uniform(place_key, shape) < jnp.float32(probability)) | (steps == 0)
-    signs = (2 * _integers(sign_key, shape, 0, 2) - 1).astype(jnp.float32)
+    pulses = (uniform(place_key, shape) < jnp.float32(probability)) | (steps == 0)
+    signs = (2 * integers(sign_key, shape, 0, 2) - 1).astype(jnp.float32)
     last = jax.lax.cummax(jnp.where(pulses, steps, 0), axis=0)
     targets = jnp.take_along_axis(signs, last, axis=0)
     return Batch(jnp.where(pulses, signs, 0), targets, _all_valid(length, batch_size))
@@ -153,9 +154,9 @@ def delayed_recall(key: jax.Array, batch_size: int, length: int, delay: int) -> 
     inputs [T, B, 1] uniform in [−1, 1), multiples of 2⁻²³; targets [T, B, 1]. Raises ValueError for delay < 0
     or length ≤ delay. The delayed copy of Jaeger 2001's memory capacity and of Engelken 2023.
     """
-    _check_sizes(batch_size, "delay", delay, 0, "an input can't be recalled before it is shown")
-    _check_sizes(batch_size, "length", length, delay + 1, f"an input is recalled {delay} steps later")
-    inputs = 2 * _uniform(key, (length, batch_size, 1)) - 1
+    check_sizes(batch_size, "delay", delay, 0, "an input can't be recalled before it is shown")
+    check_sizes(batch_size, "length", length, delay + 1, f"an input is recalled {delay} steps later")
+    inputs = 2 * uniform(key, (length, batch_size, 1)) - 1
     nothing = jnp.zeros((delay, batch_size, 1), jnp.float32)
     return Batch(inputs, jnp.concatenate([nothing, inputs[: length - delay]]), _all_valid(length, batch_size))
 
@@ -166,21 +167,6 @@ def delayed_recall_baseline(length: int, delay: int) -> float:
     return (length - delay) / length / 3
 
 
-def _uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Draws multiples of 2⁻²⁴ uniform in [0, 1): 24 bits fit a float32's significand, so nothing is rounded."""
-    bits = jax.random.bits(key, shape, jnp.uint32)
-    return (bits >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2**-24)
-
-
-def _integers(key: jax.Array, shape: tuple[int, ...], low: int, high: int) -> jax.Array:
-    """Draws int32 in low … high−1: exactly uniform for a power of two, else to a relative (high − low)/2³².
-
-    `jax.random.randint` doesn't guarantee that its algorithm stays the same.
-    """
-    bits = jax.random.bits(key, shape, jnp.uint32)
-    return (bits % jnp.uint32(high - low)).astype(jnp.int32) + jnp.int32(low)
-
-
 def _pick(values: jax.Array, steps: jax.Array) -> jax.Array:
     """Gathers values[steps[b], b] for each b: [T, B], [B] → [B]."""
     return jnp.take_along_axis(values, steps[None], axis=0)[0]
@@ -188,10 +174,3 @@ def _pick(values: jax.Array, steps: jax.Array) -> jax.Array:
 
 def _all_valid(length: int, batch_size: int) -> jax.Array:
     return jnp.ones((length, batch_size), bool)
-
-
-def _check_sizes(batch_size: int, name: str, size: int, least: int, reason: str) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}: a batch has at least 1 example.")
-    if size < least:
-        raise ValueError(f"{name} is {size}: this task needs at least {least}, since {reason}.")
