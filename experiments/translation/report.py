@@ -85,7 +85,7 @@ def shown(systems: Mapping[str, Found]) -> list[int]:
 def draw(folder: Path, systems: Mapping[str, str]) -> list[Path]:
     """Draws the figures of a run from its arrays: the held-out score against the step, and for each system that
     attends its attention. `systems` are the names in figures, by those of the arrays."""
-    from analysis.figures.alignments import Alignment, alignments_figure
+    from analysis.figures.attention import Alignment, alignments_figure
     from analysis.figures.curves import training_curves
     from analysis.figures.style import save
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.figures.alignments import Alignment, alignments_figure
+from analysis.figures.attention import Alignment, alignments_figure
 
 
 def one(target: int, source: int, title: str = "") -> Alignment:
