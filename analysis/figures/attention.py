@@ -1,4 +1,4 @@
-"""Score maps: a row of panels for each layer and a panel for each head, or a panel for each of several sentences."""
+"""Score maps: a panel for each head of each layer, or for each of several sentences."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
