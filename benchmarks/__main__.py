@@ -19,6 +19,7 @@ from benchmarks import (
     kernels,
     language_model,
     lyapunov,
+    sentiment,
     start,
     tagging,
     translation,
@@ -82,6 +83,7 @@ def main(config: Config) -> None:
         "attention": attention.measure() if config.attention else [],
         "translation": translation.measure() if config.attention else [],
         "tagging": tagging.measure() if config.attention else [],
+        "sentiment": sentiment.measure() if config.attention else [],
         "start": start.measure() if config.start else [],
     }
     if config.keep:

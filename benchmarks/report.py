@@ -20,6 +20,7 @@ from benchmarks.sections import (
     jacobians,
     kernels,
     language_model,
+    sentiment,
     shown,
     start_times,
     tagging,
@@ -40,6 +41,7 @@ PARTS = {
     "translation": ("Training step of a translation model", translation),
     "beam": ("Beam search", beam),
     "tagging": ("Training step of a tagger", tagging),
+    "sentiment": ("Training step of a classifier with attention", sentiment),
     "start": ("Starting", start_times),
 }
 JAX_PEERS = ("Linen", "NNX", "Equinox")

@@ -161,8 +161,9 @@ def translation(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def tagging(rows: list[dict[str, Any]]) -> list[str]:
-    """Tabulates one line per size and side; the ratio is to the faster of PyTorch's two."""
-    lines = [
+    """Tabulates one line per size and side."""
+    return words_a_second(
+        rows,
         "The tagger of `python -m experiments pos_tagging --characters none`: word embeddings of 100 numbers, an "
         "LSTM of 128 units in both directions, 17 tags, 32 sentences whose lengths are drawn between half and the "
         "whole of T, clipping and Adam. Ours is `train_chunk`, one batch a call, with the norms, metrics and "
@@ -170,6 +171,23 @@ def tagging(rows: list[dict[str, Any]]) -> list[str]:
         "backward direction is turned round within each length. Separate processes take turns with the same "
         "weights and sentences; losses must agree to 1e-3, or the benchmark stops. Medians in milliseconds, with "
         "the interquartile range in brackets. To measure this alone: `python -m benchmarks.tagging`.",
+    )
+
+
+def sentiment(rows: list[dict[str, Any]]) -> list[str]:
+    """Tabulates one line per size and side."""
+    return words_a_second(
+        rows,
+        "The net of `python -m experiments sentiment`: word embeddings of 100 numbers, an LSTM of 128 units in "
+        "both directions, attention of 64 over its outputs, two classes. Sentences, sides, turns and checks are "
+        "those of the tagger above. To measure this alone: `python -m benchmarks.sentiment`.",
+    )
+
+
+def words_a_second(rows: list[dict[str, Any]], text: str) -> list[str]:
+    """Tabulates one line per size and side; the ratio is to the faster of PyTorch's two."""
+    lines = [
+        text,
         "",
         "| T | | ms a step | words a second | times the faster PyTorch |",
         "| --- | --- | ---: | ---: | ---: |",

@@ -127,25 +127,26 @@ def ours(size: Size, devices: int) -> Turn:
     return turn
 
 
-def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:
-    """Runs the same step with `torch.nn`: one LSTM in both directions over packed sentences, or one for each
-    direction over padded ones, the backward one's turned round within their lengths."""
+def torch_reader(*, packed: bool) -> Any:
+    """Builds a module of `torch.nn` that maps words to the outputs of both directions: of one LSTM over packed
+    sentences, or of one for each direction over padded ones, the backward one's turned round within their
+    lengths."""
     import torch  # pyright: ignore[reportMissingImports]
     from torch import nn  # pyright: ignore[reportMissingImports]
 
-    torch.set_num_threads(threads)
-    rnn, functional = nn.utils.rnn, nn.functional
+    rnn = nn.utils.rnn
 
-    class Tagger(nn.Module):
-        """The whole model and its loss."""
+    class Reader(nn.Module):
+        """Embedding and LSTM."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.embedding, self.emit = nn.Embedding(V, E), nn.Linear(2 * H, K)
+            self.embedding = nn.Embedding(V, E)
             self.lstm = nn.LSTM(E, H, bidirectional=True) if packed else None
             self.ways = None if packed else nn.ModuleList([nn.LSTM(E, H), nn.LSTM(E, H)])
 
-        def read(self, xs: Any, lengths: Any, turned: Any) -> Any:
+        def forward(self, words: Any, lengths: Any, turned: Any) -> Any:
+            xs = self.embedding(words)
             if self.lstm is not None:
                 sequence = rnn.pack_padded_sequence(xs, lengths, enforce_sorted=False)
                 return rnn.pad_packed_sequence(self.lstm(sequence)[0], total_length=len(xs))[0]
@@ -154,24 +155,36 @@ def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:
             last = torch.gather(backward(from_end)[0], 0, turned[..., None].expand(-1, -1, H))
             return torch.cat([forward(xs)[0], last], -1)
 
-        def forward(self, words: Any, lengths: Any, turned: Any, tags: Any) -> Any:
-            logits = self.emit(self.read(self.embedding(words), lengths, turned))
-            return functional.cross_entropy(logits.view(-1, K), tags.view(-1))
+    return Reader()
 
-    model, arrays = Tagger(), {name: torch.tensor(array) for name, array in weights().items()}
-    if not packed:
-        for way, ending in enumerate(("", "_reverse")):
-            for part in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
-                arrays[f"ways.{way}.{part}"] = arrays[f"lstm.{part}{ending}"]
-        arrays = {name: array for name, array in arrays.items() if not name.startswith("lstm.")}
+
+def torch_turn(
+    model: Any,
+    weights: dict[str, np.ndarray],
+    mask: np.ndarray,
+    words: np.ndarray,
+    *others: np.ndarray,
+    packed: bool,
+) -> Turn:
+    """Trains a module whose `reader` is a `torch_reader`, from such weights; it maps words, their lengths, the
+    places from the end and the `others` of a batch to the loss."""
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
+
+    arrays = {name: torch.tensor(array) for name, array in weights.items()}
+    for name in [name for name in arrays if name.startswith(("embedding.", "lstm."))]:
+        inside = name
+        if not packed and name.startswith("lstm."):
+            way = 1 if name.endswith("_reverse") else 0
+            inside = name.replace("lstm.", f"ways.{way}.").removesuffix("_reverse")
+        arrays[f"reader.{inside}"] = arrays.pop(name)
     model.load_state_dict(arrays)
+    for name, parameter in model.named_parameters():  # ours has one bias: of two the sum would take two steps
+        parameter.requires_grad_("bias_hh" not in name)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
-    drawn = sentences(size)
-    lengths = drawn.mask.sum(axis=1)
-    steps = np.arange(size.T)[:, None]
-    turned = np.where(drawn.mask, lengths[:, None] - 1 - steps, steps)
-    ignored = np.where(drawn.mask, drawn.tags, -100)  # the index that `cross_entropy` leaves out
-    parts = (drawn.words.astype(np.int64), lengths, turned, ignored.astype(np.int64))
+    lengths, steps = mask.sum(axis=1), np.arange(mask.shape[1])[:, None]
+    turned = np.where(mask, lengths[:, None] - 1 - steps, steps)
+    parts = (words.astype(np.int64), lengths, turned, *others)
     batches = list(zip(*map(torch.tensor, parts), strict=True))
 
     def turn() -> list[float]:
@@ -186,6 +199,29 @@ def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:
         return losses
 
     return turn
+
+
+def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:
+    """Runs the same step with `torch.nn`."""
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
+
+    torch.set_num_threads(threads)
+
+    class Tagger(nn.Module):
+        """The whole model and its loss."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.reader, self.emit = torch_reader(packed=packed), nn.Linear(2 * H, K)
+
+        def forward(self, words: Any, lengths: Any, turned: Any, tags: Any) -> Any:
+            logits = self.emit(self.reader(words, lengths, turned))
+            return nn.functional.cross_entropy(logits.view(-1, K), tags.view(-1))
+
+    words, tags, mask = sentences(size)
+    ignored = np.where(mask, tags, -100).astype(np.int64)  # the index that `cross_entropy` leaves out
+    return torch_turn(Tagger(), weights(), mask, words, ignored, packed=packed)
 
 
 def serve(side: str, size: Size) -> None:

@@ -22,6 +22,7 @@ from experiments.labelling.key_terms_task import (
     encoder_of,
     key_terms_task,
 )
+from experiments.labelling.words import WordsConfig
 from experiments.run_task import run_task
 from experiments.task_report import draw_task
 from train import LoopConfig, OptimizerConfig
@@ -39,7 +40,9 @@ class Config(KeyTermsOptions):
         if self.loop.health.every:
             raise UserError("--health.every", "isn't measured of a tagger: leave it out")
         if self.embedding is not None:
-            read_embedding(self.embedding, encoder_of(self).vocabulary, self.embedding_size, seed=self.seed)
+            read_embedding(
+                self.embedding, encoder_of(self).vocabulary, self.model.embedding_size, seed=self.seed
+            )
         check_task_fits(key_terms_task(self), self)
 
 
@@ -47,9 +50,7 @@ PRESETS: Mapping[str, Config] = {
     "inspec": Config(
         preset="inspec",
         hidden_size=128,
-        embedding_size=100,
-        unit_dropout=0.5,
-        word_dropout=0.1,
+        model=WordsConfig(embedding_size=100, word_dropout=0.1, vector_dropout=0.5),
         loop=LoopConfig(steps=1000, eval_every=200, save_every=500),
         optimizer=OptimizerConfig(learning_rate=3e-3, schedule="warmup_cosine", warmup_steps=100),
     )

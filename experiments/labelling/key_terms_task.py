@@ -30,20 +30,20 @@ from data import (
 from data.text.key_terms import BEGIN, INSIDE, iob_of, occurrences, spans, spelt, stem, stem_term, tokens_of
 from experiments.embedding import EmbeddingFile, read_embedding, with_embedding
 from experiments.harness.checks import check_at_least
-from experiments.harness.errors import UserError
 from experiments.harness.processes import process_shard
+from experiments.labelling.tagging import TaggingEvaluation, TaggingLoss
+from experiments.labelling.words import WordsConfig
 from experiments.network import NetworkConfig
 from experiments.objective import Objective
 from experiments.task import Data, Metric, Scores, Task
 from experiments.training import Flat, TrainingConfig
-from models import CharacterConvolution, Tagger, TokenReader, WordReader
-from models.cell import Array, Params
-from train import LoopConfig, OptimizerConfig, SumCount, accuracy
+from models import Tagger
+from models.cell import Params
+from train import LoopConfig, OptimizerConfig
 
 CUTS = (5, 10, 15)
 LONGEST = 6  # tokens of a ranked span
 TOGETHER = 50  # documents of a held-out batch
-CHARACTERS, FILTERS = 25, 50  # sizes of the embedding of a character, and of the character net
 SHOWN = 10  # documents whose ranking is shown, and whose words are coloured
 SELECTED = "f1_10_stemmed_macro"
 STATISTICS: Mapping[str, RankedTerms] = {
@@ -54,7 +54,6 @@ STATISTICS: Mapping[str, RankedTerms] = {
 }
 METRICS: Mapping[str, Metric] = {
     "cross_entropy": Metric("cross entropy (nats a word)"),
-    "accuracy": Metric("accuracy of tags", ".1%", "higher"),
 } | {
     f"{measure}_{k}_{form}_{average}": Metric(f"{name} at {k}, {form}, {average}", ".3f", "higher")
     for form in ("stemmed", "exact")
@@ -71,19 +70,12 @@ class KeyTermsOptions(TrainingConfig):
     preset: str | None = None
     """Options of a setting on real data; options given explicitly override it."""
     data: KeyTermsConfig = field(default_factory=KeyTermsConfig)
-    embedding_size: int = 50
-    """Size of the vector of a word, E."""
+    model: Annotated[WordsConfig, Flat] = field(default_factory=lambda: WordsConfig(embedding_size=50))
     embedding: EmbeddingFile = None
-    characters: bool = True
-    """Read the characters of each word too, by a convolution."""
     chain: bool = False
     """A linear-chain conditional random field over the tags in training; spans are ranked by its emissions."""
     min_count: int = 2
     """Words seen fewer times in training are unknown."""
-    word_dropout: float = 0.05
-    """The share of words made unknown in training, so that the vector of unknown words is trained."""
-    unit_dropout: float = 0.3
-    """Dropout rate on the vectors of words and on the outputs of the layer."""
     batch_size: int = 16
     """Documents per step, B."""
     network: Annotated[NetworkConfig, Flat] = field(default_factory=lambda: NetworkConfig(direction="both"))
@@ -96,10 +88,7 @@ class KeyTermsOptions(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(1, embedding_size=self.embedding_size, min_count=self.min_count)
-        for name, rate in (("--word-dropout", self.word_dropout), ("--unit-dropout", self.unit_dropout)):
-            if not 0 <= rate < 1:
-                raise UserError(name, f"must be at least 0 and below 1, but is {rate}")
+        check_at_least(1, min_count=self.min_count)
 
 
 documents_of = lru_cache(maxsize=1)(load_documents)
@@ -109,7 +98,7 @@ documents_of = lru_cache(maxsize=1)(load_documents)
 def encoder_of(config: KeyTermsOptions) -> WordEncoder:
     """Returns the encoder of the words of the training documents."""
     words = [document.tokens for document in documents_of(config.data).splits["train"]]
-    return WordEncoder.build(words, characters=config.characters, min_count=config.min_count)
+    return WordEncoder.build(words, characters=config.model.characters != "none", min_count=config.min_count)
 
 
 class HeldOut(list[Batch]):
@@ -130,16 +119,12 @@ def bounds_of(config: KeyTermsOptions) -> list[int]:
 def key_terms_task(config: KeyTermsOptions) -> Task:
     """Builds the task of tagging the key terms of documents, scored by the terms ranked first."""
     text, encoder, bounds = documents_of(config.data), encoder_of(config), bounds_of(config)
-    spelling = None
-    if encoder.alphabet is not None:
-        spelling = CharacterConvolution(TokenReader(len(encoder.alphabet), CHARACTERS), FILTERS)
-    words = TokenReader(len(encoder.vocabulary), config.embedding_size)
     model = Tagger(
-        WordReader(words, spelling, config.word_dropout),
+        config.model.reader(encoder),
         config.layer(),
         tags=3,
         chain=config.chain,
-        dropout=config.unit_dropout,
+        dropout=config.model.vector_dropout,
         method=config.network.way,
     )
 
@@ -166,7 +151,7 @@ def key_terms_task(config: KeyTermsOptions) -> Task:
         params = jax.jit(model.init)(jax.random.fold_in(jax.random.key(seed), 1), rows)
         if config.embedding is None:
             return params
-        found = read_embedding(config.embedding, encoder.vocabulary, config.embedding_size, seed=seed)
+        found = read_embedding(config.embedding, encoder.vocabulary, config.model.embedding_size, seed=seed)
         print(found.text, flush=True)
         return with_embedding(params, found.matrix, ("reader", "words", "embedding"))
 
@@ -210,7 +195,7 @@ def key_terms_task(config: KeyTermsOptions) -> Task:
             shapes=shapes,
             held_out=len(text.splits["valid"]),
         ),
-        objective=Objective(TermLoss(model), TermEvaluation(model)),
+        objective=Objective(TaggingLoss(model), TaggingEvaluation(model)),
         metrics=METRICS,
         select=SELECTED,
         baselines=measure_baselines(text),
@@ -226,34 +211,6 @@ def rows_of(batch: Batch, values: np.ndarray) -> list[np.ndarray]:
     """Returns the values `[T, ...]` of each document of a batch, without padding."""
     lengths = np.asarray(batch.mask).sum(axis=0).tolist()
     return [values[:length, row] for row, length in enumerate(lengths) if length]
-
-
-@dataclass(frozen=True)
-class TermLoss:
-    """The mean −ln p of the tags of a batch, in nats a word."""
-
-    model: Tagger
-
-    def __call__(
-        self, params: Params, carry: Any, batch: Batch, key: Array
-    ) -> tuple[SumCount, tuple[Any, dict]]:
-        first, second = jax.random.split(key)
-        options: Any = {"mask": batch.mask, "rngs": {"recurrent": first, "dropout": second}}
-        return self.model.apply(params, batch.inputs, batch.targets, method="loss", **options), (carry, {})  # type: ignore
-
-
-@dataclass(frozen=True)
-class TermEvaluation:
-    """Loss and accuracy of the tags of a batch."""
-
-    model: Tagger
-
-    def __call__(self, params: Params, batch: Batch) -> dict[str, SumCount]:
-        options: Any = {"mask": batch.mask, "train": False}
-        loss: Any = self.model.apply(params, batch.inputs, batch.targets, method="loss", **options)
-        logits: Any = self.model.apply(params, batch.inputs, **options)
-        right = accuracy(logits.tags, jnp.asarray(batch.targets), jnp.asarray(batch.mask))
-        return {"cross_entropy": loss, "accuracy": right}
 
 
 # --- from tags to terms, and their scores

@@ -25,6 +25,7 @@ from experiments.labelling.sentiment_task import (
     sentiment_task,
     text_of,
 )
+from experiments.labelling.words import WordsConfig
 from experiments.run_task import Trained, run_tasks
 from experiments.task import METRICS
 from train import LoopConfig, OptimizerConfig
@@ -49,7 +50,7 @@ class Config(SentimentConfig):
             read_embedding(
                 self.embedding,
                 encoder_of(self, self.folds[0]).vocabulary,
-                self.embedding_size,
+                self.model.embedding_size,
                 seed=self.seed,
             )
         for forward in self.nets.values():
@@ -58,10 +59,7 @@ class Config(SentimentConfig):
 
 REAL: dict[str, Any] = {
     "hidden_size": 128,
-    "embedding_size": 100,
-    "batch_size": 50,
-    "unit_dropout": 0.5,
-    "word_dropout": 0.1,
+    "model": WordsConfig(embedding_size=100, characters="none", word_dropout=0.1, vector_dropout=0.5),
     "optimizer": OptimizerConfig(learning_rate=2e-3, schedule="warmup_cosine", warmup_steps=100),
 }
 PRESETS: Mapping[str, Config] = {

@@ -7,7 +7,7 @@ from data import ClassifiedConfig
 from data.text.classified import FOLDS
 from experiments.embedding import EmbeddingFile
 from experiments.harness.checks import check_at_least
-from experiments.harness.errors import UserError
+from experiments.labelling.words import WordsConfig
 from experiments.network import NetworkConfig
 from experiments.training import Flat, TrainingConfig
 from models.text_classifier import TextPool
@@ -27,17 +27,12 @@ class SentimentConfig(TrainingConfig):
     """Train a net that reads forward only, of as many units, beside the one that reads both ways."""
     pool: TextPool = "attention"
     """What is read out of the outputs: the last, their mean or maximum, or a mean weighted by attention."""
-    embedding_size: int = 64
-    """Size of the vector of a word, E."""
+    model: Annotated[WordsConfig, Flat] = field(
+        default_factory=lambda: WordsConfig(embedding_size=64, characters="none")
+    )
     embedding: EmbeddingFile = None
-    characters: bool = False
-    """Read the characters of each word too, by a convolution."""
     min_count: int = 1
     """Words seen fewer times in training are unknown."""
-    word_dropout: float = 0.05
-    """The share of words made unknown in training, so that the vector of unknown words is trained."""
-    unit_dropout: float = 0.3
-    """Dropout rate on the vectors of words and on what is read out."""
     examples: int = 20
     """Test sentences whose attention is drawn."""
     network: Annotated[NetworkConfig, Flat] = field(default_factory=lambda: NetworkConfig(direction="both"))
@@ -50,12 +45,7 @@ class SentimentConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(
-            1, embedding_size=self.embedding_size, min_count=self.min_count, examples=self.examples
-        )
-        for name, rate in (("--word-dropout", self.word_dropout), ("--unit-dropout", self.unit_dropout)):
-            if not 0 <= rate < 1:
-                raise UserError(name, f"must be at least 0 and below 1, but is {rate}")
+        check_at_least(1, min_count=self.min_count, examples=self.examples)
 
     @property
     def beside(self) -> "SentimentConfig":

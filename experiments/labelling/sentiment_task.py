@@ -30,13 +30,12 @@ from experiments.objective import classification, measured_by
 from experiments.run_task import Trained
 from experiments.task import METRICS, Data, Recurrence, Task
 from experiments.task_report import training_record
-from models import CharacterConvolution, TextClassifier, TokenReader, WordReader
+from models import TextClassifier
 from models.cell import Params
 from train import evaluate
 
 TOGETHER = 100  # sentences of a held-out batch
 BAYES = "naive Bayes, pairs of words"
-CHARACTERS, FILTERS = 25, 50  # sizes of the embedding of a character, and of the character net
 # Sentences whose polarity turns on the context of the word in brackets, in words that the grammar has too.
 TURNING: tuple[tuple[str, bool], ...] = (
     ("the film was [terribly] exciting", True),
@@ -81,7 +80,7 @@ def text_of(config: SentimentConfig, fold: int) -> ClassifiedText:
 def encoder_of(config: SentimentConfig, fold: int) -> WordEncoder:
     """Returns the encoder of the words of the training sentences."""
     words = [sentence.words for sentence in text_of(config, fold).splits["train"]]
-    return WordEncoder.build(words, characters=config.characters, min_count=config.min_count)
+    return WordEncoder.build(words, characters=config.model.characters != "none", min_count=config.min_count)
 
 
 def examples(config: SentimentConfig, fold: int, split: str) -> list[Example]:
@@ -104,17 +103,12 @@ def held_out(config: SentimentConfig, fold: int, split: str) -> SortedBatches:
 
 def model_of(config: SentimentConfig, fold: int, *, forward: bool = False) -> TextClassifier:
     """Builds the classifier; `forward` reads forward only."""
-    encoder, text = encoder_of(config, fold), text_of(config, fold)
-    spelling = None
-    if encoder.alphabet is not None:
-        spelling = CharacterConvolution(TokenReader(len(encoder.alphabet), CHARACTERS), FILTERS)
-    words = TokenReader(len(encoder.vocabulary), config.embedding_size)
     return TextClassifier(
-        WordReader(words, spelling, config.word_dropout),
+        config.model.reader(encoder_of(config, fold)),
         (config.beside if forward else config).layer(),
-        len(text.classes),
+        len(text_of(config, fold).classes),
         config.pool,
-        dropout=config.unit_dropout,
+        dropout=config.model.vector_dropout,
         method=config.network.way,
     )
 
@@ -141,7 +135,7 @@ def sentiment_task(config: SentimentConfig, fold: int, *, forward: bool = False)
         params = jax.jit(model.init)(jax.random.fold_in(jax.random.key(seed), 1), rows)
         if config.embedding is None:
             return params
-        found = read_embedding(config.embedding, encoder.vocabulary, config.embedding_size, seed=seed)
+        found = read_embedding(config.embedding, encoder.vocabulary, config.model.embedding_size, seed=seed)
         print(found.text, flush=True)
         return with_embedding(params, found.matrix, ("reader", "words", "embedding"))
 

@@ -1,0 +1,32 @@
+"""The benchmark of a classifier's training step does one and the same work on every side."""
+
+import dataclasses
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks.report import sentiment
+from benchmarks.sentiment import OURS, SIDES, SIZES, H, measure, our_model, weights
+
+
+def test_our_parameters_are_all_of_the_weights() -> None:
+    """The model takes every number drawn; the second biases of an LSTM are added to the first."""
+    model, params = our_model()
+    wanted = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.ones((2, 1, 1), jnp.int32)))
+    assert jax.tree.map(lambda leaf: leaf.shape, params) == jax.tree.map(lambda leaf: leaf.shape, wanted)
+    drawn = sum(array.size for array in weights().values())
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == drawn - 2 * 4 * H
+
+
+@pytest.mark.slow
+def test_sides_agree() -> None:
+    """Real processes: from the same weights the same losses, PyTorch's too where it is installed, or `measure`
+    raises."""
+    size = dataclasses.replace(SIZES[0], T=6, steps=3)
+    rows = measure(say=lambda *_, **__: None, rounds=1, sizes=(size,))
+    sides = SIDES if importlib.util.find_spec("torch") else SIDES[:OURS]
+    assert [row["side"] for row in rows] == list(sides)
+    assert all(row["apart"] < 1e-3 for row in rows)
+    assert len(sentiment(rows)) == 4 + len(sides)
