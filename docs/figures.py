@@ -44,7 +44,7 @@ class Source:
 
 
 LABORATORY, RESULTS, EXPERIMENTS = "docs/gradients.md", "docs/results.md", "experiments/README.md"
-TRANSLATION = "docs/translation.md"
+TRANSLATION, LABELLING = "docs/translation.md", "docs/labelling.md"
 SOURCES = {
     "gradients": Source(
         "gradients", "1 min 10 s", "README.md", {"gradient_against_lag": "gradient_against_lag"}
@@ -158,6 +158,13 @@ SOURCES = {
     ),
     "source_gradients": Source(
         "source_gradients", "1 min 18 s", TRANSLATION, {"gradient_by_place": "gradient_by_place"}, table=(0,)
+    ),
+    "sentiment": Source(
+        "sentiment",
+        "about 1 min",
+        LABELLING,
+        {"turning": "sentiment_turning", "attention": "sentiment_attention"},
+        table=(1, 2),
     ),
     "ngram_ptb": Source(
         'ngram --data.dir PATH/ptb --prompt "students opened their"',

@@ -65,7 +65,8 @@ def main(config: Config, run: Run) -> str:
     print(
         f"  {exact:.1%} of the test documents' key terms stand in their texts, {stemmed:.1%} by their stems"
     )
-    loop = replace(config.loop, chunk=1)  # the documents of one dispatch are padded to one length
+    # The documents of one dispatch are padded to one length.
+    loop = config.loop if config.data.dir is None else replace(config.loop, chunk=1)
     report = run_task(run, key_terms_task(config), replace(config, loop=loop), label=config.label())
     draw(run.folder)
     return report

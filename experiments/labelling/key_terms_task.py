@@ -110,10 +110,14 @@ class HeldOut(list[Batch]):
 
 
 def bounds_of(config: KeyTermsOptions) -> list[int]:
-    """Returns the lengths of the buckets, the last that of the longest document."""
+    """Returns the lengths of the buckets: documents that are made are of similar length, and have one."""
     text = documents_of(config.data)
     longest = max(len(document.tokens) for found in text.splits.values() for document in found)
-    return [*(n for n in (64, 128, 192, 256, 384) if n < longest), longest]
+    return (
+        [longest]
+        if config.data.dir is None
+        else [*(n for n in (64, 128, 192, 256, 384) if n < longest), longest]
+    )
 
 
 def key_terms_task(config: KeyTermsOptions) -> Task:

@@ -97,7 +97,7 @@ def turning_table(folder: Path, nets: Nets, fold: int, good: str) -> list[str]:
         f"Sentences whose polarity turns on context: the probability of class {good} of the whole sentence, and in",
         "brackets by the output at the word in brackets alone, where a net that reads forward hasn't read on:",
     ]
-    return [*title, "", *format_columns(["is", *found, "naive Bayes"], rows)]
+    return [*title, *format_columns(["is", *found, "naive Bayes"], rows)]
 
 
 def draw(folder: Path, nets: Nets, folds: Sequence[int]) -> list[Path]:
