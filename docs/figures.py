@@ -166,6 +166,14 @@ SOURCES = {
         {"turning": "sentiment_turning", "attention": "sentiment_attention"},
         table=(1, 2),
     ),
+    "slot_filling": Source("slot_filling", "about 1 min", LABELLING, table=(1,)),
+    "pos_tagging": Source(
+        "pos_tagging",
+        "about 1 min",
+        LABELLING,
+        {"confusions": "pos_tagging_confusions", "errors_by_frequency": "pos_tagging_errors"},
+        table=(1,),
+    ),
     "ngram_ptb": Source(
         'ngram --data.dir PATH/ptb --prompt "students opened their"',
         "12 s",

@@ -263,3 +263,15 @@ def test_the_page_on_translation_runs(tmp_path: Path) -> None:
     left = runpy.run_path(str(path))
     assert (left["count"], left["beams"].scores.shape) == (4, (2, 2))
     assert (left["beams"].scores[:, 0] >= left["beams"].scores[:, 1]).all()
+
+
+@pytest.mark.slow
+def test_the_page_on_labelling_runs(tmp_path: Path) -> None:
+    """A tagger, its loss and its tags, as the page has them."""
+    text = re.findall(r"```python\n(.*?)```", (DOCS / "labelling.md").read_text(), re.DOTALL)[0]
+    path = tmp_path / "labelling.py"
+    path.write_text(text)
+    left = runpy.run_path(str(path))
+    assert left["count"] == 8
+    assert left["best"].shape == (5, 2)
+    assert not left["best"][4].any()

@@ -172,6 +172,10 @@ method    NOUN  method model system theory test
 model     NOUN  gradient_descent decision_trees wavelets filters grammars attention
 """
 SUFFIXES: dict[str, tuple[str, ...]] = {
+    "city": ("ville", "ton", ""),
+    "band": ("s", ""),
+    "title": ("", "ing"),
+    "restaurant": ("s", "ton"),
     "thing": ("er", "ment", "ness"),
     "person": ("ist", "man"),
     "trait": ("ous", "ful", "ish"),

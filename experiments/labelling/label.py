@@ -77,8 +77,8 @@ def labelled(config: Config, *, colours: bool) -> Iterator[str]:
     lines = lines_of(read_file(Path(config.sentence)).text()) if is_file else [config.sentence]
     sentences = [line.split() for line in lines]
     if not all(sentences):
-        where = f"line {sentences.index([]) + 1} of {config.sentence}" if is_file else "the sentence"
-        raise UserError("SENTENCE", f"{where} is empty: give words, blanks between them")
+        where = f"line {sentences.index([]) + 1} of {config.sentence} is" if is_file else "is"
+        raise UserError("SENTENCE", f"{where} empty: give words, blanks between them")
     trained = trained_tagger(config.run, best=config.best, trust=config.trust)
     types = list(dict.fromkeys(type_of(tag) for tag in trained.codes.tags.types))
     slots = "O" in trained.codes.tags

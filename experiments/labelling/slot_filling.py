@@ -14,7 +14,7 @@ from typing import Annotated
 import numpy as np
 
 from analysis import SpanF1, corpus_score, iob_spans
-from data.text.tagged import TaggedConfig, TagKind
+from data.text.tagged import TagKind
 from experiments.harness.run import Run
 from experiments.labelling.presets import ATIS
 from experiments.labelling.tagged_words import HeldOut
@@ -77,7 +77,7 @@ class Config(TaggingConfig):
         return count_confusions(held, tags) | count_by_frequency(self.text, held, tags)
 
 
-PRESETS: Mapping[str, Config] = {"atis": Config(preset="atis", data=TaggedConfig(unseen="miss"), **ATIS)}
+PRESETS: Mapping[str, Config] = {"atis": Config(preset="atis", **ATIS)}
 
 
 def figures(held: HeldOut, found: Sequence[Answer]) -> dict[str, float]:

@@ -65,6 +65,11 @@ class TaggingConfig(TrainingConfig):
             raise UserError(
                 "--data.dir", f"is missing: --preset {self.preset} is for real sentences in a folder"
             )
+        if self.loop.health.every:
+            raise UserError(
+                "--health.every",
+                "looks into a cell that reads the inputs, and a tagger's reads words: leave it out",
+            )
         if self.embedding is not None:
             print(read_embedding(*self.vectors(self.text.codes.words)).text, flush=True)
         check_task_fits(self.task(), self)

@@ -1,4 +1,4 @@
-"""What is told and drawn of a tagger: confusions, errors by the frequency of words, sentences with their tags."""
+"""Confusions of tags, errors by the frequency of words, sentences with their tags in columns."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

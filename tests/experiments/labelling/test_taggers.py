@@ -118,7 +118,7 @@ def labelled(capsys: pytest.CaptureFixture[str], *arguments: Any) -> list[str]:
 def test_labels_slots(
     slots: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the trained tagger says, plain in a pipe and coloured on a terminal; a file of sentences."""
+    """The words of the trained tagger, plain in a pipe and coloured on a terminal; a file of sentences."""
     words = ["can", "you", "play", "paris", "by", "the", "saws"]
     ((tags, label),) = trained_tagger(slots).ask([words])
     expected = slot_filling.bracketed(words, tags) + f"  intent: {label}"
@@ -149,7 +149,7 @@ def test_labelling_refuses(
     slots: Path, capsys: pytest.CaptureFixture[str], finished: Callable[[str], Path]
 ) -> None:
     for run, sentence, reason in (
-        (slots, " ", "SENTENCE the sentence is empty"),
+        (slots, " ", "SENTENCE is empty: give words"),
         (
             finished("ngram"),
             "a",
@@ -166,6 +166,7 @@ def test_labelling_refuses(
     [
         (("slot_filling", "--preset", "atis"), "--data.dir is missing: --preset atis is for real sentences"),
         (("pos_tagging", "--tags", "xpos"), "have no xpos: give CoNLL-U files"),
+        (("pos_tagging", "--health.every", 5), "--health.every looks into a cell that reads the inputs"),
         (("pos_tagging", "--word-dropout", 1), "--word-dropout must be at least 0 and below 1, but is 1"),
         (("pos_tagging", "--data.min-count", 0), "--data.min-count must be 1 or more, but is 0"),
         (
