@@ -13,7 +13,7 @@ CHARACTER_EMBEDDING = 25  # numbers in the vector of a character
 
 @dataclass(frozen=True)
 class WordsConfig:
-    """How words are read.
+    """Options of the reader of words.
 
     Raises UserError for a number outside its range.
     """
