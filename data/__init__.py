@@ -43,6 +43,7 @@ from data.text.cache import load_corpus, load_tokenizer
 from data.text.classified import ClassifiedConfig, ClassifiedSentence, ClassifiedText, load_classified
 from data.text.corpus import Corpus, Size, TextConfig
 from data.text.key_terms import Document, DocumentText, KeyTermsConfig, load_documents
+from data.text.masked import MaskedBatch, MaskedBatches, Sentences, masked_batch, split_sentences
 from data.text.pair_batches import (
     PairBatch,
     PairExample,
@@ -92,6 +93,8 @@ __all__ = [
     "Lorenz",
     "MackeyGlass",
     "MakeBatch",
+    "MaskedBatch",
+    "MaskedBatches",
     "MusicConfig",
     "PadToMultiple",
     "Pair",
@@ -100,6 +103,7 @@ __all__ = [
     "ParallelConfig",
     "ParallelSplit",
     "ParallelText",
+    "Sentences",
     "Series",
     "SeriesConfig",
     "Size",
@@ -152,6 +156,7 @@ __all__ = [
     "load_tagged",
     "load_tokenizer",
     "load_tokenizers",
+    "masked_batch",
     "midi_bytes",
     "next_values",
     "number_pairs",
@@ -166,6 +171,7 @@ __all__ = [
     "settled",
     "sorted_batches",
     "split_key",
+    "split_sentences",
     "temporal_order",
     "temporal_order_baseline",
     "train_batches",

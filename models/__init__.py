@@ -72,6 +72,7 @@ from models.layers.residual import Residual
 from models.layers.self_attention import KeyValueCache, SelfAttention, holds_cache
 from models.layers.stacked import Stacked
 from models.layers.transformer import Transformer
+from models.masked_language_model import MaskedLanguageModel
 from models.memory import Memory
 from models.named_cells import CELLS, LAYERS
 from models.output_distributions import BitByBit, Bits, GaussianMixture, Mixture, mixture_quantiles
@@ -146,6 +147,7 @@ __all__ = [
     "LearnedLinearState",
     "LearnedState",
     "LinearCell",
+    "MaskedLanguageModel",
     "Memory",
     "MinGRU",
     "MinLSTM",

@@ -275,3 +275,14 @@ def test_the_page_on_labelling_runs(tmp_path: Path) -> None:
     assert left["count"] == 8
     assert left["best"].shape == (5, 2)
     assert not left["best"][4].any()
+
+
+@pytest.mark.slow
+def test_the_page_on_series_runs(tmp_path: Path) -> None:
+    """A density over piano rolls, and a continuation, as the page has them."""
+    (text,) = re.findall(r"```python\n(.*?)```", (DOCS / "series.md").read_text(), re.DOTALL)
+    path = tmp_path / "series.py"
+    path.write_text(text)
+    left = runpy.run_path(str(path))
+    assert left["log_p"].shape == (19, 2)
+    assert left["continued"].shape == (8, 2, 88)

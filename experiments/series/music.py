@@ -156,10 +156,10 @@ class Config:
 
 
 JSB: dict[str, Any] = {
-    "hidden_size": 128,
-    "edge_dropout": 0.5,
-    "loop": LoopConfig(steps=1500, eval_every=50, save_every=50),
-    "optimizer": OptimizerConfig(learning_rate=3e-3, schedule="warmup_cosine", warmup_steps=50),
+    "hidden_size": 200,
+    "edge_dropout": 0.3,
+    "loop": LoopConfig(steps=2000, eval_every=50, save_every=50),
+    "optimizer": OptimizerConfig(learning_rate=8e-3, schedule="warmup_cosine", warmup_steps=100),
 }
 PRESETS: Mapping[str, Config] = {
     "jsb": Config(preset="jsb", cells=("gru", "lstm"), outputs=("independent",), **JSB),

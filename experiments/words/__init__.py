@@ -1,0 +1,1 @@
+"""Words: vectors learned from running text, and what they tell of words."""
