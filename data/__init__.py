@@ -63,6 +63,9 @@ from data.text.vector_files import WordVectors, format_vectors, read_vectors
 from data.text.vocabulary import Vocabulary
 from data.text.windows import WindowBatches
 from data.text.word_encoder import WordEncoder
+from data.words.questions import WordTests, read_word_tests
+from data.words.text import WordText, WordTextConfig, load_word_text
+from data.words.windows import WindowBatch, WordWindows
 
 __all__ = [
     "COPY_BLANK",
@@ -118,9 +121,14 @@ __all__ = [
     "TextConfig",
     "Tokenizer",
     "Vocabulary",
+    "WindowBatch",
     "WindowBatches",
     "WordEncoder",
+    "WordTests",
+    "WordText",
+    "WordTextConfig",
     "WordVectors",
+    "WordWindows",
     "adding",
     "adding_baseline",
     "array_digest",
@@ -156,6 +164,7 @@ __all__ = [
     "load_tagged",
     "load_tokenizer",
     "load_tokenizers",
+    "load_word_text",
     "masked_batch",
     "midi_bytes",
     "next_values",
@@ -166,6 +175,7 @@ __all__ = [
     "random_order",
     "read_pairs",
     "read_vectors",
+    "read_word_tests",
     "reversal_pairs",
     "sentences",
     "settled",

@@ -13,8 +13,8 @@ from experiments.harness.errors import UserError, format_warning, name_options, 
 from experiments.harness.surroundings import check_file_limit, prepare_surroundings
 from experiments.registry import (
     COMMANDS,
-    LABELLER,
     NAMES,
+    SUBJECT_COMMANDS,
     module_of,
     overview,
     read_options,
@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> int:
             from experiments import generate
 
             return generate.main(rest)
-        if name == "label":
-            return importlib.import_module(LABELLER).main(rest)
+        if name in SUBJECT_COMMANDS:
+            return importlib.import_module(SUBJECT_COMMANDS[name]).main(rest)
         if name == "sweep":
             from experiments import sweep
 

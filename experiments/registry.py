@@ -32,6 +32,7 @@ SUBJECTS = {
     "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),
     "series": ("forecast", "music"),
     "words": ("bert",),
+    "words": ("word_vectors",),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}
@@ -43,11 +44,18 @@ GENERATORS = {
     "char_lm": "experiments.language.generate",
     "translation": "experiments.translation.generate",
 }
-LABELLER = "experiments.labelling.label"
+# Commands of one subject, with their modules.
+SUBJECT_COMMANDS = {
+    "label": "experiments.labelling.label",
+    "neighbours": "experiments.words.neighbours",
+    "analogy": "experiments.words.analogy",
+}
 COMMANDS = {
     "generate": "Generate text from a run of a language model (--prompt, --temperature and more), or translate "
     "with a run of translation (--source, --width).",
     "label": "Print sentences with the slots or tags that a run of slot_filling or pos_tagging gives them.",
+    "neighbours": "List the nearest words of each word, by the vectors of a run of word_vectors or of a file.",
+    "analogy": "Find the words d for which a is to b as c is to d, by the same vectors.",
     "inspect": "Print the config and last metrics of a run, and redraw its figures.",
     "sweep": "Run an experiment for every combination of options, over several seeds.",
     "report": "Write one HTML page about a run, or comparing several.",

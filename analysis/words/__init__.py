@@ -1,0 +1,1 @@
+"""Word vectors: what is measured of them, and what counts alone give."""

@@ -1,0 +1,1 @@
+"""Running text for word vectors: reading, phrases, windows, and the questions that vectors are tested by."""
