@@ -103,7 +103,8 @@ def gensim(text: Any, architecture: str, epochs: int) -> Train:
         model.build_vocab(sentences)
         began = time.perf_counter()
         model.train(sentences, total_examples=model.corpus_count, epochs=epochs)
-        return time.perf_counter() - began, (model.wv.index_to_key, model.wv.vectors)
+        words: Any = model.wv.index_to_key
+        return time.perf_counter() - began, (words, np.asarray(model.wv.vectors))
 
     return train
 
@@ -187,4 +188,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == [WORKER]:
         serve(*sys.argv[2:])
     else:
-        print(format_rows(measure(*sys.argv[1:2])))
+        print(format_rows(measure(sys.argv[1] if sys.argv[1:] else "")))

@@ -47,7 +47,7 @@ class Rows(NamedTuple):
 
 
 class Offsets(NamedTuple):
-    """What is taken off the scores of `Rows.outputs` and of noise: log k q(w) for NCE, 0 otherwise."""
+    """Offsets taken off the scores of `Rows.outputs` and of noise: log k q(w) for NCE, 0 otherwise."""
 
     outputs: Float[Array, "G y"]
     noise: Float[Array, "R K"]

@@ -1,5 +1,7 @@
 """Word vectors without training: positive pointwise mutual information of words and contexts, and its SVD."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
@@ -42,6 +44,7 @@ def svd_vectors(
     Tropp 2011); fewer if the matrix has not so many rows."""
     from sklearn.utils.extmath import randomized_svd
 
-    found = min(size, min(matrix.shape))
-    left, values, _ = randomized_svd(matrix, found, n_iter=4, random_state=seed)
+    shape: Any = matrix.shape
+    decompose: Any = randomized_svd
+    left, values, _ = decompose(matrix, min(size, *shape), n_iter=4, random_state=seed)
     return left * values**exponent

@@ -7,7 +7,7 @@ numbers in a vector, Q questions.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,7 +28,7 @@ class Similarity(NamedTuple):
 
 
 class Section(NamedTuple):
-    """How many analogies of a section are answered correctly, of those all of whose words have a vector."""
+    """Counts of a section: analogies answered correctly, those all of whose words have a vector, and all."""
 
     correct: int
     covered: int
@@ -121,9 +121,7 @@ def similarity(vectors: Vectors, pairs: Sequence[tuple[str, str, float]]) -> Sim
     one, other, scores = (np.array(column) for column in zip(*known, strict=True))
     cosines = np.sum(vectors.unit[one] * vectors.unit[other], axis=1)
     constant = np.ptp(cosines) == 0 or np.ptp(scores) == 0
-    return Similarity(
-        float("nan") if constant else float(spearmanr(cosines, scores).statistic), len(known), len(pairs)
-    )
+    return Similarity(float("nan") if constant else rank_correlation(cosines, scores), len(known), len(pairs))
 
 
 def analogies(
@@ -160,4 +158,10 @@ def agreement(one: Vectors, other: Vectors, rows: Int[np.ndarray, "N"]) -> float
     """Computes Spearman's rank correlation between the cosines of all pairs of these words in two sets of
     vectors."""
     upper: Callable[[np.ndarray], np.ndarray] = lambda unit: (unit @ unit.T)[np.triu_indices(len(rows), 1)]  # noqa: E731
-    return float(spearmanr(upper(one.unit[rows]), upper(other.unit[rows])).statistic)
+    return rank_correlation(upper(one.unit[rows]), upper(other.unit[rows]))
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Computes Spearman's rank correlation of two lists of numbers."""
+    found: Any = spearmanr(one, other)
+    return float(found.statistic)

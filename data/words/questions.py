@@ -1,4 +1,4 @@
-"""What word vectors are tested by: pairs of words with a similarity that people gave them, and analogies."""
+"""Tests of word vectors: pairs of words with a similarity that people gave them, and analogies."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,14 +51,14 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _pair(path: Path, number: int, line: str) -> Pair:
     fields = line.split()
     try:
-        first, second, score = fields[0], fields[1], float(fields[2])
+        score = float(fields[2])
     except (IndexError, ValueError):
         score = math.nan
     if len(fields) != 3 or not math.isfinite(score):
         raise ValueError(
             f"line {number} of {path} is {line!r:.60}, and should hold two words and a number: correct it"
         )
-    return first, second, score
+    return fields[0], fields[1], score
 
 
 def _analogies(path: Path, lines: Sequence[tuple[int, str]]) -> dict[str, list[Analogy]]:

@@ -32,7 +32,8 @@ class WindowBatch(NamedTuple):
 
     def batch_axes(self) -> Any:
         """Returns, as a batch, the axis of each leaf that is M."""
-        return WindowBatch(0, 0, 0, 0, 0)
+        axes: Any = (0, 0, 0, 0, 0)
+        return WindowBatch(*axes)
 
     def pad_to(self, size: int) -> "WindowBatch":
         """Pads the batch with small batches that teach nothing."""

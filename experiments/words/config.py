@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from data import WordTests, WordText, WordTextConfig, WordWindows, load_word_text, read_word_tests
 from data.words.windows import BLOCK
@@ -147,7 +147,8 @@ class WordVectorConfig:
         check_same_text(folder, self.text)
 
     def windows(self, seed: int, small_batches: int | None = None) -> WordWindows:
-        """Returns the batches of this process."""
+        """Returns the batches of this process, or with `small_batches` the same of every process."""
+        shard: Any = process_shard() if small_batches is None else {}
         return WordWindows(
             self.text,
             window=self.window,
@@ -161,7 +162,7 @@ class WordVectorConfig:
             rate=self.first_rate,
             last_rate=self.last_rate,
             steps=self.steps_of_epochs,
-            **(process_shard() if small_batches is None else {}),
+            **shard,
         )
 
     @cached_property

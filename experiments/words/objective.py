@@ -3,7 +3,6 @@ reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -40,7 +39,7 @@ class WordObjective:
         self, params: Params, carry: Any, batch: WindowBatch, key: Array
     ) -> tuple[SumCount, tuple[Any, dict[str, SumCount]]]:
         """Returns the loss of the first small batch, with a gradient that is the change by all of them."""
-        loss, count = _loss_of_step(self, Tables(**params["params"]), batch)
+        loss, count = loss_of_step(self, Tables(**params["params"]), batch)
         return (loss, count), (carry, {})
 
     @property
@@ -69,8 +68,8 @@ def windows_of(batch: WindowBatch) -> Windows:
     return Windows(*(jnp.asarray(leaf) for leaf in batch[:-1]))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _loss_of_step(objective: WordObjective, tables: Tables, batch: WindowBatch) -> SumCount:
+def first_loss(objective: WordObjective, tables: Tables, batch: WindowBatch) -> SumCount:
+    """Computes the loss of the first small batch, and counts its pairs."""
     first = jax.tree.map(lambda leaf: leaf[0], windows_of(batch))
     return window_loss(tables, first, *objective.options), objective.count(first)
 
@@ -80,7 +79,7 @@ def _forward(objective: WordObjective, tables: Tables, batch: WindowBatch) -> tu
         windows, rate = one
         return descend(tables, windows, rate, *objective.options), None
 
-    loss, count = _loss_of_step(objective, tables, batch)
+    loss, count = first_loss(objective, tables, batch)
     after, _ = jax.lax.scan(step, tables, (windows_of(batch), jnp.asarray(batch.rate)))
     # The gradients of all devices are added and divided by all their counts.
     pairs = count if objective.devices == 1 else jax.lax.psum(count, BATCH_AXIS)
@@ -93,7 +92,8 @@ def _backward(
     return jax.tree.map(lambda leaf: leaf * cotangent[0], change), None
 
 
-_loss_of_step.defvjp(_forward, _backward)
+loss_of_step: Any = jax.custom_vjp(first_loss, nondiff_argnums=(0,))
+loss_of_step.defvjp(_forward, _backward)
 
 
 def word_objective(

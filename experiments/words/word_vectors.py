@@ -184,7 +184,7 @@ def main(config: Config, run: Run) -> str:
 def draw(folder: Path) -> list[Path]:
     """Draws the figures of a finished run from its arrays."""
     from analysis.figures.style import save
-    from analysis.figures.word_vectors import analogy_bars, word_map
+    from analysis.words.figures import analogy_bars, word_map
     from experiments.harness.files import arrays_with_prefix, read_run
 
     found = read_arrays(folder, "measured")

@@ -107,7 +107,7 @@ def test_loss_gradient_and_descent(architecture: Architecture, kind: WordLoss, x
 
 
 def test_nce_recovers_the_distribution(x64: None) -> None:
-    """What negative sampling doesn't: with every word as noise once (k = V, q uniform), the minimum over s is the
+    """Unlike negative sampling: with every word as noise once (k = V, q uniform), the minimum over s is the
     log of the data's probabilities, found here by descent for one input."""
     data = np.array([0.5, 0.3, 0.15, 0.05])
 
@@ -142,7 +142,7 @@ def test_context_mask() -> None:
 
 
 def test_model_begins_as_word2vec() -> None:
-    tables = WordModel(50, 8).init(jax.random.key(0))["params"]
+    tables: Any = WordModel(50, 8).init(jax.random.key(0))["params"]
     assert np.abs(tables["inputs"]).max() <= 1 / 16
     assert np.abs(tables["inputs"]).max() > 0.9 / 16
     assert not np.asarray(tables["outputs"]).any()

@@ -77,7 +77,7 @@ def test_analogies_and_similarity() -> None:
     pairs = [*PAIRS, ("w0", "none", 3.0)]
     one = similarity(VECTORS, pairs)
     cosines = [cosine(VECTORS.matrix[WORDS.index(a)], VECTORS.matrix[WORDS.index(b)]) for a, b, _ in PAIRS]
-    assert one.spearman == pytest.approx(spearmanr(cosines, [s for *_, s in PAIRS]).statistic, abs=1e-6)
+    assert one.spearman == pytest.approx(spearmanr(cosines, [s for *_, s in PAIRS])[0], abs=1e-6)
     assert (one.covered, one.pairs) == (30, 31)
     assert np.isnan(similarity(VECTORS, pairs[-1:]).spearman)
 

@@ -60,7 +60,7 @@ def test_subsampling() -> None:
     counts = np.array(one.vocabulary.counts)
     share = counts / counts.sum()
     wanted = np.minimum(1, np.sqrt(sample / share) + sample / share) * counts
-    windows = WordWindows(one, **OPTIONS | {"sample": sample})
+    windows = WordWindows(one, **{**OPTIONS, "sample": sample})
     assert WordWindows.kept_words(one, sample) == pytest.approx(wanted.sum())
     kept = windows.take(round(60 * wanted.sum() / 128)).words[..., 3:-3]
     found = np.bincount(kept.reshape(-1), minlength=len(counts)) / 60
@@ -98,8 +98,8 @@ def test_position_and_shards() -> None:
     joined = np.concatenate([share.take(2).words for share in shares], axis=1)
     np.testing.assert_array_equal(joined, WordWindows(one, **OPTIONS).take(2).words)
     with pytest.raises(ValueError, match="another text or seed"):
-        WordWindows(one, **OPTIONS | {"seed": 6}).set_state(state)
+        WordWindows(one, **{**OPTIONS, "seed": 6}).set_state(state)
     with pytest.raises(ValueError, match="is not that of windows"):
         whole.set_state(b"{}")
     with pytest.raises(ValueError, match="take multiples of 32"):
-        WordWindows(one, **OPTIONS | {"centres": 96})
+        WordWindows(one, **{**OPTIONS, "centres": 96})

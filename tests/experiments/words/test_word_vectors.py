@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def test_step_descends_through_small_batches() -> None:
         rate=0.1,
     )
     batch = WindowBatch(*(leaf[0] for leaf in windows.take(1)))
-    params = WordModel(len(text.vocabulary), 6).init(jax.random.key(0))
+    params: Any = WordModel(len(text.vocabulary), 6).init(jax.random.key(0))
     log_noise = jnp.log(jnp.asarray(windows.noise_probability, jnp.float32))
     objective, _ = word_objective("skip_gram", "negative_sampling", 5, log_noise)
     options = "skip_gram", "negative_sampling", 5, log_noise
