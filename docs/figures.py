@@ -45,6 +45,8 @@ class Source:
 
 LABORATORY, RESULTS, EXPERIMENTS = "docs/gradients.md", "docs/results.md", "experiments/README.md"
 TRANSLATION, LABELLING = "docs/translation.md", "docs/labelling.md"
+TRANSLATION = "docs/translation.md"
+WORDS = "docs/words.md"
 SOURCES = {
     "gradients": Source(
         "gradients", "1 min 10 s", "README.md", {"gradient_against_lag": "gradient_against_lag"}
@@ -174,6 +176,7 @@ SOURCES = {
         {"confusions": "pos_tagging_confusions", "errors_by_frequency": "pos_tagging_errors"},
         table=(1,),
     ),
+    "word_vectors": Source("word_vectors", "about 1 min", WORDS, {"word_map": "word_map"}, table=(1, 2)),
     "ngram_ptb": Source(
         'ngram --data.dir PATH/ptb --prompt "students opened their"',
         "12 s",

@@ -40,8 +40,8 @@ def word_map(places: ArrayLike, words: Sequence[str], title: str = "") -> Figure
                 if not any(overlap(box, other) for other in taken):
                     taken.append(box)
                     anchor = {"left": left, "right": left + width, "center": x}[side]
-                    place = ax.transData.inverted().transform((anchor, bottom))
-                    ax.text(*place, word, fontsize=6.5, va="bottom", ha=side, color=GREY)
+                    at_x, at_y = ax.transData.inverted().transform((anchor, bottom))
+                    ax.text(at_x, at_y, word, fontsize=6.5, va="bottom", ha=side, color=GREY)
                     break
     return figure
 
