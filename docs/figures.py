@@ -45,7 +45,6 @@ class Source:
 
 LABORATORY, RESULTS, EXPERIMENTS = "docs/gradients.md", "docs/results.md", "experiments/README.md"
 TRANSLATION, LABELLING = "docs/translation.md", "docs/labelling.md"
-TRANSLATION = "docs/translation.md"
 WORDS = "docs/words.md"
 SOURCES = {
     "gradients": Source(

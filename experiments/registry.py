@@ -31,8 +31,7 @@ SUBJECTS = {
     "translation": ("translation", "translation_analysis", "source_gradients"),
     "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),
     "series": ("forecast", "music"),
-    "words": ("bert",),
-    "words": ("word_vectors",),
+    "words": ("word_vectors", "bert"),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}
