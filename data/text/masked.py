@@ -77,14 +77,16 @@ def split_sentences(
     line_end: int | None,
     document: int = 200,
     unknown: int | None = None,
+    wrapped: bool = False,
 ) -> Sentences:
-    """Splits a text after each token that ends in `.`, `!` or `?`, and at line ends, which are left out.
+    """Splits a text after each token that ends in `.`, `!` or `?`, and at line ends, which are left out;
+    with `wrapped` lines not at their ends.
 
     Raises ValueError for a text of fewer than four sentences.
     """
     stops = np.array([name.endswith((".", "!", "?")) for name in types])
     if line_end is not None:
-        stops[line_end] = True
+        stops[line_end] = not wrapped
     ends = np.flatnonzero(stops[ids]) + 1
     kept = np.ones(len(ids), bool) if line_end is None else ids != line_end
     before = np.concatenate([[0], np.cumsum(kept)])  # tokens kept before each place

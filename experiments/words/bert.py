@@ -75,6 +75,8 @@ class Config:
     """Share of the words of a pair that are chosen."""
     document: int = 50
     """Sentences in a row that are a document: a second span that doesn't follow is of the same one."""
+    wrapped: bool = False
+    """Lines are broken within sentences, as those of books: sentences end at full stops alone."""
     batch_size: int = 32
     """Pairs per step, B."""
     seed: int = 0
@@ -133,6 +135,7 @@ PRESETS: Mapping[str, Config] = {
         cell="transformer(layers=4, heads=4)",
         hidden_size=192,
         document=200,
+        wrapped=True,
         loop=LoopConfig(steps=9000, eval_every=1000, save_every=1000, log_every=50),
         optimizer=OptimizerConfig(
             name="adamw", learning_rate=1e-3, schedule="warmup_cosine", warmup_steps=500
@@ -153,7 +156,12 @@ def bert_task(config: Config, corpus: Corpus) -> Task:
     types, model = len(vocabulary), config.model(len(vocabulary))
     splits = {
         split: split_sentences(
-            corpus.split(split), vocabulary.types, vocabulary.end_id, config.document, vocabulary.unknown_id
+            corpus.split(split),
+            vocabulary.types,
+            vocabulary.end_id,
+            config.document,
+            vocabulary.unknown_id,
+            config.wrapped,
         )
         for split in ("train", "valid", corpus.held_out[-1])
     }

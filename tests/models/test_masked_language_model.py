@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.stats import norm
 
 from models import MaskedLanguageModel, Transformer, unroll
@@ -13,6 +14,7 @@ from models import MaskedLanguageModel, Transformer, unroll
 T, B, V = 7, 2, 11
 
 
+@pytest.mark.slow
 def test_answers_are_the_formulas() -> None:
     """From y of the layer alone; padding, NaN or another id, changes nothing."""
     model = MaskedLanguageModel(Transformer(8, layers=1, heads=2, causal=False), V, 8)

@@ -32,6 +32,8 @@ def test_sentences(text: Sentences) -> None:
     assert (text.ids[text.bounds[1:] - 1] == STOP).all()
     short = np.array([2, STOP, 3, 4, 1, 5, STOP, 6, 7], np.int32)
     assert split_sentences(short, TYPES, 1).bounds.tolist() == [0, 2, 4, 6, 8]
+    long = split_sentences(np.tile(short, 3), TYPES, 1, wrapped=True)
+    assert long.bounds.tolist() == [0, 2, 6, 10, 14, 18, 22, 24]
     with pytest.raises(ValueError, match="the text has 1 sentences"):
         split_sentences(np.array([3, STOP], np.int32), TYPES, 1)
 

@@ -44,6 +44,7 @@ def run(shared: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     (baseline,) = results["baselines"].values()
@@ -57,6 +58,7 @@ def test_what_a_run_leaves(run: Path) -> None:
     assert [path.stem for path in (run / "figures").glob("*.png")] == ["training"]
 
 
+@pytest.mark.slow
 def test_resumed_is_as_whole(run: Path, tmp_path: Path) -> None:
     part = shutil.copytree(run, tmp_path / "part")
     shutil.rmtree(part / "checkpoints" / "20")
