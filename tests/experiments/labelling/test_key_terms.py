@@ -27,7 +27,20 @@ from tests.experiments.conftest import alone
 
 INSPEC = Path(__file__).parents[4] / "shared" / "data" / "inspec"
 SMALL = (
-    *("--data.documents", 20, "--hidden-size", 4, "--embedding-size", 6, "--batch-size", 4, "--devices", 1),
+    *(
+        "--characters",
+        "none",
+        "--data.documents",
+        20,
+        "--hidden-size",
+        4,
+        "--embedding-size",
+        6,
+        "--batch-size",
+        4,
+        "--devices",
+        1,
+    ),
     *("--steps", 20, "--eval-every", 10, "--save-every", 10, "--optimizer.warmup-steps", 2),
 )
 DOCUMENT = Document(
@@ -155,15 +168,16 @@ def test_baselines_on_inspec(tmp_path: Path) -> None:
     assert exact == pytest.approx(0.58, abs=0.02)
     assert stemmed == pytest.approx(0.61, abs=0.02)
     scores = measure_baselines(text)
-    assert 0.15 < scores["TF-IDF"]["f1_10_stemmed_macro"] < 0.35
-    assert 0.6 < scores["terms in the text"]["f1_10_stemmed_macro"] < 0.8
+    assert scores["TF-IDF"]["f1_10_stemmed_macro"] == pytest.approx(0.154, abs=0.01)
+    assert 0.65 < scores["terms in the text"]["f1_10_stemmed_macro"] < 0.8
     assert scores["terms in the text"]["precision_10_stemmed_macro"] > 0.98
 
 
 @pytest.mark.peers
 @pytest.mark.skipif(not INSPEC.is_dir(), reason="Inspec isn't there")
 def test_yake_on_the_same_split(tmp_path: Path) -> None:
-    """yake (Campos et al. 2020) on the last 500 documents: F1 at 10 of about .3, as its page says of all 2,000."""
+    """yake (Campos et al. 2020) on the last 500 documents: F1 at 10 of about .17, like TF-IDF; its page gives .316
+    of all 2,000, by a matching of its own."""
     yake: Any = pytest.importorskip("yake")
     text = load_documents(KeyTermsConfig(dir=INSPEC, cache=tmp_path / "cache"))
     test = text.splits["test"]
@@ -171,4 +185,4 @@ def test_yake_on_the_same_split(tmp_path: Path) -> None:
     ranked = [[term for term, _ in extract(" ".join(document.tokens))] for document in test]
     scores = score_terms(ranked, test)
     print(f"yake: {scores}")
-    assert 0.22 < scores["f1_10_stemmed_macro"] < 0.36
+    assert 0.12 < scores["f1_10_stemmed_macro"] < 0.22
