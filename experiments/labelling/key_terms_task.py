@@ -80,7 +80,7 @@ class KeyTermsOptions(TrainingConfig):
     """Documents per step, B."""
     network: Annotated[NetworkConfig, Flat] = field(default_factory=lambda: NetworkConfig(direction="both"))
     loop: Annotated[LoopConfig, Flat] = field(
-        default_factory=lambda: LoopConfig(steps=300, eval_every=50, save_every=150)
+        default_factory=lambda: LoopConfig(steps=200, eval_every=50, save_every=100)
     )
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=5e-3, schedule="warmup_cosine", warmup_steps=30)

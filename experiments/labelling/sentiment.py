@@ -63,12 +63,12 @@ REAL: dict[str, Any] = {
     "optimizer": OptimizerConfig(learning_rate=2e-3, schedule="warmup_cosine", warmup_steps=100),
 }
 PRESETS: Mapping[str, Config] = {
-    "sst2": Config(preset="sst2", loop=LoopConfig(steps=1000, eval_every=200, save_every=500), **REAL),
+    "sst2": Config(preset="sst2", loop=LoopConfig(steps=700, eval_every=140, save_every=350), **REAL),
     "mr": Config(
         preset="mr",
         all_folds=True,
         compare_forward=False,
-        loop=LoopConfig(steps=1000, eval_every=250, save_every=500),
+        loop=LoopConfig(steps=850, eval_every=170, save_every=425),
         **REAL,
     ),
 }

@@ -93,7 +93,7 @@ def examples(config: SentimentConfig, fold: int, split: str) -> list[Example]:
 def bounds_of(config: SentimentConfig, fold: int) -> list[int]:
     """Returns the lengths of the buckets: sentences that are made are of similar length, and have one."""
     longest = max(len(s.words) for found in text_of(config, fold).splits.values() for s in found)
-    return [longest] if config.data.dir is None else [*(n for n in (10, 16, 24, 32) if n < longest), longest]
+    return [longest] if config.data.dir is None else [*(n for n in (16, 32) if n < longest), longest]
 
 
 def held_out(config: SentimentConfig, fold: int, split: str) -> SortedBatches:
