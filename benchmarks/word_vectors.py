@@ -58,7 +58,7 @@ def ours(text: Any, architecture: str, epochs: int) -> Train:
 
     from experiments.words.objective import APPLY, word_objective
     from experiments.words.word_vectors import PRESETS, initial
-    from models.word_vectors import WordModel
+    from models.words.vectors import WordModel
     from train import create_state
     from train.feed import Feed
     from train.step import train_chunk

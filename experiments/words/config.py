@@ -17,7 +17,7 @@ from experiments.task import TrainingOptions
 from experiments.text_files import check_same_text
 from experiments.training import Flat
 from experiments.words.objective import APPLY
-from models.word_vectors import Architecture, WordLoss
+from models.words.vectors import Architecture, WordLoss
 from train import LoopConfig
 
 ENDLESS = 1_000_000_000  # steps, where epochs say how long

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from data.words.windows import WindowBatch
 from experiments.objective import Objective
 from models.cell import Array, Params
-from models.word_vectors import Architecture, Tables, Windows, WordLoss, descend, pairs_in, window_loss
+from models.words.vectors import Architecture, Tables, Windows, WordLoss, descend, pairs_in, window_loss
 from train import BATCH_AXIS, OptimizerConfig, SumCount
 
 # The change of a step is its gradient, with the sign turned: this applies it as it is.
@@ -44,7 +44,7 @@ class WordObjective:
 
     @property
     def options(self) -> tuple[Architecture, WordLoss, int, Array]:
-        """Returns the last arguments of the functions of `models.word_vectors`."""
+        """Returns the last arguments of the functions of `models.words.vectors`."""
         return self.architecture, self.kind, self.negatives, self.log_noise
 
     def evaluate(self, params: Params, batch: WindowBatch) -> dict[str, SumCount]:

@@ -38,7 +38,7 @@ from experiments.words.scores import (
     vectors_from_counts,
 )
 from models.cell import Params
-from models.word_vectors import WordModel
+from models.words.vectors import WordModel
 from train import LoopConfig
 from train.files import write_file
 

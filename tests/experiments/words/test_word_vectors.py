@@ -13,7 +13,7 @@ from data import WindowBatch, WordTextConfig, WordWindows, read_vectors
 from data.words.text import word_text
 from experiments.words.config import WordVectorConfig
 from experiments.words.objective import APPLY, windows_of, word_objective
-from models.word_vectors import Tables, Windows, WordModel, descend, window_loss
+from models.words.vectors import Tables, Windows, WordModel, descend, window_loss
 from tests.experiments.command import arrays_bytes, command, newest_checkpoint
 from train import create_state
 from train.step import train_step

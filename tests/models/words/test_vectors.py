@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.word_vectors import (
+from models.words.vectors import (
     Architecture,
     Tables,
     Windows,
