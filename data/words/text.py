@@ -132,10 +132,11 @@ def word_text(texts: Sequence[str], config: WordTextConfig, origin: Mapping[str,
 
 def _sentences(text: str, config: WordTextConfig) -> Iterator[list[str]]:
     framed = _FRAME.search(text)
-    text = (framed[1] if framed else text).replace(UNKNOWN, " ")
+    text = framed[1] if framed else text
     text = text.lower() if config.lowercase else text
     parts = _BLANK_LINE.split(text) if _BLANK_LINE.search(text) else text.split("\n")
-    for part in parts:
+    for part in parts:  # a line of <unk> alone is not blank
+        part = part.replace(UNKNOWN, " ")
         words = WORD.findall(part) if config.words == "letters" else part.split()
         if words:
             yield words

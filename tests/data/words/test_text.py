@@ -19,7 +19,7 @@ def sentences(text: str, **options: object) -> list[str]:
 def test_sentences() -> None:
     """Between blank lines where there are any, else lines; without a book's frame and unknown words."""
     assert sentences("The cat,\nsat <unk> on\n \nA_b 9 mat!\n") == ["the cat sat on", "a_b 9 mat"]
-    assert sentences("The cat\nsat\n", lowercase=False) == ["The cat", "sat"]
+    assert sentences("The cat\n<unk>\nsat\n", lowercase=False) == ["The cat", "sat"]
     assert sentences("a b-c.\n", words="spaces") == ["a b-c."]
     framed = "*** START OF THIS PROJECT ***\nthe book\n*** END OF THIS PROJECT ***\nlicence"
     assert sentences(framed) == ["the book"]
