@@ -13,15 +13,8 @@ from experiments.footprint import check_task_fits
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays
 from experiments.harness.run import Run
-from experiments.labelling.key_terms_task import (
-    METRICS,
-    SELECTED,
-    KeyTermsOptions,
-    ceiling,
-    documents_of,
-    encoder_of,
-    key_terms_task,
-)
+from experiments.labelling.key_terms_scores import METRICS, SELECTED, ceiling
+from experiments.labelling.key_terms_task import KeyTermsOptions, documents_of, encoder_of, key_terms_task
 from experiments.labelling.words import WordsConfig
 from experiments.run_task import run_task
 from experiments.task_report import draw_task

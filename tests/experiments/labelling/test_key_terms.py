@@ -13,7 +13,7 @@ import pytest
 from data import Document, KeyTermsConfig, load_documents
 from data.text.key_terms import stem_term, tokens_of
 from experiments.harness.files import read_arrays
-from experiments.labelling.key_terms_task import (
+from experiments.labelling.key_terms_scores import (
     candidates,
     ceiling,
     forms,
