@@ -139,6 +139,13 @@ SOURCES = {
         RESULTS,
         {"training": "char_lm_training", "gradient_against_lag": "char_lm_gradient_against_lag"},
     ),
+    "scaling_minutes": Source(
+        "scaling --preset minutes --data.dir PATH/tinyshakespeare",
+        "1 h 30 min",
+        RESULTS,
+        {"loss_against_size_and_time": "loss_against_size_and_time"},
+        table=(0, 1),
+    ),
     "translation": Source(
         "translation",
         "2 min 48 s",
