@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.command import WORKER, show_help
+from benchmarks.command import WORKER, refuse, show_help
 from benchmarks.compare import Worker, in_turns
 
 SIDES = ("ours", "gensim")
@@ -187,5 +187,7 @@ if __name__ == "__main__":
     show_help(sys.argv[1:], __doc__)
     if sys.argv[1:2] == [WORKER]:
         serve(*sys.argv[2:])
+    elif sys.argv[2:] or not all(Path(place).is_dir() for place in sys.argv[1:]):
+        refuse("python -m benchmarks.word_vectors takes a folder, or nothing")
     else:
         print(format_rows(measure(sys.argv[1] if sys.argv[1:] else "")))

@@ -27,7 +27,7 @@ class SeriesConfig:
 
     file: Path | None = None
     """A CSV file with a line of names, plain or gzipped. Default: the generated series of --series."""
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] | None = None
     """Columns of the file to forecast, by name. An empty entry, or NA, is a gap."""
     time: str | None = None
     """Column of the times, numbers or ISO dates, which must rise: missing rows become gaps."""
@@ -45,8 +45,9 @@ class SeriesConfig:
         if self.file is None and (self.columns or self.time):
             option = "--data.columns" if self.columns else "--data.time"
             raise ValueError(f"{option} names a column of a file: give --data.file")
-        if len(set(self.columns)) < len(self.columns):
-            raise ValueError(f"--data.columns names one twice: {' '.join(self.columns)}")
+        names = self.columns or ()
+        if len(set(names)) < len(names):
+            raise ValueError(f"--data.columns names one twice: {' '.join(names)}")
         if self.length < 100:
             raise ValueError(f"--data.length must be at least 100, but is {self.length}")
         shares = (self.valid_share, self.test_share)
@@ -105,7 +106,8 @@ def load_series(config: SeriesConfig, name: Literal["mackey_glass", "lorenz"] | 
         values, names = trajectory(SYSTEMS[name], config.length, seed), ("x", "y", "z")
         names = names[: values.shape[1]]
     else:
-        values, names = read_columns(config.file, config.columns, config.time), config.columns
+        names = config.columns or ()
+        values = read_columns(config.file, names, config.time)
     total = len(values)
     held, tested = (
         math.ceil(round(total * share, 6))  # rounded first: 20 · (0.1 + 0.2) is 6, despite rounding errors

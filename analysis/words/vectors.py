@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 
 Distance = Literal["cosine", "euclidean"]
@@ -163,5 +162,7 @@ def agreement(one: Vectors, other: Vectors, rows: Int[np.ndarray, "N"]) -> float
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Computes Spearman's rank correlation of two lists of numbers."""
+    from scipy.stats import spearmanr  # slow to import, and a list of options waits for this module
+
     found: Any = spearmanr(one, other)
     return float(found.statistic)

@@ -26,7 +26,7 @@ _FRAME = re.compile(r"\*\*\* ?START OF.*?\*\*\*(.*?)(\*\*\* ?END OF|\Z)", re.DOT
 class WordTextConfig:
     """The choice of a running text and of its words."""
 
-    dir: tuple[Path, ...] = ()
+    dir: tuple[Path, ...] | None = None
     """Text files, plain or gzipped, or folders of them, all of which are read. Default: the English prose of
     Python's language reference."""
     words: Literal["letters", "spaces"] = "letters"

@@ -60,15 +60,15 @@ class TaggingConfig(TrainingConfig):
 
     def check(self) -> None:
         """Checks the options against the text and the shapes of the model, before a run is begun."""
-        super().check()
-        if self.preset is not None and self.data.dir is None:
-            raise UserError(
-                "--data.dir", f"is missing: --preset {self.preset} is for real sentences in a folder"
-            )
         if self.loop.health.every:
             raise UserError(
                 "--health.every",
                 "looks into a cell that reads the inputs, and a tagger's reads words: leave it out",
+            )
+        super().check()
+        if self.preset is not None and self.data.dir is None:
+            raise UserError(
+                "--data.dir", f"is missing: --preset {self.preset} is for real sentences in a folder"
             )
         if self.embedding is not None:
             print(read_embedding(*self.vectors(self.text.codes.words)).text, flush=True)

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import tyro
+
 from data import WordTests, WordText, WordTextConfig, WordWindows, load_word_text, read_word_tests
 from data.words.windows import BLOCK
 from experiments.footprint import Part, check_fits
@@ -61,7 +63,7 @@ class WordVectorConfig:
     """Last learning rate."""
     tests: Path | None = None
     """A file or a folder of similarity sets and analogies, which score the vectors."""
-    words: tuple[str, ...] = ()
+    words: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="(default: none)")] = ()
     """Words whose nearest neighbours are listed; by default frequent ones."""
     drawn: int = 150
     """Frequent words on the map."""

@@ -145,6 +145,8 @@ def test_which_experiments_take_several_processes() -> None:
         "char_lm",
         "slot_filling",
         "pos_tagging",
+        "key_terms",
+        "bert",
         "fixed_points",
     }
     assert takes == one_net
