@@ -141,7 +141,7 @@ SOURCES = {
     ),
     "scaling_minutes": Source(
         "scaling --preset minutes --data.dir PATH/tinyshakespeare",
-        "1 h 30 min",
+        "85 min",
         RESULTS,
         {"loss_against_size_and_time": "loss_against_size_and_time"},
         table=(0, 1),

@@ -54,7 +54,7 @@ def loss_against_size_and_time(
             a, b = law
             sizes = np.array([min(parameters.values()), max(parameters.values())], np.float64)
             (line,) = right.plot(
-                sizes, a * sizes**-b, ls="--", lw=0.9, color=GREY, label=f"{a:.2f} $N^{{{-b:.3f}}}$"
+                sizes, a * sizes**-b, ls="--", lw=0.9, color=GREY, label=f"{a:.2f} N^{-b:.3f}"
             )
             handles = [*handles, line]
         for axis in (left.yaxis, right.yaxis):

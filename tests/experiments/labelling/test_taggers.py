@@ -67,7 +67,7 @@ def test_what_a_run_leaves(name: str, request: pytest.FixtureRequest) -> None:
     known = {word for one in text.splits["train"] for word in one.words}
     assert measured["words"][0] == sum(w not in known for one in text.splits["test"] for w in one.words)
     table = (folder / "table.txt").read_text()
-    assert {"slots": "predicted  ", "pos": "i     saw   a    saw\n"}[name] in table
+    assert re.search({"slots": "predicted  ", "pos": r"i +saw +a +saw\n"}[name], table)
     figures = {path.stem for path in (folder / "figures").glob("*.png")}
     assert figures == {"training", "confusions", "errors_by_frequency"}
     assert command("inspect", folder) == 0

@@ -18,6 +18,7 @@ CONTROLLED = NeuralTuringMachine(
 T, D = 6, 3
 
 
+@pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", contract.CHECKS)
 @pytest.mark.parametrize(
     "cell", [LSTM_CONTROLLED, pytest.param(CONTROLLED, marks=pytest.mark.slow)], ids=["lstm", "dense"]
