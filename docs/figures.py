@@ -100,7 +100,7 @@ SOURCES = {
     ),
     "attention_paths": Source(
         "attention_paths",
-        "3 min",
+        "2 min 31 s",
         LABORATORY,
         {"influence_by_path": "influence_by_path", "gradient_by_distance": "gradient_by_distance"},
     ),
