@@ -204,7 +204,7 @@ class Config:
     """Makes the figures and tables that the pages show."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Which; by default all that need no corpus, or all with --data."""
+    """Figures to make; by default all that need no corpus, or all with --data."""
     data: Path | None = None
     """Folder that holds the corpora: ptb/ with Mikolov's train, valid and test text."""
     list: bool = False

@@ -32,11 +32,10 @@ from experiments.harness.run import Run
 from experiments.health import check_health
 from experiments.network import NetworkConfig, check_cells
 from experiments.objective import tagging
-from experiments.problems import Problem, adding_problem, copy_problem
+from experiments.problems import Problem, adding_problem, copy_problem, text_problem
 from experiments.run_task import Trained, run_tasks
 from experiments.task import Task
 from experiments.task_report import training_record
-from experiments.text_windows import text_problem
 from experiments.training import CELL_HELP, Flat
 from models import Cell, SelfAttentive, SequenceTagger, holds_cache, unroll
 from models.cell import Array, Params, State, Weights

@@ -26,7 +26,7 @@ class SentimentConfig(TrainingConfig):
     compare_forward: bool = True
     """Train a net that reads forward only, of as many units, beside the one that reads both ways."""
     pool: TextPool = "attention"
-    """What is read out of the outputs: the last, their mean or maximum, or a mean weighted by attention."""
+    """The summary of the outputs: the last, their mean or maximum, or a mean weighted by attention."""
     model: Annotated[WordsConfig, Flat] = field(
         default_factory=lambda: WordsConfig(embedding_size=64, characters="none")
     )

@@ -36,7 +36,7 @@ class Config:
     source: str
     """The sentence to translate, or a text file with one on each line."""
     system: System | None = None
-    """Which of the run's models; by default the last that it has trained."""
+    """One of the run's models; by default the last that it has trained."""
     width: int | None = None
     """Hypotheses that the search keeps of each sentence; 1 is greedy. Default: that of the run."""
     normalise: Literal["wu", "average", "none"] | None = None
