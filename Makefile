@@ -3,7 +3,7 @@
 #   make gradients ARGS="--steps 500"    the same with options (python -m experiments gradients --help)
 #   make PYTHON=python3.12 gradients     with another interpreter, 3.11 or later
 #   make test, make lint                 the test suite; ruff and pyright
-#   make test-slow, make test-peers      the slow tests; those that need PyTorch, Equinox, NLTK
+#   make test-slow, make test-peers      the slow tests; those that need PyTorch, gensim and the like
 #   make test-full                       long series, of which test-slow makes one or two tests (up to an hour; not in CI)
 #   make figures                         remakes the figures and tables of the pages (ARGS="--help" says more)
 #   make bench                           timings beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (half an hour)
