@@ -166,7 +166,7 @@ def find_classified_files(location: Path) -> dict[str, Path]:
 def _parse(
     files: Mapping[str, TextFile], encoding: str, *, folded: bool
 ) -> dict[str, list[ClassifiedSentence]]:
-    """Returns the sentences of each file. Raises ValueError, naming file and line, for those that are none."""
+    """Returns the sentences of each file. Raises ValueError, naming file and line, for a line without one."""
     found = {
         name: sentences_of_class(file, name, encoding) if folded else tabbed_sentences(file, encoding)
         for name, file in files.items()

@@ -24,7 +24,7 @@ from data import (
     sorted_batches,
 )
 from data.text.key_terms import iob_of
-from experiments.embedding import EmbeddingFile, read_embedding, with_embedding
+from experiments.embedding import EmbeddingFile
 from experiments.harness.checks import check_at_least
 from experiments.harness.processes import process_shard
 from experiments.labelling.key_terms_scores import (
@@ -137,13 +137,7 @@ def key_terms_task(config: KeyTermsOptions) -> Task:
         )
 
     def initial(seed: int) -> Params:
-        rows = jnp.zeros((1, 1, encoder.columns), jnp.int32)
-        params = jax.jit(model.init)(jax.random.fold_in(jax.random.key(seed), 1), rows)
-        if config.embedding is None:
-            return params
-        found = read_embedding(config.embedding, encoder.vocabulary, config.model.embedding_size, seed=seed)
-        print(found.text, flush=True)
-        return with_embedding(params, found.matrix, ("reader", "words", "embedding"))
+        return config.model.initial(model, encoder, config.embedding, seed)
 
     probabilities = jax.jit(
         lambda params, inputs, mask: jax.nn.softmax(model.apply(params, inputs, mask=mask).tags)  # type: ignore

@@ -23,7 +23,6 @@ from data import (
     load_classified,
     sorted_batches,
 )
-from experiments.embedding import read_embedding, with_embedding
 from experiments.harness.processes import process_shard
 from experiments.labelling.sentiment_config import SentimentConfig
 from experiments.objective import classification, measured_by
@@ -131,13 +130,7 @@ def sentiment_task(config: SentimentConfig, fold: int, *, forward: bool = False)
         )
 
     def initial(seed: int) -> Params:
-        rows = np.zeros((1, 1, encoder.columns), np.int32)
-        params = jax.jit(model.init)(jax.random.fold_in(jax.random.key(seed), 1), rows)
-        if config.embedding is None:
-            return params
-        found = read_embedding(config.embedding, encoder.vocabulary, config.model.embedding_size, seed=seed)
-        print(found.text, flush=True)
-        return with_embedding(params, found.matrix, ("reader", "words", "embedding"))
+        return config.model.initial(model, encoder, config.embedding, seed)
 
     held = text_of(config, fold).splits
     return Task(
