@@ -97,7 +97,7 @@ def our_model() -> tuple[Any, Any]:
     """Returns the model of `python -m experiments translation --system attention`, and its parameters."""
     import jax.numpy as jnp
 
-    from experiments.translation.systems import ModelConfig
+    from experiments.encoder_decoder.systems import ModelConfig
     from models import GRU, from_torch
 
     model = ModelConfig(hidden_size=H).build("attention", V, V, END)
@@ -128,12 +128,12 @@ def ours(size: Size, devices: int) -> Turn:
 
     jax.config.update("jax_num_cpu_devices", devices)
     from data import PairBatch
-    from experiments.translation.objective import TranslationLoss
+    from experiments.encoder_decoder.objective import PairLoss
     from train import OptimizerConfig, batch_mesh, create_state, train_chunk
     from train.step import on_devices
 
     model, params = our_model()
-    loss, mesh = TranslationLoss(model), batch_mesh(devices)
+    loss, mesh = PairLoss(model), batch_mesh(devices)
     optimizer = OptimizerConfig(learning_rate=RATE, clip="global_norm", clip_at=CLIP)
     batches = PairBatch(*pairs(size))
     held = [on_devices(create_state(params, optimizer, jax.random.key(0), ()), mesh)]

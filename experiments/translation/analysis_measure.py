@@ -10,8 +10,8 @@ import numpy as np
 from analysis import Bleu, HeadStatistics, LengthRatio, corpus_score, head_statistics
 from data import Pair, PairExample, held_out_pairs, pair_bounds
 from data.text.tokenizers import SentencePiece
+from experiments.encoder_decoder.search import SearchConfig, search_targets
 from experiments.translation.alignment import source_attention
-from experiments.translation.search import SearchConfig, translate
 from experiments.translation.task import TOGETHER, HeldOut
 from models import EncoderDecoder
 from models.cell import Params
@@ -73,7 +73,7 @@ def held_out_of(subject: Subject, pairs: Sequence[Pair]) -> HeldOut:
 
 def scores(search: SearchConfig, subject: Subject, held: HeldOut) -> dict[str, float]:
     """Translates sources, and measures BLEU, lower-cased, and the length ratio."""
-    found = translate(subject.model, subject.params, held, search)
+    found = search_targets(subject.model, subject.params, held, search)
     lines = held.sorted.restore_order([subject.target.decode(best[0].ids) for best in found])
     return {
         "bleu": corpus_score(Bleu(lowercase=True), lines, held.references),
@@ -85,7 +85,7 @@ def timed_scores(search: SearchConfig, subject: Subject, held: HeldOut) -> dict[
     """Measures `scores`, and then the seconds of one more search, which compiles nothing."""
     found = scores(search, subject, held)
     start = time.monotonic()
-    translate(subject.model, subject.params, held, search)
+    search_targets(subject.model, subject.params, held, search)
     return found | {"seconds": time.monotonic() - start}
 
 

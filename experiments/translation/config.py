@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from data import ParallelConfig, ParallelText, Tokenizer, load_parallel, pair_bounds
+from experiments.encoder_decoder.search import SearchConfig
+from experiments.encoder_decoder.systems import ModelConfig, System
 from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.errors import UserError
 from experiments.harness.processes import process_count
 from experiments.task import TrainingOptions
 from experiments.text_files import check_same_text
 from experiments.training import Flat
-from experiments.translation.search import SearchConfig
-from experiments.translation.systems import ModelConfig, System
 from models import EncoderDecoder
 from train import LoopConfig, OptimizerConfig
 

@@ -15,13 +15,13 @@ import tyro
 from data import PairExample, encode_sentence, held_out_pairs, pair_bounds
 from data.text.files import read_file
 from data.text.tokenizers import lines_of
+from experiments.encoder_decoder.search import Hypothesis, SearchConfig, search_targets
+from experiments.encoder_decoder.systems import System
 from experiments.harness.checks import check_at_least, check_not_negative
 from experiments.harness.command_line import read_command
 from experiments.harness.errors import UserError
 from experiments.harness.options import given_options
 from experiments.translation.alignment import source_attention
-from experiments.translation.search import Hypothesis, SearchConfig, translate
-from experiments.translation.systems import System
 from experiments.translation.trained import TrainedTranslation, trained_translation
 
 TOGETHER = 50  # sentences of a batch
@@ -114,7 +114,7 @@ def translate_encoded(
     examples = [PairExample(source, none) for source in sources]
     rows = min(TOGETHER, len(examples))
     held = held_out_pairs(examples, batch_size=rows, bounds=pair_bounds(examples))
-    found = translate(trained.model, trained.params, held.batches, search, n_best)
+    found = search_targets(trained.model, trained.params, held.batches, search, n_best)
     return held.restore_order(found)
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from data import ParallelConfig
-from experiments.translation.search import SearchConfig
-from experiments.translation.systems import ModelConfig
+from experiments.encoder_decoder.search import SearchConfig
+from experiments.encoder_decoder.systems import ModelConfig
 from train import LoopConfig, OptimizerConfig
 
 MULTI30K = ParallelConfig(source="de", target="en", types=6000)

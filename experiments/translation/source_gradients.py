@@ -19,6 +19,7 @@ import tyro
 from analysis import matrix_norms, sequence_jacobians
 from data import PairBatch, PairExample, ParallelConfig, ParallelText, collate_pairs
 from data.synthetic.pairs import SYMBOLS
+from experiments.encoder_decoder.systems import ModelConfig, System
 from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_distinct, check_seed
 from experiments.harness.files import arrays_with_prefix, read_arrays, stored_config
@@ -29,7 +30,6 @@ from experiments.run_task import Trained, run_tasks
 from experiments.task import Task
 from experiments.training import CELL_HELP, Flat
 from experiments.translation.config import TranslationConfig
-from experiments.translation.systems import ModelConfig, System
 from experiments.translation.task import translation_task
 from models import EncoderDecoder
 from models.cell import Array, Params

@@ -12,16 +12,16 @@ import numpy as np
 from data import Pair, PairBatch, ParallelText, SortedBatches, held_out_pairs, pair_batches
 from data.batch import Batches
 from experiments.corpus_score import CorpusScore, Decoded
+from experiments.encoder_decoder.objective import PairEvaluation, PairLoss
+from experiments.encoder_decoder.search import search_targets, seconds_to_search
+from experiments.encoder_decoder.systems import System
 from experiments.harness.processes import process_shard
 from experiments.objective import Objective
 from experiments.task import Data, Task
 from experiments.task_report import training_record
 from experiments.translation.alignment import source_attention
 from experiments.translation.config import TranslationConfig
-from experiments.translation.objective import TranslationEvaluation, TranslationLoss
 from experiments.translation.scoring import METRICS, SHORT, STATISTICS, intervals, score_translations
-from experiments.translation.search import seconds_to_translate, translate
-from experiments.translation.systems import System
 from experiments.translation.trained import VOCABULARY
 from models import EncoderDecoder
 from models.cell import Params
@@ -73,7 +73,7 @@ def translation_task(config: TranslationConfig, system: System, text: ParallelTe
         return PairBatch(*side(bounds[-1][0]), *side(bounds[-1][1]))
 
     def decode(params: Params, batch: PairBatch) -> Iterator[Decoded]:
-        best = translate(model, params, [batch], config.search)
+        best = search_targets(model, params, [batch], config.search)
         targets = targets_of(batch)
         for (found, *_), target in zip(best, targets, strict=True):
             yield Decoded(text.target.decode(found.ids), text.target.decode(target))
@@ -87,9 +87,7 @@ def translation_task(config: TranslationConfig, system: System, text: ParallelTe
             partial(held_out, config, text, text.held_out[-1]),
             shapes=shapes,
         ),
-        objective=Objective(
-            TranslationLoss(model, config.smoothing, config.sampled), TranslationEvaluation(model)
-        ),
+        objective=Objective(PairLoss(model, config.smoothing, config.sampled), PairEvaluation(model)),
         metrics=METRICS,
         select=config.selected,
         report=config.reported,
@@ -124,11 +122,11 @@ def measure(
     assert isinstance(model, EncoderDecoder)
     assert isinstance(held, HeldOut)
     best = held.sorted.restore_order(
-        [ranked[0].ids for ranked in translate(model, params, held, config.search)]
+        [ranked[0].ids for ranked in search_targets(model, params, held, config.search)]
     )
     found = [text.target.decode(ids) for ids in best]
     test = evaluate(task.objective.evaluate, params, held) | score_translations(found, held.references)
-    seconds = seconds_to_translate(model, params, held, config.search)
+    seconds = seconds_to_search(model, params, held, config.search)
     places = np.unique(np.linspace(0, len(held.pairs) - 1, config.examples).round().astype(int))
     sources, end = text.split(text.held_out[-1]).examples, model.writer.end
     shown = [(sources[place].inputs, np.array([*best[place], end])) for place in places.tolist()]

@@ -10,6 +10,7 @@ import numpy as np
 
 from data import load_tokenizers, vocabulary_digest
 from data.text.tokenizers import SentencePiece
+from experiments.encoder_decoder.systems import System
 from experiments.harness.cell_files import check_trusted
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_run, stored_config
@@ -17,7 +18,6 @@ from experiments.harness.run import fingerprint_of
 from experiments.registry import module_of
 from experiments.restore import restored_params
 from experiments.translation.config import TranslationConfig
-from experiments.translation.systems import System
 from models import EncoderDecoder
 from models.cell import Params
 from train import Checkpoints, TrainState, create_state

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.encoder_decoder.systems import NAMES
 from experiments.footprint import check_task_fits
 from experiments.harness.errors import UserError
 from experiments.harness.files import stored_config
@@ -24,7 +25,6 @@ from experiments.translation import report
 from experiments.translation.config import TranslationConfig
 from experiments.translation.presets import preset_options
 from experiments.translation.scoring import METRICS, compared, score_translations
-from experiments.translation.systems import NAMES
 from experiments.translation.task import HeldOut, measure, translation_task
 from experiments.translation.trained import net_path, tested_params
 from models import EncoderDecoder

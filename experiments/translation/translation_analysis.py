@@ -15,6 +15,7 @@ import tyro
 
 from data import Pair, ParallelConfig
 from data.text.parallel_config import read_parallel
+from experiments.encoder_decoder.systems import NAMES
 from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_distinct
 from experiments.harness.errors import UserError
@@ -26,7 +27,6 @@ from experiments.training import Flat
 from experiments.translation import analysis_report as report
 from experiments.translation.analysis_measure import Subject, analyse
 from experiments.translation.config import TranslationConfig
-from experiments.translation.systems import NAMES
 from experiments.translation.task import translation_task
 from experiments.translation.trained import net_path, trained_translation
 from models import EncoderDecoder

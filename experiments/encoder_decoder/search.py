@@ -1,10 +1,10 @@
-"""Translation by beam search: batches of sources in, the best hypotheses of each sentence out."""
+"""Targets by beam search: batches of sources in, the best hypotheses of each sentence out."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,24 @@ from data import PairBatch
 from experiments.harness.checks import check_at_least, check_not_negative
 from models import Average, Beams, EncoderDecoder, WuPenalty, beam_search, decoder_step
 from models.cell import Array, Params
+from models.decoding.allowed import Automaton
 from models.decoding.beam_search import Normalise
 
-RATIO, MORE = 2, 10  # a translation has at most so many times the tokens of its source, and so many more
+Grammar = Callable[[Array, Array, Array], Automaton]
+"""`(inputs [L, *batch, ...], mask [L, *batch], limits [*batch]) → automaton`: the targets that these sources may
+have, each of at most as many tokens as its limit, the end mark included."""
+
+
+class Space(NamedTuple):
+    """The targets that are searched: at most `ratio` times as many tokens as the source has, and `more`; with a
+    `grammar` those alone that it accepts."""
+
+    ratio: int = 2
+    more: int = 10
+    grammar: Grammar | None = None
+
+
+ANY = Space()
 
 
 @dataclass(frozen=True)
@@ -49,48 +64,66 @@ class SearchConfig:
 
 
 class Hypothesis(NamedTuple):
-    """The ids of a translation, without the end mark, its log-probability in nats, and what it is ranked by."""
+    """The ids of a target, without the end mark, its log-probability in nats, and what it is ranked by."""
 
     ids: tuple[int, ...]
     score: float
     normalised: float
 
 
-@partial(jax.jit, static_argnames=("model", "search", "n_best"))
+@partial(jax.jit, static_argnames=("model", "search", "n_best", "space"))
 def search_batch(
-    model: EncoderDecoder, params: Params, inputs: Array, mask: Array, *, search: SearchConfig, n_best: int
+    model: EncoderDecoder,
+    params: Params,
+    inputs: Array,
+    mask: Array,
+    *,
+    search: SearchConfig,
+    n_best: int = 1,
+    space: Space = ANY,
 ) -> Beams:
-    """Searches for the translations of a batch of sources `[L, B]`. The longest allowed depends on the sentence
+    """Searches for the targets of a batch of sources `[L, B, ...]`. The longest allowed depends on the sentence
     alone, not on its batch."""
-    length = RATIO * len(inputs) + MORE
+    length = space.ratio * len(inputs) + space.more
+    limits = space.ratio * jnp.sum(mask, axis=0) + space.more
     step, state = decoder_step(model, params, inputs, mask, steps=length)
     return beam_search(
         step,
         state,
-        jnp.full(inputs.shape[1:], model.writer.end, jnp.int32),
+        jnp.full(mask.shape[1:], model.writer.end, jnp.int32),
         width=search.width,
         length=length,
         end=model.writer.end,
-        limits=RATIO * jnp.sum(mask, axis=0) + MORE,
+        limits=limits,
         normalise=search.rule(),
+        allowed=None if space.grammar is None else space.grammar(inputs, mask, limits),
         n_best=n_best,
     )
 
 
-def translate(
+def search_targets(
     model: EncoderDecoder,
     params: Params,
     batches: Sequence[PairBatch],
     search: SearchConfig,
     n_best: int = 1,
+    space: Space = ANY,
 ) -> list[list[Hypothesis]]:
     """Returns the `n_best` best hypotheses of every sentence, best first, in the order of the batches.
+
+    Args:
+        model: the model.
+        params: its parameters.
+        batches: the sources.
+        search: the options of the search.
+        n_best: how many hypotheses of each.
+        space: the targets that are searched.
 
     Raises ValueError for a width above the number of sequences, or an `n_best` above the width.
     """
     found: list[list[Hypothesis]] = []
     for batch in batches:
-        options = {"search": search, "n_best": n_best}
+        options: Any = {"search": search, "n_best": n_best, "space": space}
         beams = jax.device_get(search_batch(model, params, batch.inputs, batch.mask, **options))
         real = np.flatnonzero(np.asarray(batch.mask).any(axis=0))
         found += [list(hypotheses(beams, int(row), model.writer.end)) for row in real]
@@ -105,12 +138,12 @@ def hypotheses(beams: Beams, row: int, end: int) -> Iterator[Hypothesis]:
             yield Hypothesis(tuple(ids[:-1] if ids[-1:] == [end] else ids), float(score), float(normalised))
 
 
-def seconds_to_translate(
+def seconds_to_search(
     model: EncoderDecoder, params: Params, batches: Sequence[PairBatch], search: SearchConfig
 ) -> float:
     """Measures the seconds that a search of these batches takes, compilation not included."""
     by_shape = {batch.inputs.shape: batch for batch in batches}
-    translate(model, params, list(by_shape.values()), search)
+    search_targets(model, params, list(by_shape.values()), search)
     start = time.monotonic()
-    translate(model, params, batches, search)
+    search_targets(model, params, batches, search)
     return time.monotonic() - start

@@ -1,4 +1,4 @@
-"""The training loss of a translation model, and what it is evaluated by."""
+"""The training loss of an encoder–decoder model, and what it is evaluated by."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from train import SumCount
 
 
 @dataclass(frozen=True)
-class TranslationLoss:
+class PairLoss:
     """The cross entropy of the targets of a batch, in nats. Equal for equal models, so compiled once.
 
     Attributes:
@@ -42,7 +42,7 @@ class TranslationLoss:
 
 
 @dataclass(frozen=True)
-class TranslationEvaluation:
+class PairEvaluation:
     """The cross entropy of the targets of a held-out batch, without dropout and smoothing."""
 
     model: EncoderDecoder

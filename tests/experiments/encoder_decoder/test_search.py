@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from data import PairExample, held_out_pairs
+from experiments.encoder_decoder.objective import PairEvaluation, PairLoss
+from experiments.encoder_decoder.search import SearchConfig, search_targets
+from experiments.encoder_decoder.systems import NAMES, ModelConfig, System
 from experiments.translation.alignment import source_attention
-from experiments.translation.objective import TranslationEvaluation, TranslationLoss
-from experiments.translation.search import SearchConfig, translate
-from experiments.translation.systems import NAMES, ModelConfig, System
 from models import EncoderDecoder
 from models.cell import Params
 
@@ -38,7 +38,7 @@ def test_a_sentence_is_translated_alike_in_any_batch() -> None:
     found = []
     for rows in (5, 2):
         held = held_out_pairs(examples(5), batch_size=rows, bounds=[(6, 6)])
-        found.append(held.restore_order(translate(model, params, held.batches, search, 2)))
+        found.append(held.restore_order(search_targets(model, params, held.batches, search, 2)))
     for one, other in zip(*found, strict=True):
         assert [hypothesis.ids for hypothesis in one] == [hypothesis.ids for hypothesis in other]
         assert END not in one[0].ids
@@ -54,10 +54,10 @@ def test_losses_and_attention(system: System) -> None:
     (batch,) = held_out_pairs(examples(4), batch_size=4, bounds=[(6, 6)]).batches
     key = jax.random.key(1)
     losses = [
-        TranslationLoss(model, smoothing, sampled)(params, (), batch, key)[0]
+        PairLoss(model, smoothing, sampled)(params, (), batch, key)[0]
         for smoothing, sampled in ((0.0, 0.0), (0.1, 0.0), (0.0, 0.9))
     ]
-    evaluated = TranslationEvaluation(model)(params, batch)["cross_entropy"]
+    evaluated = PairEvaluation(model)(params, batch)["cross_entropy"]
     np.testing.assert_allclose(losses[0], evaluated, rtol=1e-5)
     assert all(abs(loss[0] - losses[0][0]) > 1e-3 for loss in losses[1:])
     assert all(loss[1] == batch.target_mask.sum() for loss in losses)

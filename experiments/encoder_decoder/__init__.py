@@ -1,0 +1,1 @@
+"""Training and searching of encoder–decoder models, for every subject that has pairs of sequences."""
