@@ -219,7 +219,7 @@ class BucketBatches:
     def take(self, count: int) -> Any:
         """Returns the next `count` batches, NumPy leaves [count, ...]. Raises ValueError for count < 1."""
         taken = self._rows.take(count)
-        length = max(bound for bound, _ in taken)  # of tuples, the largest in every part
+        length = _largest([bound for bound, _ in taken])
         return jax.tree.map(
             lambda *leaves: np.stack(leaves), *(self._collate(row, length) for _, row in taken)
         )
@@ -229,3 +229,10 @@ class BucketBatches:
 
     def set_state(self, state: bytes) -> None:
         self._rows.set_state(state)
+
+
+def _largest(bounds: Sequence[Bound]) -> Bound:
+    """Returns the largest bound; of tuples, the largest in every part."""
+    if isinstance(bounds[0], int):
+        return max(bounds)
+    return tuple(np.max(_as_rows(bounds), axis=0).tolist())

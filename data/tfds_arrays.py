@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from data.text.cache_folder import Written
 
-Record = Mapping[str, np.ndarray]  # arrays of one length, `[n, ...]` each, of the same types in all records
+Record = Mapping[str, np.ndarray]  # arrays `[n, ...]`, of the same types in all records
 Splits = Mapping[str, Sequence[Record]]
 
 
