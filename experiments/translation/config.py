@@ -19,7 +19,7 @@ from models import EncoderDecoder
 from train import LoopConfig, OptimizerConfig
 
 SELECTED = {"bleu": "bleu_lowercased", "exact": "exact", "loss": "cross_entropy"}
-GROWTH = 1.5  # from bucket to bucket: each is compiled by itself, and more of them hold less padding
+GROWTH = 1.25  # from bucket to bucket: each is compiled by itself, and more of them hold less padding
 
 
 @dataclass(frozen=True)
