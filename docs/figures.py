@@ -196,6 +196,12 @@ SOURCES = {
         RESULTS,
         {"training": "zaremba_training"},
     ),
+    "transformer_ptb": Source(
+        "language_model --preset transformer_small --data.dir PATH/ptb --devices 1",
+        "21 min",
+        RESULTS,
+        {"training": "transformer_ptb_training"},
+    ),
 }
 
 
