@@ -59,6 +59,7 @@ from analysis.rest_state import (
 )
 from analysis.scalar_rnn import ScalarRNN, ScalarRNNLoss, bistable_range, fixed_point_curve, last_state
 from analysis.scores.bootstrap import bootstrap, bootstrap_interval
+from analysis.scores.brackets import BracketF1, Bracketing, CompleteMatch
 from analysis.scores.spans import SpanF1, iob_spans
 from analysis.scores.statistics import ExactMatch, Statistics, corpus_score, sentence_counts
 from analysis.scores.texts import Bleu, ChrF, LengthRatio
@@ -68,7 +69,10 @@ from analysis.unstable_manifold import unstable_manifold
 
 __all__ = [
     "Bleu",
+    "BracketF1",
+    "Bracketing",
     "ChrF",
+    "CompleteMatch",
     "DepthScales",
     "ErrorSurface",
     "ExactMatch",

@@ -63,6 +63,8 @@ from data.text.vector_files import WordVectors, format_vectors, read_vectors
 from data.text.vocabulary import Vocabulary
 from data.text.windows import WindowBatches
 from data.text.word_encoder import WordEncoder
+from data.trees.corpus import TreesConfig, TreeText, load_trees
+from data.trees.tree import Constituent, Tree, format_tree, read_trees
 from data.words.questions import WordTests, read_word_tests
 from data.words.text import WordText, WordTextConfig, load_word_text
 from data.words.windows import WindowBatch, WordWindows
@@ -84,6 +86,7 @@ __all__ = [
     "ClassifiedConfig",
     "ClassifiedSentence",
     "ClassifiedText",
+    "Constituent",
     "Corpus",
     "Document",
     "DocumentText",
@@ -120,6 +123,9 @@ __all__ = [
     "TaskBatches",
     "TextConfig",
     "Tokenizer",
+    "Tree",
+    "TreeText",
+    "TreesConfig",
     "Vocabulary",
     "WindowBatch",
     "WindowBatches",
@@ -149,6 +155,7 @@ __all__ = [
     "encode_sentence",
     "evaluation_batches",
     "flip_flop",
+    "format_tree",
     "format_vectors",
     "grammar_sentences",
     "held_out_pairs",
@@ -164,6 +171,7 @@ __all__ = [
     "load_tagged",
     "load_tokenizer",
     "load_tokenizers",
+    "load_trees",
     "load_word_text",
     "masked_batch",
     "midi_bytes",
@@ -174,6 +182,7 @@ __all__ = [
     "pairs",
     "random_order",
     "read_pairs",
+    "read_trees",
     "read_vectors",
     "read_word_tests",
     "reversal_pairs",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -33,7 +34,7 @@ class Objective:
     first_carry: Callable[[Params], Any] | None = None
 
 
-Measure = Callable[[Array, Batch], dict[str, SumCount]]
+Measure = Callable[[Any, Batch], dict[str, SumCount]]
 """`(outputs of the model, batch) → {metric: (sum, count)}`; training minimises the first."""
 
 
@@ -71,9 +72,9 @@ class Loss:
     def __call__(
         self, params: Params, carry: Any, batch: Batch, key: Array
     ) -> tuple[SumCount, tuple[Any, dict]]:
-        rngs = {"recurrent": key}
+        rngs = {"recurrent": key, "dropout": jax.random.fold_in(key, 1)}
         outputs = self.model.apply(params, batch.inputs, mask=batch.mask, train=True, rngs=rngs)
-        (_, loss), *others = self.measure(jnp.asarray(outputs), batch).items()
+        (_, loss), *others = self.measure(outputs, batch).items()
         return loss, (carry, dict(others))
 
 
@@ -85,7 +86,7 @@ class Evaluation:
     measure: Measure
 
     def __call__(self, params: Params, batch: Batch) -> dict[str, SumCount]:
-        return self.measure(jnp.asarray(self.model.apply(params, batch.inputs, mask=batch.mask)), batch)
+        return self.measure(self.model.apply(params, batch.inputs, mask=batch.mask), batch)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ from models.decoding.scheduled import (
     teacher_forcing,
 )
 from models.decoding.steps import decoder_step, scheduled_targets
+from models.decoding.trees import TreeAutomaton
 from models.encoder_decoder import Encoded, EncoderDecoder
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
 from models.interop import from_linen, from_torch, to_torch
@@ -86,7 +87,8 @@ from models.sequence_density import SequenceDensity, free_run
 from models.softmax import cross_entropies, summed_cross_entropy
 from models.tagger import Tagged, Tagger
 from models.text_classifier import TextClassifier
-from models.word_reader import CharacterConvolution, CharacterRecurrence, WordReader
+from models.trees.pcfg import Pcfg
+from models.word_reader import CharacterConvolution, CharacterRecurrence, TagReader, WordReader
 
 __all__ = [
     "CELLS",
@@ -157,6 +159,7 @@ __all__ = [
     "Norm",
     "Orthogonal",
     "OrthogonalRNN",
+    "Pcfg",
     "PeepholeLSTM",
     "PositionCode",
     "ProductCell",
@@ -174,12 +177,14 @@ __all__ = [
     "SequenceDensity",
     "SequenceTagger",
     "Stacked",
+    "TagReader",
     "Tagged",
     "Tagger",
     "TextClassifier",
     "TokenReader",
     "TokenWriter",
     "Transformer",
+    "TreeAutomaton",
     "TuringState",
     "UnitaryRNN",
     "UnrollInfo",

@@ -32,7 +32,7 @@ class WordReader:
     """
 
     words: TokenReader
-    characters: "CharacterConvolution | CharacterRecurrence | None" = None
+    characters: "CharacterConvolution | CharacterRecurrence | TagReader | None" = None
     word_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -69,6 +69,29 @@ class WordReader:
             return inputs
         dropped = jax.random.bernoulli(key, self.word_dropout, inputs.shape[:-1])
         return inputs.at[..., 0].set(jnp.where(dropped, 0, inputs[..., 0]))
+
+
+@dataclass(frozen=True)
+class TagReader:
+    """Maps the tag of a word, where it is known, to a vector, in place of a net over its characters: the row of a
+    word is its id and that of its tag.
+
+        reader = WordReader(TokenReader(5000, 100), TagReader(TokenReader(45, 32)))    # [T, B, 2] → [T, B, 132]
+    """
+
+    tags: TokenReader
+
+    @property
+    def size(self) -> int:
+        """The size of the vector."""
+        return self.tags.size
+
+    def init(self, key: Key) -> Params:
+        return self.tags.init(key)
+
+    def __call__(self, params: Params, ids: Int[Array, "*shape 1"]) -> Float[Array, "*shape {self.size}"]:
+        """Looks the tags up."""
+        return self.tags(params, ids[..., 0])
 
 
 @dataclass(frozen=True)

@@ -286,3 +286,11 @@ def test_the_page_on_series_runs(tmp_path: Path) -> None:
     left = runpy.run_path(str(path))
     assert left["log_p"].shape == (19, 2)
     assert left["continued"].shape == (8, 2, 88)
+
+
+def test_the_page_on_parsing_runs(tmp_path: Path) -> None:
+    """A tree, and both its encodings, as the page asserts them."""
+    (text,) = re.findall(r"```python\n(.*?)```", (DOCS / "parsing.md").read_text(), re.DOTALL)
+    path = tmp_path / "page.py"
+    path.write_text(text)
+    assert runpy.run_path(str(path))["tree"].tags == ("PRP", "VBD", "DT", "NN")

@@ -1,0 +1,1 @@
+"""Parsing: constituency trees by recurrent models."""
