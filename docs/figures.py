@@ -45,7 +45,7 @@ class Source:
 
 LABORATORY, RESULTS, EXPERIMENTS = "docs/gradients.md", "docs/results.md", "experiments/README.md"
 TRANSLATION, LABELLING = "docs/translation.md", "docs/labelling.md"
-WORDS = "docs/words.md"
+WORDS, MACHINES = "docs/words.md", "docs/machines.md"
 SOURCES = {
     "gradients": Source(
         "gradients", "1 min 10 s", "README.md", {"gradient_against_lag": "gradient_against_lag"}
@@ -183,6 +183,18 @@ SOURCES = {
         table=(1,),
     ),
     "word_vectors": Source("word_vectors", "9 s", WORDS, {"word_map": "word_map"}, table=(1, 2)),
+    "turing_tasks": Source(
+        "turing_tasks",
+        "about 2 min",
+        MACHINES,
+        {
+            "training": "turing_training",
+            "longer": "turing_longer",
+            "heads_copy_ntm_slots_16_width_10": "turing_heads_copy",
+            "heads_associative_recall_ntm_slots_16_width_10": "turing_heads_recall",
+        },
+        table=(0, 1),
+    ),
     "ngram_ptb": Source(
         'ngram --data.dir PATH/ptb --prompt "students opened their"',
         "12 s",

@@ -33,6 +33,7 @@ SUBJECTS = {
     "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),
     "series": ("forecast", "music"),
     "words": ("word_vectors", "bert"),
+    "machines": ("turing_tasks",),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}

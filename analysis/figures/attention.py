@@ -1,4 +1,5 @@
-"""Score maps: a panel for each head of each layer, or for each of several sentences."""
+"""Score maps: a panel for each head of each layer, or for each of several sentences; what a machine does with its
+memory, step by step."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from analysis.figures.style import PAGE, SETTINGS, checked, demand_names, wrapped
@@ -92,6 +94,52 @@ def alignments_figure(alignments: Sequence[Alignment], columns: int = 3) -> Figu
             ax.tick_params(length=0)
             label(ax.set_yticks, found.targets)
             label(ax.set_xticks, found.sources, rotation=90)
+    return figure
+
+
+class Strip(NamedTuple):
+    """Values of K rows over T steps, `[T, K]`, drawn dark for large ones; NaN is drawn as nothing. `low` and `high`
+    end the scale, by default the least and the largest value; one that is negative gets colours around zero."""
+
+    values: ArrayLike
+    title: str
+    low: float | None = None
+    high: float | None = None
+
+
+def strips_figure(strips: Sequence[Strip], *, x_label: str = "step", row_height: float = 0.035) -> Figure:
+    """Draws images below one another, steps from left to right on one axis, as Graves, Wayne & Danihelka (2014) do
+    inputs, heads and memory.
+
+    Raises ValueError for no strip, or strips of several lengths."""
+    if not strips:
+        raise ValueError("nothing to draw step by step: the list is empty")
+    arrays = [checked(f"values of {s.title!r}", np.asarray(s.values, np.float64), "[T, K]") for s in strips]
+    if len({len(values) for values in arrays}) > 1:
+        lengths = ", ".join(f"{s.title} {len(v)}" for s, v in zip(strips, arrays, strict=True))
+        raise ValueError(f"strips have several numbers of steps: {lengths}")
+    heights = [min(max(0.22, row_height * values.shape[1]), 1.6) for values in arrays]
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(PAGE, sum(heights) + 0.24 * len(strips) + 0.3), layout="constrained")
+        axes = figure.subplots(len(strips), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for ax, strip, values in zip(axes, strips, arrays, strict=True):
+            low = float(np.nanmin(values)) if strip.low is None else strip.low
+            high = float(np.nanmax(values)) if strip.high is None else strip.high
+            around = max(abs(low), abs(high))
+            limits = {"vmin": -around, "vmax": around} if low < 0 else {"vmin": low, "vmax": high}
+            ax.imshow(
+                values.T,
+                aspect="auto",
+                interpolation="nearest",
+                cmap="RdBu_r" if low < 0 else "Greys",
+                **limits,
+            )
+            ax.set_title(strip.title, loc="left", pad=2)
+            ax.grid(visible=False)
+            ax.set_yticks([])
+            ax.tick_params(length=0)
+        axes[-1].set_xlabel(x_label)
+        axes[-1].xaxis.set_major_locator(MaxNLocator(10, integer=True))
     return figure
 
 

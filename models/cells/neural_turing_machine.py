@@ -1,6 +1,7 @@
 """The Neural Turing machine: a controller beside a memory that it reads and writes. Graves, Wayne & Danihelka
 2014."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -173,8 +174,9 @@ class NeuralTuringMachine(Cell):
         controller, h = self.inner.step(
             weights.controller, state.controller, self.read_drive(weights, state, drive)
         )
-        memory, heads = self.access(weights, state, h)[:2]
-        reads = heads[..., : self.reads, :] @ memory
+        # The way back computes the access again: keeping all its parts would take four times as long as that.
+        access = jax.checkpoint(self.access, prevent_cse=False)
+        memory, heads, reads, _ = access(weights.params["heads"], state, h)
         output = jnp.concatenate([h, reads.reshape(*reads.shape[:-2], -1)], axis=-1)
         return TuringState(controller, memory, heads, reads), output
 
@@ -184,23 +186,28 @@ class NeuralTuringMachine(Cell):
         return self.inner.drive(weights.controller, jnp.concatenate([x, reads], axis=-1))
 
     def access(
-        self, weights: TuringWeights, state: TuringState, h: Array
-    ) -> tuple[Array, Array, dict[str, Array]]:
-        """Moves the heads and writes: the memory, the weights of all heads, and what the controller said."""
-        said = self.said(weights, h)
+        self, params: Params, state: TuringState, h: Array
+    ) -> tuple[Array, Array, Array, dict[str, Array]]:
+        """Moves the heads, writes and reads: the memory, the weights of all heads, what was read, and what the
+        controller said. Outer products are einsums, whose gradients are products of matrices; those of products
+        under a sum are not, and take ten times as long."""
+        said = self.said(params, h)
         content = jax.nn.softmax(said["strength"][..., None] * cosines(said["key"], state.memory), axis=-1)
         gate = said["gate"][..., None]
         mixed = gate * content + (1 - gate) * state.heads
         heads = sharpened(moved(mixed, said["shift"]), said["sharpness"])
-        writing = heads[..., self.reads :, :, None]
-        kept = jnp.prod(1 - writing * said["erase"][..., None, :], axis=-3)
-        added = jnp.sum(writing * said["add"][..., None, :], axis=-3)
-        return state.memory * kept + added, heads, said
+        writing = heads[..., self.reads :, :]
+        added = jnp.einsum("...wn,...wm->...nm", writing, said["add"])
+        kept = math.prod(
+            1 - jnp.einsum("...n,...m->...nm", writing[..., i, :], said["erase"][..., i, :])
+            for i in range(self.writes)
+        )
+        memory = state.memory * kept + added
+        return memory, heads, heads[..., : self.reads, :] @ memory, said
 
-    def said(self, weights: TuringWeights, h: Array) -> dict[str, Array]:
+    def said(self, params: Params, h: Array) -> dict[str, Array]:
         """Returns what the controller says to the heads `[*batch, R + W, …]`; `erase` and `add [*batch, W, M]`."""
-        heads = weights.params["heads"]
-        z = jnp.clip(affine(h, heads["kernel"], heads["bias"]), -CLIP, CLIP)
+        z = jnp.clip(affine(h, params["kernel"], params["bias"]), -CLIP, CLIP)
         count, places = self.reads + self.writes, 2 * self.shift + 1
         own, written = jnp.split(z, [count * (self.width + 3 + places)], axis=-1)
         own = own.reshape(*own.shape[:-1], count, self.width + 3 + places)
@@ -233,7 +240,7 @@ class NeuralTuringMachine(Cell):
         own = self.read_drive(weights, state, drive)
         seen: dict[str, Any] = self.inner.observe(weights.controller, state.controller, own)
         h = self.inner.step(weights.controller, state.controller, own)[1]
-        memory, heads, said = self.access(weights, state, h)
+        memory, heads, _, said = self.access(weights.params["heads"], state, h)
         moved_to = {"read_weights": heads[..., : self.reads, :], "write_weights": heads[..., self.reads :, :]}
         return (
             {f"controller.{name}": value for name, value in seen.items()}

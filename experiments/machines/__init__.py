@@ -1,0 +1,1 @@
+"""Experiments on machines with a memory that they read and write."""
