@@ -294,3 +294,14 @@ def test_the_page_on_parsing_runs(tmp_path: Path) -> None:
     path = tmp_path / "page.py"
     path.write_text(text)
     assert runpy.run_path(str(path))["tree"].tags == ("PRP", "VBD", "DT", "NN")
+
+
+@pytest.mark.slow
+def test_the_page_on_machines_runs() -> None:
+    """A machine read through and watched, as the page has it."""
+    (text,) = re.findall(r"```python\n(.*?)```", (DOCS / "machines.md").read_text(), re.DOTALL)
+    left: dict[str, Any] = {}
+    exec(compile(text, "machines.md", "exec"), left)
+    assert left["ys"].shape == (20, 2, 40)
+    np.testing.assert_allclose(jnp.sum(left["state"].heads, axis=-1), 1, rtol=1e-5)
+    assert left["seen"]["read_weights"].shape == (2, 1, 16)
