@@ -89,3 +89,19 @@ class LengthRatio:
 
     def value(self, total: Shaped[np.ndarray, "2"]) -> float:
         return ratio(total, "the references have no words")
+
+
+@dataclass(frozen=True)
+class WordAccuracy:
+    """The share of the words of the references that stand at the same place in the predictions. Counts: those, and
+    all."""
+
+    size = 2
+
+    def of(self, prediction: str, reference: str) -> Shaped[np.ndarray, "2"]:
+        found, true = prediction.split(), reference.split()
+        hits = sum(one == other for one, other in zip(found, true, strict=False))
+        return np.array([hits, len(true)], np.int64)
+
+    def value(self, total: Shaped[np.ndarray, "2"]) -> float:
+        return ratio(total, "there is no word to score")

@@ -1,26 +1,13 @@
-"""Figures of trees: constituents above their words, scores by length."""
+"""Figures of trees: constituents above their words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
-from analysis.figures.style import (
-    COLOURS,
-    COLUMN,
-    GREY,
-    SETTINGS,
-    add_legend,
-    demand_names,
-    demand_shape,
-    draw_line,
-    entries,
-    styles_of,
-)
+from analysis.figures.style import COLOURS, GREY, SETTINGS
 from analysis.scores.spans import Span
 
 LEVEL, WORD, LETTER = 0.32, 0.62, 0.075  # inches: between constituents, for tag and word, of a letter's width
@@ -144,21 +131,3 @@ def draw_tree(axes: Axes, tree: DrawnTree) -> None:
         for to_x, to_y in below[number]:
             axes.plot([x, to_x], [y - 0.09, to_y + 0.1], dashes, color=colour, linewidth=0.9)
         axes.text(x, y, span.type, ha="center", va="center", fontsize=8.5, color=colour)
-
-
-def f1_against_length(scores: Mapping[str, ArrayLike], bounds: Sequence[int]) -> Figure:
-    """Plots F1 of each parser `[n]` against the length of sentences, whose n ranges go from each of n + 1 bounds to
-    below the next."""
-    demand_names(scores, "scores")
-    styles = styles_of(scores)
-    middles = (np.asarray(bounds[:-1]) + np.asarray(bounds[1:]) - 1) / 2
-    with style.context(SETTINGS, after_reset=True):
-        figure = Figure(figsize=(COLUMN, 2.3), layout="constrained")
-        ax = figure.subplots()
-        ax.set(xlabel="words of a sentence", ylabel="bracket F1")
-        for name, values in scores.items():
-            values = demand_shape(f"F1 of {name!r}", values, (len(middles),))
-            draw_line(ax, middles, values, label=name, **styles[name])
-        ax.set_ylim(0, 1)
-        add_legend(figure, entries(styles))
-    return figure

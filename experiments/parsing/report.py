@@ -59,7 +59,8 @@ def draw(folder: Path, systems: Mapping[str, str]) -> list[Path]:
     ones. `systems` are the names in figures, by those of the arrays."""
     from analysis.figures.curves import training_curves
     from analysis.figures.style import save
-    from analysis.trees.figures import DrawnTree, f1_against_length, trees_figure
+    from analysis.sentences.figures import scores_against_words
+    from analysis.trees.figures import DrawnTree, trees_figure
 
     found = {name: read_arrays(folder, f"nets/{system}") for system, name in systems.items()}
     baselines = read_arrays(folder, "baselines")
@@ -79,7 +80,7 @@ def draw(folder: Path, systems: Mapping[str, str]) -> list[Path]:
     drawn = save(figure, figures, "training")
     by_length = {name: arrays["by_length"] for name, arrays in found.items()}
     by_length |= arrays_with_prefix("by_length", baselines)
-    drawn += save(f1_against_length(by_length, LENGTHS), figures, "f1_by_length")
+    drawn += save(scores_against_words(by_length, LENGTHS, "bracket F1"), figures, "f1_by_length")
 
     def as_drawn(title: str, tree: Tree, gold: Tree) -> DrawnTree:
         spans, expected = (tuple(Span(*one) for one in side.constituents) for side in (tree, gold))

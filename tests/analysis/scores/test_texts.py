@@ -18,6 +18,7 @@ from analysis import (
     corpus_score,
     sentence_counts,
 )
+from analysis.scores.texts import WordAccuracy
 from tests.analysis.scores.corpus import SEED, corpus
 
 
@@ -101,3 +102,11 @@ def test_texts_that_do_not_pair(predictions: Sequence[str], references: Sequence
 def test_nothing_to_divide_by() -> None:
     with pytest.raises(ValueError, match="the references have no words"):
         corpus_score(LengthRatio(), ["a"], [""])
+
+
+def test_words_in_place() -> None:
+    """Words that stand at the same place, over those of the references."""
+    score = WordAccuracy()
+    assert score.of("the dog ran off", "the cat ran").tolist() == [2, 3]
+    assert corpus_score(score, ["a b", ""], ["b a", "c"]) == 0
+    assert corpus_score(score, ["a b", "c"], ["a b", "c d"]) == 0.75

@@ -1,11 +1,10 @@
-"""Drawn trees: where constituents stand, which are coloured; F1 by length."""
+"""Drawn trees: where constituents stand, which are coloured."""
 
-import numpy as np
 import pytest
 
 from analysis.figures.style import COLOURS
 from analysis.scores.spans import Span
-from analysis.trees.figures import DrawnTree, f1_against_length, levels_of, trees_figure
+from analysis.trees.figures import DrawnTree, levels_of, trees_figure
 
 SPANS = (Span("S", 0, 3), Span("NP", 0, 1), Span("VP", 1, 3), Span("VP", 1, 3))
 WRONG = DrawnTree("ours", ("i", "see", "it"), ("P", "V", "P"), SPANS, SPANS[:3])
@@ -36,10 +35,3 @@ def test_refuses() -> None:
         trees_figure([[]])
     with pytest.raises(ValueError, match="lies outside its words"):
         trees_figure([[WRONG._replace(spans=(Span("S", 0, 4),))]])
-
-
-def test_f1_by_length() -> None:
-    figure = f1_against_length({"a": np.array([0.5, np.nan]), "b": np.array([0.9, 0.8])}, [1, 6, 11])
-    (axes,) = figure.axes
-    np.testing.assert_allclose(np.asarray(axes.lines[1].get_xdata()), [3, 8])
-    np.testing.assert_allclose(np.asarray(axes.lines[1].get_ydata()), [0.9, 0.8])

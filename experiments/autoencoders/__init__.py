@@ -1,0 +1,1 @@
+"""Autoencoders: one vector a sentence, and the sentence back from it."""
