@@ -62,7 +62,7 @@ from data.text.tokenizers import Tokenizer, vocabulary_digest
 from data.text.vector_files import WordVectors, format_vectors, read_vectors
 from data.text.vocabulary import Vocabulary
 from data.text.windows import WindowBatches
-from data.text.word_encoder import WordEncoder
+from data.text.word_encoder import SentenceEncoder, TokenEncoder, WordEncoder, load_encoder
 from data.trees.corpus import TreesConfig, TreeText, load_trees
 from data.trees.tree import Constituent, Tree, format_tree, read_trees
 from data.words.questions import WordTests, read_word_tests
@@ -109,6 +109,7 @@ __all__ = [
     "ParallelConfig",
     "ParallelSplit",
     "ParallelText",
+    "SentenceEncoder",
     "Sentences",
     "Series",
     "SeriesConfig",
@@ -122,6 +123,7 @@ __all__ = [
     "TaggedText",
     "TaskBatches",
     "TextConfig",
+    "TokenEncoder",
     "Tokenizer",
     "Tree",
     "TreeText",
@@ -164,6 +166,7 @@ __all__ = [
     "load_classified",
     "load_corpus",
     "load_documents",
+    "load_encoder",
     "load_images",
     "load_music",
     "load_parallel",

@@ -28,7 +28,7 @@ from train.manifest import (
     write_manifest,
 )
 from train.processes import barrier
-from train.state import TrainState, is_key, leaf_name
+from train.state import TrainState, is_average_name, is_key, leaf_name
 
 
 class Restored(NamedTuple):
@@ -246,6 +246,38 @@ class Checkpoints:
         ]
         state = jax.tree.unflatten(jax.tree.structure(template), values)
         return Restored(step, state, base64.b64decode(content["position"]), content["extras"])
+
+    def restore_params(self, step: int) -> dict[str, jax.Array]:
+        """Loads the parameters to evaluate of the checkpoint of this step, whatever the model, onto the first
+        device: `{"recurrent/cell/kernel": …}`, those of `evaluated_params`.
+
+        Raises DamagedCheckpoint."""
+        folder = self.folder / str(step)
+        content = read_manifest(folder)
+        check_files(folder, content)
+        names = {
+            name.removeprefix("params/"): name for name in content["leaves"] if name.startswith("params/")
+        }
+        means = {
+            name.partition("/mean/")[2]: name
+            for name in content["leaves"]
+            if name.startswith("opt_state/") and "/mean/" in name
+        }
+        names |= {name: mean for name, mean in means.items() if name in names and not is_average_name(name)}
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        specs = {name: content["leaves"][name] for name in names.values()}
+        wanted = {
+            name: jax.ShapeDtypeStruct(tuple(shape), dtype, sharding=device)
+            for name, (dtype, shape) in specs.items()
+            if math.prod(shape)
+        }
+        from orbax.checkpoint import v1 as ocp
+
+        context = ocp.Context()
+        context.pytree.loading.partial_load = True
+        with context:
+            arrays: Any = ocp.load_checkpointables(str(folder), {"state": wanted})["state"]
+        return {short: arrays[name] for short, name in names.items() if name in arrays}
 
     def _content(self, step: int) -> dict[str, Any] | None:
         try:

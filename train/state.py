@@ -85,7 +85,12 @@ def is_key(leaf: jax.Array) -> bool:
 
 def is_average(path: tuple[Any, ...]) -> bool:
     """Tells whether a leaf belongs to running averages, which no gradient reaches and no optimizer may change."""
-    return "averages" in leaf_name(path).split("/")
+    return is_average_name(leaf_name(path))
+
+
+def is_average_name(name: str) -> bool:
+    """Tells whether the leaf of a name belongs to running averages."""
+    return "averages" in name.split("/")
 
 
 def leaf_name(path: tuple[Any, ...]) -> str:

@@ -242,7 +242,8 @@ def conllu_sentences(file: TextFile, kind: TagKind, encoding: str) -> list[Tagge
     """Returns the sentences of a file in CoNLL-U: the words of its syntax, without the ranges of what is written
     together ("1-2", "don't") and without empty nodes ("8.1"). Nivre et al. 2020.
 
-    Raises ValueError, naming the line, for one of too few columns or without a tag."""
+    Raises ValueError, naming the line, for one of too few columns or without a tag, and for a file without a
+    sentence."""
     sentences: list[TaggedSentence] = []
     words: list[tuple[str, str]] = []
     for number, line in enumerate([*lines_of(file.text(encoding)), ""], 1):
@@ -265,6 +266,8 @@ def conllu_sentences(file: TextFile, kind: TagKind, encoding: str) -> list[Tagge
         if not word or tag in ("", "_"):
             raise ValueError(f"line {number} of {file.path} has no {kind}: give every word a tag")
         words.append((word, tag))
+    if not sentences:
+        raise ValueError(f"{file.path} holds no sentence: give lines of {COLUMNS} columns, a word on each")
     return sentences
 
 

@@ -1,6 +1,7 @@
 """Averaged SGD, decay on plateaus and decay in stairs, against loops written out in NumPy."""
 
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ import pytest
 
 from tests.train.toy import LOOP, ToyBatches, eval_fn, toy_batch, toy_state
 from tests.train.toy import loss_fn as toy_loss
-from train import OptimizerConfig, create_state, evaluated_params, fit, make_schedule, read_metrics
+from train import (
+    Checkpoints,
+    OptimizerConfig,
+    create_state,
+    evaluated_params,
+    fit,
+    make_schedule,
+    read_metrics,
+)
 from train.metrics import SumCount
 from train.state import TrainState
 from train.step import train_chunk
@@ -201,3 +210,17 @@ def test_validation_plateau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             toy_state(config), loss_fn=toy_loss, optimizer=config, batches=ToyBatches(),
             folder=tmp_path / "none", config=loop,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("start", [None, 1])
+def test_parameters_of_a_checkpoint_without_its_model(tmp_path: Path, start: int | None) -> None:
+    """By their names those that are evaluated, averages of the optimizer where it keeps them."""
+    config = OptimizerConfig("adam", 0.3, average_from=start)
+    state, _ = run(config, np.arange(4.0))
+    with closing(Checkpoints(tmp_path)) as checkpoints:
+        checkpoints.save(4, state)
+        checkpoints.wait()
+        found = checkpoints.restore_params(4)
+    assert found.keys() == {"w"}
+    assert found["w"] == evaluated_params(state)["w"]
+    assert (found["w"] == state.params["w"]) == (start is None)

@@ -110,6 +110,10 @@ CONLLU_FAULTS = {
         "line 2 .* has 9 columns",
     ),
     "no tag": (spoil("en-ud-train.conllu", "AUX", "_"), "line 4 of .* has no upos"),
+    "no sentence": (
+        lambda folder: (folder / "en-ud-dev.conllu").write_text("# nothing\n"),
+        "en-ud-dev.conllu holds no sentence",
+    ),
     "no split": (lambda folder: (folder / "en-ud-dev.conllu").unlink(), "has no valid file in CoNLL-U"),
 }
 

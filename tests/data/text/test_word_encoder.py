@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import WordEncoder
+from data import TokenEncoder, WordEncoder, load_encoder
+from data.text.tokenizers import SentencePiece, Tokenizer, Words
 
 SENTENCES = [["I", "saw", "a", "saw", "in", "1993"], ["Saw", "3", "cats"]]
+TEXT = "the cat saw the dog\nthe dog saw a cat\n" * 4
 
 
 def test_rows_hold_the_word_and_its_characters() -> None:
@@ -33,10 +35,12 @@ def test_file_and_back(tmp_path: Path) -> None:
     for encoder in (
         WordEncoder.build(SENTENCES),
         WordEncoder.build(SENTENCES, characters=False, min_count=2),
+        TokenEncoder(Words.learn(TEXT, 1, None), marks=3, framed=True),
+        TokenEncoder(SentencePiece.learn(TEXT, 30)),
     ):
         path = tmp_path / "words.json"
         path.write_bytes(encoder.to_json())
-        assert WordEncoder.load(path) == encoder
+        assert load_encoder(path) == encoder
     for content in (
         "{",
         '{"vocabulary": null}',
@@ -44,9 +48,35 @@ def test_file_and_back(tmp_path: Path) -> None:
     ):
         path.write_text(content)
         with pytest.raises(ValueError, match=r"words.json is damaged"):
-            WordEncoder.load(path)
+            load_encoder(path)
     with pytest.raises(ValueError, match="there are no words"):
-        WordEncoder.load(tmp_path / "none.json")
+        load_encoder(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "tokens"), [(Words.learn(TEXT, 2, None), 4), (SentencePiece.learn(TEXT, 30), 7)]
+)
+def test_tokens_of_another_text(tokenizer: Tokenizer, tokens: int) -> None:
+    """The tokens of the words joined by blanks, between the first two ids beyond the vocabulary; where each word
+    ends; the share of unknown ones."""
+    words = ["the", "cat", "saw", "zoo"]
+    encoder = TokenEncoder(tokenizer, marks=3, framed=True)
+    types = len(tokenizer.vocabulary)
+    rows = encoder.encode(words)
+    assert rows.shape == (len(encoder.shown(words)), 1)
+    assert encoder.ids == types + 3
+    assert (rows[0, 0], rows[-1, 0]) == (types, types + 1)
+    bare = TokenEncoder(tokenizer, marks=3)
+    assert np.array_equal(bare.encode(words), rows[1:-1])
+    assert rows[1:-1, 0].tolist() == tokenizer.encode_prompt(" ".join(words)).tolist()
+    assert len(rows) == tokens + 2
+    ends = [encoder.row_of(words, place) for place in range(4)]
+    assert [len(bare.encode(words[: n + 1])) for n in range(4)] == ends
+    unknown = [token == 0 for token in rows[1:-1, 0].tolist()]
+    assert encoder.unknown_share([words]) == sum(unknown) / len(unknown)
+    assert bare.encode(["no cat"]).shape[0] == (
+        1 if encoder.of_words else len(tokenizer.encode_prompt("no cat"))
+    )
 
 
 def test_wrong_arguments() -> None:
