@@ -77,13 +77,13 @@ def main(config: Config) -> None:
         "jacobians": jacobians.measure() if config.analysis else [],
         "lyapunov": lyapunov.measure() if config.analysis else [],
         "language_model": language_model.measure() if config.language_model else [],
-        "gpt": gpt.measure() if config.attention else [],
+        "gpt": gpt.STEPS.measure() if config.attention else [],
         "decoding": decoding.measure() if config.attention else [],
         "beam": beam.measure() if config.attention else [],
         "attention": attention.measure() if config.attention else [],
-        "translation": translation.measure() if config.attention else [],
-        "tagging": tagging.measure() if config.attention else [],
-        "sentiment": sentiment.measure() if config.attention else [],
+        "translation": translation.STEPS.measure() if config.attention else [],
+        "tagging": tagging.STEPS.measure() if config.attention else [],
+        "sentiment": sentiment.STEPS.measure() if config.attention else [],
         "start": start.measure() if config.start else [],
     }
     if config.keep:

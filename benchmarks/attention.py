@@ -95,18 +95,10 @@ def one(size: Size, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import attention
-
-    print("\n".join(attention(put_in("attention", measure()))))
-
-
 if __name__ == "__main__":
     run(
         "attention",
         __doc__,
-        main,
+        measure,
         lambda size, rounds: print(json.dumps(one(Size(**json.loads(size)), int(rounds)))),
     )

@@ -250,13 +250,5 @@ def differences(answer: dict[str, Any], ours: dict[str, Any]) -> int:
     return int(different.sum())
 
 
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import beam
-
-    print("\n".join(beam(put_in("beam", measure()))))
-
-
 if __name__ == "__main__":
-    run("beam", __doc__, main, serve)
+    run("beam", __doc__, measure, serve)

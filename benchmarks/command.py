@@ -2,20 +2,26 @@
 
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 WORKER = "worker"  # the word by which a benchmark starts a process of its own
 
 
 def run(
-    name: str, about: str | None, main: Callable[[], None], worker: Callable[..., None] | None = None
+    name: str,
+    about: str | None,
+    measure: Callable[[], list[dict[str, Any]]],
+    worker: Callable[..., None] | None = None,
 ) -> None:
-    """Calls `main`, or after the word `worker` that function with the other words. `--help` prints `about`, the
-    module's docstring. Any other word is refused."""
+    """Measures, updates that part of the page, and prints it; after the word `worker` calls that function with the
+    other words. `--help` prints `about`, the module's docstring. Any other word is refused."""
     words = sys.argv[1:]
     show_help(words, about)
     if not words:
-        main()
+        from benchmarks import sections
+        from benchmarks.record import put_in
+
+        print("\n".join(getattr(sections, name)(put_in(name, measure()))))
     elif worker and words[0] == WORKER:
         worker(*words[1:])
     else:

@@ -75,13 +75,5 @@ def one(tokens: int, rounds: int) -> list[dict[str, Any]]:
     return [{"side": name, "seconds": median(taken), "tokens": tokens} for name, taken in times.items()]
 
 
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import decoding
-
-    print("\n".join(decoding(put_in("decoding", measure()))))
-
-
 if __name__ == "__main__":
-    run("decoding", __doc__, main, lambda *words: print(json.dumps(one(*map(int, words)))))
+    run("decoding", __doc__, measure, lambda *words: print(json.dumps(one(*map(int, words)))))

@@ -68,13 +68,5 @@ def one(work: Work, rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import eager
-
-    print("\n".join(eager(put_in("eager", measure()))))
-
-
 if __name__ == "__main__":
-    run("eager", __doc__, main, lambda: print(json.dumps(all_of_them())))
+    run("eager", __doc__, measure, lambda: print(json.dumps(all_of_them())))

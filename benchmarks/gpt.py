@@ -7,23 +7,18 @@ weights over the same windows, and the losses must agree.
     python -m benchmarks.gpt      measures this alone, and writes its part of docs/benchmarks.md
 """
 
-import importlib.util
-import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.command import WORKER, run
-from benchmarks.compare import Worker
-from benchmarks.language_model import Turn, answer_turns, training_turns
+from benchmarks.command import run
+from benchmarks.language_model import Turn
+from benchmarks.training_steps import TrainingSteps
 
 V = 65
-ROUNDS = 5
 RATE, CLIP = 1e-3, 1.0
-SIDES = ("ours", "ours, one device", "Linen", "PyTorch", "PyTorch, compiled")
 
 
 @dataclass(frozen=True)
@@ -292,40 +287,21 @@ def pytorch(size: Size, threads: int, *, compiled: bool) -> Turn:
     return turn
 
 
-def serve(side: str, size: Size) -> None:
-    """Runs one turn per line read, and answers seconds per step and the losses; for a separate process."""
-    cores = len(os.sched_getaffinity(0))
-    turn = {
-        "ours": lambda: ours(size, cores),
-        "ours, one device": lambda: ours(size, 1),
-        "Linen": lambda: linen(size),
-        "PyTorch": lambda: pytorch(size, cores, compiled=False),
-        "PyTorch, compiled": lambda: pytorch(size, cores, compiled=True),
-    }[side]()
-    answer_turns(turn, size.steps)
-
-
-def measure(
-    say: Callable[..., None] = print, rounds: int = ROUNDS, sizes: tuple[Size, ...] = SIZES
-) -> list[dict[str, Any]]:
-    """Times the installed sides, in turns. Returns for each `size` and `side` what `training_turns` does."""
-    sides = SIDES if importlib.util.find_spec("torch") else SIDES[:3]
-    rows = []
-    for size in sizes:
-        workers = {side: Worker("benchmarks.gpt", WORKER, side, json.dumps(vars(size))) for side in sides}
-        found = training_turns(workers, size.T * size.B, rounds)
-        rows += [{"size": size.name} | row for row in found]
-        say(f"GPT {size.name} done", flush=True)
-    return rows
-
-
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import gpt
-
-    print("\n".join(gpt(put_in("gpt", measure()))))
+STEPS = TrainingSteps(
+    "gpt",
+    {
+        "ours": ours,
+        "ours, one device": lambda size, cores: ours(size, 1),
+        "Linen": lambda size, cores: linen(size),
+        "PyTorch": partial(pytorch, compiled=False),
+        "PyTorch, compiled": partial(pytorch, compiled=True),
+    },
+    SIZES,
+    lambda size: size.T * size.B,
+    "GPT",
+    rounds=5,
+)
 
 
 if __name__ == "__main__":
-    run("gpt", __doc__, main, lambda side, size: serve(side, Size(**json.loads(size))))
+    run("gpt", __doc__, STEPS.measure, STEPS.serve)

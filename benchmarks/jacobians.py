@@ -81,13 +81,5 @@ def all_of_them() -> list[dict[str, Any]]:
     return [one(family, length) for family in FAMILIES for length in LENGTHS]
 
 
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import jacobians
-
-    print("\n".join(jacobians(put_in("jacobians", measure()))))
-
-
 if __name__ == "__main__":
-    run("jacobians", __doc__, main, lambda: print(json.dumps(all_of_them())))
+    run("jacobians", __doc__, measure, lambda: print(json.dumps(all_of_them())))

@@ -101,13 +101,5 @@ def by_kind(events: list[tuple[str, float]], products: dict[str, bool], steps: i
     return times
 
 
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import kernels
-
-    print("\n".join(kernels(put_in("kernels", measure()))))
-
-
 if __name__ == "__main__":
-    run("kernels", __doc__, main, lambda *size: print(json.dumps(one(Work("lstm", *map(int, size))))))
+    run("kernels", __doc__, measure, lambda *size: print(json.dumps(one(Work("lstm", *map(int, size))))))

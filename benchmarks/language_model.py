@@ -182,13 +182,5 @@ def difference(losses: list[float], others: list[float]) -> float:
     return float(np.max(np.abs(np.array(losses) / np.array(others) - 1)))
 
 
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import language_model
-
-    print("\n".join(language_model(put_in("language_model", measure()))))
-
-
 if __name__ == "__main__":
-    run("language_model", __doc__, main, serve)
+    run("language_model", __doc__, measure, serve)

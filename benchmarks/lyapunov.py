@@ -112,13 +112,5 @@ def measure(say: Callable[..., None] = print) -> list[dict[str, Any]]:
     return found
 
 
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import exponents
-
-    print("\n".join(exponents(put_in("lyapunov", measure()))))
-
-
 if __name__ == "__main__":
-    run("lyapunov", __doc__, main, lambda side, k: one(side, int(k)))
+    run("lyapunov", __doc__, measure, lambda side, k: one(side, int(k)))

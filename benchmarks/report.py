@@ -15,14 +15,14 @@ from benchmarks.sections import (
     beam,
     decoding,
     eager,
-    exponents,
     gpt,
     jacobians,
     kernels,
     language_model,
+    lyapunov,
     sentiment,
     shown,
-    start_times,
+    start,
     tagging,
     translation,
 )
@@ -33,7 +33,7 @@ PARTS = {
     "eager": ("Without jit", eager),
     "kernels": ("Where the time goes", kernels),
     "jacobians": ("Step Jacobians", jacobians),
-    "lyapunov": ("Lyapunov spectrum", exponents),
+    "lyapunov": ("Lyapunov spectrum", lyapunov),
     "language_model": ("Training step of a language model", language_model),
     "gpt": ("Training step of a GPT", gpt),
     "decoding": ("Decoding with a cache", decoding),
@@ -42,7 +42,7 @@ PARTS = {
     "beam": ("Beam search", beam),
     "tagging": ("Training step of a tagger", tagging),
     "sentiment": ("Training step of a classifier with attention", sentiment),
-    "start": ("Starting", start_times),
+    "start": ("Starting", start),
 }
 JAX_PEERS = ("Linen", "NNX", "Equinox")
 

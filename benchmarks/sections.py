@@ -71,7 +71,7 @@ def jacobians(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def exponents(rows: list[dict[str, Any]]) -> list[str]:
+def lyapunov(rows: list[dict[str, Any]]) -> list[str]:
     """Tabulates one line per number of exponents and side."""
     ours = {row["k"]: row["seconds"] for row in rows if row["side"] == "ours"}
     lines = [
@@ -266,7 +266,7 @@ def attention(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def start_times(rows: list[dict[str, Any]]) -> list[str]:
+def start(rows: list[dict[str, Any]]) -> list[str]:
     """Tabulates one line per command."""
     lines = [
         "Seconds until `python -m experiments …` answers (median of three) or logs its first training step "

@@ -7,24 +7,17 @@ sentiment` at the sizes of its presets, over the sentences of `benchmarks.taggin
     python -m benchmarks.sentiment      measures this alone, and writes its part of docs/benchmarks.md
 """
 
-import importlib.util
-import json
-import os
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks import tagging
-from benchmarks.command import WORKER, run
-from benchmarks.compare import Worker
-from benchmarks.language_model import Turn, answer_turns, training_turns
+from benchmarks.command import run
+from benchmarks.language_model import Turn
 from benchmarks.tagging import (
     CLIP,
-    OURS,
     RATE,
-    ROUNDS,
-    SIDES,
     SIZES,
     B,
     E,
@@ -35,6 +28,7 @@ from benchmarks.tagging import (
     torch_reader,
     torch_turn,
 )
+from benchmarks.training_steps import TrainingSteps
 
 A, CLASSES = 64, 2
 
@@ -141,42 +135,19 @@ def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:
     return torch_turn(Classifier(), weights(), mask, words, mask, wanted, packed=packed)
 
 
-def serve(side: str, size: Size) -> None:
-    """Runs one turn per line read, and answers seconds per step and the losses; for a separate process."""
-    cores = len(os.sched_getaffinity(0))
-    turn = {
-        "ours": lambda: ours(size, cores),
-        "ours, one device": lambda: ours(size, 1),
-        "PyTorch, packed": lambda: pytorch(size, cores, packed=True),
-        "PyTorch, padded": lambda: pytorch(size, cores, packed=False),
-    }[side]()
-    answer_turns(turn, size.steps)
-
-
-def measure(
-    say: Callable[..., None] = print, rounds: int = ROUNDS, sizes: tuple[Size, ...] = SIZES
-) -> list[dict[str, Any]]:
-    """Times the installed sides, in turns. Returns for each `size` and `side` what `training_turns` does, of valid
-    words."""
-    sides = SIDES if importlib.util.find_spec("torch") else SIDES[:OURS]
-    rows = []
-    for size in sizes:
-        workers = {
-            side: Worker("benchmarks.sentiment", WORKER, side, json.dumps(vars(size))) for side in sides
-        }
-        words = sentences(size).mask.sum() / size.steps
-        rows += [{"size": size.name} | row for row in training_turns(workers, words, rounds)]
-        say(f"sentiment of sentences of up to {size.name} words done", flush=True)
-    return rows
-
-
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import sentiment
-
-    print("\n".join(sentiment(put_in("sentiment", measure()))))
+STEPS = TrainingSteps(
+    "sentiment",
+    {
+        "ours": ours,
+        "ours, one device": lambda size, cores: ours(size, 1),
+        "PyTorch, packed": partial(pytorch, packed=True),
+        "PyTorch, padded": partial(pytorch, packed=False),
+    },
+    SIZES,
+    lambda size: sentences(size).mask.sum() / size.steps,
+    "sentiment of sentences of up to",
+)
 
 
 if __name__ == "__main__":
-    run("sentiment", __doc__, main, lambda side, size: serve(side, Size(**json.loads(size))))
+    run("sentiment", __doc__, STEPS.measure, STEPS.serve)

@@ -87,13 +87,5 @@ def measure(say: Callable[..., None] = print) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import start_times
-
-    print("\n".join(start_times(put_in("start", measure()))))
-
-
 if __name__ == "__main__":
-    run("start", __doc__, main)
+    run("start", __doc__, measure)

@@ -9,24 +9,18 @@ agree.
     python -m benchmarks.tagging      measures this alone, and writes its part of docs/benchmarks.md
 """
 
-import importlib.util
-import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.command import WORKER, run
-from benchmarks.compare import Worker
-from benchmarks.language_model import Turn, answer_turns, training_turns
+from benchmarks.command import run
+from benchmarks.language_model import Turn
+from benchmarks.training_steps import TrainingSteps
 
 V, E, H, K, B = 17_000, 100, 128, 17, 32
-ROUNDS = 7
 RATE, CLIP = 1e-3, 1.0
-SIDES = ("ours", "ours, one device", "PyTorch, packed", "PyTorch, padded")
-OURS = 2  # of the sides
 
 
 @dataclass(frozen=True)
@@ -224,40 +218,19 @@ def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:
     return torch_turn(Tagger(), weights(), mask, words, ignored, packed=packed)
 
 
-def serve(side: str, size: Size) -> None:
-    """Runs one turn per line read, and answers seconds per step and the losses; for a separate process."""
-    cores = len(os.sched_getaffinity(0))
-    turn = {
-        "ours": lambda: ours(size, cores),
-        "ours, one device": lambda: ours(size, 1),
-        "PyTorch, packed": lambda: pytorch(size, cores, packed=True),
-        "PyTorch, padded": lambda: pytorch(size, cores, packed=False),
-    }[side]()
-    answer_turns(turn, size.steps)
-
-
-def measure(
-    say: Callable[..., None] = print, rounds: int = ROUNDS, sizes: tuple[Size, ...] = SIZES
-) -> list[dict[str, Any]]:
-    """Times the installed sides, in turns. Returns for each `size` and `side` what `training_turns` does, of valid
-    words."""
-    sides = SIDES if importlib.util.find_spec("torch") else SIDES[:OURS]
-    rows = []
-    for size in sizes:
-        workers = {side: Worker("benchmarks.tagging", WORKER, side, json.dumps(vars(size))) for side in sides}
-        words = sentences(size).mask.sum() / size.steps
-        rows += [{"size": size.name} | row for row in training_turns(workers, words, rounds)]
-        say(f"tagging of sentences of up to {size.name} words done", flush=True)
-    return rows
-
-
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import tagging
-
-    print("\n".join(tagging(put_in("tagging", measure()))))
+STEPS = TrainingSteps(
+    "tagging",
+    {
+        "ours": ours,
+        "ours, one device": lambda size, cores: ours(size, 1),
+        "PyTorch, packed": partial(pytorch, packed=True),
+        "PyTorch, padded": partial(pytorch, packed=False),
+    },
+    SIZES,
+    lambda size: sentences(size).mask.sum() / size.steps,
+    "tagging of sentences of up to",
+)
 
 
 if __name__ == "__main__":
-    run("tagging", __doc__, main, lambda side, size: serve(side, Size(**json.loads(size))))
+    run("tagging", __doc__, STEPS.measure, STEPS.serve)

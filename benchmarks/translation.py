@@ -8,23 +8,17 @@ process, in turns, from the same weights over the same pairs, and the losses mus
     python -m benchmarks.translation      measures this alone, and writes its part of docs/benchmarks.md
 """
 
-import importlib.util
-import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.command import WORKER, run
-from benchmarks.compare import Worker
-from benchmarks.language_model import Turn, answer_turns, training_turns
+from benchmarks.command import run
+from benchmarks.language_model import Turn
+from benchmarks.training_steps import TrainingSteps
 
 V, H, B, END = 6_000, 256, 64, 1
-ROUNDS = 7
 RATE, CLIP = 1e-3, 1.0
-SIDES = ("ours", "ours, one device", "PyTorch")
 
 
 @dataclass(frozen=True)
@@ -209,41 +203,18 @@ def pytorch(size: Size, threads: int) -> Turn:
     return turn
 
 
-def serve(side: str, size: Size) -> None:
-    """Runs one turn per line read, and answers seconds per step and the losses; for a separate process."""
-    cores = len(os.sched_getaffinity(0))
-    turn = {
-        "ours": lambda: ours(size, cores),
-        "ours, one device": lambda: ours(size, 1),
-        "PyTorch": lambda: pytorch(size, cores),
-    }[side]()
-    answer_turns(turn, size.steps)
-
-
-def measure(
-    say: Callable[..., None] = print, rounds: int = ROUNDS, sizes: tuple[Size, ...] = SIZES
-) -> list[dict[str, Any]]:
-    """Times the installed sides, in turns. Returns for each `size` and `side` what `training_turns` does, of valid
-    target tokens."""
-    sides = SIDES if importlib.util.find_spec("torch") else SIDES[:-1]
-    rows = []
-    for size in sizes:
-        workers = {
-            side: Worker("benchmarks.translation", WORKER, side, json.dumps(vars(size))) for side in sides
-        }
-        tokens = pairs(size).target_mask.sum() / size.steps
-        rows += [{"size": size.name} | row for row in training_turns(workers, tokens, rounds)]
-        say(f"translation of {size.name} tokens done", flush=True)
-    return rows
-
-
-def main() -> None:
-    """Measures, and updates the page."""
-    from benchmarks.record import put_in
-    from benchmarks.sections import translation
-
-    print("\n".join(translation(put_in("translation", measure()))))
+STEPS = TrainingSteps(
+    "translation",
+    {
+        "ours": ours,
+        "ours, one device": lambda size, cores: ours(size, 1),
+        "PyTorch": pytorch,
+    },
+    SIZES,
+    lambda size: pairs(size).target_mask.sum() / size.steps,
+    "translation of",
+)
 
 
 if __name__ == "__main__":
-    run("translation", __doc__, main, lambda side, size: serve(side, Size(**json.loads(size))))
+    run("translation", __doc__, STEPS.measure, STEPS.serve)

@@ -1,6 +1,6 @@
 """The benchmarks of Transformers do one and the same work on every side, and their rows become tables."""
 
-import importlib.util
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import attention, decoding, gpt
 from benchmarks.command import WORKER
-from benchmarks.gpt import SIDES, Size
+from benchmarks.gpt import Size
 from benchmarks.sections import attention as attention_table
 from benchmarks.sections import decoding as decoding_table
 from benchmarks.sections import gpt as gpt_table
@@ -39,16 +39,13 @@ def test_tables() -> None:
 
 
 @pytest.mark.slow
-def test_sides_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sides_agree() -> None:
     """Real processes: from the same weights the same losses for three updates, PyTorch's too where it is installed,
     or `measure` raises."""
-    sides = (
-        SIDES[0],
-        *SIDES[2 : 4 if importlib.util.find_spec("torch") else 3],
-    )  # one of ours, none compiled
-    monkeypatch.setattr(gpt, "SIDES", sides)
-    rows = gpt.measure(say=lambda *_, **__: None, rounds=1, sizes=(SMALL,))
-    assert [row["side"] for row in rows] == list(sides)
+    sides = [side for side in gpt.STEPS.installed() if "one device" not in side and "compiled" not in side]
+    steps = dataclasses.replace(gpt.STEPS, sides={side: gpt.STEPS.sides[side] for side in sides})
+    rows = steps.measure(say=lambda *_, **__: None, rounds=1, sizes=(SMALL,))
+    assert [row["side"] for row in rows] == sides
     assert max(row["apart"] for row in rows) < 1e-5
 
 

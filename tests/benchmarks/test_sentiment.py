@@ -1,14 +1,13 @@
 """The benchmark of a classifier's training step does one and the same work on every side."""
 
 import dataclasses
-import importlib.util
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from benchmarks.report import sentiment
-from benchmarks.sentiment import OURS, SIDES, SIZES, H, measure, our_model, weights
+from benchmarks.sentiment import SIZES, STEPS, H, our_model, weights
 
 
 def test_our_parameters_are_all_of_the_weights() -> None:
@@ -25,8 +24,8 @@ def test_sides_agree() -> None:
     """Real processes: from the same weights the same losses, PyTorch's too where it is installed, or `measure`
     raises."""
     size = dataclasses.replace(SIZES[0], T=6, steps=3)
-    rows = measure(say=lambda *_, **__: None, rounds=1, sizes=(size,))
-    sides = SIDES if importlib.util.find_spec("torch") else SIDES[:OURS]
-    assert [row["side"] for row in rows] == list(sides)
+    rows = STEPS.measure(say=lambda *_, **__: None, rounds=1, sizes=(size,))
+    sides = STEPS.installed()
+    assert [row["side"] for row in rows] == sides
     assert all(row["apart"] < 1e-3 for row in rows)
     assert len(sentiment(rows)) == 4 + len(sides)

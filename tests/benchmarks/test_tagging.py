@@ -1,7 +1,6 @@
 """The benchmark of a tagger's training step does one and the same work on every side."""
 
 import dataclasses
-import importlib.util
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.report import tagging
-from benchmarks.tagging import OURS, SIDES, SIZES, Size, V, measure, our_model, sentences, weights
+from benchmarks.tagging import SIZES, STEPS, Size, V, our_model, sentences, weights
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
@@ -37,9 +36,9 @@ def test_sides_agree() -> None:
     """Real processes: from the same weights the same losses, PyTorch's too where it is installed, or `measure`
     raises."""
     size = dataclasses.replace(SIZES[0], T=6, steps=3)
-    rows = measure(say=lambda *_, **__: None, rounds=1, sizes=(size,))
-    sides = SIDES if importlib.util.find_spec("torch") else SIDES[:OURS]
-    assert [row["side"] for row in rows] == list(sides)
+    rows = STEPS.measure(say=lambda *_, **__: None, rounds=1, sizes=(size,))
+    sides = STEPS.installed()
+    assert [row["side"] for row in rows] == sides
     for row in rows:
         assert row["tokens_per_second"] == pytest.approx(sentences(size).mask.sum() / 3 / row["quartiles"][1])
         assert row["apart"] < 1e-3
