@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import ArrayLike
 
 from analysis.figures.style import (
@@ -19,6 +20,7 @@ from analysis.figures.style import (
     entries,
     logged_column,
     styles_of,
+    wrapped,
 )
 
 
@@ -53,7 +55,7 @@ def training_curves(
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(COLUMN, 2.2), layout="constrained")
         ax = figure.subplots()
-        ax.set(xlabel="training step", ylabel=y_label)
+        ax.set(xlabel="training step", ylabel=wrapped(y_label, 26))  # letters that fit the height
         for name, (steps, values) in logged.items():
             draw_line(ax, steps, values, label=name, **styles[name])
         if baseline is not None:
@@ -71,7 +73,7 @@ def loss_curves(
     baseline: float | None = None,
     baseline_label: str = "trivial baseline",
 ) -> Figure:
-    """Plots `training_curves` on a logarithmic axis."""
+    """Plots `training_curves` on a logarithmic axis, its numbers written out where they are short."""
     values = {name: logged_column(name, curve, "value") for name, curve in curves.items()}
     positive = {
         name: {**curve, "value": np.where(values[name] > 0, values[name], np.nan)}
@@ -79,34 +81,41 @@ def loss_curves(
     }
     figure = training_curves(positive, y_label=y_label, baseline=baseline, baseline_label=baseline_label)
     with style.context(SETTINGS, after_reset=True):
-        figure.axes[0].set_yscale("log")
+        ax = figure.axes[0]
+        ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        if low > 0.01 and high < 10_000:
+            ax.yaxis.set_major_formatter(LogFormatter())
+            ax.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     return figure
 
 
 def curves_against_minutes(
     curves: Mapping[str, Mapping[str, ArrayLike]], *, y_label: str, baselines: Mapping[str, float]
 ) -> Figure:
-    """Plots a quantity such as an accuracy against the minutes of training, one line per name, on linear axes.
+    """Plots a quantity such as an accuracy against the minutes of training, or the seconds where all end within two
+    minutes, one line per name, on linear axes.
 
-    Each value is `{"minutes": [n], "value": [n]}`; baselines are dashed grey lines with their names on them.
+    Each value is `{"minutes": [n], "value": [n]}`; baselines are dashed grey lines with their names beside them.
     """
     demand_names(curves, "training curves")
     styles = styles_of(curves)
+    longest = max(logged_column(name, curve, "minutes").max() for name, curve in curves.items())
+    unit, factor = ("seconds", 60) if longest < 2 else ("minutes", 1)
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(PAGE, 3.0), layout="constrained")
         ax = figure.subplots()
-        ax.set(xlabel="minutes of training", ylabel=y_label)
+        ax.set(xlabel=f"{unit} of training", ylabel=y_label)
         for name, curve in curves.items():
-            minutes = logged_column(name, curve, "minutes")
-            draw_line(ax, minutes, logged_column(name, curve, "value"), label=name, **styles[name])
-            ax.plot(
-                minutes[-1:], logged_column(name, curve, "value")[-1:], "o", ms=4, color=styles[name]["color"]
+            times, values = (
+                factor * logged_column(name, curve, "minutes"),
+                logged_column(name, curve, "value"),
             )
+            draw_line(ax, times, values, label=name, **styles[name])
+            ax.plot(times[-1:], values[-1:], "o", ms=4, color=styles[name]["color"])
         for name, value in baselines.items():
             ax.axhline(value, color=GREY, lw=0.8, ls="--")
-            ax.annotate(
-                name, (1, value), (-2, 2), ("axes fraction", "data"), "offset points", ha="right", color=GREY
-            )
+            ax.annotate(name, (1, value), (4, 0), ("axes fraction", "data"), "offset points", va="center")
         ax.set_xlim(left=0)
         add_legend(figure, entries(styles))
     return figure

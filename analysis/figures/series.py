@@ -130,7 +130,7 @@ def piano_rolls(panels: Mapping[str, ArrayLike], columns: int) -> Figure:
         for ax, (name, roll) in zip(axes.flat, rolls.items(), strict=False):
             steps, pitches = np.nonzero(roll)
             ax.barh(pitches, np.ones(len(steps)), left=steps, height=0.9, color=COLOURS[0], lw=0)
-            ax.set_title(wrapped(name, round(48 / columns)), pad=2)
+            ax.set_title(wrapped(name, round(90 / columns)), pad=2)
             ax.set_xlim(0, len(roll))
             ax.set_ylim(low - 1, high + 1)
             ax.set_yticks(octaves, names)

@@ -277,14 +277,14 @@ def format_table(
 
 def draw(folder: Path) -> list[Path]:
     """Draws the figures of a finished run from its arrays."""
-    from analysis.figures.curves import training_curves
+    from analysis.figures.curves import loss_curves
     from analysis.figures.series import piano_rolls
     from analysis.figures.style import save
 
     config = stored_config(Config, folder)
     nets = {name: read_arrays(folder, f"nets/{folder_name(name)}") for name in config.nets}
     simple, best = min(read_arrays(folder, "baselines").items(), key=lambda item: float(item[1]))
-    figure = training_curves(
+    figure = loss_curves(
         {name: arrays_with_prefix("curve", arrays) for name, arrays in nets.items()},
         y_label="nats a step, held out",
         baseline=float(best),
