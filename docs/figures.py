@@ -1,6 +1,6 @@
 """Makes the figures and tables that the pages show, each from the command that its page names.
 
-    make figures                          all but those that need a corpus: about 40 minutes on 2 CPU cores
+    make figures                          all but those that need a corpus: about 45 minutes on 2 CPU cores
     make figures ARGS="cliff families"    some, by name
     make figures ARGS="ngram_ptb zaremba --data PATH"    PATH: a folder with ptb/ in it
     make figures ARGS="--list"            names, times, commands and files
@@ -45,7 +45,7 @@ class Source:
 
 LABORATORY, RESULTS, EXPERIMENTS = "docs/gradients.md", "docs/results.md", "experiments/README.md"
 TRANSLATION, LABELLING = "docs/translation.md", "docs/labelling.md"
-WORDS, MACHINES = "docs/words.md", "docs/machines.md"
+WORDS, SERIES, MACHINES = "docs/words.md", "docs/series.md", "docs/machines.md"
 SOURCES = {
     "gradients": Source(
         "gradients", "1 min 10 s", "README.md", {"gradient_against_lag": "gradient_against_lag"}
@@ -181,6 +181,29 @@ SOURCES = {
         LABELLING,
         {"confusions": "pos_tagging_confusions", "errors_by_frequency": "pos_tagging_errors"},
         table=(1,),
+    ),
+    "key_terms": Source("key_terms", "20 s", LABELLING, {"documents": "key_terms_documents"}, table=(0,)),
+    "bert": Source("bert", "2 min", WORDS, {"training": "bert_training"}, table=(1, 2, 3)),
+    "forecast": Source(
+        "forecast",
+        "33 s",
+        SERIES,
+        {
+            "error_against_horizon": "forecast_horizon",
+            "free_running": "forecast_free_running",
+            "one_step": "forecast_one_step",
+        },
+        table=(0, 1, 2, 3),
+    ),
+    "music": Source(
+        "music",
+        "34 s",
+        SERIES,
+        {"training": "music_training", "piano_rolls": "music_piano_rolls"},
+        table=(0, 1),
+    ),
+    "mnist": Source(
+        "mnist", "1 min 12 s", SERIES, {"accuracy_against_minutes": "mnist_accuracy"}, table=(0, 1)
     ),
     "word_vectors": Source("word_vectors", "9 s", WORDS, {"word_map": "word_map"}, table=(1, 2)),
     "turing_tasks": Source(
