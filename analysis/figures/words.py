@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from analysis.figures.style import GREY, PAGE, SETTINGS, checked
+from analysis.figures.style import GREY, PAGE, SETTINGS, STEPS, checked
 
 SIZE = 6.5  # of the letters, in points
 LINE, GAP = 1.7, 0.5  # of a line, and between words, in letter sizes
@@ -77,7 +78,13 @@ def words_figure(
             escaped = text.replace("$", r"\$")
             ax.text(x, middle, escaped, size=SIZE, va="center_baseline", color=colour)
         bar = figure.add_axes((0.3, (FOOT - 0.15) / (height + FOOT), 0.4, 0.08 / (height + FOOT)))
-        figure.colorbar(ScalarMappable(scale, colours), cax=bar, orientation="horizontal", label=label)
+        figure.colorbar(
+            ScalarMappable(scale, colours),
+            cax=bar,
+            orientation="horizontal",
+            label=label,
+            ticks=MaxNLocator(4, steps=STEPS),
+        )
     return figure
 
 

@@ -11,8 +11,8 @@ from analysis.figures.style import COLOURS, GREY, PAGE, SETTINGS, checked, deman
 
 
 def word_map(places: ArrayLike, words: Sequence[str], title: str = "") -> Figure:
-    """Draws words `[N]` at their places `[N, 2]`, each label beside its point; a label that would cover an earlier
-    one is moved around its point, and left out, with the point kept, where there is no room.
+    """Draws words `[N]` at their places `[N, 2]`, each label beside its point; a label that would cover a point
+    or an earlier one is moved around its point, and left out, with the point kept, where there is no room.
 
     Raises ValueError for places that aren't those of the words."""
     points = demand_shape("places of words", places, (len(words), 2))
@@ -26,7 +26,8 @@ def word_map(places: ArrayLike, words: Sequence[str], title: str = "") -> Figure
         ax.margins(0.09, 0.05)
         figure.draw_without_rendering()
         pixels = ax.transData.transform(points)
-        taken: list[tuple[float, float, float, float]] = []
+        dot = 0.012 * figure.dpi
+        taken = [(x - dot, y - dot, x + dot, y + dot) for x, y in pixels.tolist()]
         height, letter = 0.105 * figure.dpi, 0.062 * figure.dpi
         for word, (x, y) in zip(words, pixels.tolist(), strict=True):
             width = letter * len(word) + 2
@@ -34,11 +35,13 @@ def word_map(places: ArrayLike, words: Sequence[str], title: str = "") -> Figure
                 "left": (x + 3, y - height / 2),
                 "right": (x - 3 - width, y - height / 2),
                 "center": (x - width / 2, y + 3),
+                "center below": (x - width / 2, y - 3 - height),
             }
-            for side, (left, bottom) in boxes.items():
+            for place, (left, bottom) in boxes.items():
                 box = (left, bottom, left + width, bottom + height)
                 if not any(overlap(box, other) for other in taken):
                     taken.append(box)
+                    side = place.split()[0]
                     anchor = {"left": left, "right": left + width, "center": x}[side]
                     at_x, at_y = ax.transData.inverted().transform((anchor, bottom))
                     ax.text(at_x, at_y, word, fontsize=6.5, va="bottom", ha=side, color=GREY)

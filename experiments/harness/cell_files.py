@@ -54,7 +54,7 @@ def cell_files(described: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def check_trusted(folder: Path, described: Mapping[str, Any]) -> None:
+def check_trusted(folder: Path, described: Mapping[str, Any], then: str = "add --trust") -> None:
     """Raises ValueError if the config names a Python file and the run is outside the current folder or the file has
     changed since the run recorded it."""
     files = cell_files(described)
@@ -69,5 +69,5 @@ def check_trusted(folder: Path, described: Mapping[str, Any]) -> None:
         else:
             continue
         raise ValueError(
-            f"the config of {folder} executes the Python file {name}, and {reason}: read it, then add --trust"
+            f"the config of {folder} executes the Python file {name}, and {reason}: read it, then {then}"
         )

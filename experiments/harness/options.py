@@ -44,10 +44,10 @@ def option_fields(config: Any) -> set[str]:
 
 
 def option_name(path: str) -> str:
-    """Returns a config field as the command line spells it: `loop.log_every` → `--log-every`."""
+    """Spells a config field as the command line does: `loop.log_every` → `--log-every`, `from_` → `--from`."""
     for nested in FLAT:
         path = path.removeprefix(f"{nested}.")
-    return "--" + path.replace("_", "-")
+    return "--" + path.removesuffix("_").replace("_", "-")
 
 
 def fixed(described: Mapping[str, Any], pinned: Collection[str]) -> dict[str, Any]:

@@ -8,17 +8,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments.embedding import read_embedding
 from experiments.footprint import check_task_fits
-from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays
 from experiments.harness.run import Run
 from experiments.labelling.key_terms_scores import METRICS, SELECTED, ceiling
-from experiments.labelling.key_terms_task import KeyTermsOptions, documents_of, encoder_of, key_terms_task
+from experiments.labelling.key_terms_task import (
+    KeyTermsOptions,
+    documents_of,
+    encoder_of,
+    key_terms_task,
+    model_of,
+)
 from experiments.labelling.words import WordsConfig
+from experiments.pretrained.encoder_run import WORDS
 from experiments.run_task import run_task
 from experiments.task_report import draw_task
 from train import LoopConfig, OptimizerConfig
+from train.files import write_file
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,8 @@ class Config(KeyTermsOptions):
     def check(self) -> None:
         """Raises ValueError for faults of options and documents, before a run is begun."""
         super().check()
-        if self.preset is not None and self.data.dir is None:
-            raise UserError("--data.dir", f"is missing: --preset {self.preset} is for documents in a folder")
-        if self.loop.health.every:
-            raise UserError("--health.every", "isn't measured of a tagger: leave it out")
-        if self.embedding is not None:
-            read_embedding(
-                self.embedding, encoder_of(self).vocabulary, self.model.embedding_size, seed=self.seed
-            )
+        train = [document.tokens for document in documents_of(self.data).splits["train"]]
+        self.check_words(encoder_of(self), model_of(self), train)
         check_task_fits(key_terms_task(self), self)
 
 
@@ -58,6 +58,9 @@ def main(config: Config, run: Run) -> str:
     print(
         f"  {exact:.1%} of the test documents' key terms stand in their texts, {stemmed:.1%} by their stems"
     )
+    encoder = encoder_of(config)
+    config.tell_known(encoder, (document.tokens for document in text.splits["train"]))
+    write_file(run.folder / WORDS, encoder.to_json())
     # The documents of one dispatch are padded to one length.
     loop = config.loop if config.data.dir is None else replace(config.loop, chunk=1)
     report = run_task(run, key_terms_task(config), replace(config, loop=loop), label=config.label())

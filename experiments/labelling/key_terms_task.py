@@ -1,6 +1,5 @@
 """Key terms of documents as a `Task`: a tag for every word, spans ranked by their probability, TF-IDF beside."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,6 +16,7 @@ from data import (
     Document,
     Example,
     KeyTermsConfig,
+    SentenceEncoder,
     SortedBatches,
     WordEncoder,
     bucket_batches,
@@ -24,9 +24,9 @@ from data import (
     sorted_batches,
 )
 from data.text.key_terms import iob_of
-from experiments.embedding import EmbeddingFile
 from experiments.harness.checks import check_at_least
 from experiments.harness.processes import process_shard
+from experiments.labelling.config import LabellingConfig, batch_shapes, digest_of
 from experiments.labelling.key_terms_scores import (
     METRICS,
     SELECTED,
@@ -38,10 +38,9 @@ from experiments.labelling.key_terms_scores import (
 )
 from experiments.labelling.tagging import TaggingEvaluation, TaggingLoss
 from experiments.labelling.words import WordsConfig
-from experiments.network import NetworkConfig
 from experiments.objective import Objective
 from experiments.task import Data, Scores, Task
-from experiments.training import Flat, TrainingConfig
+from experiments.training import Flat
 from models import Tagger
 from models.cell import Params
 from train import LoopConfig, OptimizerConfig
@@ -50,21 +49,17 @@ TOGETHER = 50  # documents of a held-out batch
 
 
 @dataclass(frozen=True)
-class KeyTermsOptions(TrainingConfig):
+class KeyTermsOptions(LabellingConfig):
     """The options of an experiment that marks the key terms of documents."""
 
-    preset: str | None = None
-    """Options of a setting on real data; options given explicitly override it."""
     data: KeyTermsConfig = field(default_factory=KeyTermsConfig)
     model: Annotated[WordsConfig, Flat] = field(default_factory=lambda: WordsConfig(embedding_size=50))
-    embedding: EmbeddingFile = None
     chain: bool = False
     """A linear-chain conditional random field over the tags in training; spans are ranked by its emissions."""
     min_count: int = 2
     """Words seen fewer times in training are unknown."""
     batch_size: int = 16
     """Documents per step, B."""
-    network: Annotated[NetworkConfig, Flat] = field(default_factory=lambda: NetworkConfig(direction="both"))
     loop: Annotated[LoopConfig, Flat] = field(
         default_factory=lambda: LoopConfig(steps=200, eval_every=50, save_every=100)
     )
@@ -81,8 +76,11 @@ documents_of = lru_cache(maxsize=1)(load_documents)
 
 
 @lru_cache(maxsize=1)
-def encoder_of(config: KeyTermsOptions) -> WordEncoder:
-    """Returns the encoder of the words of the training documents."""
+def encoder_of(config: KeyTermsOptions) -> SentenceEncoder:
+    """Returns the encoder of the words of the training documents, or that of the run of --from."""
+    given = config.one_row_a_word()
+    if given is not None:
+        return given
     words = [document.tokens for document in documents_of(config.data).splits["train"]]
     return WordEncoder.build(words, characters=config.model.characters != "none", min_count=config.min_count)
 
@@ -106,17 +104,22 @@ def bounds_of(config: KeyTermsOptions) -> list[int]:
     )
 
 
-def key_terms_task(config: KeyTermsOptions) -> Task:
-    """Builds the task of tagging the key terms of documents, scored by the terms ranked first."""
-    text, encoder, bounds = documents_of(config.data), encoder_of(config), bounds_of(config)
-    model = Tagger(
-        config.model.reader(encoder),
+def model_of(config: KeyTermsOptions) -> Tagger:
+    """Builds the tagger."""
+    return Tagger(
+        config.model.reader(encoder_of(config)),
         config.layer(),
         tags=3,
         chain=config.chain,
         dropout=config.model.vector_dropout,
         method=config.network.way,
     )
+
+
+def key_terms_task(config: KeyTermsOptions) -> Task:
+    """Builds the task of tagging the key terms of documents, scored by the terms ranked first."""
+    text, encoder, bounds = documents_of(config.data), encoder_of(config), bounds_of(config)
+    model = model_of(config)
 
     def examples(split: str) -> list[Example]:
         return [Example(encoder.encode(document.tokens), iob_of(document)) for document in text.splits[split]]
@@ -127,17 +130,6 @@ def key_terms_task(config: KeyTermsOptions) -> Task:
     def held_out(split: str) -> HeldOut:
         batches = sorted_batches(examples(split), batch_size=TOGETHER, bounds=bounds)
         return HeldOut(text.splits[split], batches)
-
-    def shapes(rows: int) -> Batch:
-        steps = (bounds[-1], rows)
-        return jax.eval_shape(
-            lambda: Batch(
-                jnp.zeros((*steps, encoder.columns), int), jnp.zeros(steps, int), jnp.ones(steps, bool)
-            )
-        )
-
-    def initial(seed: int) -> Params:
-        return config.model.initial(model, encoder, config.embedding, seed)
 
     probabilities = jax.jit(
         lambda params, inputs, mask: jax.nn.softmax(model.apply(params, inputs, mask=mask).tags)  # type: ignore
@@ -176,7 +168,7 @@ def key_terms_task(config: KeyTermsOptions) -> Task:
             lambda: held_out("valid"),
             lambda: held_out("test"),
             f"{len(text.splits['test']):,} test documents",
-            shapes=shapes,
+            shapes=lambda rows: batch_shapes(encoder, bounds[-1], rows, (bounds[-1], rows)),
             held_out=len(text.splits["valid"]),
         ),
         objective=Objective(TaggingLoss(model), TaggingEvaluation(model)),
@@ -186,8 +178,8 @@ def key_terms_task(config: KeyTermsOptions) -> Task:
         score=score,
         score_from=1,
         measure=measure,
-        initial=initial,
-        fingerprint={"the words": hashlib.sha256(encoder.to_json()).hexdigest()[:16]},
+        initial=lambda seed: config.initial(model, encoder, seed),
+        fingerprint=digest_of(encoder),
     )
 
 

@@ -14,15 +14,12 @@ from typing import Annotated, Literal
 import numpy as np
 
 from data.text.tagged import TagKind
-from experiments.harness.run import Run
 from experiments.labelling.presets import EWT, EWT_WORDS
 from experiments.labelling.tagged_words import HeldOut
-from experiments.labelling.tagging import Answer, TaggingConfig, Trained, tagging_task
+from experiments.labelling.tagging import Answer, TaggingConfig, Trained, tagging_task, train_tagger
 from experiments.labelling.tagging_report import beside, count_by_frequency, count_confusions, draw_labelling
-from experiments.run_task import run_task
 from experiments.task import Metric, Task
 from experiments.task_report import draw_task
-from experiments.text_files import remember_text, save_tokenizer
 from experiments.training import Flat
 from train import LoopConfig, OptimizerConfig
 
@@ -138,14 +135,7 @@ PRESETS: Mapping[str, Config] = {
 }
 
 
-def main(config: Config, run: Run) -> str:
-    """Trains, tests and draws; returns the report."""
-    remember_text(run.folder, config.text)
-    save_tokenizer(run.folder, config.text)
-    print(config.text.text.summary(), flush=True)
-    report = run_task(run, config.task(), config, label=config.label())
-    draw_labelling(run.folder)
-    return report
+main = train_tagger
 
 
 def draw(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 By default sentences of a grammar, whose polarity turns on negation, "but" and "terribly"; --data.dir FOLDER reads
 SST-2 (train.tsv, dev.tsv, test.tsv) or MR (NAME.neg, NAME.pos; --all-folds tests on all ten). The presets sst2 and
-mr train on them.
+mr train on them, and sst2_from on SST-2 with the encoder of another run, --from RUN (Devlin et al. 2019).
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.embedding import read_embedding
 from experiments.footprint import check_task_fits
 from experiments.harness.errors import UserError
 from experiments.harness.files import stored_config
@@ -22,13 +21,16 @@ from experiments.labelling.sentiment_task import (
     encoder_of,
     measure,
     measure_baselines,
+    model_of,
     sentiment_task,
     text_of,
 )
 from experiments.labelling.words import WordsConfig
+from experiments.pretrained.encoder_run import WORDS
 from experiments.run_task import Trained, run_tasks
 from experiments.task import METRICS
 from train import LoopConfig, OptimizerConfig
+from train.files import write_file
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
 
@@ -40,19 +42,13 @@ class Config(SentimentConfig):
     def check(self) -> None:
         """Raises ValueError for faults of options and sentences, before a run is begun."""
         super().check()
-        if self.preset is not None and self.data.dir is None:
-            raise UserError("--data.dir", f"is missing: --preset {self.preset} is for sentences in a folder")
-        if self.loop.health.every:
-            raise UserError("--health.every", "isn't measured of a classifier of sentences: leave it out")
+        if self.preset == FINE_TUNED and self.from_ is None:
+            raise UserError("--from", f"is missing: --preset {self.preset} begins with the encoder of a run")
         if self.all_folds and not text_of(self, 1).folded:
             raise UserError("--all-folds", "is for sentences in NAME.neg and NAME.pos, which have no splits")
-        if self.embedding is not None:
-            read_embedding(
-                self.embedding,
-                encoder_of(self, self.folds[0]).vocabulary,
-                self.model.embedding_size,
-                seed=self.seed,
-            )
+        fold = self.folds[0]
+        train = [sentence.words for sentence in text_of(self, fold).splits["train"]]
+        self.check_words(encoder_of(self, fold), model_of(self, fold), train)
         for forward in self.nets.values():
             check_task_fits(sentiment_task(self, self.folds[0], forward=forward), self)
 
@@ -62,6 +58,7 @@ REAL: dict[str, Any] = {
     "model": WordsConfig(embedding_size=100, characters="none", word_dropout=0.1, vector_dropout=0.5),
     "optimizer": OptimizerConfig(learning_rate=2e-3, schedule="warmup_cosine", warmup_steps=100),
 }
+FINE_TUNED = "sst2_from"  # the preset that begins with the encoder of a run
 PRESETS: Mapping[str, Config] = {
     "sst2": Config(preset="sst2", loop=LoopConfig(steps=700, eval_every=140, save_every=350), **REAL),
     "mr": Config(
@@ -70,6 +67,16 @@ PRESETS: Mapping[str, Config] = {
         compare_forward=False,
         loop=LoopConfig(steps=850, eval_every=170, save_every=425),
         **REAL,
+    ),
+    FINE_TUNED: Config(
+        preset=FINE_TUNED,
+        compare_forward=False,
+        batch_size=32,
+        model=WordsConfig(word_dropout=0.1, vector_dropout=0.3),
+        loop=LoopConfig(steps=1000, eval_every=100, save_every=100),
+        optimizer=OptimizerConfig(
+            name="adamw", learning_rate=3e-4, schedule="warmup_cosine", warmup_steps=100
+        ),
     ),
 }
 
@@ -89,6 +96,12 @@ def main(config: Config, run: Run) -> str:
 
     loop = config.loop if config.data.dir is None else replace(config.loop, chunk=1)
     paths = {name: report.net_path(fold, forward=forward) for name, (fold, forward) in pairs.items()}
+    first = config.folds[0]
+    train = [sentence.words for sentence in text_of(config, first).splits["train"]]
+    config.tell_known(encoder_of(config, first), train)
+    for name, (fold, _) in pairs.items():
+        (run.folder / paths[name]).mkdir(parents=True, exist_ok=True)
+        write_file(run.folder / paths[name] / WORDS, encoder_of(config, fold).to_json())
     metric = METRICS["accuracy"]
     for name, found in run_tasks(run, tasks, replace(config, loop=loop), measured, path=paths.__getitem__):
         print(f"{name}: {metric.label} {float(found['test|accuracy']):{metric.format}}", flush=True)

@@ -5,21 +5,18 @@ from typing import Annotated
 
 from data import ClassifiedConfig
 from data.text.classified import FOLDS
-from experiments.embedding import EmbeddingFile
 from experiments.harness.checks import check_at_least
+from experiments.labelling.config import LabellingConfig
 from experiments.labelling.words import WordsConfig
-from experiments.network import NetworkConfig
-from experiments.training import Flat, TrainingConfig
+from experiments.training import Flat
 from models.text_classifier import TextPool
 from train import LoopConfig, OptimizerConfig
 
 
 @dataclass(frozen=True)
-class SentimentConfig(TrainingConfig):
+class SentimentConfig(LabellingConfig):
     """The options of an experiment that classifies sentences."""
 
-    preset: str | None = None
-    """Options of a setting on real data; options given explicitly override it."""
     data: ClassifiedConfig = field(default_factory=ClassifiedConfig)
     all_folds: bool = False
     """Train and test on each of the ten folds, and report the mean."""
@@ -30,12 +27,10 @@ class SentimentConfig(TrainingConfig):
     model: Annotated[WordsConfig, Flat] = field(
         default_factory=lambda: WordsConfig(embedding_size=64, characters="none")
     )
-    embedding: EmbeddingFile = None
     min_count: int = 1
     """Words seen fewer times in training are unknown."""
     examples: int = 20
     """Test sentences whose attention is drawn."""
-    network: Annotated[NetworkConfig, Flat] = field(default_factory=lambda: NetworkConfig(direction="both"))
     loop: Annotated[LoopConfig, Flat] = field(
         default_factory=lambda: LoopConfig(steps=600, eval_every=100, save_every=300)
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from data import ClassifiedText
 from experiments.harness.files import arrays_with_prefix, read_arrays
-from experiments.labelling.sentiment_task import BAYES, TURNING, turning_words
+from experiments.labelling.sentiment_task import BAYES, TURNING
 from experiments.task import METRICS
 from experiments.task_report import format_columns, metric_rows
 
@@ -86,7 +86,7 @@ def turning_table(folder: Path, nets: Nets, fold: int, good: str) -> list[str]:
         row = {"is": answer[truth]}
         for label, arrays in found.items():
             whole = arrays[f"turning|{place}/whole"][1]
-            at_word = arrays[f"turning|{place}/each"][turning_words(sentence)[1], 1]
+            at_word = arrays[f"turning|{place}/each"][int(arrays[f"turning|{place}/row"]), 1]
             row[label] = f"{whole:.2f} [{at_word:.2f}]"
             right[label] += bool((whole > 0.5) == truth)
         row["naive Bayes"] = f"{bayes[place, 1]:.2f}"
@@ -134,11 +134,11 @@ def draw(folder: Path, nets: Nets, folds: Sequence[int]) -> list[Path]:
     if first["turning|0/whole"].size == 2:
         rows = [
             WordRow(
-                turning_words(sentence)[0],
+                arrays[f"turning|{place}/words"].tolist(),
                 2 * arrays[f"turning|{place}/each"][:, 1] - 1,
                 mark(arrays[f"turning|{place}/whole"], int(truth)),
             )
-            for place, (sentence, truth) in enumerate(TURNING)
+            for place, (_, truth) in enumerate(TURNING)
             for arrays in found.values()
         ]
         label = "2 P(praise) − 1 by the output at the word"

@@ -1,6 +1,5 @@
 """Classification of sentences as a `Task`, its baselines, and what is measured of a trained net."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -13,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from data import (
-    Batch,
     Batches,
     ClassifiedText,
     Example,
+    SentenceEncoder,
     SortedBatches,
     WordEncoder,
     bucket_batches,
@@ -24,6 +23,7 @@ from data import (
     sorted_batches,
 )
 from experiments.harness.processes import process_shard
+from experiments.labelling.config import batch_shapes, digest_of
 from experiments.labelling.sentiment_config import SentimentConfig
 from experiments.objective import classification, measured_by
 from experiments.run_task import Trained
@@ -76,8 +76,10 @@ def text_of(config: SentimentConfig, fold: int) -> ClassifiedText:
 
 
 @lru_cache(maxsize=10)
-def encoder_of(config: SentimentConfig, fold: int) -> WordEncoder:
-    """Returns the encoder of the words of the training sentences."""
+def encoder_of(config: SentimentConfig, fold: int) -> SentenceEncoder:
+    """Returns the encoder of the words of the training sentences, or that of the run of --from."""
+    if config.begins_from is not None:
+        return config.begins_from.words
     words = [sentence.words for sentence in text_of(config, fold).splits["train"]]
     return WordEncoder.build(words, characters=config.model.characters != "none", min_count=config.min_count)
 
@@ -89,9 +91,13 @@ def examples(config: SentimentConfig, fold: int, split: str) -> list[Example]:
     return [Example(encoder.encode(words), numbers[label]) for words, label in text.splits[split]]
 
 
+@lru_cache(maxsize=10)
 def bounds_of(config: SentimentConfig, fold: int) -> list[int]:
     """Returns the lengths of the buckets: sentences that are made are of similar length, and have one."""
-    longest = max(len(s.words) for found in text_of(config, fold).splits.values() for s in found)
+    encoder = encoder_of(config, fold)
+    longest = max(
+        len(encoder.encode(s.words)) for found in text_of(config, fold).splits.values() for s in found
+    )
     return [longest] if config.data.dir is None else [*(n for n in (16, 32) if n < longest), longest]
 
 
@@ -121,17 +127,6 @@ def sentiment_task(config: SentimentConfig, fold: int, *, forward: bool = False)
         found = examples(config, fold, "train")
         return bucket_batches(found, batch_size=rows, seed=seed, bounds=bounds, **process_shard())
 
-    def shapes(rows: int) -> Batch:
-        steps = (bounds[-1], rows)
-        return jax.eval_shape(
-            lambda: Batch(
-                jnp.zeros((*steps, encoder.columns), int), jnp.zeros(rows, int), jnp.ones(steps, bool)
-            )
-        )
-
-    def initial(seed: int) -> Params:
-        return config.model.initial(model, encoder, config.embedding, seed)
-
     held = text_of(config, fold).splits
     return Task(
         title="sentiment",
@@ -141,15 +136,15 @@ def sentiment_task(config: SentimentConfig, fold: int, *, forward: bool = False)
             lambda: held_out(config, fold, "valid").batches,
             lambda: held_out(config, fold, "test").batches,
             f"{len(held['test']):,} test sentences",
-            shapes=shapes,
+            shapes=lambda rows: batch_shapes(encoder, bounds[-1], rows, (rows,)),
             held_out=len(held["valid"]),
         ),
         objective=measured_by(model, classification),
         metrics={name: METRICS[name] for name in ("cross_entropy", "accuracy")},
         select="accuracy",
-        initial=initial,
+        initial=lambda seed: config.initial(model, encoder, seed),
         recurrent=Recurrence(model.cell, classification),
-        fingerprint={"the words": hashlib.sha256(encoder.to_json()).hexdigest()[:16]},
+        fingerprint=digest_of(encoder),
     )
 
 
@@ -195,7 +190,8 @@ def measure_baselines(config: SentimentConfig, fold: int) -> dict[str, np.ndarra
 def measure(config: SentimentConfig, fold: int, task: Task, trained: Trained, folder: Path) -> dict[str, Any]:
     """Returns `test|METRIC`; `curve|METRIC` and `curve|METRIC/step` of the evaluations; `parameters`; and of the
     sentences shown (`shown|PLACE`, evenly spaced among those tested) and of those that turn on context
-    (`turning|PLACE`) what `said_of` does, with `/label` the class of the former."""
+    (`turning|PLACE`) what `said_of` does, with `/label` the class of the former and `/row` that of the word in
+    brackets of the latter."""
     text, encoder = text_of(config, fold), encoder_of(config, fold)
     tested = text.splits["test"]
     record = training_record(folder)
@@ -214,13 +210,17 @@ def measure(config: SentimentConfig, fold: int, task: Task, trained: Trained, fo
         "parameters": np.array(sum(leaf.size for leaf in jax.tree.leaves(trained.after))),
         **said_of(task.model, trained.after, encoder, shown),
         **{f"shown|{place}/label": np.array(text.classes.index(tested[place].label)) for place in places},
+        **{
+            f"turning|{place}/row": np.array(encoder.row_of(*turning_words(one)))
+            for place, (one, _) in enumerate(TURNING)
+        },
     }
 
 
 def said_of(
-    model: TextClassifier, params: Params, encoder: WordEncoder, sentences: Mapping[str, Sequence[str]]
+    model: TextClassifier, params: Params, encoder: SentenceEncoder, sentences: Mapping[str, Sequence[str]]
 ) -> dict[str, np.ndarray]:
-    """Returns of each sentence of T words, by its name, `/words [T]`; the probabilities of the classes, `/whole
+    """Returns of each sentence of T rows, by its name, `/words [T]`; the probabilities of the classes, `/whole
     [classes]`, and what the output at each word alone would give, `/each [T, classes]`; and where the net attends,
     `/weights [T]`."""
     rows = [encoder.encode(words) for words in sentences.values()]
@@ -240,6 +240,6 @@ def said_of(
     }
     said = {}
     for place, (name, words) in enumerate(sentences.items()):
-        said |= {f"{name}/words": np.array(words), f"{name}/whole": whole[place]}
-        said |= {f"{name}/{part}": values[place][: len(words)] for part, values in by_word.items()}
+        said |= {f"{name}/words": np.array(encoder.shown(words)), f"{name}/whole": whole[place]}
+        said |= {f"{name}/{part}": values[place][: len(rows[place])] for part, values in by_word.items()}
     return said

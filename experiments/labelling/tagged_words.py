@@ -12,25 +12,26 @@ import numpy as np
 from data import (
     Batch,
     Example,
+    SentenceEncoder,
     SortedBatches,
     TaggedSentence,
     TaggedText,
     Vocabulary,
-    WordEncoder,
+    load_encoder,
     sorted_batches,
 )
 from data.text.vocabulary import UNKNOWN
-from data.text.word_encoder import normal_form
+from experiments.pretrained.encoder_run import WORDS
 
 TOGETHER = 100  # sentences of a held-out batch
-WORDS, TAGS, LABELS = "words.json", "tags.json", "labels.json"  # in a run's folder
+TAGS, LABELS = "tags.json", "labels.json"  # in a run's folder, beside the words
 
 
 @dataclass(frozen=True)
 class Codes:
     """The ids of words, tags and labels. Id 0 of tags and labels stands for those that no training sentence has."""
 
-    words: WordEncoder
+    words: SentenceEncoder
     tags: Vocabulary
     labels: Vocabulary | None
 
@@ -43,7 +44,7 @@ class Codes:
     def load(cls, folder: Path) -> "Codes":
         """Reads the files in a run's folder. Raises ValueError if one is missing or damaged."""
         labels = Vocabulary.load(folder / LABELS) if (folder / LABELS).is_file() else None
-        return cls(WordEncoder.load(folder / WORDS), Vocabulary.load(folder / TAGS), labels)
+        return cls(load_encoder(folder / WORDS), Vocabulary.load(folder / TAGS), labels)
 
     @cached_property
     def digest(self) -> str:
@@ -120,7 +121,7 @@ class TaggedWords:
 
     def form(self, word: str) -> str:
         """Returns a word as the vocabulary spells it."""
-        return normal_form(word, self.codes.words.lowercase)
+        return self.codes.words.form(word)
 
     def tags_seen(self, word: str) -> Counter[str]:
         """Counts the tags of a word in training; empty for an unknown one."""
@@ -134,7 +135,7 @@ class TaggedWords:
         return [tuple(best.get(self.form(word), rare) for word in one.words) for one in sentences]
 
 
-def tagged_words(text: TaggedText, words: WordEncoder) -> TaggedWords:
+def tagged_words(text: TaggedText, words: SentenceEncoder) -> TaggedWords:
     """Numbers the tags and labels of the training sentences."""
     labels = text.labels()
     return TaggedWords(

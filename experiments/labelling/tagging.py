@@ -4,26 +4,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data import Batch, TaggedSentence, WordEncoder, bucket_batches, collate, length_bounds, load_tagged
+from data import (
+    Batch,
+    SentenceEncoder,
+    TaggedSentence,
+    WordEncoder,
+    bucket_batches,
+    collate,
+    length_bounds,
+    load_tagged,
+)
 from data.batch import Batches
 from data.text.tagged import TaggedConfig, TagKind
-from experiments.embedding import EmbeddingFile, read_embedding, with_embedding
 from experiments.footprint import check_task_fits
-from experiments.harness.errors import UserError
 from experiments.harness.processes import process_shard
+from experiments.harness.run import Run
+from experiments.labelling.config import LabellingConfig, batch_shapes
 from experiments.labelling.tagged_words import Codes, HeldOut, TaggedWords, tagged_words
-from experiments.labelling.words import WordsConfig
-from experiments.network import NetworkConfig
+from experiments.labelling.tagging_report import draw_labelling
 from experiments.objective import Objective
+from experiments.run_task import run_task
 from experiments.task import Data, Metric, Scores, Task
-from experiments.text_files import check_same_text
-from experiments.training import Flat, TrainingConfig
+from experiments.text_files import check_same_text, remember_text, save_tokenizer
 from models import Tagger
 from models.cell import Array, Params
 from train import SumCount
@@ -32,19 +40,14 @@ CODES = "the words and tags"  # their digest in checkpoints, beside the options
 
 
 @dataclass(frozen=True)
-class TaggingConfig(TrainingConfig):
+class TaggingConfig(LabellingConfig):
     """The options of an experiment that trains a tagger."""
 
-    preset: str | None = None
-    """Options of a setting on real data; options given explicitly override it."""
     data: TaggedConfig = field(default_factory=TaggedConfig)
-    model: Annotated[WordsConfig, Flat] = field(default_factory=WordsConfig)
     chain: bool = False
     """Join the tags of a sentence by a linear-chain conditional random field (Lafferty et al. 2001)."""
-    embedding: EmbeddingFile = None
     hidden_size: int = 100
     """Units of the cell in each direction, H."""
-    network: Annotated[NetworkConfig, Flat] = field(default_factory=lambda: NetworkConfig(direction="both"))
     batch_size: int = 32
     """Sentences per step, B."""
 
@@ -56,22 +59,13 @@ class TaggingConfig(TrainingConfig):
     @cached_property
     def text(self) -> TaggedWords:
         """Returns the sentences and the ids of their words, loaded when first asked for."""
-        return load_words(self.data, self.kind, self.model.characters != "none")
+        return load_words(self.data, self.kind, self.model.characters != "none", self.one_row_a_word())
 
     def check(self) -> None:
         """Checks the options against the text and the shapes of the model, before a run is begun."""
-        if self.loop.health.every:
-            raise UserError(
-                "--health.every",
-                "looks into a cell that reads the inputs, and a tagger's reads words: leave it out",
-            )
         super().check()
-        if self.preset is not None and self.data.dir is None:
-            raise UserError(
-                "--data.dir", f"is missing: --preset {self.preset} is for real sentences in a folder"
-            )
-        if self.embedding is not None:
-            print(read_embedding(*self.vectors(self.text.codes.words)).text, flush=True)
+        codes, train = self.text.codes, self.text.text.splits["train"]
+        self.check_words(codes.words, self.build(codes), [sentence.words for sentence in train])
         check_task_fits(self.task(), self)
 
     def task(self) -> Task:
@@ -95,10 +89,6 @@ class TaggingConfig(TrainingConfig):
             method=self.network.way,
         )
 
-    def vectors(self, words: WordEncoder) -> tuple[Any, ...]:
-        """Returns the arguments of `read_embedding`."""
-        return self.embedding, words.vocabulary, self.model.embedding_size
-
     def label(self) -> str:
         """Names the network as figures and tables do."""
         parts = [super().label(), *(["chain"] if self.chain else [])]
@@ -106,10 +96,12 @@ class TaggingConfig(TrainingConfig):
 
 
 @lru_cache(maxsize=1)
-def load_words(data: TaggedConfig, kind: TagKind, characters: bool) -> TaggedWords:
-    """Loads tagged sentences, and numbers the training words."""
+def load_words(
+    data: TaggedConfig, kind: TagKind, characters: bool, words: SentenceEncoder | None = None
+) -> TaggedWords:
+    """Loads tagged sentences, and numbers the training words, unless an encoder of `words` is given."""
     text = load_tagged(data, kind)
-    words = WordEncoder.build(
+    words = words or WordEncoder.build(
         (sentence.words for sentence in text.splits["train"]),
         characters=characters,
         lowercase=data.lowercase,
@@ -216,18 +208,12 @@ def tagging_task(
     bounds = [longest] if made else length_bounds(longest)
     coarse = [longest] if made else length_bounds(longest, least=20, growth=3.0)
     test = text.held_out("test", coarse)
+    pair = () if codes.labels is None else (2,)
 
     def train(seed: int, rows: int) -> Batches:
         return bucket_batches(
             text.examples("train"), batch_size=rows, seed=seed, bounds=bounds, **process_shard()
         )
-
-    def shapes(rows: int) -> Batch:
-        def array(*more: int, kind: Any = jnp.int32) -> Any:
-            return jax.ShapeDtypeStruct((bounds[-1], rows, *more), kind)
-
-        targets = array() if codes.labels is None else array(2)
-        return Batch(array(codes.words.columns), targets, array(kind=jnp.bool_))
 
     def score(params: Params, batches: Sequence[Any]) -> Scores:
         assert isinstance(batches, HeldOut)
@@ -239,12 +225,6 @@ def tagging_task(
         assert isinstance(batches, HeldOut)
         return measure(batches, Trained(model, params, codes).answers(batches))
 
-    def with_vectors(seed: int) -> Params:
-        key = jax.random.fold_in(jax.random.key(seed), 1)
-        params = jax.jit(model.init)(key, test[0].inputs, mask=test[0].mask)
-        matrix = read_embedding(*config.vectors(codes.words)).matrix
-        return with_embedding(params, matrix, ("reader", "words", "embedding"))
-
     return Task(
         title=title,
         model=model,
@@ -253,7 +233,7 @@ def tagging_task(
             lambda: text.held_out("valid", coarse),
             lambda: test,
             f"{len(test.sentences):,} test sentences",
-            shapes=shapes,
+            shapes=lambda rows: batch_shapes(codes.words, bounds[-1], rows, (bounds[-1], rows, *pair)),
         ),
         objective=Objective(TaggingLoss(model), TaggingEvaluation(model)),
         metrics=metrics,
@@ -261,6 +241,18 @@ def tagging_task(
         baselines={name: figures(test, answer(test)) for name, answer in baselines.items()},
         score=score,
         measure=measured,
-        initial=None if config.embedding is None else with_vectors,
+        initial=lambda seed: config.initial(model, codes.words, seed),
         fingerprint={CODES: codes.digest},
     )
+
+
+def train_tagger(config: TaggingConfig, run: Run) -> str:
+    """Trains, tests and draws; returns the report."""
+    remember_text(run.folder, config.text)
+    save_tokenizer(run.folder, config.text)
+    print(config.text.text.summary(), flush=True)
+    train = [sentence.words for sentence in config.text.text.splits["train"]]
+    config.tell_known(config.text.codes.words, train)
+    report = run_task(run, config.task(), config, label=config.label())
+    draw_labelling(run.folder)
+    return report

@@ -1,18 +1,12 @@
 """The options by which a model reads words: their embedding, and the net over their characters."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import jax
-import jax.numpy as jnp
-from flax import linen as nn
-
-from data import WordEncoder
-from experiments.embedding import EmbeddingFile, read_embedding, with_embedding
+from data import SentenceEncoder
 from experiments.harness.checks import check_at_least
 from experiments.harness.errors import UserError
 from models import LSTM, Bidirectional, CharacterConvolution, CharacterRecurrence, TokenReader, WordReader
-from models.cell import Params
 
 CHARACTER_EMBEDDING = 25  # numbers in the vector of a character
 
@@ -51,9 +45,9 @@ class WordsConfig:
                 f"{self.character_size} is odd, and an LSTM reads in both directions: take an even one",
             )
 
-    def reader(self, encoder: WordEncoder) -> WordReader:
+    def reader(self, encoder: SentenceEncoder) -> WordReader:
         """Builds the reader of an encoder's words."""
-        words = TokenReader(len(encoder.vocabulary), self.embedding_size)
+        words = TokenReader(encoder.ids, self.embedding_size)
         net = None
         if encoder.alphabet is not None:
             letters = TokenReader(len(encoder.alphabet), CHARACTER_EMBEDDING)
@@ -62,15 +56,3 @@ class WordsConfig:
             else:
                 net = CharacterConvolution(letters, self.character_size)
         return WordReader(words, net, self.word_dropout)
-
-    def initial(
-        self, model: nn.Module, encoder: WordEncoder, embedding: EmbeddingFile | None, seed: int
-    ) -> Params:
-        """Draws a model's parameters; with an embedding its vectors of words are those of a file."""
-        rows = jnp.zeros((1, 1, encoder.columns), jnp.int32)
-        params: Any = jax.jit(model.init)(jax.random.fold_in(jax.random.key(seed), 1), rows)
-        if embedding is None:
-            return params
-        found = read_embedding(embedding, encoder.vocabulary, self.embedding_size, seed=seed)
-        print(found.text, flush=True)
-        return with_embedding(params, found.matrix, ("reader", "words", "embedding"))

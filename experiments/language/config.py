@@ -25,6 +25,14 @@ from experiments.language.batches import Reading, check_lines, training_batches
 from experiments.language.corpus import checked_corpus
 from experiments.language.sampled_inputs import SampledInputs
 from experiments.network import NetworkConfig
+from experiments.pretrained.beginning import (
+    FromRun,
+    check_begins,
+    check_same_vocabulary,
+    net_of,
+    run_given,
+)
+from experiments.pretrained.encoder_run import read_encoder_run
 from experiments.text_files import check_same_text
 from experiments.training import CELL_HELP, Flat
 from models import LanguageModel, max_steps
@@ -191,6 +199,7 @@ class TextModelConfig(TextTraining):
     preset: str | None = None
     """Options of a published or timed setting; options given explicitly override it."""
     cell: Annotated[str, tyro.conf.arg(help=CELL_HELP)] = "lstm"
+    from_: FromRun = None
     stride: int | None = None
     """With --reading windows: held-out text is also read in overlapping windows, at the end, one every so many
     tokens, of which the last so many count, so that at least length - stride tokens precede each input. By default
@@ -208,6 +217,18 @@ class TextModelConfig(TextTraining):
                     f"{self.stride} is more than the {self.length} tokens of a window (--length), so that tokens "
                     "between windows would not be read: make it smaller",
                 )
+
+    def as_default(self, given: Mapping[str, str]) -> "TextTraining":
+        """Returns this config as `TextTraining.as_default` does, with the net of the run of `--from`.
+
+        Raises UserError as `run_given`."""
+        config, run = super().as_default(given), run_given(given)
+        if run is None:
+            return config
+        net = net_of(run, self.network)
+        net["network"] = dataclasses.replace(net["network"], direction="forward")
+        tied = run.config.get("tied", self.tied)
+        return dataclasses.replace(config, tied=tied, embedding_size=run.embedding_size, **net)
 
     @property
     def window_stride(self) -> int:
@@ -232,6 +253,11 @@ class TextModelConfig(TextTraining):
             )
         self.pretrained(corpus.tokenizer)
         params = init_params.eval_shape(model, jax.random.key(0))
+        if self.from_ is not None:
+            if self.embedding is not None:
+                raise UserError("--embedding", "gives the embedding, as --from does: leave one of them out")
+            check_same_vocabulary(read_encoder_run(self.from_), corpus.tokenizer)
+            check_begins(params, read_encoder_run(self.from_))
         state = jax.eval_shape(lambda p: create_state(p, self.optimizer, jax.random.key(0)), params)
         most = max_steps(model.cell)
         if most is not None and self.reading != "windows":

@@ -17,6 +17,8 @@ from experiments.language.corpus import VOCABULARY
 from experiments.language.held_out import held_out
 from experiments.language.objective import StreamLoss, TextLoss, every_token, last_token
 from experiments.objective import Objective
+from experiments.pretrained.beginning import begin_with
+from experiments.pretrained.encoder_run import read_encoder_run
 from experiments.run_task import Trained, train_task
 from experiments.task import Data, Metric, Recurrence, Task, TrainingOptions
 from experiments.text_files import save_tokenizer
@@ -34,7 +36,12 @@ def initial(config: TextModelConfig, model: LanguageModel) -> Params:
 
 
 def with_pretrained(config: TextModelConfig, corpus: Corpus, params: Params) -> Params:
-    """Returns parameters with the vectors of --embedding where it is given, and says how many words they have."""
+    """Returns parameters with the vectors of --embedding or the weights of --from where it is given, and says how
+    many there are."""
+    if config.from_ is not None:
+        params, text = begin_with(params, read_encoder_run(config.from_), whole=True)
+        print(text, flush=True)
+        return params
     pretrained = config.pretrained(corpus.tokenizer)
     if pretrained is None:
         return params

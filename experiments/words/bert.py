@@ -7,8 +7,8 @@ Chang, Lee & Toutanova 2019.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,12 +34,22 @@ from experiments.harness.processes import process_shard
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.objective import Objective
+from experiments.pretrained.beginning import (
+    FromRun,
+    begin_with,
+    check_begins,
+    check_same_vocabulary,
+    net_of,
+    run_given,
+)
+from experiments.pretrained.encoder_run import read_encoder_run
 from experiments.run_task import run_task
 from experiments.task import Data, Metric, Scores, Task
 from experiments.task_report import draw_task
 from experiments.text_files import check_same_text, remember_text, save_tokenizer
 from experiments.training import CELL_HELP, Flat
 from experiments.words.bert_objective import BertEvaluation, BertLoss
+from experiments.words.blanks import blanks
 from models import MaskedLanguageModel
 from models.cell import Params
 from models.layers.dropout import check_rate
@@ -53,7 +63,6 @@ METRICS = {
     "next_cross_entropy": Metric("cross entropy of the next sentence (nats)", ".3f"),
 }
 HELD_OUT, TOGETHER = 10, 50  # batches of pairs, the same for every seed
-BLANKS, GUESSES = 20, 3  # sentences of the table, and words for each blank
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,7 @@ class Config:
     hidden_size: int = 128
     """Units of the layer, H, and size of the embedding of a token."""
     network: Annotated[NetworkConfig, Flat] = field(default_factory=lambda: NetworkConfig(direction="both"))
+    from_: FromRun = None
     edge_dropout: float = 0.1
     """Dropout rate on the embeddings."""
     length: int = 64
@@ -101,6 +111,15 @@ class Config:
         except ValueError as error:
             raise UserError("--edge-dropout", f"{self.edge_dropout}: {error}") from None
 
+    def as_default(self, given: Mapping[str, str]) -> "Config":
+        """Returns this config as the default beside the options `given` on the command line: the net is that of the
+        run of `--from`, in both directions. Raises UserError as `run_given`."""
+        run = run_given(given)
+        if run is None:
+            return self
+        net = net_of(run, self.network)
+        return replace(self, **net | {"network": replace(net["network"], direction="both")})
+
     @cached_property
     def corpus(self) -> Corpus:
         """Returns the text, loaded when first asked for. Raises UserError for one in characters or bytes."""
@@ -114,7 +133,10 @@ class Config:
         if self.loop.health.every:
             raise UserError("--health.every", "looks into a recurrence, and this net has none: leave it out")
         task = bert_task(self, self.corpus)
-        jax.eval_shape(initial(task.model, self.length, 1), jax.random.key(0))
+        shapes = jax.eval_shape(initial(task.model, self.length, 1), jax.random.key(0))
+        if self.from_ is not None:
+            check_same_vocabulary(read_encoder_run(self.from_), self.corpus.tokenizer)
+            check_begins(shapes, read_encoder_run(self.from_))
 
     def check_resumed(self, folder: Path) -> None:
         """Raises ValueError where the run in a folder was begun on another text."""
@@ -150,20 +172,30 @@ def initial(model: Any, length: int, rows: int) -> Any:
     return lambda key: model.init(key, ids, ids, places, method="answers")
 
 
+def first_params(config: Config, model: MaskedLanguageModel, seed: int) -> Params:
+    """Draws the parameters of all parts of a model; those of the run of --from are put in their place."""
+    params = jax.jit(initial(model, config.length, 1))(jax.random.fold_in(jax.random.key(seed), 1))
+    if config.from_ is None:
+        return params
+    params, text = begin_with(params, read_encoder_run(config.from_), whole=True)
+    print(text, flush=True)
+    return params
+
+
 def bert_task(config: Config, corpus: Corpus) -> Task:
     """Builds the task of filling in hidden words and telling the next sentence."""
-    vocabulary = corpus.tokenizer.vocabulary
-    types, model = len(vocabulary), config.model(len(vocabulary))
+    vocabulary, held = corpus.tokenizer.vocabulary, corpus.held_out[-1]
+    names, types, model = vocabulary.types, len(vocabulary), config.model(len(vocabulary))
     splits = {
         split: split_sentences(
             corpus.split(split),
-            vocabulary.types,
+            names,
             vocabulary.end_id,
             config.document,
             vocabulary.unknown_id,
             config.wrapped,
         )
-        for split in ("train", "valid", corpus.held_out[-1])
+        for split in ("train", "valid", held)
     }
 
     def train(seed: int, rows: int) -> Any:
@@ -182,7 +214,7 @@ def bert_task(config: Config, corpus: Corpus) -> Task:
         size = {"rows": TOGETHER, "length": config.length, "share": config.share}
         return [masked_batch(splits[split], types, rng, **size) for _ in range(HELD_OUT)]
 
-    tested = held_out(corpus.held_out[-1])
+    tested = held_out(held)
     return Task(
         title="BERT",
         model=model,
@@ -197,12 +229,10 @@ def bert_task(config: Config, corpus: Corpus) -> Task:
         select="masked_cross_entropy",
         report="masked_accuracy",
         baselines={"the commonest word, always yes": simple_answers(splits["train"], tested, types)},
-        score=lambda params, batches: Scores({}, blanks(config, corpus, splits, model, params)),
+        score=lambda params, batches: Scores({}, blanks(splits[held], names, model, params, config.length)),
         score_every=config.loop.steps,
         score_from=config.loop.steps + 1,  # only at the end
-        initial=lambda seed: jax.jit(initial(model, config.length, 1))(
-            jax.random.fold_in(jax.random.key(seed), 1)
-        ),
+        initial=partial(first_params, config, model),
         fingerprint={VOCABULARY: vocabulary_digest(corpus.tokenizer)},
     )
 
@@ -219,41 +249,6 @@ def simple_answers(train: Sentences, batches: Sequence[MaskedBatch], types: int)
         "next_accuracy": float(max(share, 1 - share)),
         "next_cross_entropy": float(np.log(2)),
     }
-
-
-def blanks(
-    config: Config,
-    corpus: Corpus,
-    splits: Mapping[str, Sentences],
-    model: MaskedLanguageModel,
-    params: Params,
-) -> str:
-    """Formats held-out sentences with a word hidden, that word, and the likeliest words for it."""
-    text, names = splits[corpus.held_out[-1]], corpus.tokenizer.vocabulary.types
-    types, rng, lines = len(names), np.random.default_rng(1), ["word hidden, likeliest words, sentence", ""]
-    fill = jax.jit(lambda p, ids, mask, at: jnp.argsort(-words_at(model, p, ids, mask, at))[:GUESSES])
-    sizes = np.diff(text.bounds)
-    unknown = np.add.reduceat(text.ids == text.unknown, text.bounds[:-1])
-    long = np.flatnonzero((sizes >= 6) & (sizes <= min(config.length - 2, 24)) & (unknown <= 1))
-    for sentence in rng.permutation(long)[:BLANKS].tolist():
-        words = text.ids[text.bounds[sentence] : text.bounds[sentence + 1]]
-        known = np.flatnonzero(words[:-1] != text.unknown)  # without the full stop
-        at = int(rng.choice(known))
-        ids = np.zeros(config.length, np.int32)
-        ids[: len(words) + 2] = [types, *words, types + 1]
-        ids[at + 1] = types + 2
-        guesses = fill(params, jnp.asarray(ids), jnp.arange(config.length) < len(words) + 2, at + 1)
-        shown = [names[word] for word in words]
-        answer, shown[at] = shown[at], "____"
-        best = ", ".join(names[int(guess)] for guess in guesses)
-        lines.append(f"{answer:<16}  {best:<40}  {' '.join(shown)}")
-    return "\n".join(lines)
-
-
-def words_at(model: MaskedLanguageModel, params: Params, ids: Any, mask: Any, at: Any) -> Any:
-    """Computes the logits of the word at a place of one sequence `[T]`, `[V]`."""
-    ys: Any = model.apply(params, ids[:, None], mask=mask[:, None])
-    return model.apply(params, ys[at, 0], method="words")
 
 
 def main(config: Config, run: Run) -> str:

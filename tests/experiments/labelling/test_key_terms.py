@@ -142,9 +142,10 @@ def test_tf_idf() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--preset", "inspec"), "--data.dir is missing: --preset inspec is for documents in a folder"),
+        (("--preset", "inspec"), "--data.dir is missing: --preset inspec is for real text in a folder"),
         (("--word-dropout", -1), "--word-dropout must be at least 0 and below 1, but is -1.0"),
         (("--data.documents", 0), "--data.documents must be 1 or more, but is 0"),
+        (("--data.documents", 5), "--batch-size 16 is more than the 5 training examples: take less"),
     ],
 )
 def test_mistakes(refused: Callable[..., None], options: tuple[Any, ...], sentence: str) -> None:

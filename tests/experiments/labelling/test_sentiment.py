@@ -100,11 +100,11 @@ def test_a_forward_net_has_as_many_units() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--preset", "sst2"), "--data.dir is missing: --preset sst2 is for sentences in a folder"),
+        (("--preset", "sst2"), "--data.dir is missing: --preset sst2 is for real text in a folder"),
         (("--all-folds",), "--all-folds is for sentences in NAME.neg and NAME.pos, which have no splits"),
         (("--vector-dropout", 1), "--vector-dropout must be at least 0 and below 1, but is 1.0"),
         (("--data.fold", 11), "--data.fold must lie in 1 … 10, but is 11"),
-        (("--direction", "forward", "--health.every", 10), "--health.every isn't measured of a classifier"),
+        (("--direction", "forward", "--health.every", 10), "--health.every isn't measured of a net that"),
     ],
 )
 def test_mistakes(refused: Callable[..., None], options: tuple[Any, ...], sentence: str) -> None:

@@ -164,9 +164,9 @@ def test_labelling_refuses(
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (("slot_filling", "--preset", "atis"), "--data.dir is missing: --preset atis is for real sentences"),
+        (("slot_filling", "--preset", "atis"), "--data.dir is missing: --preset atis is for real text in a"),
         (("pos_tagging", "--tags", "xpos"), "have no xpos: give CoNLL-U files"),
-        (("pos_tagging", "--health.every", 5), "--health.every looks into a cell that reads the inputs"),
+        (("pos_tagging", "--health.every", 5), "--health.every isn't measured of a net that reads words"),
         (("pos_tagging", "--word-dropout", 1), "--word-dropout must be at least 0 and below 1, but is 1"),
         (("pos_tagging", "--data.min-count", 0), "--data.min-count must be 1 or more, but is 0"),
         (

@@ -1,0 +1,1 @@
+"""Training that begins with the encoder of a finished run."""
