@@ -99,6 +99,7 @@ class WordAccuracy:
     size = 2
 
     def of(self, prediction: str, reference: str) -> Shaped[np.ndarray, "2"]:
+        """Returns the counts of one sentence."""
         found, true = prediction.split(), reference.split()
         hits = sum(one == other for one, other in zip(found, true, strict=False))
         return np.array([hits, len(true)], np.int64)
