@@ -35,6 +35,7 @@ SUBJECTS = {
     "series": ("forecast", "music"),
     "words": ("word_vectors", "bert"),
     "machines": ("turing_tasks",),
+    "speech": ("speech",),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}
@@ -51,6 +52,7 @@ SUBJECT_COMMANDS = {
     "label": "experiments.labelling.label",
     "neighbours": "experiments.words.neighbours",
     "analogy": "experiments.words.analogy",
+    "recognise": "experiments.speech.recognise",
 }
 COMMANDS = {
     "generate": "Generate text from a run of a language model (--prompt, --temperature and more), or translate "
@@ -58,6 +60,7 @@ COMMANDS = {
     "label": "Print sentences with the slots or tags that a run of slot_filling or pos_tagging gives them.",
     "neighbours": "List the nearest words of each word, by the vectors of a run of word_vectors or of a file.",
     "analogy": "Find the words d for which a is to b as c is to d, by the same vectors.",
+    "recognise": "Write down what a file of sound says, by a run of speech (--stream prints letters as they come).",
     "inspect": "Print the config and last metrics of a run, and redraw its figures.",
     "sweep": "Run an experiment for every combination of options, over several seeds.",
     "report": "Write one HTML page about a run, or comparing several.",

@@ -159,7 +159,7 @@ def stack_frames(frames: Float32[np.ndarray, "T F"], stack: int) -> Float32[np.n
     steps = -(-len(frames) // stack)
     padded = np.zeros((steps * stack, frames.shape[1]), np.float32)
     padded[: len(frames)] = frames
-    return padded.reshape(steps, -1)
+    return padded.reshape(steps, stack * frames.shape[1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,7 @@ def single_utterance(recording: Recording) -> Utterance:
 
 @dataclass(frozen=True)
 class JoinConfig:
-    """How single words are joined to utterances."""
+    """Rules by which single words are joined to utterances."""
 
     fewest: int = 3
     """Words of an utterance, at least."""

@@ -1,5 +1,7 @@
 """The labels that a recogniser writes: letters, whole words, or pieces of words. 0 is CTC's blank."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,6 +100,11 @@ def labels_as_text(labels: AnyLabels) -> dict[str, object]:
             "model": labels.model.model.hex(),
         }
     return {"kind": labels.kind, "types": list(labels.types)}
+
+
+def labels_digest(labels: AnyLabels) -> str:
+    """Returns sixteen hexadecimal digits of labels."""
+    return hashlib.sha256(json.dumps(labels_as_text(labels)).encode()).hexdigest()[:16]
 
 
 def labels_from_text(stored: dict[str, object]) -> AnyLabels:

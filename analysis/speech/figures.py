@@ -1,0 +1,65 @@
+"""Spectrograms, and what a net writes beside them. Axes: T frames, F filters, S steps of the net, K classes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import style
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from analysis.figures.style import COLOURS, GREY, PAGE, SETTINGS, checked, demand_shape
+
+NAMED = 0.3  # probability from which a label is named in the figure
+
+
+class Heard(NamedTuple):
+    """An utterance: log-mel frames `[T, F]`, the probability of each class at each step `[S, K]`, those of blank
+    first, and the names of the others."""
+
+    frames: ArrayLike
+    probabilities: ArrayLike
+    labels: Sequence[str]
+    title: str = ""
+
+
+def ctc_figure(heard: Sequence[Heard], hop: float) -> Figure:
+    """Draws for each utterance its spectrogram, and below it the probability of blank (grey) and of each label
+    against time; a label is named where it is likeliest. Frames are `hop` seconds apart.
+
+    Raises ValueError for no utterance, or probabilities that don't fit the labels."""
+    if not heard:
+        raise ValueError("no utterance to draw: the list is empty")
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(PAGE, 2.5 * len(heard)), layout="constrained")
+        axes = figure.subplots(2 * len(heard), 1, squeeze=False)[:, 0]
+        for one, above, below in zip(heard, axes[::2], axes[1::2], strict=True):
+            frames = checked(f"frames of {one.title!r}", np.asarray(one.frames, np.float64), "[T, F]")
+            steps = len(np.asarray(one.probabilities))
+            p = demand_shape(
+                f"probabilities of {one.title!r}", one.probabilities, (steps, len(one.labels) + 1)
+            )
+            seconds = len(frames) * hop
+            extent = (0.0, seconds, 0.0, float(frames.shape[1]))
+            above.imshow(frames.T, origin="lower", aspect="auto", cmap="Greys", extent=extent)
+            above.set(title=one.title, ylabel="mel filter", xticklabels=[])
+            above.grid(visible=False)
+            time = (np.arange(steps) + 0.5) * seconds / steps
+            below.plot(time, p[:, 0], color=GREY, linewidth=0.8, linestyle=(0, (2, 1.5)))
+            for number, name in enumerate(one.labels, 1):
+                if p[:, number].max() < NAMED:
+                    continue
+                colour = COLOURS[number % len(COLOURS)]
+                below.plot(time, p[:, number], color=colour, linewidth=1.0)
+                for place in peaks(p[:, number]):
+                    below.text(time[place], 1.05, "␣" if name == " " else name, color=colour, ha="center")
+            below.set(xlim=(0, seconds), ylim=(0, 1.25), ylabel="probability")
+        axes[-1].set_xlabel("seconds (dashed: blank)")
+    return figure
+
+
+def peaks(p: np.ndarray) -> list[int]:
+    """Returns the highest place of each stretch above the probability from which a label is named."""
+    above = np.concatenate([[False], p >= NAMED, [False]])
+    edges = np.flatnonzero(above[1:] != above[:-1]).reshape(-1, 2)
+    return [int(start + np.argmax(p[start:end])) for start, end in edges]
