@@ -54,6 +54,7 @@ from train import LoopConfig, OptimizerConfig
 NEAREST = "the most similar training sentence"
 VOCABULARY = "the pieces"  # their digest in checkpoints, beside the options
 TOGETHER = 100  # sentences of a held-out batch
+FIRST, GROWTH = 16, 2.0  # bounds of buckets: each is compiled by itself
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class HeldOut(list[PairBatch]):
 
     def __init__(self, text: SentenceText, split: str) -> None:
         examples = examples_of(text, split)
-        bounds = pair_bounds(examples, growth=2.0)
+        bounds = pair_bounds(examples, first=FIRST, growth=GROWTH)
         together = min(TOGETHER, len(examples))
         batches = held_out_pairs(examples, batch_size=together, bounds=bounds)
         super().__init__(batches.batches)
@@ -164,7 +165,7 @@ def examples_of(text: SentenceText, split: str) -> list[PairExample]:
 def autoencoder_task(config: Config, text: SentenceText) -> Task:
     """Builds the task."""
     model = config.build(text)
-    bounds = pair_bounds(*(examples_of(text, split) for split in text.splits), growth=2.0)
+    bounds = pair_bounds(*(examples_of(text, split) for split in text.splits), first=FIRST, growth=GROWTH)
 
     def train(seed: int, rows: int) -> Batches:
         examples = examples_of(text, "train")

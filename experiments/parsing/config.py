@@ -24,7 +24,7 @@ from train import LoopConfig, OptimizerConfig
 
 System = Literal["labels", "sequence"]
 NAMES = {"labels": "labels of words", "sequence": "sequence of brackets"}
-GROWTH = 2.0  # from bucket to bucket: each length is compiled by itself
+FIRST, GROWTH = 30, 2.0  # bounds of buckets: each is compiled by itself
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class ParsingConfig:
     seed: int = 0
     """Seed of parameters and of the order of the training sentences."""
     loop: Annotated[LoopConfig, Flat] = field(
-        default_factory=lambda: LoopConfig(steps=400, eval_every=100, save_every=100, chunk=1)
+        default_factory=lambda: LoopConfig(steps=800, eval_every=200, save_every=200, chunk=1)
     )
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=4e-3, schedule="warmup_cosine", warmup_steps=20)
@@ -158,7 +158,7 @@ class ParsingConfig:
         """Returns the bounds of the buckets that hold all sentences."""
         trees = [tree for split in self.codes.text.splits.values() for tree in split]
         if system == "sequence":
-            return pair_bounds([self.codes.pair(tree) for tree in trees], growth=GROWTH)
+            return pair_bounds([self.codes.pair(tree) for tree in trees], first=FIRST, growth=GROWTH)
         return length_bounds(max(len(tree.words) for tree in trees), growth=GROWTH)
 
 
