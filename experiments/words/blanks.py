@@ -39,7 +39,7 @@ def blanks(
         ids[: len(words) + 2] = [types, *words, types + 1]
         ids[at + 1] = types + 2
         guesses = fill(params, jnp.asarray(ids), jnp.arange(length) < len(words) + 2, at + 1)
-        shown = [names[word] for word in words.tolist()]
+        shown = [names[int(word)] for word in words]
         answer, shown[at] = shown[at], "____"
         best = ", ".join(names[int(guess)] for guess in guesses)
         lines.append(f"{answer:<16}  {best:<40}  {' '.join(shown)}")
