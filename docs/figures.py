@@ -218,6 +218,13 @@ SOURCES = {
         },
         table=(0, 1),
     ),
+    "turing_gradients": Source(
+        "turing_gradients",
+        "about 1 min 30 s",
+        MACHINES,
+        {"gradient_by_lag": "turing_gradient_by_lag", "memory_rows": "turing_memory_rows"},
+        table=(0,),
+    ),
     "ngram_ptb": Source(
         'ngram --data.dir PATH/ptb --prompt "students opened their"',
         "12 s",

@@ -34,7 +34,7 @@ SUBJECTS = {
     "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),
     "series": ("forecast", "music"),
     "words": ("word_vectors", "bert"),
-    "machines": ("turing_tasks",),
+    "machines": ("turing_tasks", "turing_gradients"),
     "speech": ("speech",),
 }
 SHARED = ("claims", "speed")  # of no one subject
