@@ -200,8 +200,24 @@ class EncoderDecoder(nn.Module):
         `fed` are the decoder's inputs, by default the true ones (`writer.shifted(targets)`); `smoothing` as for
         `summed_cross_entropy`.
         """
+        encoded = self.encode(inputs, mask=mask, train=train)
+        return self.loss_of(
+            encoded, targets, target_mask=target_mask, fed=fed, smoothing=smoothing, train=train
+        )
+
+    def loss_of(
+        self,
+        encoded: Encoded,
+        targets: Int[Array, "T *batch"],
+        *,
+        target_mask: Bool[Array, "T *batch"] | None = None,
+        fed: Int[Array, "T *batch"] | None = None,
+        smoothing: float = 0.0,
+        train: bool = True,
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Computes `loss` from what is known of the source."""
         fed = self.writer.shifted(targets, target_mask) if fed is None else fed
-        ys = self.decode(self.encode(inputs, mask=mask, train=train), fed, mask=target_mask, train=train)
+        ys = self.decode(encoded, fed, mask=target_mask, train=train)
         dtype = jnp.promote_types(ys.dtype, jnp.float32)
         weights = jnp.ones(targets.shape, dtype) if target_mask is None else jnp.asarray(target_mask, dtype)
         total: Any = summed_cross_entropy(

@@ -55,6 +55,25 @@ class TokenReader:
 
 
 @dataclass(frozen=True)
+class FrameReader:
+    """Reads vectors of D = `size` numbers as they are: frames of sound, rows of an image. No parameters."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        check_at_least(1, size=self.size)
+
+    def init(self, key: Key) -> Params:
+        return {}
+
+    def __call__(self, params: Params, inputs: Float[Array, "*shape D"]) -> Float[Array, "*shape D"]:
+        """Returns the vectors. Raises ValueError for those of another size."""
+        if inputs.shape[-1] != self.size:
+            raise ValueError(f"the frames have {inputs.shape[-1]} numbers, but the reader takes {self.size}")
+        return inputs
+
+
+@dataclass(frozen=True)
 class TokenWriter(TokenReader):
     """Writes token ids of 0 … V−1, reads them back as a decoder's inputs, and predicts the next:
 

@@ -11,7 +11,7 @@ from data.speech.corpus import SpeechConfig
 from data.speech.features import FeaturesConfig
 from data.speech.joined import JoinConfig
 from data.speech.labels import LabelKind
-from experiments.harness.checks import check_at_least, check_distinct
+from experiments.harness.checks import check_at_least, check_between, check_distinct
 from experiments.harness.errors import UserError
 from experiments.network import NetworkConfig
 from experiments.speech.text import SpokenText, spoken_text
@@ -19,10 +19,11 @@ from experiments.training import Flat, TrainingConfig
 from models.layers.layer import is_causal
 from train import LoopConfig, OptimizerConfig
 
-System = Literal["ctc", "trimming"]
+System = Literal["ctc", "trimming", "attention", "joint"]
 SYSTEMS_HELP = (
     "The nets side by side. ctc: labels without alignment; trimming: the same net, trained frame by frame on the "
-    "labels of each word spread evenly over its recording, equal neighbours trimmed."
+    "labels of each word spread evenly over its recording, equal neighbours trimmed; attention: the same net under "
+    "a decoder that attends to it; joint: that one, its encoder trained by CTC too."
 )
 
 
@@ -38,7 +39,6 @@ class RecognitionConfig(TrainingConfig):
     )
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    systems: Annotated[tuple[System, ...], tyro.conf.arg(help=SYSTEMS_HELP)] = ("ctc", "trimming")
     labels: LabelKind = "letters"
     """Letters, whole words, or pieces of words."""
     pieces: int = 60
@@ -66,13 +66,18 @@ class RecognitionConfig(TrainingConfig):
         check_at_least(
             1, pieces=self.pieces, width=self.width, held_out=self.held_out, pad=self.pad, shown=self.shown
         )
-        check_distinct(systems=self.systems)
 
     @cached_property
     def text(self) -> SpokenText:
         """Returns recordings and labels, loaded when first asked for."""
         return spoken_text(
-            self.data, self.join, self.features, self.augment.speeds, self.labels, self.pieces, self.held_out
+            self.data,
+            self.join,
+            self.features,
+            self.augment.speeds,
+            self.labels,
+            self.pieces,
+            self.held_out,
         )
 
     @property
@@ -90,3 +95,17 @@ class RecognitionConfig(TrainingConfig):
         if self.loop.health.every:
             raise UserError("--health.every", "isn't measured of recognition: leave it out")
         _ = self.text
+
+
+@dataclass(frozen=True)
+class SystemsConfig(RecognitionConfig):
+    """The options of several systems side by side."""
+
+    systems: Annotated[tuple[System, ...], tyro.conf.arg(help=SYSTEMS_HELP)] = ("ctc", "trimming")
+    share: float = 0.3
+    """Share of CTC in the loss of the system joint."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_distinct(systems=self.systems)
+        check_between(0, 1, share=self.share)

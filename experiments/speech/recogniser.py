@@ -17,8 +17,8 @@ from experiments.harness.files import stored_config
 from experiments.harness.run import fingerprint_of
 from experiments.registry import module_of, read_known_run
 from experiments.restore import restored_params
-from experiments.speech.config import RecognitionConfig
-from experiments.speech.task import LABELS, build
+from experiments.speech.config import SystemsConfig
+from experiments.speech.task import LABELS, tagger
 from experiments.speech.text import read_front
 from models import SequenceTagger, ctc_greedy, ctc_prefix_beam, stream
 from models.cell import Params
@@ -141,13 +141,13 @@ def trained_recogniser(folder: Path, *, trust: bool = False) -> Recogniser:
             f"{folder} is a run of {described['experiment']}, which hears nothing: name one of speech"
         )
     kind: Any = module_of("speech").Config
-    config: RecognitionConfig = stored_config(kind, folder)
+    config: SystemsConfig = stored_config(kind, folder)
     if "ctc" not in config.systems:
         raise ValueError(f"{folder} trains {', '.join(config.systems)}: name a run that trains ctc")
     if not trust:
         check_trusted(folder, described)
     front, labels = read_front(folder, config.features)
-    model = build(config, labels, "ctc")
+    model = tagger(config, labels.classes)
     shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 1, config.features.size), np.float32))
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     optimizer = config.optimizer.for_run(config.loop.steps, config.loop.eval_every)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.harness.files import arrays_with_prefix, read_arrays
-from experiments.speech.config import RecognitionConfig, System
+from experiments.speech.config import System, SystemsConfig
 from experiments.speech.scoring import METRICS
 from experiments.speech.task import NAMES, shown_utterances
 from experiments.speech.text import read_front
@@ -32,7 +32,7 @@ def columns_of(systems: Mapping[str, Found], width: int) -> dict[str, dict[str, 
     return columns
 
 
-def format_report(config: RecognitionConfig, systems: Mapping[str, Found], bound: Mapping[str, float]) -> str:
+def format_report(config: SystemsConfig, systems: Mapping[str, Found], bound: Mapping[str, float]) -> str:
     """Formats a column for each system and one for what trimming reaches at best, and what is written."""
     columns = {**columns_of(systems, config.width), BOUND: dict(bound)}
     rows = metric_rows(METRICS, columns)
@@ -67,7 +67,7 @@ def beam_of(found: Found) -> dict[str, float]:
     return {f"{name}_by_prefix_search": value for name, value in scores_of(found, "beam").items()}
 
 
-def draw(folder: Path, config: RecognitionConfig) -> list[Path]:
+def draw(folder: Path, config: SystemsConfig) -> list[Path]:
     """Draws the held-out error rate against the step, and for CTC the probabilities over the spectrogram."""
     from analysis.figures.curves import training_curves
     from analysis.figures.style import save

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from analysis import ExactMatch, Statistics
 from analysis.scores.edits import DoubledLetters, ErrorRate
@@ -16,9 +17,11 @@ from data.speech.labels import AnyLabels
 from experiments.corpus_score import Decoded
 from experiments.speech.text import SpokenText
 from experiments.task import Metric
-from models import SequenceTagger, ctc_greedy, ctc_prefix_beam, trim_repeats
+from models import WuPenalty, beam_search, ctc_greedy, ctc_prefix_beam, decoder_step, trim_repeats
 from models.cell import Array, Params
+from models.speech.attention_recogniser import AttentionRecogniser
 
+LONGER = 10  # labels that a decoder may write beyond the longest reference of a batch
 METRICS: Mapping[str, Metric] = {
     "loss": Metric("loss (nats a label, or a step)", scale="log"),
     "cer": Metric("letter errors (CER)", ".2%"),
@@ -43,11 +46,13 @@ def statistics_of(text: SpokenText) -> dict[str, Statistics[str]]:
 
 @partial(jax.jit, static_argnames=("model", "aligned", "width"))
 def best_labels(
-    model: SequenceTagger, params: Params, batch: SpeechBatch, *, aligned: bool, width: int
+    model: nn.Module, params: Params, batch: SpeechBatch, *, aligned: bool, width: int
 ) -> tuple[Array, Array]:
     """Returns labels `[T, B]`, zeros behind, and their number `[B]`: of the likeliest path, or by prefix search; of
     a net without blank the likeliest label at each step, equal neighbours trimmed."""
     mask = jnp.asarray(batch.mask)
+    if isinstance(model, AttentionRecogniser):
+        return searched(model, params, jnp.asarray(batch.inputs), mask, len(batch.labels) + LONGER, width)
     logits: Any = model.apply(params, jnp.asarray(batch.inputs), mask=mask)
     if aligned:
         return trim_repeats(jnp.argmax(logits, axis=-1) + 1, mask=mask)
@@ -57,11 +62,23 @@ def best_labels(
     return beams.tokens[:, 0].T, beams.lengths[:, 0]
 
 
+def searched(
+    model: AttentionRecogniser, params: Params, inputs: Array, mask: Array, length: int, width: int
+) -> tuple[Array, Array]:
+    """Returns what a decoder writes in at most so many steps, by beam search: labels `[N, B]`, zeros behind, and
+    their number."""
+    step, state = decoder_step(model, params, inputs, mask, steps=length)
+    first = jnp.zeros(mask.shape[1:], jnp.int32)
+    beams = beam_search(step, state, first, width=width, length=length, end=0, normalise=WuPenalty(1.0))
+    tokens = beams.tokens[:, 0].T
+    return tokens, jnp.sum(jnp.cumprod(tokens != 0, axis=0), axis=0)
+
+
 @dataclass(frozen=True, eq=False)
 class Decoder:
     """Decodes batches to texts."""
 
-    model: SequenceTagger
+    model: nn.Module
     labels: AnyLabels
     aligned: bool = False
     width: int = 1

@@ -1,9 +1,10 @@
 """Recognise speech without alignment (CTC); beside it the same net trained frame by frame, its neighbours trimmed.
 
 By default numbers dialled as the tones of a telephone's keypad; --data.dir FOLDER reads recordings: FSDD,
-LibriSpeech, Common Voice, or train.csv with the columns file and text. The presets fsdd, fsdd_trimming and
-fsdd_causal (a net that can listen as sound arrives), with --data.dir PATH/fsdd, train about 8 minutes on 2 CPU
-cores; --data.left-out NAME tests on a speaker who is left out of training. keypad_causal is a causal net for tones.
+LibriSpeech, Common Voice, or train.csv with the columns file and text. --systems ctc attention joint sets decoders
+that attend beside them. The presets fsdd, fsdd_trimming, fsdd_attention and fsdd_causal (a net that can listen as
+sound arrives), with --data.dir PATH/fsdd, take about 8 minutes a net on 2 CPU cores; --data.left-out NAME tests on
+a speaker who is left out of training. keypad_causal is a causal net for tones.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from experiments.network import NetworkConfig
 from experiments.restore import best_params
 from experiments.run_task import Trained, run_tasks
 from experiments.speech import report
-from experiments.speech.config import RecognitionConfig, System
+from experiments.speech.config import System, SystemsConfig
 from experiments.speech.scoring import METRICS, perfectly_trimmed, statistics_of
 from experiments.speech.task import NAMES, measure, recognition_task
 from experiments.text_files import check_same_text, remember_text, save_tokenizer
@@ -34,14 +35,14 @@ SEVERAL_NETS = True  # one after another: what several processes can't share
 
 
 @dataclass(frozen=True)
-class Config(RecognitionConfig):
+class Config(SystemsConfig):
     """Speech."""
 
     def check(self) -> None:
         """Raises ValueError for faults of options and recordings, before a run is begun."""
         super().check()
         for system in self.systems:
-            check_task_fits(recognition_task(self, system), self)
+            check_task_fits(recognition_task(self, system, self.share), self)
 
     def check_resumed(self, folder: Path) -> None:
         """Raises ValueError where the run in a folder was begun on other recordings."""
@@ -67,6 +68,7 @@ PRESETS: Mapping[str, Config] = {
     "keypad_causal": Config(preset="keypad_causal", systems=("ctc",), **CAUSAL),
     "fsdd": Config(preset="fsdd", **FSDD),
     "fsdd_trimming": Config(preset="fsdd_trimming", **{**FSDD, "systems": ("trimming",)}),
+    "fsdd_attention": Config(preset="fsdd_attention", **{**FSDD, "systems": ("attention", "joint")}),
     "fsdd_causal": Config(
         preset="fsdd_causal",
         **{**FSDD, **CAUSAL, "hidden_size": 192, "network": NetworkConfig(depth=2, dropout=0.2)},
@@ -80,7 +82,7 @@ def main(config: Config, run: Run) -> str:
     remember_text(run.folder, text)
     save_tokenizer(run.folder, text)
     print(text.speech.summary(), flush=True)
-    tasks = {NAMES[system]: recognition_task(config, system) for system in config.systems}
+    tasks = {NAMES[system]: recognition_task(config, system, config.share) for system in config.systems}
     by_name: dict[str, System] = {NAMES[system]: system for system in config.systems}
 
     def measured(name: str, trained: Trained, folder: Path) -> Mapping[str, Any]:

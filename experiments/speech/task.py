@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from data.speech.batches import SpeechBatch, collate_speech, speech_lengths
 from data.speech.features import log_mel
@@ -19,24 +20,52 @@ from experiments.speech.objective import RecognitionEvaluation, RecognitionLoss
 from experiments.speech.scoring import METRICS, Decoder, statistics_of
 from experiments.task import Data, Task
 from experiments.task_report import training_record
-from models import SequenceTagger
+from models import GRU, Additive, AttentionCell, Dense, SequenceTagger, Stacked, TokenWriter
 from models.cell import Params
+from models.readers import FrameReader
+from models.recurrence.unroll import output_size
+from models.speech.attention_recogniser import AttentionRecogniser
 from train import evaluate
 
 LABELS = "the labels"  # their digest in checkpoints, beside the options
-NAMES: Mapping[System, str] = {"ctc": "CTC", "trimming": "frame by frame, trimmed"}
+NAMES: Mapping[System, str] = {
+    "ctc": "CTC",
+    "trimming": "frame by frame, trimmed",
+    "attention": "attention",
+    "joint": "attention and CTC",
+}
 
 
-def build(config: RecognitionConfig, labels: AnyLabels, system: System) -> SequenceTagger:
-    """Builds the net of a system; the one without alignment has a class for blank."""
-    classes = labels.classes - (system == "trimming")
+def build(config: RecognitionConfig, labels: AnyLabels, system: System, share: float) -> nn.Module:
+    """Builds the net of a system, on the same layer; without blank there is a class less. `share` is that of CTC in
+    the loss of the system joint."""
+    if system not in ("attention", "joint"):
+        return tagger(config, labels.classes - (system == "trimming"))
+    encoder, size, width = config.layer(), config.features.size, config.hidden_size
+    params = jax.eval_shape(lambda: encoder.init(jax.random.key(0), size))
+    memory = output_size(encoder, params, size, "the encoder")
+    decoder = Stacked((AttentionCell(GRU(width), Additive(width), memory_size=memory), Dense(width)))
+    return AttentionRecogniser(
+        encoder,
+        decoder,
+        FrameReader(size),
+        TokenWriter(labels.classes, width, tied=True),
+        bridge="mean",
+        dropout=config.network.dropout,
+        method=config.network.way,
+        share=share if system == "joint" else 0.0,
+    )
+
+
+def tagger(config: RecognitionConfig, classes: int) -> SequenceTagger:
+    """Builds a net that gives each step its classes."""
     return SequenceTagger(config.layer(), classes, method=config.network.way)
 
 
-def recognition_task(config: RecognitionConfig, system: System) -> Task:
-    """Builds the task of training one of the systems."""
+def recognition_task(config: RecognitionConfig, system: System, share: float = 0.0) -> Task:
+    """Builds the task of training one of the systems; `share` is that of CTC in the loss of the system joint."""
     text = config.text
-    model, aligned = build(config, text.labels, system), system == "trimming"
+    model, aligned = build(config, text.labels, system, share), system == "trimming"
     statistics = statistics_of(text)
 
     def shapes(rows: int) -> Any:
@@ -84,11 +113,10 @@ def measure(
     """Measures a trained system on the test utterances: `test|METRIC`, of CTC `beam|METRIC` by prefix search too;
     what it writes; of the utterances shown the probabilities of all classes; its curve."""
     text, batches, model = config.text, task.data.test(), task.model
-    assert isinstance(model, SequenceTagger)
     assert isinstance(task.score, CorpusScore)
     scored = evaluate(task.objective.evaluate, params, batches) | dict(task.score(params, batches).figures)
     found: dict[str, Any] = {f"test|{name}": value for name, value in scored.items()}
-    if system == "ctc" and config.width > 1:
+    if system != "trimming" and config.width > 1:
         beam = CorpusScore(Decoder(model, text.labels, width=config.width), statistics_of(text))
         figures = beam.figures(beam.totals(params, batches))
         found |= {f"beam|{name}": value for name, value in figures.items()}
@@ -98,14 +126,16 @@ def measure(
     bound = tuple(max(sizes) for sizes in zip(*map(speech_lengths, examples), strict=True))
     batch = collate_speech(examples, (bound[0], bound[1]))
     found["written"] = np.array([one.prediction for one in decoder(params, batch)])
+    record = training_record(folder)
+    found |= {"curve|step": record["validation/cer/step"], "curve|value": record["validation/cer"]}
+    found["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(params))
+    if not isinstance(model, SequenceTagger):
+        return found
     logits = np.asarray(model.apply(params, jnp.asarray(batch.inputs), mask=jnp.asarray(batch.mask)))
     for place, (one, example) in enumerate(zip(utterances, examples, strict=True)):
         p = jax.nn.softmax(logits[: len(example.inputs), place], axis=-1)
         found[f"probabilities|{place}"] = np.asarray(p)
         found[f"frames|{place}"] = log_mel(one.samples, config.features)
-    record = training_record(folder)
-    found |= {"curve|step": record["validation/cer/step"], "curve|value": record["validation/cer"]}
-    found["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(params))
     return found
 
 

@@ -76,6 +76,20 @@ def test_resumed_is_as_whole(run: Path, tmp_path: Path) -> None:
     assert arrays_bytes(part) == arrays_bytes(run)
 
 
+@pytest.mark.slow
+def test_decoders_that_attend(tmp_path: Path) -> None:
+    """Alone, and with CTC on the encoder, which has an output layer more; what they write is scored and shown."""
+    run = tmp_path / "run"
+    options = ("--systems", "attention", "joint", "--steps", 10)
+    assert command("speech", *SMALL, *options, "--devices", 1, "--run-dir", run) == 0
+    results = json.loads((run / "results.json").read_text())
+    assert set(results["systems"]) == {"attention", "attention and CTC"}
+    assert "attention, beam 2" in (run / "table.txt").read_text()
+    sizes = [int(read_arrays(run, f"nets/{name}")["parameters"]) for name in ("attention", "joint")]
+    assert sizes[1] - sizes[0] == (6 + 1) * 11
+    assert {path.stem for path in (run / "figures").glob("*.png")} == {"training"}
+
+
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """Twelve recordings of "go", of which the last is too short for what it says."""
@@ -120,6 +134,7 @@ def test_a_bad_row_is_refused(row: str, said: str, corpus: Path, refused: Callab
     ("given", "said"),
     [
         (("--systems", "ctc", "ctc"), "--systems names one twice"),
+        (("--share", 1.0), "--share must lie between 0 and 1, but is 1"),
         (("--data.left-out", "theo"), "--data.left-out theo is for recordings of speakers"),
         (("--preset", "fsdd"), "--data.dir is missing: --preset fsdd is for recordings"),
         (("--features.filters", 200), "--features.filters is 200: filter 2 is narrower"),
