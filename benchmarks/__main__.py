@@ -23,6 +23,7 @@ from benchmarks import (
     start,
     tagging,
     translation,
+    turing,
 )
 from benchmarks.command import refuse
 from benchmarks.compare import compare, peers
@@ -84,6 +85,7 @@ def main(config: Config) -> None:
         "translation": translation.STEPS.measure() if config.attention else [],
         "tagging": tagging.STEPS.measure() if config.attention else [],
         "sentiment": sentiment.STEPS.measure() if config.attention else [],
+        "turing": turing.measure() if config.attention else [],
         "start": start.measure() if config.start else [],
     }
     if config.keep:

@@ -25,6 +25,7 @@ from benchmarks.sections import (
     start,
     tagging,
     translation,
+    turing,
 )
 from benchmarks.work import FAMILIES, Way, Work
 
@@ -42,6 +43,7 @@ PARTS = {
     "beam": ("Beam search", beam),
     "tagging": ("Training step of a tagger", tagging),
     "sentiment": ("Training step of a classifier with attention", sentiment),
+    "turing": ("Training step of a Neural Turing machine", turing),
     "start": ("Starting", start),
 }
 JAX_PEERS = ("Linen", "NNX", "Equinox")

@@ -205,6 +205,27 @@ def words_a_second(rows: list[dict[str, Any]], text: str) -> list[str]:
     return lines
 
 
+def turing(rows: list[dict[str, Any]]) -> list[str]:
+    """Tabulates one line per side."""
+    lines = [
+        "The machine of `python -m experiments turing_tasks --preset copy`: an LSTM of 100 units, a memory of 128 "
+        "rows of 20 numbers, two heads, 32 sequences of 1 to 20 vectors to copy (41 steps), clipping and Adam. "
+        "Ours is `train_chunk` with the norms, metrics and checks of every run, beside the same equations in "
+        "PyTorch, a loop over the steps. Separate processes take turns with the same weights and sequences; losses "
+        "must agree to 1e-3, or the benchmark stops. Medians in milliseconds, with the interquartile range in "
+        "brackets. To measure this alone: `python -m benchmarks.turing`.",
+        "",
+        "| | ms a step | steps a second | times PyTorch |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    rivals = [row["tokens_per_second"] for row in rows if row["side"] == "PyTorch"]
+    for row in rows:
+        speed = row["tokens_per_second"]
+        times = f"{speed / rivals[0]:.2f}" if rivals else "–"
+        lines.append(f"| {row['side']} | {shown(row['quartiles'])} | {speed:.1f} | {times} |")
+    return lines
+
+
 def decoding(rows: list[dict[str, Any]]) -> list[str]:
     """Tabulates one line per side."""
     times = {row["side"]: row["seconds"] for row in rows}
