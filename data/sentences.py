@@ -31,7 +31,7 @@ class SentencesConfig:
     """Leave out sentences of more words, from all splits; the summary says how many."""
     types: int | None = None
     """Most types of the vocabulary of pieces, marks included. Default: 6000, of sentences that are made 400."""
-    sentences: int = 6000
+    sentences: int = 10_000
     """Training sentences that are made."""
     held_out: int = 400
     """Sentences that are made for validation, and as many for test."""

@@ -71,7 +71,7 @@ def tables(search: SearchConfig, model: EncoderDecoder, text: SentenceText, para
             decode_vectors(model, params, jnp.asarray(between), search=search, length=longest)
         )
         written = [
-            text.tokenizer.decode(row[0, :length].tolist())
+            text.tokenizer.decode(row[0, :length].tolist()).strip()  # without the end of a line
             for row, length in zip(beams.tokens, beams.lengths[:, 0].tolist(), strict=True)
         ]
         lines.append("between two sentences, by evenly spaced vectors")
