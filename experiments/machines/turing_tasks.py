@@ -131,7 +131,7 @@ def preset(task: TaskName, cell: str, steps: int, **options: Any) -> Config:
     )
 
 
-# Memories have a row for every vector of the longest test but for the copies, which go round the memory.
+# The memory for copy has a row for each vector of its longest test, 120.
 PRESETS: Mapping[str, Config] = {
     "copy": preset("copy", "ntm(slots=128)", 6000, beyond=(1, 2, 6)),
     "repeat_copy": preset("repeat_copy", "ntm(slots=32)", 8000),

@@ -26,7 +26,8 @@ from experiments.machines.bits import (
     maker,
 )
 from experiments.machines.heads import watched
-from models import NeuralTuringMachine, SequenceTagger, unroll
+from experiments.machines.turing_tasks import PRESETS
+from models import LSTM, NeuralTuringMachine, SequenceTagger, unroll
 from tests.experiments.command import command
 from tests.experiments.conftest import alone
 
@@ -134,6 +135,16 @@ def test_what_a_run_leaves(shared: Path) -> None:
     assert "3 vectors" in table
     assert "guessing" in table
     assert command("inspect", folder) == 0
+
+
+def test_presets_can_be_built() -> None:
+    """One of each task, with memory for the longest copies that are tested."""
+    assert set(PRESETS) == set(get_args(TaskName))
+    for name, config in PRESETS.items():
+        assert config.tasks == (name,)
+        assert [type(config.layer(cell)) for cell in config.cells] == [NeuralTuringMachine, LSTM]
+    machine: Any = PRESETS["copy"].layer(PRESETS["copy"].cells[0])
+    assert machine.slots > PRESETS["copy"].sizes.copied * max(PRESETS["copy"].beyond)
 
 
 @pytest.mark.parametrize(
