@@ -28,8 +28,9 @@ class SpeechConfig:
     one CSV file. Default: the tones of a telephone's keypad, made from --data.seed."""
     left_out: str | None = None
     """The speaker who is left out of training, and tested on alone."""
-    alphabet: str = LETTERS
-    """The letters that a text may have."""
+    alphabet: str | None = None
+    """The letters that a text may have, the blank between words among them. Default: those of English, the
+    apostrophe and the blank."""
     lowercase: bool = True
     """Read texts in small letters."""
     skip_bad: int = 0
@@ -50,8 +51,13 @@ class SpeechConfig:
             )
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"data.seed is {self.seed}: it must lie in 0 … 2**32 - 1")
-        if len(set(self.alphabet)) < max(len(self.alphabet), 1):
+        if len(set(self.letters)) < max(len(self.letters), 1):
             raise ValueError(f"data.alphabet is {self.alphabet!r}: give letters, each once")
+
+    @property
+    def letters(self) -> str:
+        """Returns the letters that a text may have."""
+        return LETTERS if self.alphabet is None else self.alphabet
 
 
 class Speech(NamedTuple):
@@ -107,13 +113,13 @@ def load_speech(config: SpeechConfig, rate: int = KEYPAD_RATE) -> Speech:
         digest.update(f"{entry.name}\0{entry.text}\0{entry.split}\0".encode())
         digest.update(_content(entry))
     origin = {config.dir.resolve().name: digest.hexdigest()}
-    options = {"rate": rate, "alphabet": config.alphabet, "lowercase": config.lowercase}
+    options = {"rate": rate, "alphabet": config.letters, "lowercase": config.lowercase}
 
     def prepare() -> tuple[list[Recording], list[str]]:
         good, bad = [], []
         for entry in entries:
             try:
-                good.append(entry.recording(rate, config.alphabet, lowercase=config.lowercase))
+                good.append(entry.recording(rate, config.letters, lowercase=config.lowercase))
             except ValueError as error:
                 bad.append(str(error))
         check_bad(bad, config.skip_bad)

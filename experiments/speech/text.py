@@ -137,7 +137,7 @@ def spoken_text(
     speech = load_speech(data, features.rate)
     joint = [speech.separator] if speech.words and speech.separator else []
     texts = [*(one.text for one in speech.splits["train"]), *joint]
-    labels = learn_labels(kind, texts, data.alphabet if data.dir is not None else "0123456789", pieces)
+    labels = learn_labels(kind, texts, data.letters if data.dir is not None else "0123456789", pieces)
     speech = without_short(speech, features, labels, data.skip_bad)
     known = None
     if features.normalise == "training":
