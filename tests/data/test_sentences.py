@@ -2,8 +2,8 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 from data.sentences import SentencesConfig, load_sentences
@@ -47,6 +47,6 @@ def test_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["longest", "sentences", "held_out", "types"])
 def test_refuses_numbers(name: str) -> None:
-    option = name.replace("_", "-")
-    with pytest.raises(ValueError, match=f"--data.{option} must be"):
-        load_sentences(SentencesConfig(**{name: np.int64(0).item()}))
+    options: dict[str, Any] = {name: 0}
+    with pytest.raises(ValueError, match=f"--data.{name.replace('_', '-')} must be"):
+        load_sentences(SentencesConfig(**options))
