@@ -43,7 +43,7 @@ def test_list_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     scripts = {
         path.parent.name if path.stem == "__init__" else path.stem
         for path in (ROOT / "experiments").rglob("*.py")
-        if "def main(config" in path.read_text(encoding="utf-8")
+        if re.search(r"^(def main\(config|main = )", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert scripts == set(NAMES)
     assert command() == 0
