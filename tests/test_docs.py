@@ -184,7 +184,7 @@ def test_every_table_quoted_has_one_command() -> None:
     ]
     assert sorted(blocks) == sorted(name for name, source in SOURCES.items() if source.table)
     for name in blocks:
-        source, paragraphs = SOURCES[name], [f"paragraph {i}\nof a table" for i in range(3)]
+        source, paragraphs = SOURCES[name], [f"paragraph {i}\nof a table" for i in range(9)]
         page = (ROOT / source.page).read_text(encoding="utf-8")
         written = FIGURES["quoted"](name, source, page, "\n\n".join(paragraphs) + "\n")
         assert "\n\n".join(paragraphs[i] for i in source.table) in written

@@ -5,7 +5,6 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
-import scipy.fft
 from jaxtyping import Float, Float32
 
 from data.speech.sound import Samples
@@ -132,7 +131,7 @@ def log_mel(samples: Samples, config: FeaturesConfig) -> Float32[np.ndarray, "T 
     padded[before : before + len(samples)] = samples
     shown = np.lib.stride_tricks.sliding_window_view(padded, window)[: (count - 1) * hop + 1 : hop]
     weights = _hann(window)
-    spectrum: Any = scipy.fft.rfft(shown * weights, _fft_size(window), axis=1)
+    spectrum: Any = np.fft.rfft(shown * weights, _fft_size(window), axis=1)
     power = (spectrum.real**2 + spectrum.imag**2) / np.float32(weights.sum() ** 2)
     return np.log(np.maximum(power @ config.matrix, np.float32(_FLOOR)))
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 from scipy.io import wavfile
-from scipy.signal import resample_poly
 
 Samples = Float32[np.ndarray, " n"]
 COMPRESSED = (".flac", ".mp3", ".ogg", ".opus")  # endings of the files that `soundfile` reads
@@ -107,7 +106,7 @@ def resample(samples: Samples, rate: int, to: int) -> Float32[np.ndarray, "_"]:
     if rate == to:
         return samples
     common = math.gcd(rate, to)
-    return resample_poly(samples, to // common, rate // common).astype(np.float32)
+    return _resample(samples, to // common, rate // common)
 
 
 def change_speed(samples: Samples, factor: int | float) -> Float32[np.ndarray, "_"]:
@@ -118,7 +117,13 @@ def change_speed(samples: Samples, factor: int | float) -> Float32[np.ndarray, "
     exact = Fraction(factor).limit_denominator(100)
     if exact == 1:
         return samples
-    return resample_poly(samples, exact.denominator, exact.numerator).astype(np.float32)
+    return _resample(samples, exact.denominator, exact.numerator)
+
+
+def _resample(samples: Samples, up: int, down: int) -> Float32[np.ndarray, "_"]:
+    from scipy.signal import resample_poly  # slow to import, and a list of options waits for this module
+
+    return resample_poly(samples, up, down).astype(np.float32)
 
 
 def wav_bytes(sound: Sound) -> bytes:

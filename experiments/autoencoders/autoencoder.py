@@ -18,7 +18,7 @@ import tyro
 
 from data import PairBatch, PairExample, held_out_pairs, pair_batches, pair_bounds, vocabulary_digest
 from data.batch import Batches
-from data.sentences import SentencesConfig, SentenceText, load_sentences
+from data.sentence_text import SentencesConfig, SentenceText, load_sentences
 from experiments.autoencoders.corrupted import CorruptedLoss
 from experiments.autoencoders.scores import (
     METRICS,

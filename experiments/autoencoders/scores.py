@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis import ExactMatch, Statistics, corpus_score
 from analysis.scores.texts import WordAccuracy
-from data.sentences import SentenceText
+from data.sentence_text import SentenceText
 from experiments.autoencoders.vectors import decode_vectors, encode_sentences, interpolate, nearest
 from experiments.corpus_score import CorpusScore, Decoded
 from experiments.encoder_decoder.search import SearchConfig

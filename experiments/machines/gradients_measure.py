@@ -1,4 +1,4 @@
-"""What a machine's memory does to gradients, measured: by the step that was stored, row by row, over a sequence."""
+"""Measures what a machine's memory does to gradients: by the step stored, row by row, over a sequence."""
 
 from functools import partial
 from typing import Any

@@ -147,6 +147,7 @@ def test_which_experiments_take_several_processes() -> None:
         "pos_tagging",
         "key_terms",
         "bert",
+        "autoencoder",
         "fixed_points",
     }
     assert takes == one_net

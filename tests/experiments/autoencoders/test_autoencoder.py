@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data.sentences import SentencesConfig
+from data.sentence_text import SentencesConfig
 from experiments.autoencoders.autoencoder import Config, HeldOut
 from experiments.autoencoders.vectors import decode_vectors, encode_sentences, interpolate, nearest
 from experiments.encoder_decoder.search import SearchConfig, search_targets

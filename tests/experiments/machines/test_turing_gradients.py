@@ -1,4 +1,4 @@
-"""What is measured of a machine's gradients, beside closed forms and differences; a run."""
+"""The gradients of a machine, beside closed forms and differences; a run."""
 
 import json
 from pathlib import Path

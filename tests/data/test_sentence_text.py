@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from data.sentences import SentencesConfig, load_sentences
+from data.sentence_text import SentencesConfig, load_sentences
 
 
 def test_made_sentences() -> None:
