@@ -46,6 +46,7 @@ class Source:
 LABORATORY, RESULTS, EXPERIMENTS = "docs/gradients.md", "docs/results.md", "experiments/README.md"
 TRANSLATION, LABELLING = "docs/translation.md", "docs/labelling.md"
 WORDS, SERIES, MACHINES = "docs/words.md", "docs/series.md", "docs/machines.md"
+SPEECH, PARSING = "docs/speech.md", "docs/parsing.md"
 SOURCES = {
     "gradients": Source(
         "gradients", "1 min 10 s", "README.md", {"gradient_against_lag": "gradient_against_lag"}
@@ -225,6 +226,7 @@ SOURCES = {
         {"gradient_by_lag": "turing_gradient_by_lag", "memory_rows": "turing_memory_rows"},
         table=(0,),
     ),
+    "speech": Source("speech", "about 2 min", SPEECH, {"alignment": "speech_alignment"}, table=(1,)),
     "ngram_ptb": Source(
         'ngram --data.dir PATH/ptb --prompt "students opened their"',
         "12 s",
