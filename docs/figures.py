@@ -46,7 +46,7 @@ class Source:
 LABORATORY, RESULTS, EXPERIMENTS = "docs/gradients.md", "docs/results.md", "experiments/README.md"
 TRANSLATION, LABELLING = "docs/translation.md", "docs/labelling.md"
 WORDS, SERIES, MACHINES = "docs/words.md", "docs/series.md", "docs/machines.md"
-SPEECH, PARSING = "docs/speech.md", "docs/parsing.md"
+SPEECH, PARSING, AUTOENCODERS = "docs/speech.md", "docs/parsing.md", "docs/autoencoders.md"
 SOURCES = {
     "gradients": Source(
         "gradients", "1 min 10 s", "README.md", {"gradient_against_lag": "gradient_against_lag"}
@@ -227,6 +227,16 @@ SOURCES = {
         table=(0,),
     ),
     "speech": Source("speech", "about 2 min", SPEECH, {"alignment": "speech_alignment"}, table=(1,)),
+    "parsing": Source(
+        "parsing",
+        "about 3 min",
+        PARSING,
+        {"f1_by_length": "parsing_f1", "trees": "parsing_trees"},
+        table=(1,),
+    ),
+    "autoencoder": Source(
+        "autoencoder", "about 3 min", AUTOENCODERS, {"by_length": "autoencoder_by_length"}, table=(1,)
+    ),
     "ngram_ptb": Source(
         'ngram --data.dir PATH/ptb --prompt "students opened their"',
         "12 s",

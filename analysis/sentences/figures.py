@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from analysis.figures.style import (
@@ -33,5 +34,6 @@ def scores_against_words(scores: Mapping[str, ArrayLike], bounds: Sequence[int],
             values = demand_shape(f"scores of {name!r}", values, (len(middles),))
             draw_line(ax, middles, values, label=name, **styles[name])
         ax.set_ylim(0, 1.02)
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         add_legend(figure, entries(styles))
     return figure

@@ -89,9 +89,9 @@ def draw(folder: Path, systems: Mapping[str, str]) -> list[Path]:
     rows = []
     for place in shown(found):
         (gold,) = read_trees(str(baselines["gold"][place]), "the run")
-        row = [as_drawn("reference", gold, gold)]
+        equal: dict[Tree, list[str]] = {gold: ["reference"]}  # those of equal trees share a picture
         for name, arrays in found.items():
             (tree,) = read_trees(str(arrays["trees"][place]), "the run")
-            row.append(as_drawn(name, tree, gold))
-        rows.append(row)
+            equal.setdefault(tree, []).append(name)
+        rows += [[as_drawn(", ".join(names), tree, gold)] for tree, names in equal.items()]
     return drawn + save(trees_figure(rows), figures, "trees")
