@@ -77,7 +77,7 @@ def _decode_wav(content: bytes, name: str) -> tuple[int, np.ndarray]:
 def _decode_compressed(content: bytes, name: str) -> tuple[int, np.ndarray]:
     """Returns the rate and the samples of FLAC, MP3 or Ogg."""
     try:
-        import soundfile
+        import soundfile  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ValueError(
             f"{name} is no WAV file: install soundfile (pip install soundfile), or convert it"
