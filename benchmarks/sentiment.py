@@ -7,7 +7,6 @@ sentiment` at the sizes of its presets, over the sentences of `benchmarks.taggin
     python -m benchmarks.sentiment      measures this alone, and writes its part of docs/benchmarks.md
 """
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from benchmarks.tagging import (
     torch_reader,
     torch_turn,
 )
-from benchmarks.training_steps import TrainingSteps
+from benchmarks.training_steps import TrainingSteps, packed_and_padded
 
 A, CLASSES = 64, 2
 
@@ -137,12 +136,7 @@ def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:
 
 STEPS = TrainingSteps(
     "sentiment",
-    {
-        "ours": ours,
-        "ours, one device": lambda size, cores: ours(size, 1),
-        "PyTorch, packed": partial(pytorch, packed=True),
-        "PyTorch, padded": partial(pytorch, packed=False),
-    },
+    packed_and_padded(ours, pytorch),
     SIZES,
     lambda size: sentences(size).mask.sum() / size.steps,
     "sentiment of sentences of up to",

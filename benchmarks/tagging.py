@@ -10,14 +10,13 @@ agree.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.command import run
 from benchmarks.language_model import Turn
-from benchmarks.training_steps import TrainingSteps
+from benchmarks.training_steps import TrainingSteps, packed_and_padded
 
 V, E, H, K, B = 17_000, 100, 128, 17, 32
 RATE, CLIP = 1e-3, 1.0
@@ -220,12 +219,7 @@ def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:
 
 STEPS = TrainingSteps(
     "tagging",
-    {
-        "ours": ours,
-        "ours, one device": lambda size, cores: ours(size, 1),
-        "PyTorch, packed": partial(pytorch, packed=True),
-        "PyTorch, padded": partial(pytorch, packed=False),
-    },
+    packed_and_padded(ours, pytorch),
     SIZES,
     lambda size: sentences(size).mask.sum() / size.steps,
     "tagging of sentences of up to",

@@ -5,11 +5,24 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from benchmarks.command import WORKER
 from benchmarks.compare import Worker
 from benchmarks.language_model import Turn, answer_turns, training_turns
+
+Side = Callable[[Any, int], Turn]  # prepares a turn of a size on a number of cores
+
+
+def packed_and_padded(ours: Side, pytorch: Callable[..., Turn]) -> dict[str, Side]:
+    """Returns the sides of a model of sentences: PyTorch's recurrence reads them packed, or with their padding."""
+    return {
+        "ours": ours,
+        "ours, one device": lambda size, cores: ours(size, 1),
+        "PyTorch, packed": partial(pytorch, packed=True),
+        "PyTorch, padded": partial(pytorch, packed=False),
+    }
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,7 @@ class TrainingSteps:
     """
 
     name: str
-    sides: Mapping[str, Callable[[Any, int], Turn]]
+    sides: Mapping[str, Side]
     sizes: Sequence[Any]
     tokens: Callable[[Any], float]
     about: str
