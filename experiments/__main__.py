@@ -1,4 +1,4 @@
-"""`python -m experiments NAME [--option value …]`."""
+"""`python -m experiments NAME [--option value …]`, or `unroll NAME [--option value …]` from any folder."""
 
 import contextlib
 import importlib
@@ -7,14 +7,15 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from experiments.harness.errors import UserError, format_warning, name_options, report_refusal
+from experiments.harness.home import check_home
 from experiments.harness.surroundings import check_file_limit, prepare_surroundings
 from experiments.registry import (
     COMMANDS,
     NAMES,
-    SUBJECT_COMMANDS,
+    PLAIN,
     module_of,
     overview,
     read_options,
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> int:
         return 0
     name, rest = arguments[0], arguments[1:]
     try:
+        check_home()
         if name not in (*NAMES, *COMMANDS):
             raise ValueError(unknown(name, [*NAMES, *COMMANDS]))
         from experiments.harness.compilation_cache import keep_compiled_programs
@@ -47,8 +49,8 @@ def main(arguments: list[str]) -> int:
             from experiments import generate
 
             return generate.main(rest)
-        if name in SUBJECT_COMMANDS:
-            return importlib.import_module(SUBJECT_COMMANDS[name]).main(rest)
+        if name in PLAIN:
+            return importlib.import_module(PLAIN[name]).main(rest)
         if name == "sweep":
             from experiments import sweep
 
@@ -198,7 +200,8 @@ def main_with_output(arguments: list[str]) -> int:
         return 2
 
 
-if __name__ == "__main__":
+def console() -> NoReturn:
+    """Runs the command line in a process of its own, and ends it: `python -m experiments` and `unroll`."""
     prepare_surroundings()
     warnings.formatwarning = format_warning
     # Until a run has begun, Ctrl-C ends the process at once, without a traceback.
@@ -211,3 +214,7 @@ if __name__ == "__main__":
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    console()

@@ -54,6 +54,8 @@ SUBJECT_COMMANDS = {
     "analogy": "experiments.words.analogy",
     "recognise": "experiments.speech.recognise",
 }
+# Commands that take what follows as it is, with their modules.
+PLAIN = SUBJECT_COMMANDS | {"contract": "experiments.contract"}
 COMMANDS = {
     "generate": "Generate text from a run of a language model (--prompt, --temperature and more), or translate "
     "with a run of translation (--source, --width).",
@@ -61,6 +63,7 @@ COMMANDS = {
     "neighbours": "List the nearest words of each word, by the vectors of a run of word_vectors or of a file.",
     "analogy": "Find the words d for which a is to b as c is to d, by the same vectors.",
     "recognise": "Write down what a file of sound says, by a run of speech (--stream prints letters as they come).",
+    "contract": "Check a cell of your own, or a built-in one, against what every cell must do.",
     "inspect": "Print the config and last metrics of a run, and redraw its figures.",
     "sweep": "Run an experiment for every combination of options, over several seeds.",
     "report": "Write one HTML page about a run, or comparing several.",

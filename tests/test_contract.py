@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import pytest
 
+from experiments.contract import checks as contract
 from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian, LSTMState
 from models.cell import Array, Params
-from tests import contract
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 
 from experiments.cell_spec import parse_cell
+from experiments.contract import main as contract
 from experiments.harness.terminal import wrapped
 from experiments.registry import NAMES, module_of, overview, read_options
 from models import unroll
 from models.layers.layer import is_causal
 from models.recurrence.methods import Fused
 from models.recurrence.unroll import unroll_with_info
-from tests.contract import main as contract
 from tests.experiments.command import newest_checkpoint
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -6,12 +6,12 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("models", "train", "data", "analysis", "experiments")
+PACKAGES = ("unroll", "models", "train", "data", "analysis", "experiments")
 
 
 def test_wheel_holds_every_file(tmp_path: Path) -> None:
     """Built from what git holds, without a network."""
-    tracked = subprocess.run(["git", "ls-files", *PACKAGES, "pyproject.toml", "README.md"], cwd=ROOT,
+    tracked = subprocess.run(["git", "ls-files", *PACKAGES, "pyproject.toml", "README.md", "LICENSE"], cwd=ROOT,
                              capture_output=True, text=True, check=True).stdout.split()  # fmt: skip
     for name in tracked:
         copy = tmp_path / "source" / name

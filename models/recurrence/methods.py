@@ -115,8 +115,7 @@ def auto_method(
 
     - A cell linear in its state on an accelerator: `Associative`. On the CPU it does log T times the work without
       parallelism, and a scan is several times faster.
-    - With λ₁ given, on an accelerator and for a state with a derivative: `Newton` if the expected rounds, of
-    log₂ T
+    - With λ₁ given, on an accelerator and for a state with a derivative: `Newton` if the expected rounds, of log₂ T
       products each, are fewer than the T steps of a scan, and its Jacobians fit into memory. On the CPU a scan is
       always faster.
     - A cell of the product form, or one that attends to a memory: `Fused`.

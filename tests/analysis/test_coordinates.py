@@ -16,10 +16,10 @@ from analysis import (
     step_jacobians,
 )
 from analysis.health import health_arrays
+from experiments.contract.checks import example
 from models import CELLS, MLSTM, SLSTM, Cell, Elman, LearnedState, Newton, Stacked, unroll_with_info
 from models.cell import Array
 from models.state import coordinates_size
-from tests.contract import example
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 XLSTM = [

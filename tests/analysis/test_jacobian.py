@@ -15,6 +15,7 @@ from analysis import (
     step_jacobians,
 )
 from analysis.closed_form import has_closed_form
+from experiments.contract import checks as contract
 from models import (
     GRU,
     LSTM,
@@ -32,7 +33,6 @@ from models import (
 from models.cell import Array
 from models.recurrence import free_memory
 from models.state import ravel_state
-from tests import contract
 from tests.models import loops
 
 T, D, H = 5, 2, 3

@@ -18,10 +18,10 @@ from analysis import (
     spectral_radius,
     step_jacobians,
 )
+from experiments.contract import checks as contract
 from models import LSTM, Cell, Elman, unroll
 from models.cell import Array
 from models.state import ravel_state
-from tests import contract
 
 T, D, H = 5, 2, 3
 

@@ -11,11 +11,11 @@ import pytest
 from scipy.special import digamma
 
 from analysis import lyapunov_spectrum, step_jacobians
+from experiments.contract.checks import example
 from models import CELLS, GRU, LSTM, BasicGRU, BatchNormLSTM, Cell, Elman, FixedWindow, Stacked
 from models.cell import Array
 from tests.analysis.benettin import textbook
 from tests.analysis.maps import CatMap, HenonMap, LogisticMap, Lorenz
-from tests.contract import example
 
 
 @dataclass(frozen=True)

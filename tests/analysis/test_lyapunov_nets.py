@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from analysis import lyapunov_spectrum, step_jacobians
+from experiments.contract.checks import example
 from models import LSTM, Cell, Elman
 from models.cell import Array
 from models.recurrence.newton import Newton
 from models.recurrence.unroll import unroll_with_info
 from tests.analysis.benettin import textbook
-from tests.contract import example
 
 
 def driven(size: int, gain: float, length: int, noise: float = 1.0) -> tuple[Cell, Any, Array]:

@@ -1,4 +1,4 @@
-"""`python -m tests.contract CELL …` as an author of a cell uses it."""
+"""`python -m experiments contract CELL …` as an author of a cell uses it."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import contract
+from experiments import contract
 from tests.experiments.command import LEAKY
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +16,11 @@ ROOT = Path(__file__).parents[2]
 def test_good_file(leaky: str) -> None:
     """A real process, for `-m` must find the packages."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.contract", leaky], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "experiments", "contract", leaky],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     header, *lines, last = done.stdout.splitlines()
@@ -45,7 +49,7 @@ def test_broken_file(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "usage: python -m tests.contract CELL …"),
+        ([], "usage: python -m experiments contract CELL …"),
         (["lsmt"], "error: unknown cell 'lsmt': did you mean lstm?"),
         (["nowhere.py:Mine"], "error: there is no cell file nowhere.py"),
     ],

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.contract import checks as contract
 from models import (
     GRU,
     LSTM,
@@ -40,7 +41,6 @@ from models import (
     unroll_with_info,
 )
 from models.cells.batch_norm import observe_sequence
-from tests import contract
 from tests.models import drawn, loops
 
 T, B, D, H, M, L = 5, 3, 2, 4, 3, 4

@@ -11,9 +11,9 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.contract import checks as contract
 from models import unroll
 from models.cells.batch_norm import BatchNormLSTM, BatchNormState, observe_sequence, update_averages
-from tests import contract
 from tests.models import loops
 from tests.models.cells.agreement import sigmoid
 

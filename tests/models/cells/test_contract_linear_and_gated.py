@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from experiments.contract import checks as contract
 from models import Cell
 from models.cells.linear_recurrent_unit import LRU
 from models.cells.minimal import MinGRU, MinLSTM
@@ -12,7 +13,6 @@ from models.cells.rg_lru import RGLRU
 from models.cells.state_space import S4D, S5
 from models.cells.unitary import UnitaryRNN
 from models.cells.xlstm import MLSTM, SLSTM
-from tests import contract
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

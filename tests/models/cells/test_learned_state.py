@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.contract import checks as contract
 from models import GRU, LSTM, Cell, Elman, LinearCell, LSTMState, unroll
 from models.cell import Array
 from models.cells.batch_norm import BatchNormLSTM
 from models.cells.learned_state import LearnedLinearState, LearnedState
-from tests import contract
 from tests.models import loops
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

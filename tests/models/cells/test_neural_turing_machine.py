@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.contract import checks as contract
 from models import GRU, AttentionCell, BatchNormLSTM, Cell, Dense, NeuralTuringMachine, unroll
 from models.cells.neural_turing_machine import cosines, sharpened
-from tests import contract
 
 LSTM_CONTROLLED = NeuralTuringMachine(3, slots=5, width=2)
 CONTROLLED = NeuralTuringMachine(

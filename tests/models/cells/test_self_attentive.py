@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from analysis import influence, influence_by_path
+from experiments.contract import checks as contract
 from models import (
     GRU,
     LSTM,
@@ -21,7 +22,6 @@ from models import (
     unroll,
 )
 from models.layers.attention import SCORES, Additive
-from tests import contract
 
 T, D, H = 7, 2, 3
 CELLS = [

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.contract import checks as contract
 from models import GRU, LSTM, Cell, Elman, Glorot, LSTMState, unroll
 from models.cells.elman import irnn
 from models.cells.gru import chrono_gru
@@ -20,7 +21,6 @@ from models.cells.jordan import Jordan
 from models.cells.layer_norm import LayerNormGRU, LayerNormLSTM, layer_norm
 from models.cells.lstm import chrono_lstm
 from models.cells.peephole import PeepholeLSTM
-from tests import contract
 from tests.models import loops
 from tests.models.cells.agreement import Leaves, Loop, compare, random_params, sigmoid
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from analysis import step_jacobians
+from experiments.contract import checks as contract
 from models import Cell, FixedWindow, unroll
-from tests import contract
 
 T, B, D, H = 6, 2, 3, 4
 CELLS = {

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.contract import checks as contract
 from models import KeyValueCache, SelfAttention, stream, unroll
 from models.cell import Array, Params
 from models.layers import attention
 from models.layers.position import rotate
-from tests import contract
 from tests.models import drawn
 from tests.models.layers.attention_loop import self_attention
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from analysis import step_jacobians
+from experiments.contract import checks as contract
 from models import GRU, LSTM, Cell, Elman, Orthogonal, unroll
 from models.cell import Array
 from models.layers.bidirectional import Bidirectional
 from models.layers.dropout import VariationalDropout
 from models.layers.stacked import Stacked
-from tests import contract
 from tests.models import drawn, loops
 
 pytestmark = pytest.mark.slow

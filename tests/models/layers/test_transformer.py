@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.contract import checks as contract
 from models import (
     CELLS,
     GRU,
@@ -28,7 +29,6 @@ from models import (
     unroll,
 )
 from models.cell import Array, Params
-from tests import contract
 from tests.models import drawn
 from tests.models.layers.attention_loop import code, cross_attention, feed_forward, layer_norm, self_attention
 

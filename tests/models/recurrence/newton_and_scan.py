@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.contract.checks import weigh
 from models import Cell
 from models.cell import Array, BatchShape, Params, State
 from models.recurrence.newton import Newton, newton
 from models.recurrence.scan import scan
-from tests.contract import weigh
 
 D, H = 2, 3
 

@@ -1,6 +1,4 @@
-"""The contract: checks that every cell must pass, built-in or not.
-
-    python -m tests.contract lstm "gru(reset=before)" path/to/mine.py:MyCell
+"""The checks that every cell must pass, built-in or not.
 
 Each check takes a cell and raises AssertionError with one sentence that says what is wrong. All run in double
 precision, so that agreement means agreement to 1e-9.
@@ -8,7 +6,6 @@ precision, so that agreement means agreement to 1e-9.
 
 import dataclasses
 import math
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -187,7 +184,7 @@ def check_mask(cell: Cell) -> None:
     rest = jnp.array([1, 4])
     zeros = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[rest]), ys)
     assert_close(
-        jax.tree.map(lambda leaf: leaf[rest], ys), zeros, "outputs of padding must be zero", tolerance=0
+        jax.tree.map(lambda leaf: leaf[rest], ys), zeros, "outputs of padding must be zero", tolerance=0.0
     )
 
     found = gradients(masked, params, padded, state)
@@ -196,7 +193,7 @@ def check_mask(cell: Cell) -> None:
     assert not np.any(found[1][rest]), "the gradient of padding must be zero"
     nothing = jnp.zeros((T, B), bool)
     everything_padded = run_whole(cell, params, padded, state, mask=nothing, **reading(cell))[0]
-    assert_close(everything_padded, state, "a sequence of padding alone must leave the state", tolerance=0)
+    assert_close(everything_padded, state, "a sequence of padding alone must leave the state", tolerance=0.0)
 
 
 def check_memory(cell: Cell) -> None:
@@ -308,7 +305,7 @@ def check_checkpoint(cell: Cell) -> None:
         saved = {"params": params, "state": state}
         ocp.save(f"{folder}/it", saved)
         loaded = ocp.load(f"{folder}/it", saved)
-    assert_close(loaded, saved, "parameters or state changed in a checkpoint", tolerance=0)
+    assert_close(loaded, saved, "parameters or state changed in a checkpoint", tolerance=0.0)
 
 
 CHECKS: dict[str, Callable[[Cell], None]] = {
@@ -320,36 +317,3 @@ def run(check: Callable[[Cell], None], cell: Cell) -> None:
     """One check, in double precision."""
     with jax.enable_x64(True):
         check(cell)
-
-
-def main(expressions: list[str]) -> int:
-    """Runs every check on every cell named; prints a line each; 0 where all pass, 1 where one fails."""
-    from experiments.cell_spec import parse_cell  # here, for the other users of this file need no experiments
-
-    if {"-h", "--help"} & set(expressions):
-        print((__doc__ or "").strip())
-        return 0
-    if not expressions:
-        print("usage: python -m tests.contract CELL …   (lstm, or path/to/mine.py:MyCell)", file=sys.stderr)
-        return 2
-    failures = 0
-    for expression in expressions:
-        try:
-            cell = parse_cell(expression, hidden_size=4, memory=True)
-        except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        print(cell)
-        for name, check in CHECKS.items():
-            try:
-                run(check, cell)
-                print(f"  ok      {name.replace('_', ' ')}")
-            except Exception as error:  # whatever the cell raises is the cell's failure, to be shown as such
-                failures += 1
-                print(f"  FAILED  {name.replace('_', ' ')}: {type(error).__name__}: {error}")
-    print(f"{failures} failed" if failures else "all passed")
-    return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
