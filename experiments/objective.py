@@ -34,7 +34,7 @@ class Objective:
     first_carry: Callable[[Params], Any] | None = None
 
 
-Measure = Callable[[Any, Batch], dict[str, SumCount]]
+Measure = Callable[[Any, Any], dict[str, SumCount]]
 """`(outputs of the model, batch) → {metric: (sum, count)}`; training minimises the first."""
 
 
@@ -64,13 +64,14 @@ def tagging(logits: Array, batch: Batch) -> dict[str, SumCount]:
 
 @dataclass(frozen=True)
 class Loss:
-    """A measure's first metric as the loss, the others as metrics; equal for equal models, so compiled once."""
+    """A measure's first metric as the loss, the others as metrics; equal for equal models, so compiled once. The
+    batch is of any kind that has `inputs` and a `mask`."""
 
     model: nn.Module
     measure: Measure
 
     def __call__(
-        self, params: Params, carry: Any, batch: Batch, key: Array
+        self, params: Params, carry: Any, batch: Any, key: Array
     ) -> tuple[SumCount, tuple[Any, dict]]:
         rngs = {"recurrent": key, "dropout": jax.random.fold_in(key, 1)}
         outputs = self.model.apply(params, batch.inputs, mask=batch.mask, train=True, rngs=rngs)
@@ -80,12 +81,12 @@ class Loss:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Every metric of a measure on a batch."""
+    """Every metric of a measure on a batch of any kind that has `inputs` and a `mask`."""
 
     model: nn.Module
     measure: Measure
 
-    def __call__(self, params: Params, batch: Batch) -> dict[str, SumCount]:
+    def __call__(self, params: Params, batch: Any) -> dict[str, SumCount]:
         return self.measure(self.model.apply(params, batch.inputs, mask=batch.mask), batch)
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from experiments.cell_spec import parse_cell
 from experiments.contract import main as contract
+from experiments.harness.home import PACKAGES
 from experiments.harness.terminal import wrapped
 from experiments.registry import NAMES, module_of, overview, read_options
 from models import unroll
@@ -112,6 +113,8 @@ def tree(tmp_path: Path) -> Path:
     (copy / "language" / "pos_tagger.py").write_text(text)
     registry = (copy / "registry.py").read_text()
     (copy / "registry.py").write_text(registry.replace('"language": (', '"language": ("pos_tagger", '))
+    for name in {*PACKAGES} - {"experiments"}:
+        (tmp_path / name).symlink_to(DOCS.parent / name)
     return tmp_path
 
 

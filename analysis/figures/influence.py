@@ -77,9 +77,15 @@ def influence_by_path(
     return figure
 
 
-def gradient_by_distance(before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]) -> Figure:
+def gradient_by_distance(
+    before: Mapping[str, ArrayLike],
+    after: Mapping[str, ArrayLike],
+    *,
+    y_label: str = r"gradient norm $\|\partial\ell\,/\,\partial e_{t-n}\|$",
+    x_label: str = "distance $n$ (tokens before the last one read)",
+) -> Figure:
     """Plots the gradient norm ‖∂ℓ/∂e_{t−n}‖ of the loss of one token with respect to the embedding read n steps
-    before, before and after training, one line per net.
+    before, before and after training, one line per net; with other labels, of another loss.
 
     Each value is `[K]` or, of N examples, `[K, N]` at distances n = 0 … K − 1: then the line is their median and
     the band spans the quartiles.
@@ -94,14 +100,14 @@ def gradient_by_distance(before: Mapping[str, ArrayLike], after: Mapping[str, Ar
     with style.context(SETTINGS, after_reset=True):
         figure = Figure(figsize=(PAGE, 2.4), layout="constrained")
         axes = figure.subplots(1, 2, sharex=True, sharey=True)
-        axes[0].set_ylabel(r"gradient norm $\|\partial\ell\,/\,\partial e_{t-n}\|$")
+        axes[0].set_ylabel(y_label)
         log_axis(axes[0], rows)
         for ax, (title, nets) in zip(axes, read.items(), strict=True):
             for name, (low, middle, high) in nets.items():
                 distances = np.arange(middle.size)
                 draw_band(ax, distances, low, high, styles[name]["color"])
                 draw_line(ax, distances, positive(middle), label=name, **styles[name])
-            ax.set(title=title, xlabel="distance $n$ (tokens before the last one read)")
+            ax.set(title=title, xlabel=x_label)
         count_along(axes[0], 0, max(each.shape[1] for each in rows) - 1, ticks=7)
         handles = entries(styles)
         if any(np.ndim(value) == 2 for norms in given.values() for value in norms.values()):

@@ -4,7 +4,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGES = ("models", "data", "train", "analysis", "experiments")
+PACKAGES = ("experiments", "models", "data", "train", "analysis")
 
 
 class HiddenPackage(ImportError, ValueError):
@@ -16,7 +16,7 @@ def check_home() -> None:
     home = Path(__file__).resolve().parents[2]
     for name in PACKAGES:
         found = place(name)
-        if found is not None and found != home / name:
+        if found is not None and found != (home / name).resolve():
             raise HiddenPackage(
                 f"{name} is {found}, which hides Unroll's own package {name}: start Python in another folder, "
                 "or use the command unroll, which searches no current folder",
