@@ -191,7 +191,7 @@ def test_mistakes(tagger: Path, refused: Callable[..., None], tmp_path: Path) ->
     refused("is a run of adding, which has no encoder of text", "sentiment", "--from", other)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_classifier_from_bert(bert: Path, tmp_path: Path) -> None:
     """Trains, says what it begins with, draws its tokens, and is resumed to the same bits."""
     options = ("--from", bert, "--no-compare-forward", *SENTIMENT)

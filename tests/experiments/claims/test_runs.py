@@ -262,7 +262,7 @@ def test_results_that_lack_a_number_are_named(tmp_path: Path) -> None:
         read_numbers("gated_cells", tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_run_that_is_started(elsewhere: Path, tmp_path: Path) -> None:
     """Its numbers are those that were read; a run that is lost is made again, with the same bits."""
     shutil.rmtree(elsewhere / "claims" / "gated_cells")

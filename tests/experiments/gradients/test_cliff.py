@@ -30,7 +30,7 @@ def load(folder: Path, name: str) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_edges_and_peaks(finished: Path) -> None:
     """Two stable points exactly for −2.65561 < b < −2.34439; at T = 2,000 the peak is within 1e-4 of the edge, at
     T = 50 still 0.006 away."""
@@ -107,7 +107,7 @@ def test_the_net_begins_at_its_steepest_place(finished: Path) -> None:
     np.testing.assert_allclose(middle, arrays["none|loss"][0], rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_run_keeps_what_it_has(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

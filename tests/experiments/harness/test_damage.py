@@ -224,7 +224,7 @@ def test_any_damage(finished: Finished, tmp_path: Path) -> None:
     fuzz(finished("adding"), tmp_path, range(100, 125), ("report",), ("inspect",), resume)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_any_damage_to_a_language_model(words: Path, text: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(words.parent / "cache"))

@@ -65,7 +65,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make
 
 
-@pytest.fixture(scope="module", params=["memory", "text"])
+@pytest.fixture(scope="module", params=["memory", pytest.param("text", marks=pytest.mark.full)])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -176,6 +176,7 @@ def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
+HARMS = [flip, *(pytest.param(harm, marks=pytest.mark.full) for harm in (truncate, Path.unlink))]
 CLASSES = {
     "the leaves' values": "checkpoints/{step}/state/d/*",
     "the leaves' metadata": "checkpoints/{step}/state/_METADATA",
@@ -185,7 +186,7 @@ CLASSES = {
 }
 
 
-@pytest.mark.parametrize("harm", [flip, truncate, Path.unlink])
+@pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("files", CLASSES.values(), ids=CLASSES)
 @pytest.mark.parametrize("kind", ["memory"], indirect=True, scope="module")
 def test_damage(
@@ -217,7 +218,7 @@ def test_damage(
     assert ("is damaged" in said and f"checkpoints/{step}" in said) != gone
 
 
-@pytest.mark.parametrize("harm", [flip, truncate, Path.unlink])
+@pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("kind", ["memory"], indirect=True, scope="module")
 @pytest.mark.parametrize("name", ["config.json", "environment.json"])
 def test_damage_to_what_says_what_it_is(

@@ -154,6 +154,7 @@ def fill(ballast: io.RawIOBase) -> None:
             ballast.write(bytes(4096))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("disk", ["50m"], indirect=True)
 def test_filled_by_others(disk: Disk, whole: Path) -> None:
     """All space gone at once, amid training. The run is stopped meanwhile, so that it can't end before the disk is
@@ -174,6 +175,7 @@ def test_filled_by_others(disk: Disk, whole: Path) -> None:
     assert outcome(run) == outcome(whole)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("disk", ["50m"], indirect=True)
 def test_read_only(disk: Disk, whole: Path) -> None:
     disk.begin(shlex.join(disk.command.words("--run-dir=disk/run")))

@@ -160,8 +160,8 @@ def test_not_for_every_experiment(refused: Callable) -> None:
     [
         pytest.param(ADDING + STEPS, id="adding", marks=pytest.mark.full),
         pytest.param(DIGITS, id="digits"),
-        pytest.param(TEXT, id="text"),
-        pytest.param(WINDOWS, id="windows"),
+        pytest.param(TEXT, id="text", marks=pytest.mark.full),
+        pytest.param(WINDOWS, id="windows", marks=pytest.mark.full),
     ],
 )
 def test_as_one_process(words: tuple[Any, ...], tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.full)])
 def test_a_lost_peer(lost: int, whole: Path, tmp_path: Path) -> None:
     """One is killed: the other ends soon, with a sentence; the run goes on to the bits of one that was never
     disturbed."""
@@ -228,7 +228,7 @@ def test_a_lost_peer(lost: int, whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.full)])
 def test_a_silent_peer(lost: int, tmp_path: Path) -> None:
     """One stands still, as where its machine hangs: the other waits for `--processes.patience`, and no longer."""
     run = tmp_path / "run"

@@ -114,7 +114,7 @@ def position(folder: Path) -> str:
     return manifest["content"]["position"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_by_name(stopped: Stopped, whole: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(stopped[0], tmp_path / "run")
     assert command(*ADDING, "--resume", folder) == 0

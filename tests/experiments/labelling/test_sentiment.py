@@ -122,7 +122,7 @@ def test_files(tmp_path: Path, mistake: Callable[..., str]) -> None:
     assert "test.tsv must be a sentence, one tab and a class of one word" in mistake(*options)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A net for each fold, here two; the report is their mean; a fold that is there is not trained again."""
     monkeypatch.setattr("experiments.labelling.sentiment_config.FOLDS", 2)

@@ -220,7 +220,7 @@ def test_resumed_bit_for_bit(
         assert (folder / name).read_bytes() == (words / name).read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_other_options(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Characters, a window, averaged parameters, a mean over rows, halving by epochs: all at once."""
     folder = tmp_path / "run"
@@ -236,7 +236,7 @@ def test_other_options(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert re.fullmatch(r"the .{1,5}\n", capsys.readouterr().out, re.DOTALL)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_health_changes_no_bit_of_training(words: Path, text: Path, tmp_path: Path) -> None:
     """Measured on the same pieces of the validation text each time: here the gradient of the last token's loss."""
     folder = tmp_path / "run"
@@ -271,7 +271,7 @@ def test_what_was_not_finite(text: Path, tmp_path: Path) -> None:
     assert "the first value that is not finite" in report["first"]["sentence"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_lines_and_sampled_inputs(text: Path, tmp_path: Path) -> None:
     """Line by line, half of the inputs the model's own in the end: trained, scored, resumed to the same bits."""
     whole, part = tmp_path / "whole", tmp_path / "part"
@@ -345,7 +345,7 @@ def test_refused(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_on_another_text(words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The folder of the text is the same, what is in it is not."""
     folder, files = tmp_path / "run", write(tmp_path / "files")

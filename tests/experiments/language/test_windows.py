@@ -148,7 +148,7 @@ def test_gradients_of_a_cache_are_those_of_the_inputs(x64: None) -> None:
         assert found[lag, 0] == pytest.approx(np.linalg.norm(slopes), rel=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_transformer_is_trained_like_any_cell(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

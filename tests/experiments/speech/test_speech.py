@@ -76,7 +76,7 @@ def test_resumed_is_as_whole(run: Path, tmp_path: Path) -> None:
     assert arrays_bytes(part) == arrays_bytes(run)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_decoders_that_attend(tmp_path: Path) -> None:
     """Alone, and with CTC on the encoder, which has an output layer more; what they write is scored and shown."""
     run = tmp_path / "run"
@@ -103,7 +103,7 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_short_recording_is_named_and_can_be_left_out(
     corpus: Path, refused: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

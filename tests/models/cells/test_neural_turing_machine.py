@@ -18,10 +18,10 @@ CONTROLLED = NeuralTuringMachine(
 T, D = 6, 3
 
 
-@pytest.mark.usefixtures("x64")
+@pytest.mark.usefixtures("x64", "quick_compilation")
 @pytest.mark.parametrize("name", contract.CHECKS)
 @pytest.mark.parametrize(
-    "cell", [LSTM_CONTROLLED, pytest.param(CONTROLLED, marks=pytest.mark.slow)], ids=["lstm", "dense"]
+    "cell", [LSTM_CONTROLLED, pytest.param(CONTROLLED, marks=pytest.mark.full)], ids=["lstm", "dense"]
 )
 def test_contract(cell: Cell, name: str) -> None:
     contract.CHECKS[name](cell)

@@ -236,10 +236,11 @@ def test_a_method_is_refused() -> None:
     [
         SelfAttention(4, heads=2, context=8),
         SelfAttention(4, heads=2, context=3, position="rotary"),
-        SelfAttention(4, context=8, position="learned"),
-        SelfAttention(4, context=8, position="sinusoidal"),
+        pytest.param(SelfAttention(4, context=8, position="learned"), marks=pytest.mark.full),
+        pytest.param(SelfAttention(4, context=8, position="sinusoidal"), marks=pytest.mark.full),
     ],
     ids=lambda layer: f"{layer.position}-{layer.context}",
 )
+@pytest.mark.usefixtures("quick_compilation")
 def test_contract(layer: SelfAttention, check: str) -> None:
     contract.run(contract.CHECKS[check], layer)

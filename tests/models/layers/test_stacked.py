@@ -89,6 +89,7 @@ def test_equations(connection: str) -> None:
     ],
     ids=["dense"],
 )
+@pytest.mark.usefixtures("quick_compilation")
 def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 

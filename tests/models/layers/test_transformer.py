@@ -204,11 +204,14 @@ def test_a_residual_connection_needs_one_size() -> None:
     "layer",
     [
         Transformer(4, context=8),
-        Transformer(4, context=3, layers=1, heads=1),
-        Transformer(4, context=8, position="learned", norm="post", layers=1),
+        pytest.param(Transformer(4, context=3, layers=1, heads=1), marks=pytest.mark.full),
+        pytest.param(
+            Transformer(4, context=8, position="learned", norm="post", layers=1), marks=pytest.mark.full
+        ),
         Stacked((LSTM(4), Residual(SelfAttention(4, heads=2, context=8)), GRU(4))),
     ],
     ids=["transformer", "window", "learned post", "mixed"],
 )
+@pytest.mark.usefixtures("quick_compilation")
 def test_contract(layer: Cell, check: str) -> None:
     contract.run(contract.CHECKS[check], layer)
