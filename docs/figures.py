@@ -226,6 +226,13 @@ SOURCES = {
         {"gradient_by_lag": "turing_gradient_by_lag", "memory_rows": "turing_memory_rows"},
         table=(0,),
     ),
+    "speech_gradients": Source(
+        "speech_gradients",
+        "about 1 min 30 s",
+        LABORATORY,
+        {"frame_gradients": "frame_gradients"},
+        table=(0,),
+    ),
     "speech": Source("speech", "about 2 min", SPEECH, {"alignment": "speech_alignment"}, table=(1,)),
     "parsing": Source(
         "parsing",
