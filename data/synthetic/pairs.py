@@ -46,7 +46,7 @@ def number_pairs(
         date = Date(1 + value % DAYS[month % 12], 1 + month % 12, YEARS[0] + length % years)
         return Pair(date_in_words(date, source), date_in_words(date, target))
 
-    return _distinct(seed, count, 4, make, 10**digits + years * sum(DAYS))
+    return distinct(seed, count, 4, make, 10**digits + years * sum(DAYS))
 
 
 def reversal_pairs(seed: int, count: int, *, length: int = 10, symbols: int = len(SYMBOLS)) -> list[Pair]:
@@ -73,10 +73,10 @@ def _sequences(seed: int, count: int, length: int, symbols: int) -> list[str]:
         size = 1 + words[0] % length
         return " ".join(SYMBOLS[word % symbols] for word in words[1 : size + 1])
 
-    return _distinct(seed, count, 1 + length, make, sum(symbols**size for size in range(1, length + 1)))
+    return distinct(seed, count, 1 + length, make, sum(symbols**size for size in range(1, length + 1)))
 
 
-def _distinct(seed: int, count: int, words: int, make: Callable[[list[int]], T], existing: int) -> list[T]:
+def distinct(seed: int, count: int, words: int, make: Callable[[list[int]], T], existing: int) -> list[T]:
     """Returns the first `count` different results of `make`, which is given so many random words each time; no more
     than half of all existing ones, since the last would take long to find."""
     if not 1 <= count <= existing // 2:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from data.position import random_order
 from data.synthetic.number_words import MONTHS
 from data.synthetic.pairs import copy_pairs, number_pairs, reversal_pairs
+from data.synthetic.programs import program_pairs
 from data.text.files import SPLITS, read_file
 from data.text.pair_files import Pair, find_pair_files, join_pairs, pairs_of, split_pairs
 
@@ -39,14 +40,16 @@ class ParallelConfig:
     """Fraction for validation of files that are split, or of training files without a validation file."""
     test_share: float = 0.1
     """Fraction for test of files that are split; 0 for none."""
-    kind: Literal["numbers", "reversal", "copy"] = "numbers"
-    """Without --data.dir: numbers and dates in German and English words, or letters to reverse or to copy."""
+    kind: Literal["numbers", "reversal", "copy", "programs"] = "numbers"
+    """Without --data.dir: numbers and dates in German and English words, letters to reverse or to copy, or
+    arithmetic in English words and the Python expression."""
     count: int = 10_000
     """Training pairs that are made."""
     held_out: int = 1_000
     """Pairs that are made for validation, and as many for test; no source of theirs occurs in training."""
     length: int | None = None
-    """Most digits of a number that is made, 4 if not given, or letters of a sequence, then 10."""
+    """Most digits of a number that is made, 4 if not given, letters of a sequence, then 10, or operators of an
+    expression, then 2."""
     seed: int = 0
     """Seed of the pairs that are made, split or joined."""
     joined: int = 1
@@ -164,6 +167,8 @@ def _made(config: ParallelConfig) -> ParallelPairs:
             pairs = reversal_pairs(config.seed, count, length=config.length or 10)
         case "copy":
             pairs = copy_pairs(config.seed, count, length=config.length or 10)
+        case "programs":
+            pairs = program_pairs(config.seed, count, operators=config.length or 2)
     # Later pairs are longer, as there are few short ones, so that splits are drawn at random.
     order = random_order(count, config.seed, _SPLIT_STREAM).tolist()
     ends = (config.count, config.count + config.held_out, count)
