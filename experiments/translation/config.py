@@ -15,6 +15,7 @@ from experiments.harness.processes import process_count
 from experiments.task import TrainingOptions
 from experiments.text_files import check_same_text
 from experiments.training import Flat
+from experiments.translation.scoring import OF_PROGRAMS, STATISTICS, Scores
 from models import EncoderDecoder
 from train import LoopConfig, OptimizerConfig
 
@@ -82,12 +83,24 @@ class TranslationConfig:
     @property
     def title(self) -> str:
         """Returns what is translated."""
+        if self.programs:
+            return "translation of arithmetic in English → Python"
         return f"translation {self.data.source} → {self.data.target}"
 
     @property
     def generated(self) -> bool:
         """Returns True if the pairs are made, not read."""
         return self.data.dir is None
+
+    @property
+    def programs(self) -> bool:
+        """Returns True if the targets are expressions, which have values."""
+        return self.generated and self.data.kind == "programs"
+
+    @property
+    def statistics(self) -> Scores:
+        """Returns the scores of translations."""
+        return OF_PROGRAMS if self.programs else STATISTICS
 
     @property
     def selected(self) -> str:

@@ -56,6 +56,7 @@ def format_report(
             for system, found in systems.items()
         }
         for name in SHORT
+        if all(f"interval|{name}" in found for found in systems.values())
     }
     rows[SECONDS] = {name: f"{float(found['rate']):,.0f}" for name, found in systems.items()}
     rows["parameters"] = {name: f"{int(found['parameters']):,}" for name, found in systems.items()}

@@ -14,6 +14,7 @@ from analysis import (
     corpus_score,
     sentence_counts,
 )
+from analysis.scores.expressions import SameValue
 from data import Pair
 from experiments.task import Metric
 from models.word_translation import WordTranslation
@@ -21,33 +22,50 @@ from models.word_translation import WordTranslation
 METRICS: Mapping[str, Metric] = {
     "cross_entropy": Metric("cross entropy (nats a token)"),
     "exact": Metric("exact match", ".1%", "higher"),
+    "value": Metric("value of the expression", ".1%", "higher"),
     "bleu_lowercased": Metric("BLEU, lower-cased", ".2f", "higher"),
     "bleu": Metric("BLEU", ".2f", "higher"),
     "chrf": Metric("chrF", ".2f", "higher"),
     "length_ratio": Metric("length ratio", ".3f", "higher"),
 }
-STATISTICS: Mapping[str, Statistics[str]] = {
+Scores = Mapping[str, Statistics[str]]
+STATISTICS: Scores = {
     "exact": ExactMatch(),
     "bleu_lowercased": Bleu(lowercase=True),
     "bleu": Bleu(),
     "chrf": ChrF(),
     "length_ratio": LengthRatio(),
 }
-SHORT = ("exact", "bleu_lowercased", "bleu")  # scored at evaluations too; with an interval in reports
+OF_PROGRAMS: Scores = {**STATISTICS, "value": SameValue()}
+SHORT = (
+    "exact",
+    "value",
+    "bleu_lowercased",
+    "bleu",
+)  # scored at evaluations too; with an interval in reports
 TOKEN = re.compile(r"\w+|[^\w\s]")
 ITERATIONS = 5  # of expectation maximisation
 
 
-def score_translations(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def short(statistics: Scores) -> Scores:
+    """Returns those of SHORT."""
+    return {name: statistics[name] for name in SHORT if name in statistics}
+
+
+def score_translations(
+    predictions: Sequence[str], references: Sequence[str], statistics: Scores = STATISTICS
+) -> dict[str, float]:
     """Computes corpus scores by their names in METRICS."""
-    return {name: corpus_score(scores, predictions, references) for name, scores in STATISTICS.items()}
+    return {name: corpus_score(scores, predictions, references) for name, scores in statistics.items()}
 
 
-def intervals(predictions: Sequence[str], references: Sequence[str]) -> dict[str, tuple[float, float]]:
+def intervals(
+    predictions: Sequence[str], references: Sequence[str], statistics: Scores = STATISTICS
+) -> dict[str, tuple[float, float]]:
     """Computes the 95 % intervals of scores over random samples of the sentences."""
     return {
-        name: bootstrap_interval(STATISTICS[name], sentence_counts(STATISTICS[name], predictions, references))
-        for name in SHORT
+        name: bootstrap_interval(scores, sentence_counts(scores, predictions, references))
+        for name, scores in short(statistics).items()
     }
 
 

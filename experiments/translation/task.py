@@ -21,7 +21,7 @@ from experiments.task import Data, Task
 from experiments.task_report import training_record
 from experiments.translation.alignment import source_attention
 from experiments.translation.config import TranslationConfig
-from experiments.translation.scoring import METRICS, SHORT, STATISTICS, intervals, score_translations
+from experiments.translation.scoring import METRICS, intervals, score_translations, short
 from experiments.translation.trained import VOCABULARY
 from models import EncoderDecoder
 from models.cell import Params
@@ -91,7 +91,7 @@ def translation_task(config: TranslationConfig, system: System, text: ParallelTe
         metrics=METRICS,
         select=config.selected,
         report=config.reported,
-        score=CorpusScore(decode, {name: STATISTICS[name] for name in SHORT}),
+        score=CorpusScore(decode, short(config.statistics)),
         score_every=config.score_every,
         score_from=1,  # an untrained net ends no sentence, and its search takes longest
         fingerprint={VOCABULARY: text.digest},
@@ -125,7 +125,8 @@ def measure(
         [ranked[0].ids for ranked in search_targets(model, params, held, config.search)]
     )
     found = [text.target.decode(ids) for ids in best]
-    test = evaluate(task.objective.evaluate, params, held) | score_translations(found, held.references)
+    texts = found, held.references, config.statistics
+    test = evaluate(task.objective.evaluate, params, held) | score_translations(*texts)
     seconds = seconds_to_search(model, params, held, config.search)
     places = np.unique(np.linspace(0, len(held.pairs) - 1, config.examples).round().astype(int))
     sources, end = text.split(text.held_out[-1]).examples, model.writer.end
@@ -133,7 +134,7 @@ def measure(
     record = training_record(folder)
     return {
         **{f"test|{name}": np.array(value) for name, value in test.items()},
-        **{f"interval|{name}": np.array(ends) for name, ends in intervals(found, held.references).items()},
+        **{f"interval|{name}": np.array(ends) for name, ends in intervals(*texts).items()},
         "rate": np.array(len(found) / seconds),
         "parameters": np.array(sum(leaf.size for leaf in jax.tree.leaves(params))),
         "step": np.array(step),

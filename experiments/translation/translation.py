@@ -100,7 +100,7 @@ def measure_baselines(config: Config, held: HeldOut) -> dict[str, np.ndarray]:
         for name, lines in compared(
             config.text.split("train").pairs, held.sources, generated=config.generated
         ).items()
-        for metric, value in score_translations(lines, held.references).items()
+        for metric, value in score_translations(lines, held.references, config.statistics).items()
     }
 
 

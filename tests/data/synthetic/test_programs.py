@@ -1,11 +1,11 @@
 """Arithmetic in English beside its Python expression."""
 
-import ast
 from collections.abc import Callable, Mapping
 from operator import add, mul, sub
 
 import pytest
 
+from analysis.scores.expressions import expression_value
 from data import ParallelConfig
 from data.synthetic.number_words import number_in_words
 from data.synthetic.programs import program_pairs
@@ -14,7 +14,6 @@ from data.text.parallel_config import read_parallel
 NUMBERS = {number_in_words(number, "en"): number for number in range(100)}
 INFIX: Mapping[str, Callable[[int, int], int]] = {"plus": add, "minus": sub, "times": mul}
 PREFIX: Mapping[str, Callable[[int, int], int]] = {"sum": add, "difference": sub, "product": mul}
-SIGNS = {ast.Add: add, ast.Sub: sub, ast.Mult: mul}
 
 
 def read(words: list[str]) -> int:
@@ -28,22 +27,13 @@ def read(words: list[str]) -> int:
     return PREFIX[noun](first, read(words))
 
 
-def value(node: ast.expr) -> int:
-    """Computes an expression without running it."""
-    if isinstance(node, ast.BinOp):
-        return SIGNS[type(node.op)](value(node.left), value(node.right))  # type: ignore[index]
-    assert isinstance(node, ast.Constant)
-    assert isinstance(node.value, int)
-    return node.value
-
-
 @pytest.mark.parametrize("operators", [1, 4])
 def test_a_sentence_and_its_expression_have_one_value(operators: int) -> None:
     pairs = program_pairs(3, 300, operators=operators)
     assert pairs == program_pairs(3, 300, operators=operators)
     for source, target in pairs:
         words = source.split()
-        assert read(words) == value(ast.parse(target, mode="eval").body), source
+        assert read(words) == expression_value(target), source
         assert not words
 
 

@@ -3,9 +3,11 @@
 import pytest
 import sacrebleu
 
-from data import Pair
+from data import Pair, ParallelConfig
+from experiments.translation.config import TranslationConfig
 from experiments.translation.scoring import (
     METRICS,
+    SHORT,
     STATISTICS,
     compared,
     intervals,
@@ -26,7 +28,7 @@ def test_scores_are_those_of_sacrebleu() -> None:
     predictions = ["The house is red, isn't it?", "a book", "two men are sitting on a bench"]
     references = ["the house is red, isn't it?", "the book", "two men sit on a bench"]
     found = score_translations(predictions, references)
-    assert set(found) == set(METRICS) - {"cross_entropy"} == set(STATISTICS)
+    assert set(found) == set(METRICS) - {"cross_entropy", "value"} == set(STATISTICS)
     expected = sacrebleu.corpus_bleu(predictions, [references], lowercase=True)
     assert found["bleu_lowercased"] == pytest.approx(expected.score)
     assert found["bleu"] == pytest.approx(sacrebleu.corpus_bleu(predictions, [references]).score)
@@ -46,3 +48,15 @@ def test_translations_without_a_net() -> None:
     made = compared([*TRAIN, TRAIN[1]], sources, generated=True)
     assert made == {"the source itself": sources, "the commonest target": ["the book."] * 2}
     assert join_tokens(["so", ",", "well", "…"]) == "so, well…"
+
+
+def test_expressions_are_judged_by_their_values_too() -> None:
+    predictions, references = ["3+2", "2*(3+4)", "2*"], ["2+3", "2*(3+4)", "2*3"]
+    config = TranslationConfig(data=ParallelConfig(kind="programs"))
+    found = score_translations(predictions, references, config.statistics)
+    assert set(found) == set(METRICS) - {"cross_entropy"}
+    assert found["exact"] == 1 / 3
+    assert found["value"] == 2 / 3
+    assert list(intervals(predictions, references, config.statistics)) == list(SHORT)
+    assert config.title == "translation of arithmetic in English → Python"
+    assert TranslationConfig().statistics is STATISTICS
