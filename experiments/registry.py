@@ -35,7 +35,7 @@ SUBJECTS = {
     "series": ("forecast", "music"),
     "words": ("word_vectors", "bert"),
     "machines": ("turing_tasks", "turing_gradients"),
-    "speech": ("speech", "speech_gradients"),
+    "speech": ("speech", "speech_gradients", "speech_translation"),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}

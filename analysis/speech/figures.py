@@ -23,6 +23,45 @@ class Heard(NamedTuple):
     title: str = ""
 
 
+class Attended(NamedTuple):
+    """An utterance: log-mel frames `[T, F]`, the weights `[N, S]` with which each of N written labels attends to
+    the steps, and the labels."""
+
+    frames: ArrayLike
+    weights: ArrayLike
+    labels: Sequence[str]
+    title: str = ""
+
+
+def attention_figure(attended: Sequence[Attended], hop: float) -> Figure:
+    """Draws for each utterance its spectrogram, and below it, row by row, to which times each label attends, dark
+    for the largest weight of the row. Frames are `hop` seconds apart.
+
+    Raises ValueError for no utterance, or weights that don't fit the labels."""
+    if not attended:
+        raise ValueError("no utterance to draw: the list is empty")
+    with style.context(SETTINGS, after_reset=True):
+        heights = [size for one in attended for size in (0.9, 0.35 + 0.16 * len(one.labels))]
+        figure = Figure(figsize=(PAGE, sum(heights) + 0.4), layout="constrained")
+        axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for one, above, below in zip(attended, axes[::2], axes[1::2], strict=True):
+            frames = checked(f"frames of {one.title!r}", np.asarray(one.frames, np.float64), "[T, F]")
+            steps = np.asarray(one.weights).shape[-1]
+            weights = demand_shape(f"weights of {one.title!r}", one.weights, (len(one.labels), steps))
+            seconds, rows = len(frames) * hop, len(one.labels)
+            extent = (0.0, seconds, 0.0, float(frames.shape[1]))
+            above.imshow(frames.T, origin="lower", aspect="auto", cmap="Greys", extent=extent)
+            above.set(title=one.title, ylabel="mel filter", xticklabels=[])
+            shares = weights / np.maximum(weights.max(axis=1, keepdims=True, initial=0), 1e-12)
+            extent = (0.0, seconds, rows - 0.5, -0.5)
+            below.imshow(shares, aspect="auto", cmap="Greys", extent=extent, interpolation="nearest")
+            below.set_yticks(range(rows), list(one.labels))
+            above.grid(visible=False)
+            below.grid(visible=False)
+        axes[-1].set_xlabel("seconds")
+    return figure
+
+
 def ctc_figure(heard: Sequence[Heard], hop: float) -> Figure:
     """Draws for each utterance its spectrogram, and below it the probability of blank (grey) and of each label
     against time; a label is named where it is likeliest. Frames are `hop` seconds apart.

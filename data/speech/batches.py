@@ -126,10 +126,8 @@ def joined_batches(
         first = batch * batch_size
         steps, labels = 1, 1
         for index in range(first, first + batch_size):
-            words, _ = source.plan(index)
             steps = max(steps, encoder.front.config.steps(source.samples(index)))
-            letters = sum(len(encoder.encode(word.text)) for word in words)
-            labels = max(labels, letters + (len(words) - 1) * len(encoder.encode(source.separator)))
+            labels = max(labels, sum(len(encoder.encode(text)) for text in source.texts(index)))
         bound = (round_up(steps, multiple[0]), round_up(labels, multiple[1]))
         return bound, [encoder(source[first + int(place)]) for place in shard]
 

@@ -116,6 +116,11 @@ class JoinedUtterances:
         pauses = [shortest + int(draw % (longest - shortest + 1)) for draw in draws[number + 1 :]]
         return words, pauses[: number - 1]
 
+    def texts(self, index: int) -> list[str]:
+        """Returns the texts of an utterance's parts without making its sound."""
+        words, _ = self.plan(index)
+        return [text for word in words for text in (self.separator, word.text)][1:]
+
     def samples(self, index: int) -> int:
         """Returns the length of an utterance without making it."""
         words, pauses = self.plan(index)

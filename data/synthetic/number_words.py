@@ -4,6 +4,7 @@ English follows the verbose spell-out rules of Unicode's CLDR, without commas: "
 writes a number below a million as one word, units before tens: "zweihundertvierunddreißig" (Duden).
 """
 
+import re
 from typing import Literal, NamedTuple
 
 Language = Literal["de", "en"]
@@ -26,6 +27,9 @@ _DE_SMALL = ["null", "ein", "zwei", "drei", "vier", "fünf", "sechs", "sieben", 
              "zehn", "elf", "zwölf", "dreizehn", "vierzehn", "fünfzehn", "sechzehn", "siebzehn", "achtzehn",
              "neunzehn"]  # fmt: skip
 _DE_TENS = ["zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig"]
+_DE_PARTS = re.compile(
+    "|".join(sorted([*_DE_SMALL, "eins", *_DE_TENS, "und", "hundert", "tausend"], key=len, reverse=True))
+)
 _DE_ORDINALS = {1: "erste", 3: "dritte", 7: "siebte", 8: "achte"}
 
 
@@ -47,6 +51,14 @@ def number_in_words(number: int, language: Language) -> str:
     if language == "en":
         return _english(number)
     return _german(number) + ("s" if number % 100 == 1 else "")  # what ends in one ends in "eins"
+
+
+def german_number_parts(number: int) -> list[str]:
+    """Returns the parts that a number's German word is made of: 121 is ein, hundert, ein, und, zwanzig.
+
+    Raises ValueError as `number_in_words`.
+    """
+    return _DE_PARTS.findall(number_in_words(number, "de"))
 
 
 def date_in_words(date: Date, language: Language) -> str:

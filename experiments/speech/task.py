@@ -18,6 +18,7 @@ from experiments.objective import Objective
 from experiments.speech.config import RecognitionConfig, System
 from experiments.speech.objective import RecognitionEvaluation, RecognitionLoss
 from experiments.speech.scoring import METRICS, Decoder, statistics_of
+from experiments.speech.text import SpokenText
 from experiments.task import Data, Task
 from experiments.task_report import training_record
 from models import GRU, Additive, AttentionCell, Dense, SequenceTagger, Stacked, TokenWriter
@@ -62,9 +63,12 @@ def tagger(config: RecognitionConfig, classes: int) -> SequenceTagger:
     return SequenceTagger(config.layer(), classes, method=config.network.way)
 
 
-def recognition_task(config: RecognitionConfig, system: System, share: float = 0.0) -> Task:
-    """Builds the task of training one of the systems; `share` is that of CTC in the loss of the system joint."""
-    text = config.text
+def recognition_task(
+    config: RecognitionConfig, system: System, share: float = 0.0, text: SpokenText | None = None
+) -> Task:
+    """Builds the task of training one of the systems; `share` is that of CTC in the loss of the system joint.
+    `text` is what is said and what is written, by default the config's."""
+    text = config.text if text is None else text
     model, aligned = build(config, text.labels, system, share), system == "trimming"
     statistics = statistics_of(text)
 
