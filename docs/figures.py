@@ -234,6 +234,13 @@ SOURCES = {
         table=(0,),
     ),
     "speech": Source("speech", "about 2 min", SPEECH, {"alignment": "speech_alignment"}, table=(1,)),
+    "speech_translation": Source(
+        "speech_translation",
+        "about 2 min",
+        SPEECH,
+        {"attention": "speech_translation_attention"},
+        table=(1, 2),
+    ),
     "parsing": Source(
         "parsing",
         "about 3 min",
