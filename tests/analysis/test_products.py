@@ -58,7 +58,7 @@ HARD = {
     "jordan": (np.broadcast_to(JORDAN, (T, 5, 5)), 400, 1e-8),
     "jordan, transposed": (np.broadcast_to(JORDAN.T, (T, 5, 5)), 400, 1e-8),
     "turning, not normal": (np.broadcast_to(np.array([[0.9, 3.0], [-0.1, 0.9]]), (T, 2, 2)), 400, 1e-11),
-    # T ε κ = 1e-7; how much of it is reached depends on the processor.
+    # About 2 T ε κ; how much of it is reached depends on the processor.
     "nearly singular": (orthogonal(5) @ np.diag([1, 1, 1, 1e-3, 1e-6, 1e-6]) @ orthogonal(6), 1600, 1e-7),
 }
 
