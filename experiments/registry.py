@@ -34,7 +34,7 @@ SUBJECTS = {
     "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),
     "series": ("forecast", "music"),
     "words": ("word_vectors", "bert"),
-    "machines": ("turing_tasks", "turing_gradients"),
+    "machines": ("turing_tasks", "turing_gradients", "babi"),
     "speech": ("speech", "speech_gradients", "speech_translation"),
 }
 SHARED = ("claims", "speed")  # of no one subject

@@ -1,7 +1,7 @@
-"""Figures of labels: which are confused, and at which words errors are made."""
+"""Figures of labels: which are confused, at which words errors are made, and how many are right by task."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import style
@@ -61,4 +61,25 @@ def errors_by_frequency(words: ArrayLike, errors: ArrayLike, frequencies: Sequen
         ax.set_ylabel("%")
         ax.grid(visible=False, axis="x")
         ax.legend()
+    return figure
+
+
+def accuracy_by_task(systems: Mapping[str, ArrayLike], tasks: Sequence[str]) -> Figure:
+    """Draws accuracies `[n]` of each system on n tasks as bars side by side.
+
+    Raises ValueError for no system, or where the numbers aren't as many."""
+    if not systems or not tasks:
+        raise ValueError("no accuracies to draw: the list is empty")
+    read = {name: demand_shape(name, values, (len(tasks),)) for name, values in systems.items()}
+    width, places = 0.8 / len(read), np.arange(len(tasks))
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(PAGE, 2.6), layout="constrained")
+        ax = figure.subplots()
+        for number, (name, values) in enumerate(read.items()):
+            at = places + (number - (len(read) - 1) / 2) * width
+            ax.bar(at, 100 * values, width, color=COLOURS[number % len(COLOURS)], label=name)
+        ax.set_xticks(places, tasks)
+        ax.set(ylabel="accuracy (%)", ylim=(0, 100))
+        ax.grid(visible=False, axis="x")
+        figure.legend(loc="outside upper center", ncols=2)
     return figure

@@ -1,0 +1,241 @@
+"""Answer questions about short stories by a Neural Turing machine, by the same one without memory, and by a GRU.
+
+By default stories of two kinds are made from a seed; --data.dir PATH/babi reads tasks of bAbI (Weston et al. 2015).
+A net is trained for each task. It reads a sentence a step, or with --reading word a word, and answers in one word.
+The machine's controller has no state, so that only its memory carries the story: with its memory off it knows the
+last step alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from data.stories.rows import Reading
+from data.synthetic.stories import KINDS
+from experiments.footprint import check_task_fits
+from experiments.harness.checks import check_at_least, check_distinct, check_seed
+from experiments.harness.errors import UserError
+from experiments.harness.files import read_arrays
+from experiments.harness.options import folder_name
+from experiments.harness.run import Run
+from experiments.health import check_health
+from experiments.machines.heads import is_machine
+from experiments.machines.story_net import without_memory
+from experiments.machines.story_task import GUESS, StoryTask, read_stories_of, story_task, watched_story
+from experiments.network import NetworkConfig, check_cells
+from experiments.restore import best_params
+from experiments.run_task import Trained, run_tasks
+from experiments.task import METRICS
+from experiments.task_report import training_record
+from experiments.training import CELL_HELP, Flat
+from models import Cell, NeuralTuringMachine
+from models.layers.layer import check_causal
+from train import LoopConfig, OptimizerConfig, evaluate
+
+SEVERAL_NETS = True  # one after another: what several processes can't share
+OFF = "memory off"
+
+
+@dataclass(frozen=True)
+class Stories:
+    """The stories."""
+
+    dir: Path | None = None
+    """Folder with bAbI's files, qaTASK_…_train.txt and …_test.txt; by default stories are made from a seed."""
+    questions: int = 2000
+    """Training questions of each task that is made, each about a story of its own."""
+    facts: int = 6
+    """The most sentences of a story that is made."""
+
+    def __post_init__(self) -> None:
+        check_at_least(20, **{"data.questions": self.questions})
+        check_at_least(2, **{"data.facts": self.facts})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Stories."""
+
+    preset: str | None = None
+    """The setting for bAbI's files; options given explicitly override it."""
+    tasks: tuple[int, ...] = (1, 6)
+    """Tasks by their numbers in bAbI, a net each: 1, 2, 6, 11 and 12 can be made."""
+    data: Stories = field(default_factory=Stories)
+    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=f"The cells side by side: {CELL_HELP}.")] = (
+        "ntm(controller=dense(64), slots=16, width=20)",
+        "gru",
+    )
+    memory_off: bool = True
+    """Also train each machine with its memory off."""
+    reading: Reading = "sentence"
+    """Read a sentence a step, as the sum of its words' vectors, or a word a step."""
+    blanks: int = 1
+    """Steps without words after the question, to think."""
+    embedding_size: int = 32
+    """Size of a word's vector."""
+    hidden_size: int = 64
+    """Units of each cell, H."""
+    network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
+    batch_size: int = 32
+    """Questions per step, B."""
+    seed: int = 0
+    """Seed of parameters and of the order of questions; stories don't depend on it."""
+    loop: Annotated[LoopConfig, Flat] = field(
+        default_factory=lambda: LoopConfig(steps=1200, eval_every=150, save_every=150)
+    )
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(learning_rate=5e-3, clip_at=10.0)
+    )
+
+    def __post_init__(self) -> None:
+        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        check_at_least(1, embedding_size=self.embedding_size)
+        check_at_least(0, blanks=self.blanks)
+        check_seed(self.seed)
+        check_cells(self.cells)
+        check_distinct(tasks=self.tasks)
+
+    def check(self) -> None:
+        """Raises ValueError for stories that can't be read and nets that can't be built or trained in the free
+        memory, before the run's folder is made."""
+        if self.preset is not None and self.data.dir is None:
+            raise UserError(
+                "--data.dir", f"is missing: --preset {self.preset} is for bAbI's files in a folder"
+            )
+        absent = [task for task in self.tasks if task not in KINDS]
+        if self.data.dir is None and absent:
+            raise UserError(
+                "--tasks",
+                f"{absent[0]} can't be made: take {', '.join(map(str, KINDS))}, or give --data.dir PATH/babi",
+            )
+        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
+        for layer in self.layers().values():
+            check_health(layer, self.loop)
+        for net in self.nets().values():
+            check_task_fits(net.task, self)
+            net.task.data.train(self.seed, self.batch_size)  # too few questions are refused
+
+    def layers(self) -> dict[str, Cell]:
+        """Builds the layers side by side, by the name of the system."""
+        if self.network.direction != "forward":
+            raise UserError(
+                "--direction", f"{self.network.direction} needs no memory for the story: take forward"
+            )
+        found: dict[str, Cell] = {}
+        for cell in self.cells:
+            layer = self.network.build(cell, self.hidden_size)
+            check_causal(layer)
+            if layer.couples_batch:
+                raise UserError("--cells", f"{cell} couples the stories of a batch: take another")
+            name = self.network.describe(cell)
+            found[name] = layer
+            if self.memory_off and isinstance(layer, NeuralTuringMachine):
+                found[f"{name}, {OFF}"] = without_memory(layer)
+        return found
+
+    def nets(self) -> dict[str, StoryTask]:
+        """Builds the task of training each system on each task, by the name of the net."""
+        found = {}
+        for number in self.tasks:
+            questions = read_stories_of(number, self.data.dir, self.data.questions, self.data.facts)
+            for system, layer in self.layers().items():
+                found[f"task {number}, {system}"] = story_task(
+                    f"task {number}",
+                    questions,
+                    layer,
+                    self.reading,
+                    self.blanks,
+                    self.embedding_size,
+                    self.network.way,
+                )
+        return found
+
+
+PRESETS: Mapping[str, Config] = {
+    "babi": Config(
+        preset="babi",
+        tasks=(1, 2, 4, 6, 11, 12, 15, 16),
+        cells=("ntm(controller=dense(64), slots=32, width=20)", "gru"),
+        loop=LoopConfig(steps=3000, eval_every=150, save_every=150, log_every=50),
+        optimizer=OptimizerConfig(learning_rate=3e-3, clip_at=10.0, schedule="cosine", end_fraction=0.05),
+    ),
+}
+
+
+def main(config: Config, run: Run) -> str:
+    """Trains net by net, tests and draws; returns the table."""
+    nets = config.nets()
+    tasks = {name: net.task for name, net in nets.items()}
+
+    def measured(name: str, trained: Trained, folder: Path) -> dict[str, Any]:
+        net = nets[name]
+        params = best_params(net.task, config, folder, run.fingerprint)
+        record = training_record(folder)
+        found: dict[str, Any] = {
+            f"test|{metric}": value
+            for metric, value in evaluate(net.task.objective.evaluate, params, net.task.data.test()).items()
+        }
+        found |= {"steps": trained.steps, "curve|step": record["validation/accuracy/step"]}
+        found["curve|accuracy"] = record["validation/accuracy"]
+        if is_machine(net.cell) and OFF not in name:
+            found |= watched_story(net, params)
+        return found
+
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    for name, arrays in run_tasks(run, tasks, config, measured):
+        found[name] = arrays
+        print(f"{name}: {METRICS['accuracy'].label} {float(arrays['test|accuracy']):.1%}", flush=True)
+    run.write_arrays("nets", {f"{name}|{key}": v for name, net in found.items() for key, v in net.items()})
+    accuracies = {
+        system: [float(found[f"task {number}, {system}"]["test|accuracy"]) for number in config.tasks]
+        for system in config.layers()
+    }
+    first = next(iter(accuracies))
+    accuracies[GUESS] = [
+        tasks[f"task {number}, {first}"].baselines[GUESS]["accuracy"] for number in config.tasks
+    ]
+    run.write_arrays("accuracies", {name: np.array(values) for name, values in accuracies.items()})
+    run.write_arrays("tasks", {"number": np.array(config.tasks)})
+    table = format_table(accuracies, config.tasks)
+    run.write_table(table)
+    draw(run.folder)
+    run.finish({"tasks": list(config.tasks), "accuracy": accuracies})
+    return table
+
+
+def format_table(accuracies: Mapping[str, Sequence[float]], tasks: Sequence[int]) -> str:
+    """Formats a row for each system and for the commonest answer, a column for each task."""
+    width = max(map(len, accuracies))
+    lines = [
+        "test questions answered right, by task",
+        " " * width + "".join(f"  {number:>6}" for number in tasks),
+    ]
+    for name, values in accuracies.items():
+        lines.append(f"{name:<{width}}" + "".join(f"  {value:>6.1%}" for value in values))
+    return "\n".join(lines)
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draws the figures of a finished run from its arrays: accuracy by task, and of each machine its heads."""
+    from analysis.figures.attention import attention_figure
+    from analysis.figures.labelling import accuracy_by_task
+    from analysis.figures.style import save
+
+    numbers = read_arrays(folder, "tasks")["number"]
+    names = [f"task {number}" for number in numbers]
+    drawn: dict[str, Any] = {"accuracy": accuracy_by_task(read_arrays(folder, "accuracies"), names)}
+    nets = read_arrays(folder, "nets")
+    for key, steps in nets.items():
+        name, _, what = key.partition("|")
+        if what == "watched|steps":
+            maps = {
+                f"{kind}, weights over the rows": np.swapaxes(nets[f"{name}|watched|{kind}"], 0, 1)
+                for kind in ("writes", "reads")
+            }
+            rows = [str(row + 1) for row in range(next(iter(maps.values())).shape[-1])]
+            drawn[f"heads_{folder_name(name)}"] = attention_figure(maps, steps.tolist(), rows)
+    return [path for name, figure in drawn.items() for path in save(figure, folder / "figures", name)]
