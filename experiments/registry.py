@@ -30,7 +30,7 @@ SUBJECTS = {
     "language": ("ngram", "language_model", "char_lm", "families", "scaling"),
     "translation": ("translation", "translation_analysis", "source_gradients"),
     "parsing": ("parsing",),
-    "autoencoders": ("autoencoder",),
+    "autoencoders": ("autoencoder", "skip_thought"),
     "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),
     "series": ("forecast", "music"),
     "words": ("word_vectors", "bert"),

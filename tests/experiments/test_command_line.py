@@ -148,6 +148,7 @@ def test_which_experiments_take_several_processes() -> None:
         "key_terms",
         "bert",
         "autoencoder",
+        "skip_thought",
         "fixed_points",
     }
     assert takes == one_net
