@@ -1,4 +1,4 @@
-"""Sentences in the order of their text: of the prose that comes with Python, or of the files of a folder."""
+"""Sentences in the order of their text: of short made tales, or of the files of a folder."""
 
 import hashlib
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.sentence_text import SentenceText
-from data.text.builtin_text import builtin_text
+from data.synthetic.tales import tales
 from data.text.files import SPLITS, read_file
 from data.text.tokenizers import SentencePiece
 
@@ -22,7 +22,7 @@ class RunningConfig:
 
     dir: Path | None = None
     """Folder of books, files that end in .txt or .txt.gz: of each the first 90 % are for training, the next 5 % for
-    validation, the rest for test. Default: prose that comes with Python."""
+    validation, the rest for test. Default: short tales made from a seed."""
     encoding: str = "utf-8"
     """Encoding of the files of --data.dir, by its Python name."""
     longest: int = 30
@@ -55,7 +55,7 @@ def load_running(config: RunningConfig) -> RunningText:
 
     Raises ValueError for every fault of files or settings, and for a split without three sentences in a row."""
     config.check()
-    parts, origin = _builtin() if config.dir is None else _books(config.dir, config.encoding)
+    parts, origin = _tales() if config.dir is None else _books(config.dir, config.encoding)
     chains: dict[str, Chains] = {}
     left_out: dict[str, int] = {}
     for split in SPLITS:
@@ -77,11 +77,10 @@ def sentences_of(text: str) -> list[str]:
     return [one for one in _STOP.split(" ".join(text.split())) if one]
 
 
-def _builtin() -> tuple[dict[str, Chains], dict[str, str]]:
-    texts = builtin_text()
-    digest = hashlib.sha256("".join(texts.values()).encode()).hexdigest()
-    chains = {split: [sentences_of(line) for line in text.splitlines()] for split, text in texts.items()}
-    return chains, {"prose that comes with Python": digest}
+def _tales() -> tuple[dict[str, Chains], dict[str, str]]:
+    made = tales()
+    text = "\n".join(one for found in made.values() for tale in found for one in tale)
+    return made, {"tales made from a seed": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _books(location: Path, encoding: str) -> tuple[dict[str, Chains], dict[str, str]]:

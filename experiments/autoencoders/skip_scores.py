@@ -106,21 +106,26 @@ def groups_of(text: RunningText, split: str, most: int) -> list[list[tuple[str, 
 
 
 def rank(
-    model: EncoderDecoder, params: Params, text: RunningText, groups: Sequence[Sequence[tuple[str, str]]]
+    model: EncoderDecoder, params: Params, groups: Sequence[Sequence[PairExample]], *, decoded: bool
 ) -> dict[str, float]:
-    """Returns how often the next sentence is first: by the decoder's score, log p(c | s) less its mean over the
-    group's sentences s, so that a sentence that is likely after any gains nothing; and by the cosine of vectors."""
-    by_decoder, by_cosine = [], []
+    """Returns how often the next sentence is first: by the cosine of vectors and, with `decoded`, by the decoder.
+
+    The decoder's score, which takes longer, is log p(c | s) less its mean over the group's sentences s, so that a
+    sentence that is likely after any gains nothing."""
     _, after = sides(params)
-    ids = [[text.encode(side) for side in zip(*group, strict=True)] for group in groups]
-    longest = max(len(row) for group in ids for side in group for row in side)
-    for sources, targets in ids:
-        examples = [PairExample(*two) for two in zip(sources, targets, strict=True)]
-        scores = np.asarray(next_scores(model, after, collate_pairs(examples, (longest, longest))))
-        by_decoder.append(first_share(scores - scores.mean(axis=0)))
-        one, other = (unit(encode_sentences(model, after, side)) for side in (sources, targets))
-        by_cosine.append(first_share(one @ other.T))
-    return {"next": float(np.mean(by_decoder)), "next_cosine": float(np.mean(by_cosine))}
+    rows = [row for group in groups for pair in group for row in pair]
+    vectors = unit(encode_sentences(model, after, rows))  # source, target, source, …
+    ends = np.cumsum([2 * len(group) for group in groups])[:-1]
+    parts = np.split(vectors, ends)
+    found = {"next_cosine": float(np.mean([first_share(part[::2] @ part[1::2].T) for part in parts]))}
+    if decoded:
+        longest = max(map(len, rows))
+        shares = []
+        for group in groups:
+            scores = np.asarray(next_scores(model, after, collate_pairs(group, (longest, longest))))
+            shares.append(first_share(scores - scores.mean(axis=0)))
+        found["next"] = float(np.mean(shares))
+    return found
 
 
 def shared_words(text: RunningText, groups: Sequence[Sequence[tuple[str, str]]]) -> float:
