@@ -81,7 +81,7 @@ class Config:
     seed: int = 0
     """Seed of parameters and of the order of the training sentences."""
     loop: Annotated[LoopConfig, Flat] = field(
-        default_factory=lambda: LoopConfig(steps=2000, eval_every=500, save_every=500, chunk=1)
+        default_factory=lambda: LoopConfig(steps=1000, eval_every=250, save_every=250, chunk=1)
     )
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=4e-3, schedule="warmup_cosine", warmup_steps=30)
