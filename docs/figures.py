@@ -251,6 +251,7 @@ SOURCES = {
     "autoencoder": Source(
         "autoencoder", "about 3 min", AUTOENCODERS, {"by_length": "autoencoder_by_length"}, table=(1,)
     ),
+    "skip_thought": Source("skip_thought", "2 min 32 s on a loaded machine", AUTOENCODERS, table=(1,)),
     "ngram_ptb": Source(
         'ngram --data.dir PATH/ptb --prompt "students opened their"',
         "12 s",
