@@ -46,7 +46,7 @@ class Stories:
 
     dir: Path | None = None
     """Folder with bAbI's files, qaTASK_…_train.txt and …_test.txt; by default stories are made from a seed."""
-    questions: int = 2000
+    questions: int = 10_000
     """Training questions of each task that is made, each about a story of its own."""
     facts: int = 6
     """The most sentences of a story that is made."""
@@ -221,7 +221,7 @@ def format_table(accuracies: Mapping[str, Sequence[float]], tasks: Sequence[int]
 
 def draw(folder: Path) -> list[Path]:
     """Draws the figures of a finished run from its arrays: accuracy by task, and of each machine its heads."""
-    from analysis.figures.attention import attention_figure
+    from analysis.figures.attention import Alignment, alignments_figure
     from analysis.figures.labelling import accuracy_by_task
     from analysis.figures.style import save
 
@@ -232,10 +232,16 @@ def draw(folder: Path) -> list[Path]:
     for key, steps in nets.items():
         name, _, what = key.partition("|")
         if what == "watched|steps":
-            maps = {
-                f"{kind}, weights over the rows": np.swapaxes(nets[f"{name}|watched|{kind}"], 0, 1)
+            spoken = [sentence.replace(" ", "\u00a0") for sentence in steps.tolist()]
+            heads = [
+                Alignment(
+                    weights,
+                    spoken,
+                    [str(row + 1) for row in range(weights.shape[-1])],
+                    f"head {head + 1} {kind}",
+                )
                 for kind in ("writes", "reads")
-            }
-            rows = [str(row + 1) for row in range(next(iter(maps.values())).shape[-1])]
-            drawn[f"heads_{folder_name(name)}"] = attention_figure(maps, steps.tolist(), rows)
+                for head, weights in enumerate(np.moveaxis(nets[f"{name}|watched|{kind}"], 1, 0))
+            ]
+            drawn[f"heads_{folder_name(name)}"] = alignments_figure(heads, columns=1)
     return [path for name, figure in drawn.items() for path in save(figure, folder / "figures", name)]
