@@ -133,7 +133,7 @@ def shared_words(text: RunningText, groups: Sequence[Sequence[tuple[str, str]]])
     frequency in the training sentences."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    counts = TfidfVectorizer().fit(text.splits["train"])
+    counts: Any = TfidfVectorizer().fit(text.splits["train"])
     shares = []
     for group in groups:
         one, other = (counts.transform([pair[side] for pair in group]).toarray() for side in (0, 1))
