@@ -29,10 +29,10 @@ from experiments.autoencoders.scores import (
     score,
     tables,
 )
+from experiments.autoencoders.vectors import one_vector_model
 from experiments.corpus_score import Decoded
 from experiments.encoder_decoder.objective import PairEvaluation, PairLoss
 from experiments.encoder_decoder.search import SearchConfig, search_targets
-from experiments.encoder_decoder.systems import ModelConfig
 from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.errors import UserError
@@ -126,16 +126,7 @@ class Config:
 
     def build(self, text: SentenceText) -> EncoderDecoder:
         """Builds the model."""
-        parts = ModelConfig(
-            cell=self.cell,
-            hidden_size=self.hidden_size,
-            embedding_size=self.embedding_size,
-            direction=self.direction,
-            dropout=self.dropout,
-        )
-        types, end = len(text.tokenizer.vocabulary), text.tokenizer.vocabulary.end_id
-        assert end is not None
-        return parts.build("fixed", types, types, end, shared=True)
+        return one_vector_model(self, text.tokenizer)
 
 
 @lru_cache(maxsize=1)

@@ -28,8 +28,7 @@ from experiments.autoencoders.skip_scores import (
     rank,
     shared_words,
 )
-from experiments.autoencoders.vectors import encode_sentences
-from experiments.encoder_decoder.systems import ModelConfig
+from experiments.autoencoders.vectors import encode_sentences, one_vector_model
 from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.errors import UserError
@@ -44,6 +43,7 @@ from experiments.text_files import check_same_text, remember_text, save_tokenize
 from experiments.training import CELL_HELP, Flat
 from models import EncoderDecoder
 from models.cell import Params
+from models.layers.dropout import check_rate
 from models.sentences.skip_thought import SkipThought, sides
 from train import LoopConfig, OptimizerConfig
 
@@ -90,6 +90,7 @@ class Config:
     def __post_init__(self) -> None:
         sizes = ("hidden_size", "embedding_size", "batch_size", "groups")
         check_at_least(1, **{name: getattr(self, name) for name in sizes})
+        check_rate(self.dropout)
         check_seed(self.seed)
 
     @cached_property
@@ -118,16 +119,7 @@ class Config:
 
     def build(self, text: RunningText) -> EncoderDecoder:
         """Builds the encoder with one of the decoders."""
-        parts = ModelConfig(
-            cell=self.cell,
-            hidden_size=self.hidden_size,
-            embedding_size=self.embedding_size,
-            direction=self.direction,
-            dropout=self.dropout,
-        )
-        types, end = len(text.tokenizer.vocabulary), text.tokenizer.vocabulary.end_id
-        assert end is not None
-        return parts.build("fixed", types, types, end, shared=True)
+        return one_vector_model(self, text.tokenizer)
 
 
 @lru_cache(maxsize=1)

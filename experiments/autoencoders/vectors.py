@@ -9,13 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from data import PairExample, collate_pairs
+from data import PairExample, Tokenizer, collate_pairs
 from experiments.encoder_decoder.search import SearchConfig
+from experiments.encoder_decoder.systems import ModelConfig
 from models import EncoderDecoder, beam_search
 from models.cell import Array, Params
 from models.decoding.steps import encode, start, step
 from models.encoder_decoder import Encoded
 from models.memory import Memory
+
+
+def one_vector_model(config: Any, tokenizer: Tokenizer) -> EncoderDecoder:
+    """Builds an encoder and a decoder that begins with its last state, on the same pieces, from the options of an
+    experiment: `cell`, `hidden_size`, `embedding_size`, `direction` and `dropout`."""
+    names = ("cell", "hidden_size", "embedding_size", "direction", "dropout")
+    parts = ModelConfig(**{name: getattr(config, name) for name in names})
+    types, end = len(tokenizer.vocabulary), tokenizer.vocabulary.end_id
+    assert end is not None
+    return parts.build("fixed", types, types, end, shared=True)
 
 
 @partial(jax.jit, static_argnames="model")

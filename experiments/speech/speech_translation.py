@@ -186,8 +186,8 @@ def main(config: Config, run: Run) -> str:
     for name, arrays in run_tasks(run, tasks, config, measured, path=paths.__getitem__):
         found[name] = arrays
         print(f"{name}: exact match {float(arrays['test|exact']):.1%}", flush=True)
-    run.cached("baselines", lambda: frequent(config))
-    table = format_report(config, found, {name: float(v) for name, v in frequent(config).items()})
+    baseline = run.cached("baselines", lambda: frequent(config))
+    table = format_report(config, found, {name: float(value) for name, value in baseline.items()})
     run.write_table(table)
     draw(run.folder)
     first, *_ = found.values()
@@ -196,7 +196,7 @@ def main(config: Config, run: Run) -> str:
             "test": scores_of(first),
             "reported": "exact",
             "systems": {name: scores_of(arrays) for name, arrays in found.items()},
-            "baselines": {FREQUENT: {name: float(v) for name, v in frequent(config).items()}},
+            "baselines": {FREQUENT: {name: float(value) for name, value in baseline.items()}},
             "crossed": {
                 name: float(arrays["crossed"]) for name, arrays in found.items() if "crossed" in arrays
             },
