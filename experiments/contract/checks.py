@@ -68,8 +68,8 @@ def real(leaf: Array) -> Array:
     return jnp.stack([leaf.real, leaf.imag]) if jnp.iscomplexobj(leaf) else leaf
 
 
-def assert_close(found: Output, expected: Output, message: str, tolerance: float = 1e-9) -> None:
-    """Two pytrees agree in structure and, to a relative tolerance, in value."""
+def assert_close(found: Any, expected: Any, message: str, tolerance: float = 1e-9) -> None:
+    """Two pytrees, of JAX's or NumPy's arrays, agree in structure and, to a relative tolerance, in value."""
     difference = first_difference(expected, found, dtypes=True)
     assert not difference, f"{message}: {difference}"
     for (path, a), b in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True):

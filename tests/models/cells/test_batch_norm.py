@@ -120,7 +120,7 @@ def test_averages_are_those_of_the_steps() -> None:
     once = update(CELL, params, observe(CELL, params, jnp.asarray(xs), state))
     second = loop(p, 2 * xs[:2], h, c)[3]
     twice = update(CELL, once, observe(CELL, once, jnp.asarray(2 * xs[:2]), state))
-    contract.assert_close(numpy(twice), p, "a parameter is changed", tolerance=0)
+    contract.assert_close(numpy(twice), p, "a parameter is changed", tolerance=0.0)
     np.testing.assert_array_equal(twice["averages"].pop("seen"), np.ones(3))
     for name, leaf in twice["averages"].items():
         mixed = [0.9 * first[t][name] + 0.1 * second[t][name] for t in range(2)]
@@ -173,7 +173,7 @@ def test_the_optimizer_leaves_the_averages() -> None:
 
     stepped = step(params)
     contract.assert_close(
-        stepped["averages"], params["averages"], "the optimizer moves averages", tolerance=0
+        stepped["averages"], params["averages"], "the optimizer moves averages", tolerance=0.0
     )
     assert np.all(np.abs(stepped["bias"] - params["bias"]) > 0.01)
 

@@ -316,7 +316,7 @@ def test_chrono_spreads_lifetimes_over_the_lags(make: Callable[[int, int], Cell]
     params, plain = cell.init(KEY, 2), (LSTM if make is chrono_lstm else GRU)(size, **quick).init(KEY, 2)
     bias = np.asarray(params.pop("bias"), np.float64).reshape(-1, size)
     old = np.asarray(plain.pop("bias")).reshape(-1, size)
-    contract.assert_close(params, plain, "another parameter is changed", tolerance=0)
+    contract.assert_close(params, plain, "another parameter is changed", tolerance=0.0)
     kept = bias[1]  # the forget gate in i, f, g, o; the update gate in r, z, n
     assert kept.min() >= 0
     assert kept.max() <= np.log(lag - 1) * (1 + 1e-6)
