@@ -28,7 +28,12 @@ SUBJECTS = {
         "attention_paths",
     ),
     "language": ("ngram", "language_model", "char_lm", "families", "scaling"),
-    "translation": ("translation", "translation_analysis", "source_gradients"),
+    "translation": (
+        "translation",
+        "captions",
+        "translation_analysis",
+        "source_gradients",
+    ),
     "parsing": ("parsing",),
     "autoencoders": ("autoencoder", "skip_thought"),
     "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),

@@ -74,6 +74,34 @@ class FrameReader:
 
 
 @dataclass(frozen=True)
+class LinearReader:
+    """Maps vectors of D = `frame_size` numbers, rows or patches of an image, to vectors of E = `size`: e = x W + b.
+
+    Parameters: `kernel [D, E]`, `bias [E]`."""
+
+    frame_size: int
+    size: int
+    kernel_init: Initializer = Glorot()
+
+    def __post_init__(self) -> None:
+        check_at_least(1, frame_size=self.frame_size, size=self.size)
+
+    def init(self, key: Key) -> Params:
+        return {
+            "kernel": self.kernel_init(key, (self.frame_size, self.size)),
+            "bias": jnp.zeros(self.size),
+        }
+
+    def __call__(self, params: Params, inputs: Float[Array, "*shape D"]) -> Float[Array, "*shape E"]:
+        """Returns the vectors. Raises ValueError for inputs of another size."""
+        if inputs.shape[-1] != self.frame_size:
+            raise ValueError(
+                f"the frames have {inputs.shape[-1]} numbers, but the reader takes {self.frame_size}"
+            )
+        return inputs @ params["kernel"] + jnp.broadcast_to(params["bias"], (*inputs.shape[:-1], self.size))
+
+
+@dataclass(frozen=True)
 class TokenWriter(TokenReader):
     """Writes token ids of 0 … V−1, reads them back as a decoder's inputs, and predicts the next:
 

@@ -16,20 +16,20 @@ Bounds = Sequence[tuple[int, int]]  # of buckets: the most tokens of a source, a
 
 
 class PairExample(NamedTuple):
-    """The token ids of a source and of its target; the last of each is the end mark."""
+    """The token ids of a source and of its target, the last of each the end mark; or the vectors of a source."""
 
-    inputs: Ids  # [L] int32
+    inputs: np.ndarray  # [L] int32, or [L, D] float32
     targets: Ids  # [T] int32
 
 
 class PairBatch(NamedTuple):
-    """B sources and targets, time-major; where a mask is False the ids are 0 and ignored.
+    """B sources and targets, time-major; where a mask is False ids and vectors are 0 and ignored.
 
     A decoder reads the targets shifted by one step, the id of the end mark first. An example without any valid step
     is padding.
     """
 
-    inputs: Array  # [L, B] int32
+    inputs: Array  # [L, B] int32, or [L, B, D] float32
     mask: Array  # [L, B] bool
     targets: Array  # [T, B] int32
     target_mask: Array  # [T, B] bool

@@ -149,6 +149,7 @@ def test_which_experiments_take_several_processes() -> None:
         "bert",
         "autoencoder",
         "skip_thought",
+        "captions",
         "fixed_points",
     }
     assert takes == one_net

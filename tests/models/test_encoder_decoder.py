@@ -35,6 +35,7 @@ from models import (
 from models.cell import Cell
 from models.decoding.steps import encode, start, step
 from models.language_model import uniform_like
+from models.readers import LinearReader
 
 V, W, E, L, T, B, END = 7, 6, 4, 5, 4, 3, 1
 SOURCE = np.arange(L)[:, None] < np.array([5, 2, 3])
@@ -283,3 +284,14 @@ def test_refusals() -> None:
         FedContext(AttentionCell(GRU(4)), 3)
     with pytest.raises(ValueError, match="score must be a score, such as General"):
         AttentionReadout(3, "dot")  # type: ignore
+
+
+def test_linear_reader() -> None:
+    reader = LinearReader(3, 5)
+    params = reader.init(jax.random.key(0))
+    params = params | {"bias": jnp.arange(5.0)}
+    inputs = np.random.default_rng(0).normal(size=(4, 2, 3)).astype(np.float32)
+    expected = np.einsum("lbd,de->lbe", inputs, np.asarray(params["kernel"])) + np.arange(5.0)
+    np.testing.assert_allclose(reader(params, jnp.asarray(inputs)), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="the frames have 4 numbers, but the reader takes 3"):
+        reader(params, jnp.zeros((2, 4)))

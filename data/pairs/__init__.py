@@ -1,0 +1,1 @@
+"""Pairs whose source is an image, an abstract or a turn of a dialogue."""
