@@ -47,6 +47,7 @@ LABORATORY, RESULTS, EXPERIMENTS = "docs/gradients.md", "docs/results.md", "expe
 TRANSLATION, LABELLING = "docs/translation.md", "docs/labelling.md"
 WORDS, SERIES, MACHINES = "docs/words.md", "docs/series.md", "docs/machines.md"
 SPEECH, PARSING, AUTOENCODERS = "docs/speech.md", "docs/parsing.md", "docs/autoencoders.md"
+PAIRS = "docs/pairs.md"
 SOURCES = {
     "gradients": Source(
         "gradients", "1 min 10 s", "README.md", {"gradient_against_lag": "gradient_against_lag"}
@@ -163,6 +164,13 @@ SOURCES = {
             "scores_against_width": "translation_width",
             "heads": "translation_heads",
         },
+        table=(0, 1),
+    ),
+    "captions": Source(
+        "captions --steps 700 --eval-every 100 --save-every 700 --devices 1",
+        "about 2 min, estimated from processor time",
+        PAIRS,
+        {"attention": "captions_attention"},
         table=(0, 1),
     ),
     "source_gradients": Source(

@@ -79,7 +79,7 @@ class Config:
     seed: int = 0
     """Seed of parameters and of the order of the training canvases."""
     loop: Annotated[LoopConfig, Flat] = field(
-        default_factory=lambda: LoopConfig(steps=2000, eval_every=250, save_every=250)
+        default_factory=lambda: LoopConfig(steps=1200, eval_every=200, save_every=200)
     )
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
