@@ -81,6 +81,21 @@ def load_images(config: ImagesConfig) -> dict[str, ArrayExamples]:
     return {split: pixel_sequences(part, config.side, order) for split, part in parts.items()}
 
 
+def rows_of(examples: ArrayExamples, side: int, blanks: int = 0) -> ArrayExamples:
+    """Returns images of pixels in order as sequences of rows, `[N, side + blanks, side]`, blank ones at the end."""
+    rows = examples.inputs.reshape(len(examples), side, side)
+    return ArrayExamples(np.pad(rows, ((0, 0), (0, blanks), (0, 0))), examples.targets)
+
+
+def nearest_mean(images: Mapping[str, ArrayExamples]) -> float:
+    """Returns the accuracy of the class whose mean training image is nearest."""
+    train, test = (images[split].inputs.reshape(len(images[split]), -1) for split in ("train", "test"))
+    labels = images["train"].targets
+    means = np.stack([train[labels == label].mean(axis=0) for label in range(10)])
+    scores = test @ means.T - (means**2).sum(axis=1) / 2
+    return float(np.mean(scores.argmax(axis=1) == images["test"].targets))
+
+
 def pixel_sequences(part: Images, side: int, order: np.ndarray) -> ArrayExamples:
     """Returns the pixels in that order, scaled to [0, 1]; a side of 14 takes the means of 2×2 pixels."""
     images = part.images

@@ -234,6 +234,20 @@ SOURCES = {
         {"gradient_by_lag": "turing_gradient_by_lag", "memory_rows": "turing_memory_rows"},
         table=(0,),
     ),
+    "image_rows": Source(
+        "image_rows --devices 1",
+        "about 2 min",
+        MACHINES,
+        {"heads_ntm_controller_dense_64_slots_16_width_20": "image_rows_heads"},
+        table=(0, 1),
+    ),
+    "spoken_recall": Source(
+        "spoken_recall --devices 1",
+        "about 3 min",
+        MACHINES,
+        {"heads_ntm_slots_16_width_20": "spoken_recall_heads"},
+        table=(0, 1),
+    ),
     "speech_gradients": Source(
         "speech_gradients",
         "about 1 min 30 s",

@@ -204,12 +204,13 @@ def digits_problem(permuted: bool, gain: float = 1.0) -> Problem:
 def images_problem(
     title: str,
     images: Callable[[str], data.ArrayExamples],
-    pixels: int,
+    steps: int,
     held_out: int = 270,
     tested_on: str = "270 test images",
+    width: int = 1,
 ) -> Problem:
-    """Returns the problem of telling ten digits by their pixels, one a step. `images` gives a split's examples, and
-    is called once it is needed; there are about `held_out` for validation, and they are read 270 at a time."""
+    """Returns the problem of telling ten digits by `width` pixels a step, `steps` times. `images` gives a split's
+    examples, and is called once it is needed; there are about `held_out` for validation, read 270 at a time."""
 
     def train(seed: int, batch_size: int) -> Batches:
         return data.train_batches(images("train"), batch_size=batch_size, seed=seed, **process_shard())
@@ -218,9 +219,9 @@ def images_problem(
         return list(data.evaluation_batches(images(split), batch_size=270))
 
     def shapes(examples: int) -> Batch:
-        steps = (pixels, examples)
+        axes = (steps, examples)
         return jax.eval_shape(
-            lambda: Batch(jnp.zeros((*steps, 1)), jnp.zeros(examples, int), jnp.ones(steps, bool))
+            lambda: Batch(jnp.zeros((*axes, width)), jnp.zeros(examples, int), jnp.ones(axes, bool))
         )
 
     return Problem(

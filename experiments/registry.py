@@ -39,7 +39,7 @@ SUBJECTS = {
     "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),
     "series": ("forecast", "music"),
     "words": ("word_vectors", "bert"),
-    "machines": ("turing_tasks", "turing_gradients", "babi"),
+    "machines": ("turing_tasks", "turing_gradients", "babi", "image_rows", "spoken_recall"),
     "speech": ("speech", "speech_gradients", "speech_translation"),
 }
 SHARED = ("claims", "speed")  # of no one subject

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import style
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from analysis.figures.style import PAGE, SETTINGS, checked, demand_names, wrapped
+from analysis.figures.style import COLOURS, PAGE, SETTINGS, checked, demand_names, wrapped
 
 LABELLED = 40  # steps up to which each is labelled
 LETTERS = {"\n": "⏎", " ": "␣", "\t": "⇥", "$": r"\$"}
@@ -107,9 +108,15 @@ class Strip(NamedTuple):
     high: float | None = None
 
 
-def strips_figure(strips: Sequence[Strip], *, x_label: str = "step", row_height: float = 0.035) -> Figure:
+def strips_figure(
+    strips: Sequence[Strip],
+    *,
+    x_label: str = "step",
+    x_ticks: Sequence[str] | None = None,
+    row_height: float = 0.035,
+) -> Figure:
     """Draws images below one another, steps from left to right on one axis, as Graves, Wayne & Danihelka (2014) do
-    inputs, heads and memory.
+    inputs, heads and memory. `x_ticks` are words below some of the steps, empty below the others.
 
     Raises ValueError for no strip, or strips of several lengths."""
     if not strips:
@@ -139,7 +146,72 @@ def strips_figure(strips: Sequence[Strip], *, x_label: str = "step", row_height:
             ax.set_yticks([])
             ax.tick_params(length=0)
         axes[-1].set_xlabel(x_label)
-        axes[-1].xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        if x_ticks is None:
+            axes[-1].xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        else:
+            axes[-1].set_xticks(
+                [i for i, word in enumerate(x_ticks) if word], [word for word in x_ticks if word]
+            )
+    return figure
+
+
+class ReadImage(NamedTuple):
+    """An image `[T, D]` that was read row by row; the share of each row in what is `held` at the end, `[T]`; and by
+    name the weights of heads while it was read, `[T, heads, N]`."""
+
+    rows: ArrayLike
+    held: ArrayLike
+    heads: Mapping[str, ArrayLike]
+    title: str = ""
+
+
+def read_images_figure(images: Sequence[ReadImage]) -> Figure:
+    """Draws a row of panels for each image: the image, its rows tinted by their share, and beside it, row by row,
+    the weights of each head over the places of the memory, 0 … 1.
+
+    Raises ValueError for no image, and for weights of other numbers of rows."""
+    if not images:
+        raise ValueError("no images to draw: the list is empty")
+    panels = [
+        [
+            (f"{kind}, head {h + 1}" if np.shape(w)[1] > 1 else kind, np.asarray(w)[:, h])
+            for kind, w in image.heads.items()
+            for h in range(np.shape(w)[1])
+        ]
+        for image in images
+    ]
+    with style.context(SETTINGS, after_reset=True):
+        columns = 1 + max(map(len, panels))
+        size = PAGE / max(columns, 5)
+        figure = Figure(figsize=(size * columns, 1.05 * size * len(images) + 0.3), layout="constrained")
+        axes = figure.subplots(len(images), columns, squeeze=False)
+        for i, (image, own) in enumerate(zip(images, panels, strict=True)):
+            rows = checked(f"rows of {image.title!r}", np.asarray(image.rows, np.float64), "[T, D]")
+            held = checked(f"shares of {image.title!r}", np.asarray(image.held, np.float64), "[T]")
+            if any(len(values) != len(rows) for values in (held, *(weights for _, weights in own))):
+                raise ValueError(f"{image.title!r} has {len(rows)} rows; give shares and weights for each")
+            first = axes[i, 0]
+            first.imshow(rows, cmap="Greys", vmin=0, interpolation="nearest", aspect="auto")
+            tint = np.zeros((len(rows), 1, 4))
+            tint[..., :3] = to_rgb(COLOURS[1])
+            tint[..., 3] = 0.6 * (held / max(held.max(), 1e-30))[:, None]
+            first.imshow(
+                tint,
+                extent=(-0.5, rows.shape[1] - 0.5, len(rows) - 0.5, -0.5),
+                interpolation="nearest",
+                aspect="auto",
+            )
+            first.set_title(image.title)
+            first.set_ylabel("row read" if i == len(images) - 1 else "")
+            for ax, (name, weights) in zip(axes[i, 1:], own, strict=False):
+                ax.imshow(weights, cmap="Greys", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+                ax.set_title(name if i == 0 else "")
+                ax.set_xlabel("place in the memory" if i == len(images) - 1 else "")
+            for ax in axes[i]:
+                ax.grid(visible=False)
+                ax.tick_params(length=0)
+                ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+                ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     return figure
 
 

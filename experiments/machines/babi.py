@@ -24,20 +24,16 @@ from experiments.harness.options import folder_name
 from experiments.harness.run import Run
 from experiments.health import check_health
 from experiments.machines.heads import is_machine
-from experiments.machines.story_net import without_memory
 from experiments.machines.story_task import GUESS, StoryTask, read_stories_of, story_task, watched_story
+from experiments.machines.systems import OFF, outcome, side_by_side
 from experiments.network import NetworkConfig, check_cells
-from experiments.restore import best_params
 from experiments.run_task import Trained, run_tasks
 from experiments.task import METRICS
-from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
-from models import Cell, NeuralTuringMachine
-from models.layers.layer import check_causal
-from train import LoopConfig, OptimizerConfig, evaluate
+from models import Cell
+from train import LoopConfig, OptimizerConfig
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
-OFF = "memory off"
 
 
 @dataclass(frozen=True)
@@ -121,21 +117,9 @@ class Config:
 
     def layers(self) -> dict[str, Cell]:
         """Builds the layers side by side, by the name of the system."""
-        if self.network.direction != "forward":
-            raise UserError(
-                "--direction", f"{self.network.direction} needs no memory for the story: take forward"
-            )
-        found: dict[str, Cell] = {}
-        for cell in self.cells:
-            layer = self.network.build(cell, self.hidden_size)
-            check_causal(layer)
-            if layer.couples_batch:
-                raise UserError("--cells", f"{cell} couples the stories of a batch: take another")
-            name = self.network.describe(cell)
-            found[name] = layer
-            if self.memory_off and isinstance(layer, NeuralTuringMachine):
-                found[f"{name}, {OFF}"] = without_memory(layer)
-        return found
+        return side_by_side(
+            self.network, self.cells, self.hidden_size, memory_off=self.memory_off, carried="the story"
+        )
 
     def nets(self) -> dict[str, StoryTask]:
         """Builds the task of training each system on each task, by the name of the net."""
@@ -173,14 +157,7 @@ def main(config: Config, run: Run) -> str:
 
     def measured(name: str, trained: Trained, folder: Path) -> dict[str, Any]:
         net = nets[name]
-        params = best_params(net.task, config, folder, run.fingerprint)
-        record = training_record(folder)
-        found: dict[str, Any] = {
-            f"test|{metric}": value
-            for metric, value in evaluate(net.task.objective.evaluate, params, net.task.data.test()).items()
-        }
-        found |= {"steps": trained.steps, "curve|step": record["validation/accuracy/step"]}
-        found["curve|accuracy"] = record["validation/accuracy"]
+        params, found = outcome(net.task, config, trained, folder, run.fingerprint)
         if is_machine(net.cell) and OFF not in name:
             found |= watched_story(net, params)
         return found

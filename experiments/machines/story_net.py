@@ -1,13 +1,10 @@
-"""A model that reads a story step by step and answers, and a machine whose memory is off."""
-
-from dataclasses import dataclass, fields
+"""A model that reads a story step by step and answers."""
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from models import Cell, NeuralTuringMachine, Recurrent
-from models.cell import Array, Params
-from models.cells.neural_turing_machine import TuringState
+from models import Cell, Recurrent
+from models.cell import Array
 from models.recurrence.methods import Method
 from models.recurrence.unroll import last_output
 
@@ -38,19 +35,3 @@ class StoryReader(nn.Module):
             xs, mask=mask, method=self.method, train=train, run=last_output
         )
         return nn.Dense(self.answers, name="readout")(pooled)
-
-
-@dataclass(frozen=True)
-class WithoutMemory(NeuralTuringMachine):
-    """A Neural Turing machine that neither writes nor reads: memory, heads and reads stay as they begin, and only
-    its controller may carry anything. It has the same parameters."""
-
-    def access(
-        self, params: Params, state: TuringState, h: Array
-    ) -> tuple[Array, Array, Array, dict[str, Array]]:
-        return state.memory, state.heads, state.reads, super().access(params, state, h)[3]
-
-
-def without_memory(machine: NeuralTuringMachine) -> WithoutMemory:
-    """Returns the machine with its memory off."""
-    return WithoutMemory(**{field.name: getattr(machine, field.name) for field in fields(machine)})

@@ -16,6 +16,7 @@ import numpy as np
 import tyro
 
 from data import ArrayExamples, ImagesConfig, array_digest, load_images
+from data.images import nearest_mean
 from experiments.cell_spec import at_length
 from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_seed
@@ -170,14 +171,6 @@ def main(config: Config, run: Run) -> str:
     results = {n: {k: float(v) for k, v in net.items() if np.ndim(v) == 0} for n, net in found.items()}
     run.finish({"cells": results, "baselines": baselines})
     return table
-
-
-def nearest_mean(images: Mapping[str, ArrayExamples]) -> float:
-    """Returns the accuracy of the class whose mean training image is nearest."""
-    train, test = images["train"], images["test"]
-    means = np.stack([train.inputs[train.targets == label, :, 0].mean(axis=0) for label in range(10)])
-    scores = test.inputs[..., 0] @ means.T - (means**2).sum(axis=1) / 2
-    return float(np.mean(scores.argmax(axis=1) == test.targets))
 
 
 def format_table(

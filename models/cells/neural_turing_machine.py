@@ -74,8 +74,8 @@ class NeuralTuringMachine(Cell):
     [R + W, N]`, before their softmax, `reads [R, M]`, and where learned `memory [N, M]`. State: `TuringState`;
     every entry counts in the Jacobian.
 
-    Raises ValueError for a size below 1, a shift that reaches round the whole memory, and a controller that couples
-    a batch, reads a memory or the future."""
+    Raises ValueError for a size below 1, more heads of a kind than rows, a shift that reaches round the whole
+    memory, and a controller that couples a batch, reads a memory or the future."""
 
     hidden_size: int
     controller: Cell | None = None
@@ -90,6 +90,12 @@ class NeuralTuringMachine(Cell):
     def __post_init__(self) -> None:
         check_at_least(1, slots=self.slots, width=self.width, reads=self.reads, writes=self.writes)
         check_at_least(0, shift=self.shift)
+        for name in ("reads", "writes"):
+            if getattr(self, name) > self.slots:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, more heads than the {self.slots} rows of the memory: give "
+                    "fewer heads or more slots"
+                )
         if 2 * self.shift + 1 > self.slots:
             raise ValueError(
                 f"shift is {self.shift}, which moves a head to {2 * self.shift + 1} places, but the memory has "

@@ -80,6 +80,15 @@ def test_what_a_run_leaves(run: Path) -> None:
     assert {path.name for path in (run / "figures").glob("*.png")} == {"training.png", "documents.png"}
 
 
+@pytest.mark.slow
+def test_a_neural_turing_machine_marks_terms_too(tmp_path: Path) -> None:
+    machine = ("--cell", "ntm(slots=4, width=3)", "--direction", "forward", "--steps", 10)
+    assert command("key_terms", *SMALL, *machine, "--run-dir", tmp_path / "run") == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert 0 <= results["test"]["f1_10_stemmed_macro"] <= 1
+    assert "ntm slots=4, width=3" in (tmp_path / "run" / "table.txt").read_text()
+
+
 def test_ranking_is_by_the_probability_of_any_occurrence() -> None:
     """Of tags drawn independently: the probability that a term is marked somewhere, by enumeration of all tags."""
     tokens = ("Data", "mine", "data")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from experiments.harness.files import read_arrays
-from experiments.machines.story_net import StoryReader, without_memory
+from experiments.machines.story_net import StoryReader
+from experiments.machines.systems import without_memory
 from models import Dense, NeuralTuringMachine
 from tests.experiments.command import command
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from data import load_images
-from data.images import ImagesConfig
+from data.images import ImagesConfig, nearest_mean
 from experiments.harness.files import read_arrays
-from experiments.memory.mnist import nearest_mean
 from tests.data.test_images import write
 from tests.experiments.command import arrays_bytes, command
 

@@ -170,6 +170,7 @@ def test_gradients_at_zero() -> None:
     ("options", "refusal"),
     [
         ({"slots": 0}, "slots must be a whole number of at least 1"),
+        ({"slots": 4, "reads": 5}, "reads is 5, more heads than the 4 rows"),
         ({"slots": 4, "shift": 2}, "moves a head to 5 places, but the memory has 4 rows"),
         ({"controller": BatchNormLSTM(3)}, "couples the examples of a batch"),
         ({"controller": AttentionCell(GRU(3))}, "attends to a memory"),
