@@ -3,18 +3,14 @@
 As the listening test of a Neural Turing machine asks: the answer needs the order of what was said.
 """
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int32
 
-from data.buckets import BucketBatches
-from data.examples import Example, collate
-from data.pipeline import read_options, shard_indices
-from data.position import ResumableIterator, random_order, random_words
+from data.examples import Example
+from data.position import random_order, random_words
 from data.speech.features import FrontEnd
 from data.speech.joined import JoinedUtterances, Utterance
 from data.speech.recordings import Recording
@@ -66,7 +62,7 @@ class RecallUtterances(JoinedUtterances):
         config = self.config
         span = config.most - config.fewest + 1
         number = config.fewest + int(random_words(1, self.seed, stream=2 * (index // self.block))[0] % span)
-        speaker, asked, *draws = random_words(4 + 2 * number + 1, self.seed, stream=2 * index + 1).tolist()
+        speaker, asked, *draws = random_words(4 + 2 * number, self.seed, stream=2 * index + 1).tolist()
         own = self.by_word[speaker % len(self.by_word)]
         texts = list(own)
         order = random_order(len(texts), self.seed, stream=(1 << 61) + index)[:number].tolist()
@@ -117,35 +113,6 @@ class RecallEncoder:
         return self.front.config.steps(samples) + self.blanks
 
 
-def recall_examples(source: RecallUtterances, encoder: RecallEncoder) -> Sequence[Example]:
+def recall_examples(source: RecallUtterances, encoder: RecallEncoder) -> list[Example]:
     """Returns an example for each utterance."""
     return [encoder(source[index], source.answer(index)) for index in range(len(source))]
-
-
-def recall_batches(
-    source: RecallUtterances,
-    encoder: RecallEncoder,
-    *,
-    batch_size: int,
-    multiple: int,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> BucketBatches:
-    """Returns endless batches of utterances joined on the fly: batch i has those of the indices from i · B on, and
-    is padded to a multiple of so many steps, each of which is compiled by itself.
-
-    Raises ValueError as `shard_indices`."""
-    shard = shard_indices(batch_size, process_index, process_count)
-
-    def read(batch: int) -> tuple[int, list[Example]]:
-        first = batch * batch_size
-        steps = max(encoder.steps(source.samples(index)) for index in range(first, first + batch_size))
-        places = [first + int(place) for place in shard]
-        examples = [encoder(source[place], source.answer(place)) for place in places]
-        return -(-steps // multiple) * multiple, examples
-
-    import grain
-
-    rows = grain.MapDataset.range(sys.maxsize).map(read)
-    identity = {"words": len(source.words), "batch_size": batch_size, "seed": source.seed}
-    return BucketBatches(ResumableIterator(rows, identity, read_options(0)), collate, 0)

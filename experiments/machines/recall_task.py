@@ -3,6 +3,7 @@ way."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -11,10 +12,12 @@ import numpy as np
 
 from data import Batch, collate
 from data.batch import Batches
+from data.buckets import bucket_batches, length_bounds
+from data.examples import Example
 from data.speech.corpus import Speech
 from data.speech.features import FeaturesConfig, FrontEnd, log_mel
 from data.speech.joined import JoinConfig
-from data.speech.recall import TONE, RecallEncoder, RecallUtterances, recall_batches, recall_examples
+from data.speech.recall import TONE, RecallEncoder, RecallUtterances, recall_examples
 from data.speech.sound import change_speed
 from experiments.cell_view import CellView
 from experiments.harness.processes import process_shard
@@ -27,7 +30,7 @@ from models import Cell
 from models.cell import Array, Params
 from train import SumCount, accuracy, cross_entropy
 
-ENDLESS = 2**60
+ONE_BUCKET = 48  # steps up to which a second shape saves less than compiling it costs
 GUESS = "any other word said"
 SEEDS = {"valid": 2**32 + 1, "test": 2**32 + 2}  # of joined utterances: no --seed is one of them
 METRICS: Mapping[str, Metric] = {
@@ -64,13 +67,21 @@ class Answered:
 
 @dataclass(frozen=True, eq=False)
 class SpokenRecall:
-    """Joined words with questions, and how they become numbers; `train` are recordings, `held_out` utterances by
-    split."""
+    """Joined words with questions by split, and how they become numbers."""
 
-    train: RecallUtterances
-    held_out: Mapping[str, RecallUtterances]
+    splits: Mapping[str, RecallUtterances]
     encoder: RecallEncoder
-    tested_on: str
+
+    @cached_property
+    def examples(self) -> dict[str, list[Example]]:
+        """The examples of each split, made when first asked for."""
+        return {split: recall_examples(source, self.encoder) for split, source in self.splits.items()}
+
+    @cached_property
+    def longest(self) -> int:
+        """The most steps of a training example."""
+        source = self.splits["train"]
+        return max(self.encoder.steps(source.samples(index)) for index in range(len(source)))
 
 
 def spoken_recall(
@@ -80,28 +91,23 @@ def spoken_recall(
     speeds: Sequence[float],
     seed: int,
     blanks: int,
-    held_out: int,
-    rows: int,
+    counts: Mapping[str, int],
 ) -> SpokenRecall:
-    """Joins the words of recordings; those of training at each of the speeds. Raises ValueError as
-    `RecallUtterances`."""
-    _ = features.matrix  # too many filters are refused
+    """Joins the words of recordings to so many utterances of each split; those of training at each of the speeds.
 
-    def joined(split: str, seed: int, count: int, block: int = 1) -> RecallUtterances:
+    Raises ValueError as `RecallUtterances`, and for too many filters."""
+    _ = features.matrix
+    seeds = {"train": seed, **SEEDS}
+    splits = {}
+    for split, count in counts.items():
         words = [
             one._replace(samples=change_speed(one.samples, speed))
             for speed in (speeds if split == "train" else (1.0,))
             for one in speech.splits[split]
         ]
-        return RecallUtterances(words, join, speech.rate, seed, count, block=block)
-
+        splits[split] = RecallUtterances(words, join, speech.rate, seeds[split], count)
     words = tuple(sorted({one.text for one in speech.splits["train"]}))
-    return SpokenRecall(
-        joined("train", seed, ENDLESS, rows),
-        {split: joined(split, of_split, held_out) for split, of_split in SEEDS.items()},
-        RecallEncoder(FrontEnd(features), words, blanks),
-        f"{held_out:,} test utterances",
-    )
+    return SpokenRecall(splits, RecallEncoder(FrontEnd(features), words, blanks))
 
 
 def guessing(source: RecallUtterances) -> float:
@@ -114,25 +120,20 @@ def guessing(source: RecallUtterances) -> float:
     return float(np.mean(shares))
 
 
-def recall_task(recall: SpokenRecall, cell: Cell, network: NetworkConfig, told: float, pad: int) -> Task:
+def recall_task(recall: SpokenRecall, cell: Cell, network: NetworkConfig, told: float) -> Task:
     """Builds the task of a cell."""
     model = network.tagger(cell, 1 + len(recall.encoder.words))
     measure = Answered(told)
 
+    longest = recall.longest
+
     def train(seed: int, rows: int) -> Batches:
-        del seed  # of the utterances
-        return recall_batches(recall.train, recall.encoder, batch_size=rows, multiple=pad, **process_shard())
-
-    def held_out(split: str) -> list[Batch]:
-        return padded(recall_examples(recall.held_out[split], recall.encoder))
-
-    longest = max(
-        recall.encoder.steps(recall.held_out["valid"].samples(index))
-        for index in range(len(recall.held_out["valid"]))
-    )
+        bounds = length_bounds(longest, least=ONE_BUCKET, growth=1.5)
+        examples = recall.examples["train"]
+        return bucket_batches(examples, batch_size=rows, seed=seed, bounds=bounds, **process_shard())
 
     def shapes(examples: int) -> Batch:
-        axes = (-(-longest // pad) * pad, examples)
+        axes = (longest, examples)
         size = recall.encoder.front.config.size
         return jax.eval_shape(
             lambda: Batch(jnp.zeros((*axes, size)), jnp.zeros(axes, int), jnp.ones(axes, bool))
@@ -143,16 +144,16 @@ def recall_task(recall: SpokenRecall, cell: Cell, network: NetworkConfig, told: 
         model=model,
         data=Data(
             train,
-            lambda: held_out("valid"),
-            lambda: held_out("test"),
-            recall.tested_on,
+            lambda: padded(recall.examples["valid"]),
+            lambda: padded(recall.examples["test"]),
+            f"{len(recall.splits['test']):,} test utterances",
             shapes=shapes,
-            held_out=len(recall.held_out["valid"]),
+            held_out=len(recall.splits["valid"]),
         ),
         objective=measured_by(model, measure),
         metrics=METRICS,
         select="exact",
-        baselines={GUESS: {"exact": guessing(recall.held_out["test"])}},
+        baselines={GUESS: {"exact": guessing(recall.splits["test"])}},
         recurrent=Recurrence(cell, measure),
         fingerprint={"the words": list(recall.encoder.words)},
     )
@@ -161,9 +162,8 @@ def recall_task(recall: SpokenRecall, cell: Cell, network: NetworkConfig, told: 
 def watched_utterance(recall: SpokenRecall, task: Task, params: Params) -> dict[str, np.ndarray]:
     """Returns what a machine does with the first test utterance: where it writes and reads `[T, heads, N]`, the
     frames of its steps, and what is said at each of them, under names that begin with `watched|`."""
-    source = recall.held_out["test"]
-    utterance = source[0]
-    example = recall.encoder(utterance, source.answer(0))
+    source = recall.splits["test"]
+    utterance, example = source[0], recall.examples["test"][0]
     batch = collate([example], len(example.inputs))
     recurrent = task.recurrent
     assert recurrent is not None

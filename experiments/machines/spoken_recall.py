@@ -53,7 +53,7 @@ class Config:
     data: SpeechConfig = field(default_factory=SpeechConfig)
     join: JoinConfig = field(
         default_factory=lambda: JoinConfig(
-            fewest=4, most=5, shortest_pause=0.05, longest_pause=0.1, noise=-30.0
+            fewest=3, most=5, shortest_pause=0.05, longest_pause=0.1, noise=-30.0
         )
     )
     features: FeaturesConfig = field(default_factory=lambda: FeaturesConfig(filters=24, stack=8))
@@ -69,10 +69,10 @@ class Config:
     """Steps without sound after the question, to think; the last has the answer."""
     told: float = 1.0
     """Weight in the loss of naming at each step the word that is said; 0 leaves it out."""
+    utterances: int = 6000
+    """Utterances joined for training."""
     held_out: int = 500
     """Utterances joined for validation, and for test."""
-    pad: int = 28
-    """Steps to a multiple of which a batch is padded; each length is compiled by itself."""
     hidden_size: int = 64
     """Units of each cell, H; of a machine those of its controller."""
     network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
@@ -90,8 +90,8 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, pad=self.pad)
-        check_at_least(1, held_out=self.held_out)
+        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        check_at_least(1, held_out=self.held_out, utterances=self.utterances)
         check_at_least(0, blanks=self.blanks)
         check_seed(self.seed)
         check_cells(self.cells)
@@ -112,8 +112,7 @@ class Config:
             self.speeds,
             self.seed,
             self.blanks,
-            self.held_out,
-            self.batch_size,
+            {"train": self.utterances, "valid": self.held_out, "test": self.held_out},
         )
 
     def check(self) -> None:
@@ -124,6 +123,10 @@ class Config:
         self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
         for layer in self.layers().values():
             check_health(layer, self.loop)
+        if self.batch_size > self.utterances:
+            raise UserError(
+                "--batch-size", f"{self.batch_size} is more than the {self.utterances} utterances"
+            )
         for task in self.nets().values():
             check_task_fits(task, self)
 
@@ -140,7 +143,7 @@ class Config:
     def nets(self) -> dict[str, Task]:
         """Builds the task of training each system, by its name."""
         return {
-            name: recall_task(self.recall, layer, self.network, self.told, self.pad)
+            name: recall_task(self.recall, layer, self.network, self.told)
             for name, layer in self.layers().items()
         }
 
@@ -149,7 +152,7 @@ PRESETS: Mapping[str, Config] = {
     "fsdd": Config(
         preset="fsdd",
         features=FeaturesConfig(stack=8),
-        pad=56,
+        utterances=15_000,
         speeds=(0.9, 1.0, 1.1),
         hidden_size=128,
         loop=LoopConfig(steps=6000, eval_every=300, save_every=300, chunk=10),
@@ -175,7 +178,7 @@ def main(config: Config, run: Run) -> str:
     run.write_arrays("nets", {f"{name}|{key}": v for name, net in found.items() for key, v in net.items()})
     guess = next(iter(nets.values())).baselines[GUESS]["exact"]
     run.write_arrays("baselines", {GUESS: np.array(guess)})
-    table = format_table(recall.tested_on, found, guess)
+    table = format_table(f"{config.held_out:,} test utterances", found, guess)
     run.write_table(table)
     draw(run.folder)
     scores = {

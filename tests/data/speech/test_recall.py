@@ -8,15 +8,15 @@ import pytest
 from data.speech.corpus import SpeechConfig, load_speech
 from data.speech.features import FeaturesConfig, FrontEnd
 from data.speech.joined import JoinConfig
-from data.speech.recall import TONE, RecallEncoder, RecallUtterances, recall_batches, recall_examples
+from data.speech.recall import TONE, RecallEncoder, RecallUtterances, recall_examples
 
 JOIN = JoinConfig(fewest=3, most=5, shortest_pause=0.05, longest_pause=0.1)
 WORDS = tuple("0123456789")
 
 
-def utterances(join: JoinConfig = JOIN, block: int = 1) -> RecallUtterances:
+def utterances(join: JoinConfig = JOIN) -> RecallUtterances:
     speech = load_speech(SpeechConfig())
-    return RecallUtterances(speech.splits["test"], join, speech.rate, seed=3, count=40, block=block)
+    return RecallUtterances(speech.splits["test"], join, speech.rate, seed=3, count=40)
 
 
 def test_the_answer_is_the_word_after_the_one_that_is_said_again() -> None:
@@ -48,20 +48,6 @@ def test_steps_are_labelled_by_what_is_said_and_the_last_by_the_answer() -> None
         for part in source[index].parts:
             step = (part.start + part.end) // 2 // 160  # 20 ms
             assert targets[step] == (1 + int(part.text) if part.text.isdigit() else 0)
-
-
-def test_batches_are_those_of_the_indices_in_a_row() -> None:
-    source, encoder = utterances(block=4), RecallEncoder(FrontEnd(FeaturesConfig(filters=8)), WORDS, blanks=1)
-    batches = recall_batches(source, encoder, batch_size=4, multiple=8)
-    batches.take(1)
-    batch = batches.take(1)
-    assert batch.inputs.shape[1] % 8 == 0
-    for place in range(4):
-        example = encoder(source[4 + place], source.answer(4 + place))
-        steps = len(example.inputs)
-        np.testing.assert_array_equal(batch.inputs[0, :steps, place], example.inputs)
-        np.testing.assert_array_equal(batch.targets[0, :steps, place], example.target)
-        assert batch.mask[0, :, place].sum() == steps
 
 
 def test_too_few_words_are_refused() -> None:
