@@ -61,13 +61,13 @@ def read_images(model: Any, params: Params, images: ArrayExamples) -> dict[str, 
     """Returns what a machine does with K images, inputs `[K, T, D]`, read row by row, under names that begin with
     `watched|`: `rows [K, T, D]`, `labels` and `answers [K]`, `writes` and `reads [K, T, heads, N]`, and of each row
     the share that was written there of what is read last, `held [K, T]`."""
-    batch = collate(images, images.inputs.shape[1])
+    batch = jax.tree.map(jnp.asarray, collate(images, images.inputs.shape[1]))
     own, xs = CellView(model, classification).entry(params, batch)
     seen = [
         {name: np.asarray(value) for name, value in diagnostics(model.cell, own, row).items()}
         for row in jnp.swapaxes(xs, 0, 1)
     ]
-    answers = jnp.argmax(jnp.asarray(model.apply(params, batch.inputs, mask=batch.mask)), axis=-1)
+    answers = jnp.argmax(model.apply(params, batch.inputs, mask=batch.mask), axis=-1)
     sizes = [np.linalg.norm(last_read(one), axis=(1, 2)) for one in seen]
     found = {
         "rows": images.inputs,

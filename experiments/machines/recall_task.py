@@ -53,7 +53,7 @@ class Answered:
     def __call__(self, logits: Array, batch: Batch) -> dict[str, SumCount]:
         mask, targets = jnp.asarray(batch.mask), jnp.asarray(batch.targets)
         real, steps = jnp.any(mask, axis=0), jnp.arange(len(mask))[:, None]
-        last = mask & (steps == jnp.sum(mask, axis=0) - 1)
+        last = mask & (steps == jnp.sum(mask, axis=0)[None] - 1)
         heard = mask & ~last
         answered, count = cross_entropy(logits, targets, last)
         said, said_count = cross_entropy(logits, targets, heard)
