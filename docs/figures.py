@@ -256,6 +256,13 @@ SOURCES = {
         {"attention": "speech_translation_attention"},
         table=(1, 2),
     ),
+    "audio_segments": Source(
+        "audio_segments",
+        "about 2 min, estimated",
+        SPEECH,
+        {"spectrograms": "audio_segments_spectrograms", "map": "audio_segments_map"},
+        table=(1,),
+    ),
     "parsing": Source(
         "parsing",
         "about 3 min",

@@ -40,7 +40,7 @@ SUBJECTS = {
     "series": ("forecast", "music"),
     "words": ("word_vectors", "bert"),
     "machines": ("turing_tasks", "turing_gradients", "babi", "image_rows", "spoken_recall"),
-    "speech": ("speech", "speech_gradients", "speech_translation"),
+    "speech": ("speech", "speech_gradients", "speech_translation", "audio_segments"),
 }
 SHARED = ("claims", "speed")  # of no one subject
 MODULES = {name: f"experiments.{subject}.{name}" for subject, names in SUBJECTS.items() for name in names}

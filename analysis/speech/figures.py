@@ -1,15 +1,19 @@
-"""Spectrograms, and what a net writes beside them. Axes: T frames, F filters, S steps of the net, K classes."""
+"""Spectrograms, what a net writes beside them, and segments in a plane.
+
+Axes: T frames, F filters, S steps of the net, K classes, N segments.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import style
+from matplotlib import colormaps, style
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from analysis.figures.style import COLOURS, GREY, PAGE, SETTINGS, checked, demand_shape
 
+SHADES = colormaps["tab10"]
 NAMED = 0.3  # probability from which a label is named in the figure
 
 
@@ -31,6 +35,59 @@ class Attended(NamedTuple):
     weights: ArrayLike
     labels: Sequence[str]
     title: str = ""
+
+
+class Rebuilt(NamedTuple):
+    """A segment: its log-mel frames `[T, F]`, and those written again from its vector."""
+
+    frames: ArrayLike
+    written: ArrayLike
+    title: str = ""
+
+
+def pairs_figure(rebuilt: Sequence[Rebuilt], hop: float) -> Figure:
+    """Draws for each segment its spectrogram, and beside it the one written again, in the same shades. Frames are
+    `hop` seconds apart.
+
+    Raises ValueError for no segment, and spectrograms of two sizes."""
+    if not rebuilt:
+        raise ValueError("no segment to draw: the list is empty")
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(PAGE, 1.15 * len(rebuilt) + 0.5), layout="constrained")
+        axes = figure.subplots(len(rebuilt), 2, squeeze=False, sharey=True)
+        for one, (left, right) in zip(rebuilt, axes, strict=True):
+            frames = checked(f"frames of {one.title!r}", np.asarray(one.frames, np.float64), "[T, F]")
+            written = demand_shape(f"frames written of {one.title!r}", one.written, frames.shape)
+            extent = (0.0, len(frames) * hop, 0.0, float(frames.shape[1]))
+            shades = {"cmap": "Greys", "vmin": frames.min(), "vmax": frames.max()}
+            for ax, values in ((left, frames), (right, written)):
+                ax.imshow(values.T, origin="lower", aspect="auto", extent=extent, **shades)
+                ax.grid(visible=False)
+            left.set(ylabel=f"{one.title}\nmel filter")
+        axes[0, 0].set(title="heard")
+        axes[0, 1].set(title="written again from one vector")
+        for ax in axes[-1]:
+            ax.set(xlabel="seconds")
+    return figure
+
+
+def segment_map(places: ArrayLike, names: Sequence[str]) -> Figure:
+    """Draws what segments say at their places `[N, 2]`, in a colour by how it ends.
+
+    Raises ValueError for places that aren't those of the segments."""
+    points = demand_shape("places of segments", places, (len(names), 2))
+    checked("places of segments", points, "[N, 2]")
+    ends = sorted({name[-1:] for name in names})
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(PAGE, 0.8 * PAGE), layout="constrained")
+        ax = figure.subplots()
+        ax.scatter(points[:, 0], points[:, 1], s=0)  # sets the limits
+        for name, (x, y) in zip(names, points.tolist(), strict=True):
+            colour = SHADES(ends.index(name[-1:]) % SHADES.N)
+            ax.text(x, y, name, fontsize=6, color=colour, ha="center", va="center")
+        ax.set(xticks=[], yticks=[])
+        ax.grid(visible=False)
+    return figure
 
 
 def attention_figure(attended: Sequence[Attended], hop: float) -> Figure:

@@ -143,14 +143,19 @@ def _section(vectors: Vectors, questions: Sequence[tuple[str, str, str, str]]) -
 
 
 def map_of_words(vectors: Vectors, rows: Int[np.ndarray, "N"], seed: int = 0) -> Float[np.ndarray, "N 2"]:
-    """Places words in a plane by t-SNE of their unit vectors, begun at their principal components (van der Maaten &
+    """Places words in a plane, as `places_in_plane` does their unit vectors."""
+    return places_in_plane(vectors.unit[rows], seed)
+
+
+def places_in_plane(vectors: Float[np.ndarray, "N S"], seed: int = 0) -> Float[np.ndarray, "N 2"]:
+    """Places vectors in a plane by t-SNE of their cosines, begun at their principal components (van der Maaten &
     Hinton 2008)."""
     from sklearn.manifold import TSNE
 
-    perplexity = min(20.0, max((len(rows) - 1) / 3, 1.0))
+    perplexity = min(20.0, max((len(vectors) - 1) / 3, 1.0))
     tsne = TSNE(init="pca", perplexity=perplexity, metric="cosine", random_state=seed)
-    with threadpool_limits(1):  # its threads wait for one another with so few words
-        return tsne.fit_transform(vectors.unit[rows].astype(np.float64))
+    with threadpool_limits(1):  # its threads wait for one another with so few vectors
+        return tsne.fit_transform(vectors.astype(np.float64))
 
 
 def agreement(one: Vectors, other: Vectors, rows: Int[np.ndarray, "N"]) -> float:

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Complex64, Float, Float32
 
 from data.speech.sound import Samples
 
 Normalise = Literal["utterance", "training", "none"]
-_FLOOR = 1e-8  # power below which a filter hears nothing, about −80 dB of full scale
+FLOOR = 1e-8  # power below which a filter hears nothing, about −80 dB of full scale
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,15 @@ class FeaturesConfig:
         """Samples of a frame."""
         return round(self.window * self.rate)
 
+    @property
+    def before(self) -> int:
+        """Samples of silence that the first frame begins with."""
+        return self.window_samples // 2 if self.centred else 0
+
     @cached_property
     def matrix(self) -> Float32[np.ndarray, "bins F"]:
         """The filters. Raises ValueError if one of them lies between two frequencies and hears nothing."""
-        filters = mel_filters(self.rate, _fft_size(self.window_samples), self.filters, self.lowest)
+        filters = mel_filters(self.rate, fft_size(self.window_samples), self.filters, self.lowest)
         deaf = np.flatnonzero(~filters.any(axis=0))
         if len(deaf):
             raise ValueError(
@@ -106,11 +111,13 @@ def mel_filters(rate: int, size: int, count: int, lowest: float) -> Float32[np.n
 
 
 @lru_cache(maxsize=16)
-def _hann(size: int) -> Float32[np.ndarray, " size"]:
+def hann(size: int) -> Float32[np.ndarray, " size"]:
+    """Returns a Hann window, w_j = ½ − ½ cos(2πj/n)."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
 
 
-def _fft_size(window: int) -> int:
+def fft_size(window: int) -> int:
+    """Returns the power of two from the window's samples on."""
     return 1 << (window - 1).bit_length()
 
 
@@ -123,17 +130,20 @@ def log_mel(samples: Samples, config: FeaturesConfig) -> Float32[np.ndarray, "T 
     window beyond both ends, into silence; others begin at sample t · hop and end within, but a recording that is
     shorter than a window is followed by silence.
     """
+    power = np.abs(spectrum(samples, config)) ** 2 / np.float32(hann(config.window_samples).sum() ** 2)
+    return np.log(np.maximum(power @ config.matrix, np.float32(FLOOR)))
+
+
+def spectrum(samples: Samples, config: FeaturesConfig) -> Complex64[np.ndarray, "T bins"]:
+    """Computes Σ_j w_j x_{t·hop + j} e^{−2πi jk/K}, the short-time spectrum that `log_mel` hears."""
     window, hop = config.window_samples, config.hop_samples
-    before = window // 2 if config.centred else 0
+    before = config.before
     count = config.frames(len(samples))
     needed = (count - 1) * hop + window
     padded = np.zeros(max(needed, before + len(samples)), np.float32)
     padded[before : before + len(samples)] = samples
     shown = np.lib.stride_tricks.sliding_window_view(padded, window)[: (count - 1) * hop + 1 : hop]
-    weights = _hann(window)
-    spectrum: Any = np.fft.rfft(shown * weights, _fft_size(window), axis=1)
-    power = (spectrum.real**2 + spectrum.imag**2) / np.float32(weights.sum() ** 2)
-    return np.log(np.maximum(power @ config.matrix, np.float32(_FLOOR)))
+    return np.fft.rfft(shown * hann(window), fft_size(window), axis=1).astype(np.complex64)
 
 
 @dataclass(frozen=True, eq=False)

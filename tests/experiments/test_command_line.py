@@ -151,6 +151,7 @@ def test_which_experiments_take_several_processes() -> None:
         "skip_thought",
         "captions",
         "fixed_points",
+        "audio_segments",
     }
     assert takes == one_net
     several = {name for name in NAMES if hasattr(module_of(name), "run_tasks")}
