@@ -260,7 +260,11 @@ SOURCES = {
         "audio_segments",
         "about 2 min, estimated",
         SPEECH,
-        {"spectrograms": "audio_segments_spectrograms", "map": "audio_segments_map"},
+        {
+            "training": "audio_segments_training",
+            "spectrograms": "audio_segments_spectrograms",
+            "map": "audio_segments_map",
+        },
         table=(1,),
     ),
     "parsing": Source(
