@@ -53,7 +53,7 @@ def test_phases_are_found() -> None:
 
 
 def test_filters_are_undone() -> None:
-    """What the filters hear of the magnitudes is what they heard of the sound; silence stays silent."""
+    """The filters hear of the magnitudes what they heard of the sound; silence stays silent."""
     config = FeaturesConfig(filters=20)
     time = np.arange(1600) / config.rate
     sound = (0.2 * np.sin(2 * np.pi * 770 * time) + 0.1 * np.sin(2 * np.pi * 1336 * time)).astype(np.float32)
