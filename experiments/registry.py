@@ -30,6 +30,7 @@ SUBJECTS = {
     "language": ("ngram", "language_model", "char_lm", "families", "scaling"),
     "translation": (
         "translation",
+        "few_pairs",
         "captions",
         "translation_analysis",
         "source_gradients",

@@ -8,7 +8,14 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from data.position import random_words
-from data.synthetic.number_words import YEARS, Date, Language, date_in_words, number_in_words
+from data.synthetic.number_words import (
+    YEARS,
+    Date,
+    Language,
+    date_in_words,
+    german_number_parts,
+    number_in_words,
+)
 from data.text.pair_files import Pair
 
 T = TypeVar("T", bound=Hashable)
@@ -30,23 +37,68 @@ def number_pairs(
     Raises ValueError for `digits` outside 1 … 6, for one language on both sides, and for a `count` of more than
     half of the different sources.
     """
-    if not 1 <= digits <= MOST_DIGITS:
-        raise ValueError(f"digits is {digits}: numbers of 1 to {MOST_DIGITS} digits can be put into words.")
-    if source == target:
-        raise ValueError(f"source and target are both {source}: give two languages.")
+    check_numbers(source, target, digits)
     years = YEARS[1] - YEARS[0] + 1
 
     def make(words: list[int]) -> Pair:
         kind, length, value, month = words
         if kind % 2:
-            size = 1 + length % digits
-            low = 10 ** (size - 1) if size > 1 else 0
-            number = low + value % (10**size - low)
+            number = drawn_number(digits, length, value)
             return Pair(number_in_words(number, source), number_in_words(number, target))
         date = Date(1 + value % DAYS[month % 12], 1 + month % 12, YEARS[0] + length % years)
         return Pair(date_in_words(date, source), date_in_words(date, target))
 
     return distinct(seed, count, 4, make, 10**digits + years * sum(DAYS))
+
+
+def part_pairs(
+    seed: int, count: int, *, source: Language = "de", target: Language = "en", digits: int = 5
+) -> list[Pair]:
+    """Makes numbers in words, with blanks between the parts of words: "ein und zwanzig" and "twenty one".
+
+    So every word has its translation, but units and tens change places. Numbers are drawn, and errors raised, as by
+    `number_pairs`, without dates.
+    """
+    check_numbers(source, target, digits)
+
+    def make(words: list[int]) -> Pair:
+        number = drawn_number(digits, *words)
+        return Pair(*(" ".join(number_parts(number, language)) for language in (source, target)))
+
+    return distinct(seed, count, 2, make, 10**digits)
+
+
+def number_parts(number: int, language: Language) -> list[str]:
+    """Returns the parts of the words of a number."""
+    if language == "de":
+        return german_number_parts(number)
+    return number_in_words(number, language).replace("-", " ").split()
+
+
+def part_dictionary(source: Language, target: Language) -> dict[str, str]:
+    """Returns the translation of every part that `part_pairs` makes words of, each by one word; "eins" and "ein"
+    are both "one"."""
+    known = {"de": ["und", "hundert", "tausend", "eins"], "en": ["and", "hundred", "thousand", "one"]}
+    parts = {language: list(words) for language, words in known.items()}
+    for number in (*range(20), *range(20, 100, 10)):
+        parts["de"].append("ein" if number == 1 else number_in_words(number, "de"))
+        parts["en"].append(number_in_words(number, "en"))
+    return dict(zip(parts[source], parts[target], strict=True))
+
+
+def drawn_number(digits: int, length: int, value: int) -> int:
+    """Returns a number of 1 to `digits` digits, from two random words."""
+    size = 1 + length % digits
+    low = 10 ** (size - 1) if size > 1 else 0
+    return low + value % (10**size - low)
+
+
+def check_numbers(source: Language, target: Language, digits: int) -> None:
+    """Raises ValueError for numbers that can't be put into words, and for one language on both sides."""
+    if not 1 <= digits <= MOST_DIGITS:
+        raise ValueError(f"digits is {digits}: numbers of 1 to {MOST_DIGITS} digits can be put into words.")
+    if source == target:
+        raise ValueError(f"source and target are both {source}: give two languages.")
 
 
 def reversal_pairs(seed: int, count: int, *, length: int = 10, symbols: int = len(SYMBOLS)) -> list[Pair]:

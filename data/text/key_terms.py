@@ -179,13 +179,13 @@ def parse_documents(files: Mapping[str, bytes], location: Path) -> list[Document
         )
     documents = []
     for name in names:
-        terms = read_terms(_decode(files.get(f"{name}.key", b""), f"{name}.key", location))
+        terms = read_terms(decoded(files.get(f"{name}.key", b""), f"{name}.key", location))
         if not terms:
             raise ValueError(
                 f"the document {name}.txt of {location} has no key terms: list them in {name}.key, one a line, or "
                 "take it out"
             )
-        tokens = tokens_of(_decode(files[f"{name}.txt"], f"{name}.txt", location))
+        tokens = tokens_of(decoded(files[f"{name}.txt"], f"{name}.txt", location))
         if not tokens:
             raise ValueError(f"the document {name}.txt of {location} has no words: take it out")
         documents.append(Document(name, tokens, terms))
@@ -267,7 +267,8 @@ def _order(name: str) -> tuple[int, str]:
     return (int(name), name) if name.isdecimal() else (-1, name)
 
 
-def _decode(content: bytes, name: str, location: Path) -> str:
+def decoded(content: bytes, name: str, location: Path) -> str:
+    """Returns a file's text. Raises ValueError, naming the file, where it isn't UTF-8."""
     try:
         return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from data.pairs.titles import heading_pairs, split_titles, title_pairs
+from data.pairs.turns import made_turns, play_in, read_turns, turn_pairs
 from data.position import random_order
 from data.synthetic.number_words import MONTHS
-from data.synthetic.pairs import copy_pairs, number_pairs, reversal_pairs
+from data.synthetic.pairs import copy_pairs, number_pairs, part_pairs, reversal_pairs
 from data.synthetic.programs import program_pairs
 from data.text.files import SPLITS, read_file
 from data.text.pair_files import Pair, find_pair_files, join_pairs, pairs_of, split_pairs
@@ -17,7 +19,8 @@ from data.text.pair_files import Pair, find_pair_files, join_pairs, pairs_of, sp
 MADE_TYPES, FILE_TYPES = 400, 8000
 _SPLIT_STREAM = 2**32  # of random numbers, beyond those from which pairs are made
 _OF_FILES = ("test", "encoding", "valid_share", "test_share", "cache")
-_OF_MADE = ("kind", "count", "held_out", "length")
+_OF_MADE = ("count", "held_out", "length")
+_OF_TEXTS = ("turns", "titles")  # kinds that are read from --data.dir too
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,17 @@ class ParallelConfig:
     """Fraction for validation of files that are split, or of training files without a validation file."""
     test_share: float = 0.1
     """Fraction for test of files that are split; 0 for none."""
-    kind: Literal["numbers", "reversal", "copy", "programs"] = "numbers"
-    """Without --data.dir: numbers and dates in German and English words, letters to reverse or to copy, or
-    arithmetic in English words and the Python expression."""
+    kind: Literal["numbers", "parts", "reversal", "copy", "programs", "turns", "titles"] = "numbers"
+    """Without --data.dir: numbers and dates in German and English words, numbers with blanks between the parts of
+    words, letters to reverse or to copy, or arithmetic in English words and the Python expression. With it or
+    without: turns of a dialogue, each with the next, or texts with their titles."""
     count: int = 10_000
     """Training pairs that are made."""
     held_out: int = 1_000
     """Pairs that are made for validation, and as many for test; no source of theirs occurs in training."""
     length: int | None = None
-    """Most digits of a number that is made, 4 if not given, letters of a sequence, then 10, or operators of an
-    expression, then 2."""
+    """Most digits of a number that is made, 4 if not given, of parts 5, letters of a sequence, then 10, or
+    operators of an expression, then 2."""
     seed: int = 0
     """Seed of the pairs that are made, split or joined."""
     joined: int = 1
@@ -96,6 +100,8 @@ class ParallelConfig:
             )
         if self.source == self.target:
             raise ValueError(f"--data.source and --data.target are both {self.source}: give two languages")
+        if self.dir is not None and self.kind not in (ParallelConfig.kind, *_OF_TEXTS):
+            raise ValueError("--data.kind is for pairs that are made, without --data.dir: leave it out here")
         unused = _OF_FILES if self.dir is None else _OF_MADE
         for name in unused:
             if getattr(self, name) != getattr(ParallelConfig, name):
@@ -114,7 +120,7 @@ class ParallelConfig:
                 raise ValueError(f"--data.encoding {self.encoding!r} is none that Python knows") from None
 
     def _check_languages(self) -> None:
-        if self.kind == "numbers":
+        if self.kind in ("numbers", "parts"):
             for name in ("source", "target"):
                 language = getattr(self, name)
                 if language not in MONTHS:
@@ -150,7 +156,10 @@ def read_parallel(config: ParallelConfig) -> ParallelPairs:
     Raises ValueError as `find_pair_files`, `read_pairs` and `split_pairs` do, and for shares if nothing is split.
     """
     config.check()
-    splits, origin, settings = _made(config) if config.dir is None else _from_files(config, config.dir)
+    if config.kind == "titles" or (config.dir is not None and config.kind == "turns"):
+        splits, origin, settings = _from_texts(config)
+    else:
+        splits, origin, settings = _made(config) if config.dir is None else _from_files(config, config.dir)
     if config.joined > 1:
         splits = {**splits, "train": join_pairs(splits["train"], config.joined, config.seed)}
         settings = {**settings, "joined": config.joined, "seed": config.seed}
@@ -159,14 +168,18 @@ def read_parallel(config: ParallelConfig) -> ParallelPairs:
 
 def _made(config: ParallelConfig) -> ParallelPairs:
     count = config.count + 2 * config.held_out
+    languages: Any = {"source": config.source, "target": config.target}
     match config.kind:
         case "numbers":
-            languages: Any = {"source": config.source, "target": config.target}
             pairs = number_pairs(config.seed, count, **languages, digits=config.length or 4)
+        case "parts":
+            pairs = part_pairs(config.seed, count, **languages, digits=config.length or 5)
         case "reversal":
             pairs = reversal_pairs(config.seed, count, length=config.length or 10)
         case "copy":
             pairs = copy_pairs(config.seed, count, length=config.length or 10)
+        case "turns" | "titles":  # titles come from texts
+            pairs = made_turns(config.seed, count)
         case "programs":
             pairs = program_pairs(config.seed, count, operators=config.length or 2)
     # Later pairs are longer, as there are few short ones, so that splits are drawn at random.
@@ -178,6 +191,22 @@ def _made(config: ParallelConfig) -> ParallelPairs:
     }
     digest = hashlib.sha256(json.dumps(splits, ensure_ascii=False).encode()).hexdigest()
     return ParallelPairs(splits, {f"{config.kind} made from seed {config.seed}": digest}, {})
+
+
+def _from_texts(config: ParallelConfig) -> ParallelPairs:
+    """Returns the pairs of kinds that have splits of their own."""
+    settings: dict[str, object] = {"kind": config.kind, "seed": config.seed}
+    if config.kind == "turns":
+        assert config.dir is not None
+        text = read_file(play_in(config.dir))
+        splits = turn_pairs(read_turns(text.text(config.encoding)))
+        return ParallelPairs(splits, {text.path.name: text.checksum}, settings)
+    if config.dir is None:
+        pairs, name = heading_pairs(), "headings of Python's language reference"
+    else:
+        pairs, name = title_pairs(config.dir), config.dir.name
+    digest = hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode()).hexdigest()
+    return ParallelPairs(split_titles(pairs, config.seed), {name: digest}, settings)
 
 
 def _from_files(config: ParallelConfig, location: Path) -> ParallelPairs:

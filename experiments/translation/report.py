@@ -86,7 +86,11 @@ def shown(systems: Mapping[str, Found]) -> list[int]:
 def draw(folder: Path, systems: Mapping[str, str]) -> list[Path]:
     """Draws the figures of a run from its arrays: the held-out score against the step, and for each system that
     attends its attention. `systems` are the names in figures, by those of the arrays."""
-    from analysis.figures.attention import Alignment, alignments_figure
+    return [*draw_training(folder, systems), *draw_attention(folder, systems)]
+
+
+def draw_training(folder: Path, systems: Mapping[str, str]) -> list[Path]:
+    """Draws the held-out score against the step, beside the best baseline."""
     from analysis.figures.curves import training_curves
     from analysis.figures.style import save
 
@@ -104,12 +108,20 @@ def draw(folder: Path, systems: Mapping[str, str]) -> list[Path]:
         baseline=None if value is None else float(value),
         baseline_label=label,
     )
-    drawn = save(figure, folder / "figures", "training")
-    for system, name in systems.items():
-        panels = []
-        for place in found[name]["shown"].tolist():
-            layers = list(arrays_with_prefix(f"attention|{place}", found[name]).values())
-            target, source = (found[name][f"pieces|{place}|{side}"].tolist() for side in ("target", "source"))
+    return save(figure, folder / "figures", "training")
+
+
+def draw_attention(folder: Path, systems: Mapping[str, str]) -> list[Path]:
+    """Draws the attention of each system that attends, a figure each."""
+    from analysis.figures.attention import Alignment, alignments_figure
+    from analysis.figures.style import save
+
+    drawn: list[Path] = []
+    for system in systems:
+        found, panels = read_arrays(folder, f"nets/{system}"), []
+        for place in found["shown"].tolist():
+            layers = list(arrays_with_prefix(f"attention|{place}", found).values())
+            target, source = (found[f"pieces|{place}|{side}"].tolist() for side in ("target", "source"))
             if layers:
                 weights = np.mean([layer.mean(axis=0) for layer in layers], axis=0)
                 panels.append(Alignment(weights, target, source))
