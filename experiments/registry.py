@@ -32,6 +32,8 @@ SUBJECTS = {
         "translation",
         "few_pairs",
         "captions",
+        "dialogue",
+        "summaries",
         "translation_analysis",
         "source_gradients",
     ),

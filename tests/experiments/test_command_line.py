@@ -150,6 +150,8 @@ def test_which_experiments_take_several_processes() -> None:
         "autoencoder",
         "skip_thought",
         "captions",
+        "dialogue",
+        "summaries",
         "fixed_points",
         "audio_segments",
     }
