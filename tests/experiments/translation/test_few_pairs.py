@@ -42,7 +42,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
 
 def test_one_sided_text_holds_no_pair() -> None:
     """No source and its target are both known; the marks tell the languages; words are translated one by one."""
-    config = Config(pairs=5, made=10, data=ParallelConfig(kind="parts", count=60, held_out=5, length=2))
+    config = Config(pairs=5, made=10, data=ParallelConfig(kind="parts", count=40, held_out=5, length=2))
     languages, decode = config.languages, config.text.source.decode
     numbers: list[set[str]] = []
     for side, name in enumerate(("de", "en")):
@@ -86,4 +86,4 @@ def test_refuses(refused: Callable[..., None]) -> None:
     refused("--data.dir is missing: --preset multi30k", "few_pairs", "--preset", "multi30k")
     refused("--pairs 39 leaves no text of one side", "few_pairs", *SMALL[2:], "--pairs", 39)
     refused("--nets unsupervised needs a dictionary", "few_pairs", "--data.kind", "copy", "--data.count", 50)
-    refused("--nets names few twice", "few_pairs", "--nets", "few", "few")
+    refused("--nets names one twice", "few_pairs", "--nets", "few", "few")
