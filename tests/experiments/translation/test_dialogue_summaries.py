@@ -23,7 +23,9 @@ TURNS = ("--data.count", 40, "--data.held-out", 8, "--data.types", 90, "--shuffl
     ("name", "options", "metrics"),
     [
         ("dialogue", TURNS, {"cross_entropy", "perplexity", "shuffled", "lower"}),
-        ("summaries", ("--data.types", 250), {"cross_entropy", "rouge_l"}),
+        pytest.param(
+            "summaries", ("--data.types", 250), {"cross_entropy", "rouge_l"}, marks=pytest.mark.full
+        ),
     ],
 )
 def test_what_a_run_leaves(tmp_path: Path, name: str, options: tuple, metrics: set[str]) -> None:

@@ -25,9 +25,9 @@ SMALL = (
 @pytest.mark.slow
 def test_what_a_run_leaves(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert command("few_pairs", "--nets", "few", "back", "unsupervised", *SMALL, "--run-dir", run) == 0
+    assert command("few_pairs", "--nets", "back", "unsupervised", *SMALL, "--run-dir", run) == 0
     results = json.loads((run / "results.json").read_text())
-    assert set(results["systems"]) == {"few pairs", "back-translation", "no pairs"}
+    assert set(results["systems"]) == {"back-translation", "no pairs"}
     assert set(results["baselines"]) == {"the source itself", "word by word"}
     made = unpack(read_arrays(run, "back_translations"))
     config = Config(pairs=6, data=ParallelConfig(kind="parts", count=40, held_out=5, length=2, types=60))
