@@ -57,6 +57,8 @@ class Config(TranslationConfig):
     search: Annotated[SearchConfig, Flat] = field(
         default_factory=lambda: SearchConfig(width=3, normalise="average")
     )
+    score_every: int = 1
+    """Compare with shuffled turns at every N-th evaluation, and at the last."""
     shuffles: int = 3
     """Random orders of the turns before, whose mean loss gives the perplexity without the right one."""
     loop: Annotated[LoopConfig, Flat] = field(
