@@ -13,6 +13,7 @@ import tyro
 from experiments.harness.command_line import read_command
 from experiments.harness.errors import UserError
 from experiments.harness.files import RUNS
+from experiments.harness.terminal import program
 from experiments.report.page import page
 from experiments.report.reading import read_reported
 from train.files import write_file
@@ -45,7 +46,7 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     to be shown, or `out` is no HTML file.
     """
     if not folders:
-        raise ValueError("report names no run: python -m experiments report RUN …, with the folder of each")
+        raise ValueError(f"report names no run: {program()} report RUN …, with the folder of each")
     resolved = [folder.resolve() for folder in folders]
     for i, folder in enumerate(folders):
         if resolved[i] in resolved[:i]:

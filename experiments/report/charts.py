@@ -31,12 +31,12 @@ class Style:
         return f'stroke="var(--c{self.colour})"' + (f' stroke-dasharray="{pattern}"' if pattern else "")
 
 
-def style_of(run: int, net: int, single: bool) -> Style:
-    """Returns a colour per net and dashes per run, or a colour per run if each trains one net; after eight, new
+def style_of(run: int, net: int, several: bool) -> Style:
+    """Returns of several runs a colour per run and dashes per net, of one run a colour per net; after eight, new
     dashes."""
     from analysis.figures.style import COLOURS, ON_OFF
 
-    colour, dashes = (run, 0) if single else (net, run)
+    colour, dashes = (run, net) if several else (net, 0)
     return Style(colour % len(COLOURS), (dashes + colour // len(COLOURS)) % (len(ON_OFF) + 1))
 
 

@@ -20,7 +20,7 @@ def curves(runs: Sequence[Reported]) -> tuple[str, dict[str, object]]:
     legend: dict[str, tuple[Style, str]] = {}
     for i, run in enumerate(runs):
         for net in run.nets:
-            key, style = f"{i}-{nets.index(net.name)}", style_of(i, nets.index(net.name), single)
+            key, style = f"{i}-{nets.index(net.name)}", style_of(i, nets.index(net.name), len(runs) > 1)
             legend[key] = style, net_title(runs, i, net, single)
             for line in net.lines:
                 charts.setdefault((line.metric, line.split), {})[key] = (style, line)

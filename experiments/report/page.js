@@ -78,6 +78,15 @@ for (const figure of document.querySelectorAll("[data-chart]")) {
   svg.addEventListener("pointerleave", leave);
 }
 
+// A table wider than the screen says that it scrolls.
+const tables = [...document.querySelectorAll(".wide")];
+function hint() {
+  for (const table of tables) table.classList.toggle("scrolls", table.scrollWidth > table.clientWidth + 1);
+}
+addEventListener("resize", hint);
+document.addEventListener("toggle", hint, true);
+hint();
+
 // On paper nothing stays folded.
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details")) details.open = true;

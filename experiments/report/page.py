@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from experiments.harness.options import format_number
+from experiments.report.charts import style_of
 from experiments.report.curves import curves
 from experiments.report.reading import Line, Reported, net_title, png_size, run_name
 from train.progress import clock
@@ -36,13 +37,14 @@ def page(runs: Sequence[Reported]) -> str:
     links = "".join(f'<a href="#{name.lower()}">{name}</a>' for name in shown)
     body = "".join(f'<section id="{n.lower()}"><h2>{n}</h2>{b}</section>' for n, b in shown.items())
     palette = "".join(f"--c{i}:{colour};" for i, colour in enumerate(COLOURS))
+    dots = "".join(f".dot.c{i}{{background:var(--c{i})}}" for i in range(len(COLOURS)))
     numbers = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>:root{{{palette}}}\n{packaged('page.css')}</style></head>"
+        f"<title>{escape(title)}</title><style>:root{{{palette}}}\n{packaged('page.css')}{dots}</style></head>"
         f"<body><header><h1>{escape(title)}</h1><nav>{links}</nav></header><main>{body}</main>"
         f'<script type="application/json" id="numbers">{numbers}</script>'
         f"<script>\n{packaged('page.js')}</script></body></html>\n"
@@ -69,7 +71,13 @@ def folded(title: str, body: str, shut: bool = True) -> str:
 
 
 def heads(runs: Sequence[Reported]) -> list[str]:
-    return [escape(run_name(runs, i)) for i in range(len(runs))]
+    """Returns the runs' names as HTML; of several each behind a dot in the colour of its curves."""
+    return [dot(runs, i) + escape(run_name(runs, i)) for i in range(len(runs))]
+
+
+def dot(runs: Sequence[Reported], i: int) -> str:
+    """Returns a dot in the colour of a run; empty for a run alone."""
+    return f'<i class="dot c{style_of(i, 0, True).colour}"></i>' if len(runs) > 1 else ""
 
 
 def overview(runs: Sequence[Reported]) -> str:
@@ -81,7 +89,7 @@ def overview(runs: Sequence[Reported]) -> str:
         again = f"<br>resumed {escape(clock_time(later[-1]['started']))}" if later else ""
         steps, seconds = sum(net.steps for net in run.nets), sum(net.seconds or 0 for net in run.nets)
         return [
-            escape(run_name(runs, i) or run.name),
+            dot(runs, i) + escape(run_name(runs, i) or run.name),
             escape(run.experiment),
             f'<span class="{state}">{state}</span>',
             f"<time>{escape(clock_time(first['started']))}</time>{again}",
@@ -156,7 +164,11 @@ def figures(runs: Sequence[Reported]) -> str:
         parts.append(f'<h3>{escape(name.replace("_", " "))}</h3><div class="side">')
         for i, run in enumerate(runs):
             if name in run.figures:
-                caption = f"<figcaption>{escape(run_name(runs, i))}</figcaption>" if len(runs) > 1 else ""
+                caption = (
+                    f"<figcaption>{dot(runs, i)}{escape(run_name(runs, i))}</figcaption>"
+                    if len(runs) > 1
+                    else ""
+                )
                 parts.append(f"<figure>{picture(name, run.figures[name])}{caption}</figure>")
         parts.append("</div>")
     return "".join(parts)

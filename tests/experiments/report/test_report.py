@@ -144,7 +144,7 @@ def test_values_that_are_not_finite(make: Make) -> None:
 def test_nothing_finite_or_all_the_same() -> None:
     for values in ([math.nan, math.inf], [0.3, 0.3], [0.0], [-2.0, -2.0]):
         line = Line("train", "loss", np.arange(1.0, len(values) + 1), np.array(values))
-        svg, _ = chart({"0-0": (style_of(0, 0, True), line)}, "loss", (1.0, 2.0))
+        svg, _ = chart({"0-0": (style_of(0, 0, False), line)}, "loss", (1.0, 2.0))
         assert "nan" not in svg
         assert "inf" not in svg
 
@@ -192,7 +192,8 @@ def test_several_compared(make: Make, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_several_nets(make: Make) -> None:
-    """By the names and in the order of the config, lengths by size; a net keeps its colour from run to run."""
+    """By the names and in the order of the config, lengths by size; a run has one colour, and a net keeps its
+    dashes from run to run."""
     nets = {
         f"nets/adding/{cell}/{t}": [0.5, 0.2] for cell in ("gru", "elman_recurrent_glorot") for t in (50, 100)
     }
@@ -211,8 +212,11 @@ def test_several_nets(make: Make) -> None:
         for found, _ in page.all("path", d="M0 4H30")
     ]
     assert len(set(looks)) == 8
-    colours = [str(found["stroke"]) for found, _ in page.all("path", d="M0 4H30")]
-    assert colours[:4] == colours[4:] == [f"var(--c{i})" for i in range(4)]
+    lines = [(str(f["stroke"]), f.get("stroke-dasharray")) for f, _ in page.all("path", d="M0 4H30")]
+    assert [colour for colour, _ in lines] == ["var(--c0)"] * 4 + ["var(--c1)"] * 4
+    assert [dashes for _, dashes in lines[:4]] == [dashes for _, dashes in lines[4:]]
+    alone = Page(write_report(folders[:1], Path("one.html")).read_text())
+    assert [str(f["stroke"]) for f, _ in alone.all("path", d="M0 4H30")] == [f"var(--c{i})" for i in range(4)]
 
 
 def test_no_word_of_a_run_becomes_part_of_the_page(make: Make) -> None:
