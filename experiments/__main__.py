@@ -11,12 +11,16 @@ from typing import Any, NoReturn
 
 from experiments.harness.errors import UserError, format_warning, name_options, report_refusal
 from experiments.harness.home import check_home
+from experiments.harness.options import LATEST
 from experiments.harness.surroundings import check_file_limit, prepare_surroundings
+from experiments.harness.terminal import program
 from experiments.registry import (
     COMMANDS,
     NAMES,
     PLAIN,
+    READS,
     module_of,
+    options_read,
     overview,
     read_options,
     unknown,
@@ -35,6 +39,10 @@ def main(arguments: list[str]) -> int:
         return 0
     name, rest = arguments[0], arguments[1:]
     try:
+        if any(LATEST in word for word in rest):
+            from experiments.harness.latest import name_latest
+
+            rest = name_latest(rest, READS.get(name, ()), options_read(name))
         check_home()
         if name not in (*NAMES, *COMMANDS):
             raise ValueError(unknown(name, [*NAMES, *COMMANDS]))
@@ -167,7 +175,7 @@ def inspect(arguments: list[str]) -> int:
     from experiments.report.inspect import inspect_run
 
     if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
-        print("usage: python -m experiments inspect RUN\n\n" + str(inspect.__doc__))
+        print(f"usage: {program()} inspect RUN\n\n{inspect.__doc__}")
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
     print(inspect_run(Path(arguments[0])))
     return 0

@@ -2,10 +2,7 @@
 
 import dataclasses
 import functools
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -17,6 +14,7 @@ from models import Cell, unroll
 from models.cell import Array, Drive, Params
 from models.layers.layer import Layer, cells_inside, is_causal
 from models.memory import example_memory, memory_argument
+from train.files import load_module
 
 PROTOCOL = ("init", "initial_state", "step")
 
@@ -45,24 +43,6 @@ def load_class(path: Path, name: str) -> type[Cell]:
     if missing:
         raise ValueError(f"{path}:{name} has no method {missing[0]}: a cell writes {', '.join(PROTOCOL)}")
     return found
-
-
-def load_module(path: Path) -> ModuleType:
-    """Loads a user's file as a module, once a process: classes loaded twice would not be equal."""
-    name = f"cell_file_{path.stem}_{abs(hash(path)):x}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise ValueError(f"{path} can't be read as a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look themselves up here while they are defined
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            del sys.modules[name]
-            line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-            raise ValueError(f"{path}{line} can't be loaded: {type(error).__name__}: {error}") from error
-    return sys.modules[name]
 
 
 def check_cell(expression: str, cell: Cell, input_size: int = 2) -> None:

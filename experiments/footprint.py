@@ -5,6 +5,7 @@ state, the batches of a chunk, the held-out data, and what the forward pass keep
 1.3 to 3 times as much as that last part, so that nothing is refused that fits.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from models.cell import Array
 from models.recurrence.free_memory import available_memory
 from models.state import ravel_coordinates
 from train import LoopConfig, OptimizerConfig, create_state
+from train.precision import in_precision
 
 
 class Part(NamedTuple):
@@ -79,11 +81,20 @@ def check_training_fits(
         nbytes(params) + nbytes(state), "a smaller --hidden-size, or smaller sizes in --cell"
     )
     check_fits(parts)
-    saved = jax.eval_shape(saved_for_backward(objective, carry), params, batch)
+    part = data.shapes(-(-batch_size // loop.accumulate))  # of the batch, computed at once
+    carry = jax.tree.map(lambda leaf: part_of(leaf, loop.accumulate), carry)
+    computed = dataclasses.replace(objective, loss=in_precision(objective.loss, loop.precision))
+    saved = jax.eval_shape(saved_for_backward(computed, carry), params, part)
     parts["the backward pass"] = Part(
-        nbytes(saved), "shorter sequences, a smaller --batch-size or a smaller --hidden-size"
+        nbytes(saved),
+        "shorter sequences, a larger --accumulate, a smaller --batch-size or a smaller --hidden-size",
     )
     check_fits(parts)
+
+
+def part_of(leaf: Any, parts: int) -> jax.ShapeDtypeStruct:
+    """Returns the shape of one of the parts of a carry's leaf."""
+    return jax.ShapeDtypeStruct((leaf.shape[0] // parts, *leaf.shape[1:]), leaf.dtype)
 
 
 def saved_for_backward(objective: Objective, carry: Any) -> Callable[[Any, Any], Any]:

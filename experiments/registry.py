@@ -10,7 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-from experiments.harness.terminal import terminal_width
+from experiments.harness.options import LATEST
+from experiments.harness.terminal import program, terminal_width
 
 SUBJECTS = {
     "memory": ("adding", "copy_memory", "temporal_order", "digits", "mnist", "long_memory", "gated_cells"),
@@ -63,7 +64,38 @@ SUBJECT_COMMANDS = {
     "recognise": "experiments.speech.recognise",
 }
 # Commands that take what follows as it is, with their modules.
-PLAIN = SUBJECT_COMMANDS | {"contract": "experiments.contract"}
+PLAIN = SUBJECT_COMMANDS | {"contract": "experiments.contract", "completion": "experiments.completion"}
+# The experiments whose runs a command reads.
+READS = {
+    "generate": tuple(GENERATORS),
+    "label": ("slot_filling", "pos_tagging"),
+    "neighbours": ("word_vectors",),
+    "analogy": ("word_vectors",),
+    "recognise": ("speech",),
+    "inspect": (*NAMES, "sweep"),
+    "report": (*NAMES, "sweep"),
+}
+ALONE = {
+    "--resume": "newest",
+    "--wandb": "offline",
+}  # options that may stand without a value, and what it is then
+# What --help lists of the options of training, net and run; --help-all lists the others too.
+COMMON = {
+    "loop.steps",
+    "loop.precision",
+    "loop.health.every",
+    "network.depth",
+    "network.dropout",
+    "optimizer.name",
+    "optimizer.learning_rate",
+    "optimizer.schedule",
+    "launch.run_dir",
+    "launch.config",
+    "launch.resume",
+    "launch.devices",
+}
+# Other spellings of options, for experiments that have no option of that name.
+ALIASES = {"--optimizer": "--optimizer.name", "--learning-rate": "--optimizer.learning-rate"}
 COMMANDS = {
     "generate": "Generate text from a run of a language model (--prompt, --temperature and more), or translate "
     "with a run of translation (--source, --width).",
@@ -75,9 +107,11 @@ COMMANDS = {
     "inspect": "Print the config and last metrics of a run, and redraw its figures.",
     "sweep": "Run an experiment for every combination of options, over several seeds.",
     "report": "Write one HTML page about a run, or comparing several.",
+    "completion": "Print a script for bash or zsh that completes names and options at the Tab key.",
 }
 ENDING = (
-    "python -m experiments NAME --help shows the options of an experiment.",
+    "PROGRAM NAME --help shows the common options of an experiment, --help-all all of them. The word latest stands "
+    "for the run begun last wherever a run is wanted.",
     "Compiled programs are cached in ~/.cache/unroll/compiled (or under $XDG_CACHE_HOME), 512 MB at most, so that "
     "later runs start at once; JAX_ENABLE_COMPILATION_CACHE=0 in the environment turns this off.",
 )
@@ -88,14 +122,15 @@ def overview() -> str:
     width = terminal_width()
     groups = SUBJECTS | {"across subjects": SHARED}
     helped = {title: {name: first_line(name) for name in names} for title, names in groups.items()}
-    lines = ["usage: python -m experiments NAME [--option value …]", ""]
+    lines = [f"usage: {program()} NAME [--option value …]", ""]
     for title, commands in (helped | {"with runs": COMMANDS}).items():
         entries = (
             textwrap.fill(line, width, initial_indent=f"  {name:<22}", subsequent_indent=" " * 24)
             for name, line in commands.items()
         )
         lines += [title, *entries, ""]
-    return "\n".join([*lines, "\n\n".join(textwrap.fill(text, width) for text in ENDING)])
+    ending = (textwrap.fill(text.replace("PROGRAM", program()), width) for text in ENDING)
+    return "\n".join([*lines, "\n\n".join(ending)])
 
 
 def first_line(name: str) -> str:
@@ -130,6 +165,13 @@ def read_known_run(folder: Path) -> dict[str, Any]:
     return described
 
 
+def options_read(name: str) -> dict[str, tuple[str, ...]]:
+    """Returns the experiments whose runs the options of an experiment read."""
+    encoders = ("bert", "language_model", "char_lm", *SUBJECTS["labelling"])
+    analysed = ("translation",) if name == "translation_analysis" else NAMES
+    return {"--config": (name,), "--from": encoders, "--runs": analysed}
+
+
 def generator_of(name: str, folder: Path | None = None) -> ModuleType:
     """Imports the module that generates text from runs of an experiment.
 
@@ -153,13 +195,24 @@ def read_options(name: str, arguments: list[str]) -> Any:
     import tyro
 
     from experiments.harness.command_line import read_command
+    from experiments.harness.config_file import OPTION, read_config_file, with_values
     from experiments.harness.errors import name_options
-    from experiments.harness.options import default_config, option_fields
+    from experiments.harness.options import default_config, given_options, option_fields, option_name
     from experiments.harness.run import Launch
 
     module = module_of(name)
     flat = tyro.conf.arg(name="")
-    default = default_config(module, arguments)
+    file = given_options(arguments).get(OPTION)
+    values = {} if file is None else read_config_file(Path(file), name)
+    default = default_config(module, arguments, values)
+    if values:
+        with name_options(option_fields(default)):
+            default = with_values(default, values)
+    fields = option_fields(default)
+    arguments = with_aliases(arguments, set(map(option_name, fields)))
+    rare = set(
+        map(option_name, filter(is_rare, fields | {f"launch.{path}" for path in option_fields(Launch())}))
+    )
     options = dataclasses.make_dataclass(
         "Options",
         [
@@ -167,15 +220,29 @@ def read_options(name: str, arguments: list[str]) -> Any:
             ("launch", Annotated[Launch, flat], dataclasses.field(default_factory=Launch)),
         ],
     )
-    with name_options(option_fields(default)):
-        return read_command(options, with_resume_value(arguments), name, module.__doc__)
+    with name_options(fields):
+        return read_command(options, with_resume_value(arguments), name, module.__doc__, rare=rare)
+
+
+def is_rare(path: str) -> bool:
+    """Tells whether the help of an experiment lists an option only when asked for all: what tunes training, the net
+    and the run, but for what is changed most."""
+    return path.partition(".")[0] in ("loop", "network", "optimizer", "launch") and path not in COMMON
+
+
+def with_aliases(arguments: list[str], options: set[str]) -> list[str]:
+    """Puts options in place of their other spellings (`ALIASES`)."""
+    spelt = {short: long for short, long in ALIASES.items() if long in options and short not in options}
+    pairs = (argument.partition("=") for argument in arguments)
+    return [spelt.get(option.replace("_", "-"), option) + equals + value for option, equals, value in pairs]
 
 
 def with_resume_value(arguments: list[str]) -> list[str]:
-    """Fills in `--resume newest` for `--resume` alone."""
+    """Fills in `--resume newest` for `--resume` alone or with the word latest, and `--wandb offline`."""
     filled = []
     for argument, following in zip_longest(arguments, arguments[1:], fillvalue="--"):
-        filled.append(argument)
-        if argument == "--resume" and following.startswith("-"):
-            filled.append("newest")
+        latest = argument == LATEST and filled[-1:] == ["--resume"] and not Path(LATEST).exists()
+        filled.append("newest" if latest else argument)
+        if argument in ALONE and following.startswith("-"):
+            filled.append(ALONE[argument])
     return filled

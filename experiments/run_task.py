@@ -16,7 +16,9 @@ from experiments.harness.files import read_arrays, write_arrays
 from experiments.harness.options import folder_name
 from experiments.harness.processes import only_main_continues, process_count
 from experiments.harness.run import Run
+from experiments.harness.wandb_log import wandb_log
 from experiments.health import draw_health, explainer, health_probe
+from experiments.objective import cell_of
 from experiments.task import Options, Recurrence, RenewedData, Scores, Task
 from experiments.task_report import draw_task, format_report, training_record
 from models.cell import Params
@@ -82,6 +84,7 @@ def train_task(
     home = run.folder if folder is None else folder
     before = initial_params(task, options.seed, validation[0])
     carry = () if objective.first_carry is None else objective.first_carry(before)
+    check_parts(task, options)
     devices = run.devices
     if objective.first_carry is not None:  # a carried state can't be padded
         devices = dividing(options.batch_size // process_count(), devices)
@@ -91,7 +94,10 @@ def train_task(
     health, recurrent = options.loop.health, task.recurrent
     if health.every and recurrent is None:
         raise UserError("--health.every", "looks into a cell, and this task has none: leave it out")
-    with stop_on_signals() as stop:
+    with (
+        wandb_log(run.wandb, home, label, run.fingerprint) as also_log,
+        stop_on_signals() as stop,
+    ):
         result = fit(
             create_state(before, options.optimizer, jax.random.key(options.seed), carry),
             loss_fn=objective.loss,
@@ -109,6 +115,7 @@ def train_task(
             resume=run.resumed if resume is None else resume,
             stop=stop,
             label=label,
+            also_log=also_log,
             stop_when=task.stop_when,
             selection=task.cost,
             score=None if task.score is None else scored_on(task.score, validation, mesh),
@@ -129,6 +136,16 @@ def train_task(
     first = jax.local_devices()[0]
     after = jax.device_put(evaluated_params(result.state), first)
     return Trained(jax.device_put(before, first), after, result.step)
+
+
+def check_parts(task: Task, options: Options) -> None:
+    """Raises UserError for a batch in parts whose examples see one another, as in batch norm."""
+    cell = cell_of(task.model)
+    if options.loop.accumulate > 1 and cell is not None and cell.couples_batch:
+        raise UserError(
+            "--accumulate",
+            f"{options.loop.accumulate} would part examples that see one another in {cell}: leave it out",
+        )
 
 
 def initial_params(task: Task, seed: int, batch: Any) -> Params:

@@ -1,10 +1,11 @@
 """Settings of the training loop."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 MOST_STEPS = 2**31 - 1  # JAX counts them in 32 bits
 NonFinitePolicy = Literal["stop", "skip", "rollback"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,29 @@ class LoopConfig:
     the learning rate."""
     rollbacks: int = 3
     """Rollbacks before the run stops."""
+    accumulate: int = 1
+    """Compute each batch in so many parts, one after another, and add up their gradients: the same update in less
+    memory."""
+    precision: Precision = "float32"
+    """bfloat16: compute outputs and gradients in bfloat16, with weights, sums and updates in float32; evaluations
+    are in float32 either way."""
     health: HealthConfig = field(default_factory=HealthConfig)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "log_every", "eval_every", "save_every", "chunk", "keep", "rollbacks"):
+        for name in (
+            "steps",
+            "log_every",
+            "eval_every",
+            "save_every",
+            "chunk",
+            "keep",
+            "rollbacks",
+            "accumulate",
+        ):
             if not 1 <= getattr(self, name) <= MOST_STEPS:
                 raise ValueError(f"loop.{name} is {getattr(self, name)}; it must lie in 1 … {MOST_STEPS}")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"loop.precision is {self.precision!r}; it must be float32 or bfloat16")
 
     @property
     def longest_chunk(self) -> int:

@@ -1,15 +1,18 @@
 """Files written atomically (a kill leaves the old file or the new one, and no link is followed) and read with
-checks."""
+checks; modules of users' files."""
 
 import errno
+import importlib.util
 import json
 import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any
 
 MAX_DEPTH = 50  # of JSON: a run nests up to 8
@@ -117,6 +120,24 @@ def parse_json(path: Path, text: str | bytes) -> Any:
 def read_json(path: Path) -> Any:
     """Reads a JSON file by `read_file` and `parse_json`."""
     return parse_json(path, read_file(path))
+
+
+def load_module(path: Path) -> ModuleType:
+    """Loads a user's file as a module, once a process: classes loaded twice would not be equal."""
+    name = f"file_{path.stem}_{abs(hash(path)):x}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ValueError(f"{path} can't be read as a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look themselves up here while they are defined
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            del sys.modules[name]
+            line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            raise ValueError(f"{path}{line} can't be loaded: {type(error).__name__}: {error}") from error
+    return sys.modules[name]
 
 
 def _check_plain(value: Any, depth: int = 0) -> None:

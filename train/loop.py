@@ -16,6 +16,7 @@ from train.feed import Batches
 from train.hooks import Hook, Renewal, Score, StopWhen
 from train.nonfinite import Diagnose, Incidents
 from train.optimizer import OptimizerConfig
+from train.precision import in_precision
 from train.probe import Probe, ProbeRunner
 from train.processes import agree_to_stop, gather, is_main, shared_dir
 from train.progress import Progress
@@ -25,7 +26,7 @@ from train.sharding import batch_mesh
 from train.state import PyTree, TrainState, copy_tree
 from train.step import LossFn, UpdateAverages, on_devices
 from train.stop import StopRequest
-from train.tracking import Tracker
+from train.tracking import Log, Tracker
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def fit(
     probe: Probe | None = None,
     diagnose: Diagnose | None = None,
     stop: StopRequest | None = None,
+    also_log: Log | None = None,
     label: str = "",
     stream: Any = None,
 ) -> Result:
@@ -115,6 +117,7 @@ def fit(
         probe: further measurements during training; see `Probe`.
         diagnose: finds what first wasn't finite if a loss or gradient isn't; see `Diagnose`.
         stop: see `stop_on_signals`.
+        also_log: called with every record of the log, `(step, split, metrics)`; only in the main process.
         label: a prefix of the progress line.
         stream: the text stream for progress, by default standard error.
 
@@ -145,9 +148,12 @@ def fit(
     restored = restore_or_start(initial, checkpoints, config, resume)
     if not is_main(mesh):  # progress is shown once
         stream = io.StringIO()
-    tracker, step = Tracker(folder), int(initial.step) if restored is None else restored.step
+    tracker, step = (
+        Tracker(folder, also_log if is_main(mesh) else None),
+        int(initial.step) if restored is None else restored.step,
+    )
     session = Session(
-        loss_fn=loss_fn,
+        loss_fn=in_precision(loss_fn, config.precision),
         optimizer=optimizer,
         config=config,
         mesh=mesh,
@@ -172,6 +178,7 @@ def fit(
         step=step,
     )
     with closing(checkpoints), closing(tracker), closing(session.progress):
+        session.progress.begin()
         session.start(restored)
         while not agree_to_stop(stop, mesh) and not session.finished:
             session.renew_data()

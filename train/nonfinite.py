@@ -68,27 +68,29 @@ class NonFinite(FloatingPointError):
 
 
 def faulty_parameters(
-    state: TrainState, batch: PyTree, *, loss_fn: LossFn, mesh: Mesh | None = None
+    state: TrainState, batch: PyTree, *, loss_fn: LossFn, accumulate: int = 1, mesh: Mesh | None = None
 ) -> dict[str, str]:
     """Returns the fault of the gradient of `batch` at `state`, by parameter name.
 
     It recomputes the gradient, so that the train step need not inspect every array at every step.
     """
+    gradient = gradient_at(state, batch, loss_fn=loss_fn, accumulate=accumulate, mesh=mesh)
     return {
-        leaf_name(path): _fault(leaf)
-        for path, leaf in jax.tree.leaves_with_path(gradient_at(state, batch, loss_fn=loss_fn, mesh=mesh))
-        if _fault(leaf)
+        leaf_name(path): _fault(leaf) for path, leaf in jax.tree.leaves_with_path(gradient) if _fault(leaf)
     }
 
 
-@partial(jax.jit, static_argnames=("loss_fn", "mesh"))
-def gradient_at(state: TrainState, batch: PyTree, *, loss_fn: LossFn, mesh: Mesh | None) -> PyTree:
+@partial(jax.jit, static_argnames=("loss_fn", "accumulate", "mesh"))
+def gradient_at(
+    state: TrainState, batch: PyTree, *, loss_fn: LossFn, accumulate: int, mesh: Mesh | None
+) -> PyTree:
     """Computes the gradient of a train step with the same arguments, under the name `params`."""
     axis_name = axis_over(mesh)
-    batch = pad_to(batch, check_divides(batch, state.carry, mesh))
+    batch = pad_to(batch, check_divides(batch, state.carry, mesh, accumulate))
 
     def shard_gradient(state: TrainState, batch: PyTree) -> PyTree:
-        return {"params": loss_and_gradient(state, batch, loss_fn=loss_fn, axis_name=axis_name)[1]}
+        options = {"loss_fn": loss_fn, "accumulate": accumulate, "axis_name": axis_name}
+        return {"params": loss_and_gradient(state, batch, **options)[1]}
 
     specs = batch_specs(batch) if axis_name else None
     return shard_map_batch(shard_gradient, mesh, (state_specs(), specs), REPLICATED)(state, batch)

@@ -4,9 +4,11 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, SupportsFloat
 
 REDRAW_INTERVAL = 0.1  # seconds
+COMPILING = "compiling …"
 
 
 class Progress:
@@ -28,6 +30,11 @@ class Progress:
         self._start_time = time.monotonic()
         self._first: tuple[float, int] | None = None
         self._drawn = 0.0
+
+    def begin(self) -> None:
+        """Shows on a terminal that the program is being compiled, until the first call of `update`."""
+        if self.on_terminal and not self.started:
+            self._write(f"\r{fitted(self.label, [COMPILING], self._columns() - 1)}\x1b[K")
 
     def update(self, step: int, figures: Mapping[str, SupportsFloat]) -> None:
         """Shows that `step` steps are done; metrics not given keep their last value."""
@@ -53,6 +60,7 @@ class Progress:
         """Writes a permanent line, unless it is empty."""
         if line:
             self._write(("\r\x1b[K" if self.on_terminal else "") + f"{self.label}{line}\n")
+            self.begin()
 
     def close(self) -> None:
         """Clears the bar and writes the last line."""
@@ -62,21 +70,23 @@ class Progress:
             self._write(self._line() + f"  took {clock(time.monotonic() - self._start_time)}\n")
 
     def _line(self) -> str:
-        parts = [f"{self.label}step {self._step}/{self.total}"]
+        return self.label + "  ".join(self._parts())
+
+    def _parts(self) -> list[str]:
+        parts = [f"step {self._step}/{self.total}"]
         speed = self._speed()
         if speed:
             parts.append(f"{speed:.3g} steps/s" if speed < 1000 else f"{speed:.0f} steps/s")
             if self._step < self.total:
                 parts.append(f"{clock((self.total - self._step) / speed)} left")
-        parts += [f"{name} {value:.4g}" for name, value in self._figures.items()]
-        return "  ".join(parts)
+        return parts + [f"{name} {value:.4g}" for name, value in self._figures.items()]
 
     def _bar(self, columns: int) -> str:
-        """Returns a bar and the line, in at most `columns - 1` characters (one more would wrap)."""
+        """Returns a bar and what fits of the line, in at most `columns - 1` characters (one more would wrap)."""
         size = max(0, min(30, columns // 4 - 2))
         full = size * self._step // self.total
         bar = f"[{'#' * full}{'-' * (size - full)}] " if size else ""
-        return (bar + self._line())[: columns - 1]
+        return fitted(bar + self.label, self._parts(), columns - 1)
 
     def _columns(self) -> int:
         try:
@@ -92,6 +102,14 @@ class Progress:
     def _write(self, text: str) -> None:
         self.stream.write(text)
         self.stream.flush()
+
+
+def fitted(begin: str, parts: list[str], columns: int) -> str:
+    """Joins as many of the parts as fit into so many columns, each whole; `begin` is left out where the first would
+    not fit beside it."""
+    lines = [*accumulate(parts, lambda line, part: f"{line}  {part}")]
+    lines = ["", *lines] if len(begin + parts[0]) > columns else [begin + line for line in lines]
+    return max((line for line in lines if len(line) <= columns), key=len)
 
 
 def clock(seconds: float | int) -> str:

@@ -34,9 +34,10 @@ def restore_or_start(
     return restored
 
 
-def padding_notice(batch: PyTree, state: TrainState, mesh: Mesh) -> str:
-    """Describes the padding of batches that don't divide over the devices; empty for those that do."""
-    full = check_divides(batch, state.carry, mesh)
+def padding_notice(batch: PyTree, state: TrainState, mesh: Mesh, parts: int = 1) -> str:
+    """Describes the padding of batches that don't divide over devices and parts; empty for those that do."""
+    full = check_divides(batch, state.carry, mesh, parts)
     if not full or full == batch_size(batch):
         return ""
-    return f"batch of {batch_size(batch)} padded to {full} to divide over {mesh.size} devices"
+    over = f"{mesh.size} devices" if parts == 1 else f"{mesh.size * parts} parts"
+    return f"batch of {batch_size(batch)} padded to {full} to divide over {over}"

@@ -27,6 +27,7 @@ from train.nonfinite import (
     skip_step,
 )
 from train.optimizer import OptimizerConfig
+from train.optimizer.transforms import PlateauWatch, scale_rate
 from train.probe import ProbeRunner
 from train.processes import broadcast, global_batch, local_view
 from train.progress import Progress
@@ -34,7 +35,6 @@ from train.resume import NEW_RUN, padding_notice
 from train.state import PyTree, TrainState, evaluated_params
 from train.step import LossFn, UpdateAverages, train_chunk
 from train.tracking import Tracker
-from train.transforms import PlateauWatch, scale_rate
 
 
 @dataclass
@@ -160,7 +160,9 @@ class Session:
         whole = global_batch(pad_steps(chunk, self.config.longest_chunk), self.mesh, stacked=True)
         if not self.progress.started:
             self.progress.print_line(
-                padding_notice(jax.tree.map(itemgetter(0), whole), self.state, self.mesh)
+                padding_notice(
+                    jax.tree.map(itemgetter(0), whole), self.state, self.mesh, self.config.accumulate
+                )
             )
         self.state, results = train_chunk(
             self.state,
@@ -169,6 +171,7 @@ class Session:
             loss_fn=self.loss_fn,
             optimizer=halve_rate(self.optimizer, self.rollbacks),
             update_averages=self.update_averages,
+            accumulate=self.config.accumulate,
             mesh=self.mesh,
         )
         # While the device is busy, prefetch the next chunk; only then wait for the metrics.
@@ -202,7 +205,13 @@ class Session:
         parameters, first = {}, {}
         if self.skipped < REPORTED:
             batch = global_batch(bad_batch, self.mesh)
-            parameters = faulty_parameters(self.state, batch, loss_fn=self.loss_fn, mesh=self.mesh)
+            parameters = faulty_parameters(
+                self.state,
+                batch,
+                loss_fn=self.loss_fn,
+                accumulate=self.config.accumulate,
+                mesh=self.mesh,
+            )
             if self.diagnose is not None:
                 first = self.diagnose(local_view(self.state, self.mesh), bad_batch)
         return NonFinite(

@@ -153,33 +153,36 @@ def batch_size(batch: PyTree) -> int:
     return next(iter(sizes))
 
 
-def divisible_size(size: int, mesh: Mesh | None) -> int:
-    """Rounds up to a multiple of the number of devices."""
-    devices = 1 if mesh is None else mesh.size
-    return -(-size // devices) * devices
+def divisible_size(size: int, mesh: Mesh | None, parts: int = 1) -> int:
+    """Rounds up to a multiple of the number of devices, and of the parts in which each computes its shard."""
+    divisor = parts * (1 if mesh is None else mesh.size)
+    return -(-size // divisor) * divisor
 
 
-def check_divides(batch: PyTree, carry: PyTree, mesh: Mesh | None) -> int:
-    """Returns the size to which a batch must be padded to divide over the devices; 0 on one device.
+def check_divides(batch: PyTree, carry: PyTree, mesh: Mesh | None, parts: int = 1) -> int:
+    """Returns the size to which a batch must be padded to divide over the devices, and on each into parts; 0 for
+    one device and part.
 
     Raises:
         ValueError: it neither divides nor can be padded; or the carry doesn't fit it.
     """
-    if axis_over(mesh) is None or mesh is None:
+    devices = 1 if axis_over(mesh) is None or mesh is None else mesh.size
+    if devices * parts == 1:
         return 0
-    size, devices = batch_size(batch), mesh.size
-    padded_size, carried = divisible_size(size, mesh), jax.tree.leaves_with_path(carry)
+    size, padded_size = batch_size(batch), divisible_size(batch_size(batch), mesh, parts)
+    over = f"{devices} devices" if parts == 1 else f"{devices * parts} parts"
+    carried = jax.tree.leaves_with_path(carry)
     for path, leaf in carried:
         if np.shape(leaf)[:1] != (size,):
             raise ValueError(
                 f"the carry's leaf {leaf_name(path) or 'itself'} of shape {np.shape(leaf)} must begin with the "
-                f"batch axis, {size}, to be sharded over {devices} devices"
+                f"batch axis, {size}, to be sharded over {over}"
             )
     if padded_size != size and (carried or not isinstance(batch, Paddable)):
         reason = "and a carry can't be padded" if carried else "and has no method pad_to(size)"
         raise ValueError(
-            f"a batch of {size} doesn't divide over {devices} devices, {reason}: "
-            f"make the batch {padded_size}, or use another number of devices"
+            f"a batch of {size} doesn't divide over {over}, {reason}: make the batch {padded_size}, or use another "
+            f"number of devices{'' if parts == 1 else ' or of parts (accumulate)'}"
         )
     return padded_size
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from train.optimizer import OptimizerConfig, make_optimizer
-from train.transforms import ParameterAverage
+from train.optimizer.transforms import ParameterAverage
 
 PyTree = Any
 Leaf = Any

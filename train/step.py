@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from train.hooks import check_carry, check_names, check_pairs
 from train.metrics import SumCount, mean
 from train.optimizer import OptimizerConfig, make_clipping, make_optimizer, rate_of
+from train.parts import sum_over_parts
 from train.sharding import (
     REPLICATED,
     SHARDED,
@@ -47,33 +48,34 @@ same on all: it sums statistics over `BATCH_AXIS`.
 
 
 def loss_and_gradient(
-    state: TrainState, batch: PyTree, *, loss_fn: LossFn, axis_name: str | None = None
+    state: TrainState, batch: PyTree, *, loss_fn: LossFn, accumulate: int = 1, axis_name: str | None = None
 ) -> tuple[jax.Array, PyTree, PyTree, Metrics]:
     """Computes the loss at the state, its gradient, the new carry and the metrics, for the batch on all devices:
 
         L = Σ_d S_d / Σ_d n_d        ∂L/∂θ = Σ_d ∂S_d/∂θ / Σ_d n_d
 
-    with S_d and n_d the sum and count of device d. Each device draws with its own key.
+    with S_d and n_d the sum and count of device d. Each device draws with its own key, and computes its shard of
+    the batch in `accumulate` parts, one after another.
     """
-    key = key_of_step(state, axis_name)
 
-    def loss_sum(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree, dict[str, SumCount]]]:
-        loss, (carry, metrics_of_loss) = loss_fn(params, state.carry, batch, key)
-        check_pairs({"loss": loss} | metrics_of_loss)
-        return loss[0], (loss[1], carry, metrics_of_loss)
+    def sums_of(carry: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, PyTree]:
+        def loss_sum(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree, dict[str, SumCount]]]:
+            loss, (after, metrics_of_loss) = loss_fn(params, carry, batch, key)
+            check_pairs({"loss": loss} | metrics_of_loss)
+            return loss[0], (loss[1], after, metrics_of_loss)
 
-    (total, (count, carry, metrics_of_loss)), gradient = jax.value_and_grad(loss_sum, has_aux=True)(
-        state.params
-    )
-    check_carry(carry, state.carry)
+        (total, (count, after, metrics_of_loss)), gradient = jax.value_and_grad(loss_sum, has_aux=True)(
+            state.params
+        )
+        check_carry(after, carry)
+        return ((total, count), gradient, metrics_of_loss), after
+
     # Summed and divided in single precision at least: float16 overflows above 65,504.
-    wide_gradient = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
+    sums, carry = sum_over_parts(sums_of, state.carry, batch, key_of_step(state, axis_name), accumulate)
     # All in one, as each sum over the devices synchronises them.
-    loss, wide_gradient, metrics_of_loss = psum_over(
-        ((total, count), wide_gradient, metrics_of_loss), axis_name
-    )
+    loss, wide_gradient, metrics_of_loss = psum_over(sums, axis_name)
     gradient = jax.tree.map(
-        lambda leaf, g: mean((leaf, loss[1].astype(leaf.dtype))).astype(g.dtype), wide_gradient, gradient
+        lambda leaf, g: mean((leaf, loss[1].astype(leaf.dtype))).astype(g.dtype), wide_gradient, state.params
     )
     return mean(loss), gradient, carry, {name: mean(pair) for name, pair in metrics_of_loss.items()}
 
@@ -85,6 +87,7 @@ def train_step(
     loss_fn: LossFn,
     optimizer: OptimizerConfig,
     update_averages: UpdateAverages | None = None,
+    accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Performs one update: gradient, clipping, optimizer. Not jitted; `train_chunk` is.
@@ -98,6 +101,8 @@ def train_step(
         loss_fn: see `LossFn`.
         optimizer: see `OptimizerConfig`; it doesn't change parameters under the name `averages`.
         update_averages: see `UpdateAverages`.
+        accumulate: the number of parts in which the batch is computed, which must divide it. Their gradients add
+            up to that of the batch, except for rounding and random draws.
         axis_name: inside `jax.shard_map` the axis over which the batch (and the carry) is sharded.
 
     Returns:
@@ -110,7 +115,7 @@ def train_step(
             carry changes its structure, shapes or types.
     """
     loss, gradient, carry, metrics_of_loss = loss_and_gradient(
-        state, batch, loss_fn=loss_fn, axis_name=axis_name
+        state, batch, loss_fn=loss_fn, accumulate=accumulate, axis_name=axis_name
     )
     check_names(metrics_of_loss)
 
@@ -150,7 +155,9 @@ def key_of_step(state: TrainState, axis_name: str | None) -> jax.Array:
 
 
 @partial(
-    jax.jit, static_argnames=("loss_fn", "optimizer", "update_averages", "mesh"), donate_argnames="state"
+    jax.jit,
+    static_argnames=("loss_fn", "optimizer", "update_averages", "accumulate", "mesh"),
+    donate_argnames="state",
 )
 def train_chunk(
     state: TrainState,
@@ -160,6 +167,7 @@ def train_chunk(
     loss_fn: LossFn,
     optimizer: OptimizerConfig,
     update_averages: UpdateAverages | None = None,
+    accumulate: int = 1,
     mesh: Mesh | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Performs `count` train steps in one dispatch, one batch each; ends early at the first that isn't finite.
@@ -178,6 +186,7 @@ def train_chunk(
         loss_fn: see `LossFn`.
         optimizer: see `OptimizerConfig`.
         update_averages: see `UpdateAverages`.
+        accumulate: see `train_step`; a batch that doesn't divide is padded with masked examples.
         mesh: the devices over which a batch is sharded (`batch_mesh`); None for one.
 
     Returns:
@@ -195,13 +204,14 @@ def train_chunk(
             loss_fn=loss_fn,
             optimizer=optimizer,
             update_averages=update_averages,
+            accumulate=accumulate,
             axis_name=axis_name,
         ),
         inline=True,
     )
     length = jax.tree.leaves(batches)[0].shape[0]
     one = jax.eval_shape(lambda: jax.tree.map(itemgetter(0), batches))
-    size = check_divides(one, state.carry, mesh)
+    size = check_divides(one, state.carry, mesh, accumulate)
     if size:
         batches = jax.vmap(partial(pad_to, size=size))(batches)
 

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -12,6 +12,9 @@ from typing import Any, SupportsFloat
 import numpy as np
 
 from train.files import open_no_follow, parse_json, read_file, write_file
+
+Log = Callable[[int, str, Mapping[str, float]], None]
+"""`(step, split, metrics)`: logs a record somewhere else too."""
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
@@ -25,9 +28,10 @@ class Tracker:
     system, so that a kill of the process loses none.
     """
 
-    def __init__(self, folder: Path | str) -> None:
-        """Doesn't touch any file until something is logged or truncated."""
+    def __init__(self, folder: Path | str, also: Log | None = None) -> None:
+        """Doesn't touch any file until something is logged or truncated; `also` is called with every record."""
         self.folder = Path(folder)
+        self._also = also
         self._purge_step: int | None = None
         self._file: Any = None
         self._events: Any = None
@@ -52,6 +56,8 @@ class Tracker:
         """Writes one record; `split` is "train", "validation", …"""
         self._open()
         values = {name: float(value) for name, value in metrics.items()}
+        if self._also is not None:
+            self._also(step, split, values)
         nonfinite = {name: str(value) for name, value in values.items() if not math.isfinite(value)}
         record: dict[str, Any] = {"step": step, "split": split}
         record |= {name: None if name in nonfinite else value for name, value in values.items()}

@@ -9,6 +9,7 @@ import sys
 
 from experiments.cell_spec import parse_cell
 from experiments.contract.checks import CHECKS, run
+from experiments.harness.terminal import program
 
 __all__ = ["CHECKS", "main", "run"]
 
@@ -16,11 +17,11 @@ __all__ = ["CHECKS", "main", "run"]
 def main(expressions: list[str]) -> int:
     """Runs every check on every cell named; prints a line each; 0 where all pass, 1 where one fails."""
     if {"-h", "--help"} & set(expressions):
-        print((__doc__ or "").strip())
+        print((__doc__ or "").strip().replace("python -m experiments", program()))
         return 0
     if not expressions:
         print(
-            "usage: python -m experiments contract CELL …   (lstm, or path/to/mine.py:MyCell)",
+            f"usage: {program()} contract CELL …   (lstm, or path/to/mine.py:MyCell)",
             file=sys.stderr,
         )
         return 2

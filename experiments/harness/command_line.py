@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import Any
@@ -11,7 +11,9 @@ import docstring_parser  # by which tyro reads docstrings
 import tyro
 
 from experiments.harness.errors import is_ours
-from experiments.harness.terminal import wrapped
+from experiments.harness.terminal import program, without_none, without_options, wrapped
+
+HELP_ALL = "--help-all"
 
 
 class Held(StringIO):
@@ -29,24 +31,35 @@ class Held(StringIO):
         return self.stream.encoding or "ascii"  # of a StringIO it is None
 
     def release(self) -> None:
-        """Writes what was held back; two empty lines, which tyro puts between paragraphs, become one."""
-        self.stream.write(self.getvalue().replace("\n\n\n", "\n\n"))
+        """Writes what was held back, tidied; two empty lines, which tyro puts between paragraphs, become one."""
+        self.stream.write(without_none(self.getvalue().replace("\n\n\n", "\n\n")))
         self.stream.flush()
 
 
-def read_command(form: Any, arguments: Sequence[str], name: str, doc: str | None, **more: Any) -> Any:
-    """Reads the options of `python -m experiments NAME` into a form; `more` are arguments of `tyro.cli`.
+def read_command(
+    form: Any,
+    arguments: Sequence[str],
+    name: str,
+    doc: str | None,
+    *,
+    rare: Collection[str] = (),
+    **more: Any,
+) -> Any:
+    """Reads the options of `python -m experiments NAME` into a form; `more` are arguments of `tyro.cli`, and `rare`
+    the options that `--help` leaves to `--help-all`.
 
     Tyro catches every ValueError of a `__post_init__` and prints it in a box, bugs included: here they are raised
     as they are. Its own refusals and its help are printed, and end in SystemExit.
     """
     out, err = Held(sys.stdout), Held(sys.stderr)
+    whole = HELP_ALL in arguments
+    arguments = ["--help" if word == HELP_ALL else word for word in arguments]
     try:
         with joined_docstrings(), redirect_stdout(out), redirect_stderr(err):
             return tyro.cli(
                 form,
-                args=list(arguments),
-                prog=f"python -m experiments {name}",
+                args=arguments,
+                prog=f"{program()} {name}",
                 description=wrapped(doc),
                 **more,
             )
@@ -58,6 +71,10 @@ def read_command(form: Any, arguments: Sequence[str], name: str, doc: str | None
         if isinstance(error, ValueError) and any(map(is_ours, frames)):
             raise error
         error = error.__context__
+    if rare and not whole and out.getvalue():
+        shown = without_options(out.getvalue(), rare).rstrip("\n")
+        out = Held(sys.stdout)
+        out.write(f"{shown}\nMore options of the net, the optimizer, the loop and the run: {HELP_ALL}\n")
     out.release()
     err.release()
     raise left

@@ -15,9 +15,11 @@ FLAT = (
     "network",
     "model",
     "search",
+    "launch",
 )  # nested configs whose options stand without their name in front
+LATEST = "latest"  # in place of a run's folder
 # Of the loop's options (how long, and what is logged when) those that change parameters and so can't on resuming.
-POLICY = ("loop.nonfinite", "loop.rollbacks")
+POLICY = ("loop.nonfinite", "loop.rollbacks", "loop.accumulate", "loop.precision")
 
 
 def describe(name: str, config: Any) -> dict[str, Any]:
@@ -107,14 +109,17 @@ def folder_name(name: str) -> str:
     return "_".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
 
 
-def default_config(module: ModuleType, arguments: Sequence[str]) -> Any:
+def default_config(
+    module: ModuleType, arguments: Sequence[str], stored: Mapping[str, Any] | None = None
+) -> Any:
     """Returns the config that an experiment's options override: that of its `--preset`, or its default, adapted to
-    what else is given if the config has `as_default`.
+    what else is given, there or in the options of a file, `stored`, if the config has `as_default`.
 
     Raises ValueError for a preset that it hasn't got.
     """
     presets: Mapping[str, Any] = getattr(module, "PRESETS", {})
-    given = given_options(arguments)
+    of_file = {option_name(path): str(value) for path, value in (stored or {}).items() if value is not None}
+    given = of_file | given_options(arguments)
     named = given.get("--preset")
     if named is not None and presets and named not in presets:
         near = difflib.get_close_matches(named, presets, n=1)

@@ -42,6 +42,7 @@ from experiments.harness.processes import (
     process_count,
     scratch_folder,
 )
+from experiments.harness.wandb_log import Wandb, check_wandb
 from train import INCIDENTS_FILE, Checkpoints, nonfinite_counts, read_metrics
 from train.files import check_name, is_leftover, write_file
 from train.nonfinite import read_incidents
@@ -59,10 +60,16 @@ class Launch:
 
     run_dir: Path | None = None
     """Folder of this run; runs/NAME/TIME-HASH by default."""
+    config: Path | None = None
+    """JSON of options to begin with, which those given here override: RUN/config.json, latest for that of the run
+    begun last, or any file of yours."""
     resume: str | None = None
-    """Resume a stopped run: the newest unfinished one, or the one named."""
+    """Resume a stopped run: the newest unfinished one (--resume alone, or latest), or the one named."""
     devices: int | None = None
     """Devices of this process that share each batch; by default all of them, on a CPU one per core."""
+    wandb: Wandb = "off"
+    """Send metrics to Weights & Biases (an extra) too: offline writes them into the run's folder, from which `wandb
+    sync` sends them later; --wandb alone is offline."""
     processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
@@ -79,6 +86,7 @@ class Run:
     devices: int = 1
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     """The options that made it, for its checkpoints."""
+    wandb: Wandb = "off"
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Writes `arrays/name.npz` of the run."""
@@ -112,6 +120,7 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
     main one opens the folder; the others get temporary ones.
     Raises ValueError where the folder is taken, isn't a run, or holds a run of another experiment or config.
     """
+    check_wandb(launch.wandb)
     described = describe(name, config)
     fingerprint = fingerprint_of(described, pinned)
     check_resumed = getattr(config, "check_resumed", lambda folder: None)
@@ -119,7 +128,11 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
         lambda: str(open_folder(name, described, launch, devices, pinned, check_resumed))
     )
     return Run(
-        Path(folder) if is_main() else scratch_folder(), launch.resume is not None, devices, fingerprint
+        Path(folder) if is_main() else scratch_folder(),
+        launch.resume is not None,
+        devices,
+        fingerprint,
+        launch.wandb,
     )
 
 
@@ -300,13 +313,14 @@ def started(folder: Path) -> tuple[datetime, str]:
 
 
 def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned: Collection[str]) -> None:
-    """Raises ValueError, naming the option, if a resumed run would compute something else."""
+    """Raises ValueError, naming the option, if a resumed run would compute something else. Options that were added
+    since it began are not compared."""
     if before["experiment"] != now["experiment"]:
         raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
     old, new = flat(before["config"]), flat(now["config"])
     reasons = needed_by(old) | needed_by(new)
     for option in fixed(before, pinned) | fixed(now, pinned):
-        if old.get(option) != new.get(option):
+        if option in old and old.get(option) != new.get(option):
             why = f", and {reasons[option]} depends on it" if option in reasons else ""
             raise ValueError(
                 f"{folder} was begun with {option_name(option)} {format_value(old.get(option))}, not "

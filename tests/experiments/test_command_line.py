@@ -52,7 +52,7 @@ def test_list_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(name, "--help") == 0
+    assert command(name, "--help-all") == 0
     text = unboxed(capsys.readouterr().out)
     config = describe(name, module_of(name).Config())["config"]
     for key, value in (flat(config) | {"run_dir": None, "resume": None}).items():
@@ -60,7 +60,8 @@ def test_help_shows_each_option_with_its_default(name: str, capsys: pytest.Captu
         shown = " ".join(f"'{v}'" if "(" in str(v) else str(v) for v in values) or "none"
         # The option, its line of help, its default, and no other option in between.
         help_line = r",? (?:(?!\(default).)*?\w(?:(?!\(default| --).)*"
-        option = rf"{option_name(key)}{help_line}\(default: {re.escape(shown)}\)"
+        default = "" if shown == "None" else rf"\(default: {re.escape(shown)}\)"
+        option = rf"{option_name(key)}{help_line}{default}"
         assert re.search(option, text), f"{option_name(key)} (default: {shown}) is not in {text}"
 
 
@@ -68,13 +69,31 @@ def test_help_breaks_no_line_where_the_source_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
-    assert command("adding", "--help") == 0
+    assert command("adding", "--help-all") == 0
     lines = capsys.readouterr().out.splitlines()
     for config in (LoopConfig, OptimizerConfig):
         for field in docstring_parser.parse_from_object(config).params:
             text = " ".join(str(field.description).split())
             assert any(text in line for line in lines), field.arg_name
     assert not any(one == other == "" for one, other in itertools.pairwise(lines))
+
+
+def test_help_is_short_and_names_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Own and common options within 100 columns; no box is left empty; the command is the one that was typed."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/unroll", "adding", "--help"])
+    assert command("adding", "--help") == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: unroll adding ")
+    assert max(map(len, text.splitlines())) == 100
+    found = set(re.findall(r"^│ (--[\w.-]+)", text, re.MULTILINE))
+    assert {"--length", "--steps", "--optimizer.name", "--run-dir"} <= found
+    assert not {"--chunk", "--optimizer.beta1", "--processes.count", "--method"} & found
+    assert "processes options" not in text
+    assert text.count("╭") == text.count("╰")
+    assert text.rstrip().endswith("--help-all")
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(("--help",), 0), (("--hiden-size", 3), 2)])

@@ -22,10 +22,10 @@ from train import (
     read_metrics,
 )
 from train.metrics import SumCount
+from train.optimizer.transforms import PlateauWatch
 from train.state import TrainState
 from train.step import train_chunk
 from train.tracking import Tracker
-from train.transforms import PlateauWatch
 
 
 def loss_fn(params: Any, carry: Any, batch: Any, key: Any) -> tuple[SumCount, tuple[Any, dict]]:

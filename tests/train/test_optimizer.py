@@ -82,6 +82,75 @@ def test_weights_decay_apart_from_the_gradient() -> None:
         np.testing.assert_allclose(params["bias"], bias, rtol=2e-5)
 
 
+def test_lion() -> None:
+    """Chen et al. 2023, algorithm 2: θ ← θ − η (sign(β₁m + (1 − β₁)g) + λθ), then m ← β₂m + (1 − β₂)g."""
+    config = OptimizerConfig("lion", 0.1, beta1=0.8, lion_decay=0.9, weight_decay=0.3)
+    optimizer, kernel, m = make_optimizer(config), np.full((3, 2), 2.0), np.zeros((3, 2))
+    params: Any = {"kernel": jnp.asarray(kernel, "float32"), "bias": jnp.zeros(2)}
+    state = optimizer.init(params)
+    for g in GRADIENTS:
+        gradients = {"kernel": jnp.asarray(g, "float32"), "bias": jnp.ones(2)}
+        updates, state = optimizer.update(gradients, state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+        kernel = kernel - 0.1 * (np.sign(0.8 * m + 0.2 * g) + 0.3 * kernel)
+        m = 0.9 * m + 0.1 * g
+        np.testing.assert_allclose(params["kernel"], kernel, rtol=2e-5)
+    np.testing.assert_allclose(params["bias"], -0.6, rtol=1e-6)  # no decay: six steps of the rate
+
+
+def test_warmup_of_any_schedule() -> None:
+    """min(1, n/w) of the rate that it would be; a cosine begins after it."""
+    for schedule, after in (("constant", 1.0), ("plateau", 1.0), ("exponential", 0.5)):
+        rate = make_schedule(
+            OptimizerConfig(schedule=schedule, learning_rate=0.1, decay_steps=8, warmup_steps=4)
+        )
+        expected = [0.1 * min(1, n / 4) * after ** (n / 8) for n in range(9)]
+        np.testing.assert_allclose([rate(n) for n in range(9)], expected, rtol=1e-6)
+    cosines = [
+        make_schedule(OptimizerConfig(schedule=name, decay_steps=9, warmup_steps=3)).__call__
+        for name in ("cosine", "warmup_cosine")
+    ]
+    assert [float(cosines[0](n)) for n in range(9)] == [float(cosines[1](n)) for n in range(9)]
+    with pytest.raises(ValueError, match="warmup_steps is 5, but the run ends at step 5"):
+        OptimizerConfig(warmup_steps=5).for_run(5)
+
+
+OWN = """
+import optax
+
+def make_optimizer(learning_rate, momentum=0.0):
+    return optax.sgd(learning_rate, momentum=momentum)
+
+def not_one(learning_rate):
+    return 3
+"""
+
+
+def test_optimizer_of_a_file(tmp_path) -> None:
+    """Its updates at the rate of the schedule, with options; and what is said where it can't be had."""
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    np.testing.assert_allclose(
+        updates_of(OptimizerConfig(f"{file}:make_optimizer(momentum=0.8)", 0.1)),
+        momentum(0.1, 0.8),
+        rtol=2e-5,
+    )
+    warm = updates_of(OptimizerConfig(f"{file}:make_optimizer", 0.1, warmup_steps=2))
+    np.testing.assert_allclose(
+        warm, [f * u for f, u in zip((0, 0.5, 1, 1, 1, 1), sgd(0.1), strict=True)], rtol=2e-5
+    )
+    for name, said in (
+        (f"{file}:other", "has no function other"),
+        (f"{file}:not_one", "makes a int: return a transformation of Optax"),
+        (f"{file}:make_optimizer(beta=1)", "can't be made: TypeError"),
+        (f"{tmp_path}/none.py:make_optimizer", "there is no file"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            OptimizerConfig(name).for_run(9)
+    with pytest.raises(ValueError, match="can't be read: write a file and a function"):
+        OptimizerConfig("mine.py:3")
+
+
 def clipped(config: OptimizerConfig, tree: Any) -> Any:
     clipping = make_clipping(config)
     return clipping.update(tree, clipping.init(tree), tree)[0]

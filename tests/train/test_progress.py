@@ -41,7 +41,12 @@ def test_terminal(columns, monkeypatch):
     assert "\n" not in "".join(bars)
     if columns >= 100:
         assert re.match(r"\[#{2,3}-+\] gru  step 20/200  loss 0.05  a figure", bars[0])
-        assert re.match(r"\[#+-+\] gru  step 180/200  \S+ steps/s  0:00 left  loss 0.005556  a fig", bars[8])
+        assert re.match(r"\[#+-+\] gru  step 180/200  \S+ steps/s  0:00 left  loss 0.005556", bars[8])
+    parts = r"(\[[#-]+\] )?(gru  )?step \d+/200(  \S+ steps/s)?(  0:00 left)?(  loss \S+)?"
+    parts += "(  a figure with a long name 1)?"
+    assert all(re.fullmatch(parts, bar) for bar in bars)
+    losses = {f"loss {1 / step:.4g}" for step in range(20, 201, 20)}
+    assert {found for bar in bars for found in re.findall(r"loss \S+", bar)} <= losses
     assert re.match(r"\x1b\[Kgru  step 200/200  \S+ steps/s  loss 0.005  .*  took 0:00$", wiped)
 
 
@@ -74,6 +79,22 @@ def test_pipe_after_resuming():
 
 def test_nothing_done_nothing_shown():
     assert shown_in_pipe(100, []) == ""
+
+
+def test_compiling_is_said_before_the_first_step(monkeypatch):
+    """On a terminal, and again below a line that stays; a pipe gets none of it."""
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    bar = Progress(10, label="gru", stream=stream)
+    bar.begin()
+    bar.print_line("padded")
+    bar.update(5, {})
+    bar.close()
+    assert stream.getvalue().count("\rgru  compiling …\x1b[K") == 2
+    plain = io.StringIO()
+    Progress(10, stream=plain).begin()
+    assert plain.getvalue() == ""
 
 
 def test_dumb_terminal(monkeypatch):

@@ -1,17 +1,13 @@
-"""Optimizers, clipping and learning-rate schedules, built from Optax by one config."""
+"""The options of an optimizer, its clipping and its schedule."""
 
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import jax
-import jax.numpy as jnp
-import optax
+from train.optimizer.own import is_own, own_rule, split_name
 
-from train.transforms import average_parameters, scale_externally
-
-OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
+OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "lion", "rmsprop"]
 Clip = Literal["none", "value", "block_rms", "block_norm", "global_norm", "adaptive"]
 Schedule = Literal["constant", "cosine", "exponential", "warmup_cosine", "plateau", "validation_plateau"]
 COSINES = ("cosine", "warmup_cosine")
@@ -27,14 +23,15 @@ class OptimizerConfig:
         ValueError: a number is outside its range.
     """
 
-    name: OptimizerName = "adam"
+    name: str = "adam"
     """sgd; momentum (Polyak 1964); adam (Kingma & Ba 2015); adamw: adam with decoupled weight decay (Loshchilov &
-    Hutter 2019); rmsprop (Tieleman & Hinton 2012)."""
+    Hutter 2019); lion (Chen et al. 2023); rmsprop (Tieleman & Hinton 2012); or any Optax transformation, by a
+    function of yours: path/to/file.py:make_optimizer is called with the learning rate, a function of the step."""
     learning_rate: float = 1e-3
     """The rate, or the highest rate of a schedule."""
     schedule: Schedule = "constant"
-    """Schedule of the rate; warmup_cosine first rises linearly from 0 (its first update is zero); plateau falls
-    when the training loss stops falling, validation_plateau when the validation loss does."""
+    """Schedule of the rate after warm-up; plateau falls when the training loss stops falling, validation_plateau
+    when the validation loss does; warmup_cosine is cosine that must have a warm-up."""
     decay_steps: int = 0
     """cosine: steps until the end rate, including warm-up, 0 for all of the run's; exponential: steps per factor
     decay_rate; plateau: steps over which the loss is averaged."""
@@ -47,18 +44,20 @@ class OptimizerConfig:
     patience: int = 1
     """plateaus: means or evaluations in a row without improvement before the rate falls."""
     warmup_steps: int = 0
-    """warmup_cosine: steps to reach the highest rate."""
+    """Steps in which the rate rises linearly from 0 (the first update is zero) to that of the schedule."""
     end_fraction: float = 0.0
     """cosine: the end rate as a fraction of the highest."""
     momentum: float = 0.9
     """momentum: the fraction of the last update that is kept."""
     beta1: float = 0.9
-    """adam, adamw: decay rate of the mean gradient."""
+    """adam, adamw: decay rate of the mean gradient; lion: the share of the mean in the update."""
     beta2: float = 0.999
     """adam, adamw: decay rate of the mean squared gradient."""
+    lion_decay: float = 0.99
+    """lion: decay rate of the mean gradient."""
     weight_decay: float = 0.01
-    """adamw: each update subtracts this times the rate times the weight, of arrays with two axes or more; biases
-    and the gains of norms don't decay."""
+    """adamw, lion: each update subtracts this times the rate times the weight, of arrays with two axes or more;
+    biases and the gains of norms don't decay."""
     rms_decay: float = 0.9
     """rmsprop: decay rate of the mean squared gradient."""
     epsilon: float = 1e-8
@@ -72,13 +71,17 @@ class OptimizerConfig:
     """Average the parameters from this update on, and evaluate the average (averaged SGD)."""
 
     def __post_init__(self) -> None:
-        require_choice("name", self.name, get_args(OptimizerName))
+        if is_own(self.name):
+            split_name(self.name)
+        else:
+            names = (*get_args(OptimizerName), "path/to/file.py:make_optimizer")
+            require_choice("name", self.name, names)
         require_choice("schedule", self.schedule, get_args(Schedule))
         require_choice("clip", self.clip, get_args(Clip))
         require_positive("learning_rate", self.learning_rate)
         require_positive("epsilon", self.epsilon)
         require_positive("clip_at", self.clip_at)
-        for field in ("momentum", "beta1", "beta2", "rms_decay"):
+        for field in ("momentum", "beta1", "beta2", "lion_decay", "rms_decay"):
             value = getattr(self, field)
             if not 0 <= value < 1:
                 raise ValueError(f"optimizer.{field} is {value}; it must lie in [0, 1)")
@@ -94,7 +97,7 @@ class OptimizerConfig:
             raise ValueError(
                 f"optimizer.decay_rate is {self.decay_rate}; for {self.schedule} it must lie between 0 and 1"
             )
-        for field, least in (("decay_begin", 0), ("patience", 1), ("average_from", 0)):
+        for field, least in (("decay_begin", 0), ("patience", 1), ("average_from", 0), ("warmup_steps", 0)):
             value = getattr(self, field)
             if value is not None and value < least:
                 raise ValueError(f"optimizer.{field} is {value}; it must be {least} or more")
@@ -103,10 +106,11 @@ class OptimizerConfig:
                 f"optimizer.decay_steps is {self.decay_steps}; "
                 f"for the schedule {self.schedule} it must be above 0"
             )
-        if self.schedule == "warmup_cosine" and not (0 < self.warmup_steps < (self.decay_steps or math.inf)):
+        least = 1 if self.schedule == "warmup_cosine" else 0
+        if self.schedule in COSINES and not (least <= self.warmup_steps < (self.decay_steps or math.inf)):
             raise ValueError(
-                f"optimizer.warmup_steps is {self.warmup_steps}; for warmup_cosine it must lie "
-                f"between 0 and decay_steps, which is {self.decay_steps or 'the length of the run'}"
+                f"optimizer.warmup_steps is {self.warmup_steps}; for {self.schedule} it must be at least {least} "
+                f"and below decay_steps, which is {self.decay_steps or 'the length of the run'}"
             )
 
     def for_run(self, steps: int, eval_every: int | None = None) -> "OptimizerConfig":
@@ -114,8 +118,10 @@ class OptimizerConfig:
         without `decay_steps` ends with the run.
 
         Raises ValueError if the rate would be 0 before the end, if warm-up or averaging wouldn't fit into the
-        run, or if the rate couldn't fall within it.
+        run, if the rate couldn't fall within it, or if the optimizer of a file can't be made.
         """
+        if is_own(self.name):
+            own_rule(self.name, lambda step: self.learning_rate)
         first = self.first_decay_step(eval_every)
         if first is not None and first >= steps:
             option = {
@@ -132,12 +138,12 @@ class OptimizerConfig:
             raise ValueError(
                 f"optimizer.average_from is {self.average_from}, but the run ends at step {steps}: lower it"
             )
-        if self.schedule not in COSINES:
-            return self
-        if self.schedule == "warmup_cosine" and self.warmup_steps >= steps:
+        if self.warmup_steps >= steps:
             raise ValueError(
                 f"optimizer.warmup_steps is {self.warmup_steps}, but the run ends at step {steps}: lower it"
             )
+        if self.schedule not in COSINES:
+            return self
         if 0 < self.decay_steps < steps and not self.end_fraction:
             raise ValueError(
                 f"optimizer.decay_steps is {self.decay_steps}: the learning rate is 0 from there on, but the run "
@@ -157,149 +163,6 @@ class OptimizerConfig:
             case "validation_plateau":  # the loss before the first update is the first best
                 return None if eval_every is None else eval_every * self.patience
         return None
-
-
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
-    """Returns the transformation from clipped gradients to updates; clipping is separate, so that both norms are
-    logged.
-
-    With gradient g, rate η:  sgd −ηg;  momentum v ← μv + g, −ηv;
-    adam m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², −η m̂/(√v̂ + ε) with m̂, v̂ the bias-corrected means;
-    adamw the update of adam − ηλw for weights w with two axes or more, λ = `weight_decay`;
-    rmsprop v ← ρv + (1−ρ)g², −η g/√(v + ε).
-
-    `update` takes the loss as `value=`, which the schedule "plateau" needs. For "validation_plateau" the loop sets
-    the scale of the updates after each evaluation (`train.transforms`).
-    """
-    parts = [rule(config)]
-    if config.schedule == "plateau":
-        parts.append(
-            optax.contrib.reduce_on_plateau(
-                config.decay_rate, config.patience, accumulation_size=config.decay_steps
-            )
-        )
-    if config.schedule == "validation_plateau":
-        parts.append(scale_externally())
-    if config.average_from is not None:
-        parts.append(average_parameters(config.average_from))
-    return optax.with_extra_args_support(parts[0] if len(parts) == 1 else optax.chain(*parts))
-
-
-def rule(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Returns the update rule itself, at the rate of the schedule."""
-    rate = make_schedule(config)
-    match config.name:
-        case "sgd":
-            return optax.sgd(rate)
-        case "momentum":
-            return optax.sgd(rate, momentum=config.momentum)
-        case "adam":
-            return optax.adam(rate, b1=config.beta1, b2=config.beta2, eps=config.epsilon)
-        case "adamw":
-            return optax.adamw(
-                rate,
-                b1=config.beta1,
-                b2=config.beta2,
-                eps=config.epsilon,
-                weight_decay=config.weight_decay,
-                mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
-            )
-        case "rmsprop":
-            return optax.rmsprop(rate, decay=config.rms_decay, eps=config.epsilon)
-
-
-def make_clipping(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Returns a stateless transformation that bounds gradients at c = `clip_at`; `update` needs the parameters.
-
-    value: each entry into [−c, c];  block_rms: each array g / max(1, rms(g)/c), rms(g) = √(mean g²);
-    block_norm: each array g · min(1, c/‖g‖);
-    global_norm: all of them g · min(1, c/‖g‖), ‖g‖ over every entry of every array (Pascanu et al. 2013);
-    adaptive: for the weights w into each unit, a column of a matrix `[in, units]` or of a block `[…, in, units]`,
-    and for a vector as a whole, g · min(1, c max(‖w‖, 0.001)/‖g‖) (Brock, De, Smith & Simonyan 2021).
-    """
-    match config.clip:
-        case "none":
-            return optax.identity()
-        case "value":
-            return optax.clip(config.clip_at)
-        case "block_rms":
-            return optax.clip_by_block_rms(config.clip_at)
-        case "block_norm":
-            return clip_by_block_norm(config.clip_at)
-        case "global_norm":
-            return optax.clip_by_global_norm(config.clip_at)
-        case "adaptive":
-            return clip_by_unit(config.clip_at)
-
-
-def clip_by_block_norm(bound: float) -> optax.GradientTransformation:
-    """Clips each array g by itself: g · min(1, c/‖g‖)."""
-
-    def clipped(gradient: jax.Array) -> jax.Array:
-        norm = jnp.linalg.norm(gradient.ravel())
-        return jnp.where(norm > bound, gradient * (bound / jnp.where(norm > bound, norm, 1.0)), gradient)
-
-    def update(gradients: Any, params: Any) -> Any:
-        del params
-        return jax.tree.map(clipped, gradients)
-
-    return optax.stateless(update)
-
-
-def clip_by_unit(ratio: float, least: float = 1e-3) -> optax.GradientTransformation:
-    """Clips the gradient g of the weights w into each unit: g · min(1, c max(‖w‖, least)/‖g‖).
-
-    Unlike here, `optax.adaptive_grad_clip` treats a kernel `[1, units]` as a vector, and a block-diagonal one as
-    that of a convolution.
-    """
-
-    def norms(leaf: jax.Array) -> jax.Array:
-        return (
-            jnp.linalg.norm(leaf, axis=-2, keepdims=True) if leaf.ndim > 1 else jnp.linalg.norm(leaf.ravel())
-        )
-
-    def clipped(gradient: jax.Array, weights: jax.Array) -> jax.Array:
-        bound, norm = ratio * jnp.maximum(norms(weights), least), norms(gradient)
-        return jnp.where(norm > bound, gradient * (bound / jnp.where(norm > bound, norm, 1.0)), gradient)
-
-    return optax.stateless(lambda gradients, params: jax.tree.map(clipped, gradients, params))
-
-
-def make_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """Returns the learning rate as a function of the number of updates done; for a plateau, the highest.
-
-    The schedule of a cosine without a length raises ValueError when it is called (see `OptimizerConfig.for_run`).
-    """
-    if config.schedule in COSINES and not config.decay_steps:
-        return _undecided
-    peak, end = config.learning_rate, config.learning_rate * config.end_fraction
-    match config.schedule:
-        case "constant" | "plateau" | "validation_plateau":
-            return optax.constant_schedule(peak)
-        case "cosine":
-            return optax.cosine_decay_schedule(peak, config.decay_steps, alpha=config.end_fraction)
-        case "exponential":
-            return optax.exponential_decay(
-                peak,
-                config.decay_steps,
-                config.decay_rate,
-                transition_begin=config.decay_begin,
-                staircase=config.staircase,
-            )
-        case "warmup_cosine":
-            return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup_steps, config.decay_steps, end)
-
-
-def _undecided(count: Any) -> Any:
-    raise ValueError("optimizer.decay_steps is 0: give it, or the run's length by config.for_run(steps)")
-
-
-def rate_of(config: OptimizerConfig, step: jax.Array | int, opt_state: optax.OptState) -> jax.Array:
-    """Returns the learning rate of the update that returned `opt_state`, after `step` earlier updates."""
-    rate = jnp.asarray(make_schedule(config)(step), jnp.float32)
-    if config.schedule not in PLATEAUS:
-        return rate
-    return rate * optax.tree.get(opt_state, "scale")
 
 
 def require_positive(field: str, value: float) -> None:
