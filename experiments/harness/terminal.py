@@ -36,21 +36,22 @@ def wrapped(doc: str | None) -> str:
 
 
 def without_options(text: str, hidden: Collection[str]) -> str:
-    """Takes options and the boxes that they leave empty out of tyro's help."""
+    """Takes options and the boxes that they leave empty out of tyro's help (frames are blanks without Unicode)."""
     kept: list[str] = []
     box: list[str] = []
     keeps = shows = False
     for line in text.split("\n"):
         plain = _STYLE.sub("", line)
-        if plain.startswith("╭"):
-            box, keeps, shows = [], True, False
-        option = re.match(r"│ (-\S+?),? ", plain)
-        if option:
+        if plain.startswith("╭") or re.fullmatch(r" (\S+ )?options *", plain):
+            box, keeps, shows = [line], True, False
+            continue
+        option = re.match(r"[│ ] (-[^\s,]+)", plain) if box else None
+        if option and not option[1].startswith("---"):
             keeps = option[1] not in hidden
             shows = shows or keeps
-        if not box and not plain.startswith("╭"):
+        if not box:
             kept.append(line)
-        elif plain.startswith("╰"):
+        elif plain.startswith("╰") or (plain and not plain.strip()):
             kept += [*box, line] if shows else []
             box = []
         elif keeps:

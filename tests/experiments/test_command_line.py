@@ -88,11 +88,11 @@ def test_help_is_short_and_names_the_command(
     text = capsys.readouterr().out
     assert text.startswith("usage: unroll adding ")
     assert max(map(len, text.splitlines())) == 100
-    found = set(re.findall(r"^│ (--[\w.-]+)", text, re.MULTILINE))
+    found = set(re.findall(r"^[│ ] (--\w[\w.-]+)", text, re.MULTILINE))
     assert {"--length", "--steps", "--optimizer.name", "--run-dir"} <= found
     assert not {"--chunk", "--optimizer.beta1", "--processes.count", "--method"} & found
     assert "processes options" not in text
-    assert text.count("╭") == text.count("╰")
+    assert "health options" in text
     assert text.rstrip().endswith("--help-all")
 
 

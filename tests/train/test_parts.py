@@ -31,7 +31,7 @@ class Rows(NamedTuple):
 
 def loss(params: Any, carry: Any, batch: Rows, key: Any) -> Any:
     """Squares over valid steps; the carry of an example is the sum of its inputs so far."""
-    error = jnp.tanh(batch.inputs * params["w"] + params["b"]) - batch.targets
+    error = jnp.tanh(batch.inputs * params["w"] + params["b"]) - batch.targets[None]
     after = () if isinstance(carry, tuple) else carry + batch.inputs.sum(0)
     return masked_sum(error**2, batch.mask), (after, {"size": masked_sum(jnp.abs(error), batch.mask)})
 
