@@ -168,8 +168,8 @@ SOURCES = {
     ),
     "dialogue": Source("dialogue --devices 1", "about 1 min, estimated", PAIRS, table=(0, 1)),
     "captions": Source(
-        "captions --steps 700 --eval-every 100 --save-every 700 --devices 1",
-        "about 2 min, estimated from processor time",
+        "captions --devices 1",
+        "about 3 min, estimated",
         PAIRS,
         {"attention": "captions_attention"},
         table=(0, 1),
