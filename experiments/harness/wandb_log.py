@@ -33,7 +33,7 @@ def wandb_log(mode: Wandb, folder: Path, label: str, config: Mapping[str, Any]) 
     if mode == "off" or not is_main():
         yield None
         return
-    import wandb
+    import wandb  # pyright: ignore[reportMissingImports]
 
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     run = wandb.init(

@@ -100,17 +100,15 @@ def test_lion() -> None:
 
 def test_warmup_of_any_schedule() -> None:
     """min(1, n/w) of the rate that it would be; a cosine begins after it."""
-    for schedule, after in (("constant", 1.0), ("plateau", 1.0), ("exponential", 0.5)):
-        rate = make_schedule(
-            OptimizerConfig(schedule=schedule, learning_rate=0.1, decay_steps=8, warmup_steps=4)
-        )
+    schedules: tuple[Any, ...] = (("constant", 1.0), ("plateau", 1.0), ("exponential", 0.5))
+    for name, after in schedules:
+        rate = make_schedule(OptimizerConfig(schedule=name, learning_rate=0.1, decay_steps=8, warmup_steps=4))
         expected = [0.1 * min(1, n / 4) * after ** (n / 8) for n in range(9)]
-        np.testing.assert_allclose([rate(n) for n in range(9)], expected, rtol=1e-6)
-    cosines = [
-        make_schedule(OptimizerConfig(schedule=name, decay_steps=9, warmup_steps=3)).__call__
-        for name in ("cosine", "warmup_cosine")
-    ]
-    assert [float(cosines[0](n)) for n in range(9)] == [float(cosines[1](n)) for n in range(9)]
+        np.testing.assert_allclose(np.array([rate(n) for n in range(9)]), expected, rtol=1e-6)
+    cosines = [make_schedule(OptimizerConfig(schedule="cosine", decay_steps=9, warmup_steps=3))]
+    cosines += [make_schedule(OptimizerConfig(schedule="warmup_cosine", decay_steps=9, warmup_steps=3))]
+    one, other = (np.array([rate(n) for n in range(9)]) for rate in cosines)
+    np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match="warmup_steps is 5, but the run ends at step 5"):
         OptimizerConfig(warmup_steps=5).for_run(5)
 
