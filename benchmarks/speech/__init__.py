@@ -1,1 +1,0 @@
-"""Speech beside PyTorch: the loss of CTC, and a training step of a recogniser."""
