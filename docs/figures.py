@@ -242,6 +242,13 @@ SOURCES = {
         {"heads_ntm_controller_dense_64_slots_16_width_20": "image_rows_heads"},
         table=(0, 1),
     ),
+    "spoken_recall": Source(
+        "spoken_recall",
+        "about 3 min",
+        MACHINES,
+        {"heads_ntm_slots_16_width_20": "spoken_recall_heads"},
+        table=(0, 1),
+    ),
     "speech_gradients": Source(
         "speech_gradients",
         "about 1 min 30 s",
