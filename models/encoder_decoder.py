@@ -246,9 +246,10 @@ class EncoderDecoder(nn.Module):
         targets: Int[Array, "T *batch"],
         *,
         target_mask: Bool[Array, "T *batch"] | None = None,
+        train: bool = False,
     ) -> Float[Array, "T *batch"]:
         """Computes `token_losses` from what is known of the source."""
-        ys = self.decode(encoded, self.writer.shifted(targets, target_mask), mask=target_mask)
+        ys = self.decode(encoded, self.writer.shifted(targets, target_mask), mask=target_mask, train=train)
         if target_mask is not None:
             targets = jnp.where(target_mask, targets, 0)
         kernel, bias = self.writer.readout(self.own("writer"))

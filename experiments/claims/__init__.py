@@ -79,7 +79,7 @@ def draw(folder: Path) -> list[Path]:
 
     gradients, rates, depth, gated = (read_arrays(folder, name) for name in PIECES)
     initial = module_of("initial_gradients").figures(gradients)
-    deep = module_of("depth").figures(depth)
+    deep = module_of("elman_depth").figures(depth)
     drawn = {
         "lstm_explodes": initial["against_gain"],
         "lstm_vanishes": initial["against_forget_bias"],

@@ -81,7 +81,7 @@ def needed(config: Config) -> dict[str, list[str]]:
     clipping = ["clipping", *training, *order, "--clips", "none", "global_norm", "--rates", *map(str, RATES)]
     scales = ["--gains", *map(str, GAINS), "--biases", *map(str, BIASES)]
     return {
-        "depth": ["depth", *training, f"--layers={LAYERS}"],
+        "depth": ["elman_depth", *training, f"--layers={LAYERS}"],
         **{f"clipping_{name}": [*clipping, f"--order-cell={cell}"] for name, cell in CELLS.items()},
         "gated_cells": ["gated_cells", *training, *given("length")],
         "initial_gradients": ["initial_gradients", *nets, *given("lags"), *scales],

@@ -17,6 +17,7 @@ import numpy as np
 import tyro
 
 from data import Corpus, TextConfig
+from experiments.budgets import seconds_a_step
 from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.errors import UserError
 from experiments.harness.run import Run
@@ -28,7 +29,6 @@ from experiments.language.scaling_report import draw, format_table
 from experiments.language.sizes import NETS, SIZES, SMALL
 from experiments.language.train import text_options, text_task
 from experiments.run_task import Trained, run_tasks
-from experiments.step_time import seconds_a_step
 from experiments.task_report import training_record
 from experiments.text_files import remember_text, save_tokenizer
 

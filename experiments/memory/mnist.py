@@ -17,6 +17,7 @@ import tyro
 
 from data import ArrayExamples, ImagesConfig, array_digest, load_images
 from data.images import nearest_mean
+from experiments.budgets import seconds_a_step
 from experiments.cell_spec import at_length
 from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_seed
@@ -28,7 +29,6 @@ from experiments.network import NetworkConfig, check_cells
 from experiments.problems import Problem, images_problem
 from experiments.restore import best_params
 from experiments.run_task import Trained, run_tasks
-from experiments.step_time import seconds_a_step
 from experiments.task import METRICS, Task
 from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat

@@ -18,8 +18,9 @@ from analysis.figures import style
 from experiments import claims
 from experiments.claims.runs import BIASES, GAINS, LAYERS, RATES, Config, find_runs, needed_jobs, read_numbers
 from experiments.claims.verdicts import HELD, judge
+from experiments.depth import elman_depth
 from experiments.ensemble import as_list
-from experiments.gradients import depth, initial_gradients
+from experiments.gradients import initial_gradients
 from experiments.harness.environment import environment
 from experiments.harness.files import write_json
 from experiments.harness.options import describe
@@ -93,7 +94,7 @@ def results_of(pieces: Arrays) -> dict[str, dict[str, Any]]:
         "initial_gradients": initial_gradients.results(pieces["gradients"]),
         "clipping_elman": {"temporal_order": clipping("elman")},
         "clipping_lstm": {"temporal_order": clipping("lstm")},
-        "depth": depth.results(pieces["depth"]),
+        "depth": elman_depth.results(pieces["depth"]),
         "gated_cells": gated_cells.results(pieces["gated"]),
     }
 
@@ -169,7 +170,7 @@ def test_missing_runs_are_started_and_finished_ones_kept(
     assert command(*SMALL, "--runs", elsewhere, "--run-dir", here) == 0
     assert [job.folder for job in started] == [here / "runs" / "depth", here / "runs" / "clipping_lstm"]
     assert started[0].command()[:6] == [
-        *("depth", "--seeds=2", "--hidden-size=3", "--seed=0", "--batch-size=4", "--steps=10"),
+        *("elman_depth", "--seeds=2", "--hidden-size=3", "--seed=0", "--batch-size=4", "--steps=10"),
     ]
     assert {"--order-cell=lstm", "--order-length=5"} < set(started[1].command())
     check_judged(here)

@@ -14,11 +14,11 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from data import digits
-from experiments.gradients.depth import digit_rows, held_out_rows, layer_gradients
+from experiments.depth.elman_depth import digit_rows, held_out_rows, layer_gradients
 from models import Elman, SequenceClassifier, Stacked
 from tests.experiments.command import arrays_bytes, command
 
-SMALL = ("depth", "--layers", 2, "--seeds", 2, "--hidden-size", 3, "--batch-size", 4, "--steps", 5)
+SMALL = ("elman_depth", "--layers", 2, "--seeds", 2, "--hidden-size", 3, "--batch-size", 4, "--steps", 5)
 
 
 def test_digits_by_row() -> None:
