@@ -80,7 +80,7 @@ class Config:
     """Size of the embedding of a piece."""
     dropout: float = 0.0
     """Dropout rate on embeddings and outputs."""
-    minutes: float = 0.8
+    minutes: float = 0.6
     """Minutes of training of each net."""
     rate: float = 4e-3
     """The highest learning rate."""

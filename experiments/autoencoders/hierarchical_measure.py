@@ -72,11 +72,11 @@ def gradients(model: Any, text: DocumentText, params: Params) -> np.ndarray:
     if isinstance(model, Hierarchical):
         longest = max(int(one.lengths.max()) for one in chosen)
         batch: Any = jax.tree.map(jnp.asarray, collate_documents(chosen, (longest, most + 1)))
-        document: Any = model.apply(params, batch.inputs, mask=batch.mask)
+        document: Any = jax.jit(model.apply)(params, batch.inputs, mask=batch.mask)
         losses: Any = HierarchicalLosses(model)
     else:
         batch = in_rows(chosen)
-        document = encode(model, params, batch[0].inputs, batch[0].mask).state
+        document = jax.jit(encode, static_argnums=0)(model, params, batch[0].inputs, batch[0].mask).state
         losses = FlatLosses(model, most)
     return np.asarray(gradient_by_sentence(losses, params, document, batch))[:most]
 
