@@ -60,7 +60,7 @@ class Config:
     rates: tuple[float, ...] = (0.004,)
     """Learning rates; of several a net's best is reported, by its validation loss."""
     warmup: int = 20
-    """Steps over which the rate rises."""
+    """Steps over which the rate rises; half of --steps at most."""
     data: TextConfig = field(default_factory=lambda: TextConfig(unit="character"))
     window: int = 48
     """Tokens of a window of text, T."""
@@ -124,7 +124,10 @@ class Config:
     def options(self, rate: float) -> TrainingOptions:
         """Returns the options of a training: the rate rises at first, and stays."""
         optimizer = OptimizerConfig(
-            learning_rate=rate, schedule="warmup_cosine", warmup_steps=self.warmup, decay_steps=ENDLESS
+            learning_rate=rate,
+            schedule="warmup_cosine",
+            warmup_steps=max(1, min(self.warmup, self.steps // 2)),
+            decay_steps=ENDLESS,
         )
         return TrainingOptions(self.seed, self.batch_size, LoopConfig(steps=self.steps), optimizer)
 

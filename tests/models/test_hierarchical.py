@@ -1,5 +1,6 @@
 """Documents by way of their sentences: losses against a loop over single sentences, and free writing."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,6 +22,8 @@ WORDS = EncoderDecoder(
     shared=True,
 )
 MODEL = Hierarchical(WORDS, GRU(5))
+READ = jax.jit(MODEL.apply)
+LOSSES = jax.jit(partial(MODEL.apply, method="losses_of"))
 DOCUMENTS = ([[2, 3, 1], [4, 1], [5, 6, 2, 1]], [[3, 1], [6, 5, 1]])
 
 
@@ -29,15 +32,17 @@ def test_against_a_loop_over_sentences() -> None:
     """No padding, no batch: words, sentences and document one after the other; nothing of padding gets in."""
     examples = [document_example([np.array(row, np.int32) for row in rows], END) for rows in DOCUMENTS]
     batch = collate_documents(examples, (5, 4))
-    params: Any = MODEL.init(jax.random.key(0), batch.inputs, mask=batch.mask)
+    params: Any = jax.jit(MODEL.init)(jax.random.key(0), batch.inputs, mask=batch.mask)
     own = params["params"]
+    losses_of = jax.jit(partial(WORDS.apply, method="losses_of"))
     spoilt = np.where(batch.mask, batch.inputs, 9)  # no id of the vocabulary
-    document: Any = MODEL.apply(params, spoilt, mask=batch.mask)
-    found: Any = MODEL.apply(params, document, spoilt, mask=batch.mask, method="losses_of")
+    document: Any = READ(params, spoilt, mask=batch.mask)
+    found: Any = LOSSES(params, document, spoilt, mask=batch.mask)
     for place, rows in enumerate(DOCUMENTS):
         sentences = [jnp.array(row) for row in [*rows, [END]]]
         encoded: list[Any] = [
-            WORDS.apply({"params": own["sentence"]}, row, method="encode") for row in sentences
+            jax.jit(partial(WORDS.apply, method="encode"))({"params": own["sentence"]}, row)
+            for row in sentences
         ]
         vectors = [one.state[0] for one in encoded]  # of the GRU; the tanh layer has no state
         state, _ = unroll(MODEL.cell, own["encoder"], jnp.stack(vectors))
@@ -47,12 +52,12 @@ def test_against_a_loop_over_sentences() -> None:
             state, y = MODEL.cell.step(weights, state, MODEL.cell.drive(weights, before))
             first = jnp.tanh(y @ own["bridge"][0]["kernel"] + own["bridge"][0]["bias"])
             given = Encoded(encoded[i].memory, (first, *encoded[i].state[1:]))
-            losses: Any = WORDS.apply({"params": own["sentence"]}, given, row, method="losses_of")
+            losses: Any = losses_of({"params": own["sentence"]}, given, row)
             np.testing.assert_allclose(found[i, place], losses.sum(), rtol=1e-4)
             before = vector
         np.testing.assert_array_equal(found[len(sentences) :, place], 0)
 
-    written: Any = MODEL.apply(params, document, sentences=2, length=6, method="write")
+    written: Any = jax.jit(partial(MODEL.apply, sentences=2, length=6, method="write"))(params, document)
     tokens, going = map(np.asarray, written)
     assert tokens.shape == (2, 2, 6)
     np.testing.assert_array_equal(going[0], tokens[0, :, 0] != END)
@@ -64,6 +69,6 @@ def test_against_a_loop_over_sentences() -> None:
     losses = []
     for piece in range(7):
         ids[0, 1] = piece
-        of_piece: Any = MODEL.apply(params, document, ids, mask=mask, method="losses_of")
+        of_piece: Any = LOSSES(params, document, ids, mask=mask)
         losses.append(of_piece[1])
     np.testing.assert_array_equal(np.argmin(losses, axis=0), tokens[1, :, 0])
