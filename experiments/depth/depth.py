@@ -70,8 +70,8 @@ class Config:
     """Seed of parameters and of the order of the windows."""
 
     def __post_init__(self) -> None:
-        check_at_least(2, window=self.window)
-        check_at_least(1, steps=self.steps, warmup=self.warmup)
+        check_at_least(2, steps=self.steps, window=self.window)
+        check_at_least(1, warmup=self.warmup)
         check_at_least(1, parameters=self.parameters, batch_size=self.batch_size)
         check_distinct(comparisons=self.comparisons, kinds=self.kinds, depths=self.depths, rates=self.rates)
         for layers in self.depths:
