@@ -114,9 +114,7 @@ def stored(folder: Path) -> list[Found]:
     """Reads what a finished run found."""
     arrays = read_arrays(folder, "depth")
     found = []
-    for key in dict.fromkeys(
-        name.rsplit("|", 1)[0].split("|before")[0].split("|after")[0] for name in arrays
-    ):
+    for key in dict.fromkeys("|".join(name.split("|")[:4]) for name in arrays):
         comparison, kind, layers, _ = key.split("|")
         own: Any = arrays_with_prefix(key, arrays)
         found.append(Found(comparison, kind, int(layers), own))  # type: ignore[arg-type]
