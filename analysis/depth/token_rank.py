@@ -12,7 +12,7 @@ def rank_one_residual(vectors: Float[np.ndarray, "*batch T H"]) -> Float[np.ndar
     norms). NaN where all vectors are zero."""
     apart = vectors - vectors.mean(axis=-2, keepdims=True)
     with np.errstate(invalid="ignore"):
-        return np.linalg.norm(apart, axis=(-2, -1)) / np.linalg.norm(vectors, axis=(-2, -1))
+        return np.asarray(np.linalg.norm(apart, axis=(-2, -1)) / np.linalg.norm(vectors, axis=(-2, -1)))
 
 
 def effective_rank(vectors: Float[np.ndarray, "*batch T H"]) -> Float[np.ndarray, "*batch"]:
@@ -21,4 +21,4 @@ def effective_rank(vectors: Float[np.ndarray, "*batch T H"]) -> Float[np.ndarray
     values = np.linalg.svd(vectors, compute_uv=False)
     with np.errstate(invalid="ignore"):
         shares = values / values.sum(axis=-1, keepdims=True)
-    return np.exp(-np.sum(shares * np.log(np.where(shares > 0, shares, 1)), axis=-1))
+    return np.asarray(np.exp(-np.sum(shares * np.log(np.where(shares > 0, shares, 1)), axis=-1)))

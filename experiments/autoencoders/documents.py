@@ -48,7 +48,7 @@ def document_text(text: RunningText, least: int, most: int) -> DocumentText:
     for split, found in documents.items():
         if not found:
             raise ValueError(
-                f"no {least} {split} sentences follow one another: give a smaller --least, a larger --data.longest "
+                f"no {least} {split} sentences follow one another: give a smaller --fewest, a larger --data.longest "
                 "or a longer text"
             )
     splits = {split: [" ".join(one) for one in found] for split, found in documents.items()}

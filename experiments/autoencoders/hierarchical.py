@@ -69,7 +69,7 @@ class Config:
     preset: str | None = None
     """Options of a timed setting on books; options given explicitly override it."""
     data: RunningConfig = field(default_factory=RunningConfig)
-    least: int = 3
+    fewest: int = 3
     """Fewest sentences of a document."""
     most: int = 5
     """Most sentences of a document."""
@@ -93,10 +93,10 @@ class Config:
     """Seed of parameters and of the order of the training documents."""
 
     def __post_init__(self) -> None:
-        sizes = ("least", "hidden_size", "embedding_size", "batch_size")
+        sizes = ("fewest", "hidden_size", "embedding_size", "batch_size")
         check_at_least(1, **{name: getattr(self, name) for name in sizes})
-        if self.most < self.least:
-            raise UserError("--most", f"must be at least --least, {self.least}, but is {self.most}")
+        if self.most < self.fewest:
+            raise UserError("--most", f"must be at least --fewest, {self.fewest}, but is {self.most}")
         check_positive(minutes=self.minutes, rate=self.rate)
         check_rate(self.dropout)
         check_seed(self.seed)
@@ -104,7 +104,7 @@ class Config:
     @cached_property
     def text(self) -> DocumentText:
         """Returns the documents, loaded when first asked for."""
-        return document_text(load_running(self.data), self.least, self.most)
+        return document_text(load_running(self.data), self.fewest, self.most)
 
     def check(self) -> None:
         """Checks the options against the documents and the shapes of the models, before a run is begun."""

@@ -71,5 +71,5 @@ def test_documents_in_rows() -> None:
 
 def test_refuses(refused: Callable[..., None]) -> None:
     refused("--data.dir is missing: --preset books", "hierarchical", "--preset", "books")
-    refused("--most must be at least --least, 3, but is 2", "hierarchical", "--most", 2)
-    refused("no 9 train sentences follow one another", "hierarchical", "--least", 9, "--most", 9)
+    refused("--most must be at least --fewest, 3, but is 2", "hierarchical", "--most", 2)
+    refused("no 9 train sentences follow one another", "hierarchical", "--fewest", 9, "--most", 9)
