@@ -48,8 +48,8 @@ def document_text(text: RunningText, least: int, most: int) -> DocumentText:
     for split, found in documents.items():
         if not found:
             raise ValueError(
-                f"no {least} {split} sentences follow one another: give a smaller --fewest, a larger --data.longest "
-                "or a longer text"
+                f"no {least} {split} sentences follow one another: give a smaller --fewest, a larger "
+                "--data.longest or a longer text"
             )
     splits = {split: [" ".join(one) for one in found] for split, found in documents.items()}
     return DocumentText(splits, text.tokenizer, text.left_out, text.origin, documents)

@@ -21,7 +21,7 @@ from tests.experiments.command import command
 
 def batch_of(window: int, types: int) -> Batch:
     ids = np.random.default_rng(0).integers(types, size=(window + 1, 4)).astype(np.int32)
-    return Batch(ids[:-1], ids[1:], np.ones((window, 4), bool))
+    return Batch(jnp.asarray(ids[:-1]), jnp.asarray(ids[1:]), jnp.ones((window, 4), bool))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "post_norm"])
