@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.harness.run import Run
@@ -72,7 +73,7 @@ def begin(task: Task, options: Options, devices: int) -> tuple[Params, TrainStat
     """Returns initial parameters, the state of training that begins with them, and `train(state, batches, count)`,
     which returns the next state and the metrics of `train.train_chunk`."""
     params = initial_params(task, options.seed, task.data.validation()[0])
-    before = jax.tree.map(np.array, params)  # a copy: those of the state are overwritten
+    before = jax.tree.map(jnp.copy, params)  # those of the state are overwritten
     carry = () if task.objective.first_carry is None else task.objective.first_carry(params)
     mesh = batch_mesh(dividing(options.batch_size, devices))
     optimizer = options.optimizer.for_run(options.loop.steps, options.loop.eval_every)
