@@ -14,7 +14,7 @@ FOUR = 4  # the layers beyond which the notes see little gain
 
 
 class Found(NamedTuple):
-    """What a training gave: `arrays` of size, losses and measures of its layers."""
+    """A finished training, with `arrays` of its size, losses and measures of layers."""
 
     comparison: str
     kind: Kind
