@@ -168,7 +168,8 @@ class FlatLosses:
         self, params: Params, document: State, batch: tuple[PairBatch, Array]
     ) -> Float[Array, "S B"]:
         pairs, places = batch
-        memory = encode(self.pair, params, pairs.inputs, pairs.mask).memory
+        inputs, mask = jnp.asarray(pairs.inputs), jnp.asarray(pairs.mask)
+        memory = encode(self.pair, params, inputs, mask).memory
         options: Any = {"target_mask": pairs.target_mask, "method": "losses_of"}
         losses: Any = self.pair.apply(params, Encoded(memory, document), pairs.targets, **options)
         own = places[None] == jnp.arange(self.sentences)[:, None, None]

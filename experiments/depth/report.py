@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.depth.nets import LABELS, Kind
+from experiments.depth.nets import KINDS, LABELS, Kind
 from experiments.harness.files import arrays_with_prefix, read_arrays
 
 MOMENTS = ("before", "after")
@@ -81,7 +81,7 @@ def row(one: Found) -> str:
 def gains(rows: Sequence[Found]) -> list[str]:
     """Says of each kind what the best depth up to four gained over the shallowest net, and what deeper ones add."""
     lines = []
-    for kind in dict.fromkeys(one.kind for one in rows):
+    for kind in KINDS:
         losses = {one.layers: float(one.arrays["test"]) for one in rows if one.kind == kind}
         shallow = {layers: loss for layers, loss in losses.items() if layers <= FOUR}
         deeper = {layers: loss for layers, loss in losses.items() if layers > FOUR}

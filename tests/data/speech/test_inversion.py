@@ -1,5 +1,7 @@
 """Sound of frames: the nearest sound against least squares, phases found, filters undone."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,8 @@ def test_the_nearest_sound_is_the_least_squares_one(centred: bool) -> None:
     wanted[:, [0, -1]] = wanted[:, [0, -1]].real
     # Frequencies above half the rate are the conjugates of those below.
     both = lambda s: np.concatenate([s, s[:, -2:0:-1].conj()], axis=1)  # noqa: E731
-    matrix, target = both(columns).reshape(-1, size), both(wanted).ravel()
+    matrix: Any = both(columns).reshape(-1, size)
+    target: Any = both(wanted).ravel()
     real = np.concatenate([matrix.real, matrix.imag]), np.concatenate([target.real, target.imag])
     expected = np.linalg.lstsq(*real, rcond=1e-6)[0]
     np.testing.assert_allclose(nearest_sound(wanted, config, size), expected, atol=1e-5)

@@ -24,7 +24,7 @@ def batch_of(window: int, types: int) -> Batch:
     return Batch(jnp.asarray(ids[:-1]), jnp.asarray(ids[1:]), jnp.ones((window, 4), bool))
 
 
-@pytest.mark.parametrize("kind", ["lstm", "post_norm"])
+@pytest.mark.parametrize("kind", ["lstm", pytest.param("post_norm", marks=pytest.mark.slow)])
 def test_the_nearest_width(kind: Kind) -> None:
     found = net_of_size(kind, 3, 9000, 20, 8)
     counts = [Net(kind, 3, width, 20, 8).parameters() for width in range(STEP, 48, STEP)]
