@@ -20,6 +20,8 @@ FLAT = (
 LATEST = "latest"  # in place of a run's folder
 # Of the loop's options (how long, and what is logged when) those that change parameters and so can't on resuming.
 POLICY = ("loop.nonfinite", "loop.rollbacks", "loop.accumulate", "loop.precision")
+# What runs did that were begun before these options stood.
+ADDED = {"loop.accumulate": 1, "loop.precision": "float32"}
 
 
 def describe(name: str, config: Any) -> dict[str, Any]:

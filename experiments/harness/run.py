@@ -25,6 +25,7 @@ from experiments.harness.files import (
 )
 from experiments.harness.lock import LOCK, acquire, release
 from experiments.harness.options import (
+    ADDED,
     describe,
     differing,
     digest,
@@ -313,14 +314,13 @@ def started(folder: Path) -> tuple[datetime, str]:
 
 
 def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned: Collection[str]) -> None:
-    """Raises ValueError, naming the option, if a resumed run would compute something else. Options that were added
-    since it began are not compared."""
+    """Raises ValueError, naming the option, if a resumed run would compute something else."""
     if before["experiment"] != now["experiment"]:
         raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
-    old, new = flat(before["config"]), flat(now["config"])
+    old, new = ADDED | flat(before["config"]), flat(now["config"])
     reasons = needed_by(old) | needed_by(new)
     for option in fixed(before, pinned) | fixed(now, pinned):
-        if option in old and old.get(option) != new.get(option):
+        if old.get(option) != new.get(option):
             why = f", and {reasons[option]} depends on it" if option in reasons else ""
             raise ValueError(
                 f"{folder} was begun with {option_name(option)} {format_value(old.get(option))}, not "

@@ -18,7 +18,7 @@ import pytest
         (["adding", "--steps", "many"], "Error parsing --steps"),
         (
             ["adding", "--optimizer.name", "adan"],
-            "Expected one of ('sgd', 'momentum', 'adam', 'adamw', 'rmsprop')",
+            "error: --optimizer.name is 'adan'; it must be one of sgd, momentum, adam, adamw, lion, rmsprop, ",
         ),
         (["adding", "--cell", "lsmt"], "error: unknown cell 'lsmt': did you mean lstm?"),
         (["adding", "--cell", "nowhere.py:Mine"], "error: there is no cell file nowhere.py"),

@@ -86,7 +86,7 @@ def test_checks_of_values(check: Callable[..., None], fields: dict[str, Any], to
 def test_a_bug_in_a_nested_check_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tyro catches every ValueError of a nested config, Python's own included."""
     monkeypatch.setattr(
-        "train.optimizer.require_positive", lambda field, value: int("a") if value == 7.0 else None
+        "train.optimizer.config.require_positive", lambda field, value: int("a") if value == 7.0 else None
     )
     with pytest.raises(ValueError, match="invalid literal for int"):
         command("adding", "--optimizer.learning-rate", 7)

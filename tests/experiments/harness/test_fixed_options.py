@@ -68,6 +68,16 @@ def test_another_schedule_is_named_itself(tmp_path: Path) -> None:
         check_same(described(STOP, COSINE), described(STOP, PLATEAU), tmp_path, ())
 
 
+def test_a_run_of_before_computes_as_it_did(tmp_path: Path) -> None:
+    """One begun before a batch could be computed in parts or in half precision."""
+    before, now = described(STOP, COSINE), described(STOP, COSINE)
+    del before["config"]["loop"]["accumulate"], before["config"]["loop"]["precision"]
+    check_same(before, now, tmp_path, ())
+    halved = described(dataclasses.replace(STOP, precision="bfloat16"), COSINE)
+    with pytest.raises(ValueError, match=r"with --precision float32, not bfloat16: resume"):
+        check_same(before, halved, tmp_path, ())
+
+
 def test_flossing_that_follows_the_steps(tmp_path: Path) -> None:
     """By default 200, and as many as the steps where these are fewer: more of them would floss longer."""
     short, long, longer = (flossing.Config(loop=LoopConfig(steps=steps)) for steps in (100, 300, 400))

@@ -47,7 +47,8 @@ def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     assert config["seed"] == 0  # a default, written out
     assert config["loop"] == {
         "steps": 100, "log_every": 20, "eval_every": 50, "save_every": 50, "chunk": 50, "keep": 2,
-        "nonfinite": "stop", "rollbacks": 3, "health": {"every": 0, "examples": 2, "directions": 8},
+        "nonfinite": "stop", "rollbacks": 3, "accumulate": 1, "precision": "float32",
+        "health": {"every": 0, "examples": 2, "directions": 8},
     }  # fmt: skip
     assert config["optimizer"]["name"] == ("momentum" if name == "gradients" else "adam")
 
