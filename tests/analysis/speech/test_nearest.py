@@ -1,6 +1,7 @@
 """Dynamic time warping against all alignments; the nearest segments by hand."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def alignments(i: int, j: int) -> Iterator[list[tuple[int, int, int]]]:
 def test_warping_is_the_best_of_all_alignments(monkeypatch: pytest.MonkeyPatch) -> None:
     first = [RNG.normal(size=(n, 2)) for n in (4, 1, 3, 5)]
     second = [RNG.normal(size=(n, 2)) for n in (2, 4, 5)]
-    expected = [
+    expected: Any = [
         [
             min(
                 sum(w * np.linalg.norm(one[i] - other[j]) for i, j, w in path) / (len(one) + len(other))
