@@ -66,7 +66,7 @@ class Config:
     preset: str | None = None
     """Options of a timed setting on MNIST; options given explicitly override it."""
     system: System = "attention"
-    """How the decoder sees the canvas: as in translation."""
+    """The model that sees the canvas, as in translation."""
     data: CaptionsConfig = field(default_factory=CaptionsConfig)
     model: Annotated[ModelConfig, Flat] = field(default_factory=lambda: ModelConfig(dropout=0.1))
     search: Annotated[SearchConfig, Flat] = field(
