@@ -125,7 +125,7 @@ def not_one(learning_rate):
 
 
 def test_optimizer_of_a_file(tmp_path) -> None:
-    """It updates at the schedule's rate and takes options; a function that can't be used is refused in one sentence."""
+    """It updates at the schedule's rate and takes options; one that can't be used is refused in one sentence."""
     file = tmp_path / "mine.py"
     file.write_text(OWN)
     np.testing.assert_allclose(
