@@ -167,6 +167,7 @@ SOURCES = {
         table=(0, 1),
     ),
     "dialogue": Source("dialogue --devices 1", "about 1 min, estimated", PAIRS, table=(0, 1)),
+    "few_pairs": Source("few_pairs", "about 3 min, estimated", PAIRS, table=(0, 1)),
     "summaries": Source("summaries", "about 1 min, estimated", PAIRS, table=(0, 1)),
     "captions": Source(
         "captions --devices 1",
