@@ -4,21 +4,25 @@
 #   make PYTHON=python3.12 gradients     with another interpreter, 3.11 or later
 #   make test, make lint                 the test suite; ruff and pyright
 #   make test-slow, make test-peers      the slow tests; those that need PyTorch, gensim and the like
+#   make test-ci                         these three in one session, as CI runs them
 #   make test-full                       long series, of which test-slow makes one or two tests (up to an hour; not in CI)
 #   make figures                         remakes the figures and tables of the pages (ARGS="--help" says more)
 #   make bench                           timings beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (half an hour)
 #   make format, make lock, make clean
 .DEFAULT_GOAL := help
-.PHONY: help gradients figures bench test test-slow test-full test-peers lint format lock clean
+.PHONY: help gradients figures bench test test-slow test-peers test-ci test-full lint format lock clean
 
 PYTHON ?= python3
 ARGS ?=
-# One worker per core. A file's tests share one worker and the runs they need. Stop if a worker crashes.
-WORKERS := --numprocesses auto --dist loadfile --max-worker-restart 0
+# One worker per core. A file's tests share one worker and the runs they need. Files are run in the order of
+# tests/conftest.py, the longest first. Stop if a worker crashes.
+WORKERS := --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 VENV := .venv
 BIN := $(VENV)/bin
 # Two thread pools on the same cores, XLA's and that of NumPy's linear algebra, are many times slower than one.
 export OPENBLAS_NUM_THREADS ?= 1
+# Compiling our modules takes seconds in each of the many processes that the tests start: keep the bytecode.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,6 +48,10 @@ test-full: $(VENV)/.dev
 
 test-peers: $(VENV)/.peers
 	$(BIN)/python -m pytest $(WORKERS) -m "peers" $(ARGS)
+
+# In one session what is collected, compiled and run for fast tests serves the slow ones too.
+test-ci: $(VENV)/.peers
+	$(QUICK) $(BIN)/python -m pytest $(WORKERS) -m "not full" $(ARGS)
 
 bench: $(VENV)/.peers
 	$(BIN)/python -m benchmarks $(ARGS)

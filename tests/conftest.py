@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -44,6 +46,18 @@ settings.register_profile(
     "unroll", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("unroll")
+
+
+@pytest.hookimpl(trylast=True)  # when it is known which tests are slow, and which are run
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files with the most slow tests first where several workers share them, so that none is left with a
+    long file at the end while the others are idle."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    weights = Counter[Path]()
+    for item in items:
+        weights[item.path] += 5 if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -weights[item.path])
 
 
 def pytest_unconfigure() -> None:

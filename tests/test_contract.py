@@ -9,6 +9,7 @@ import pytest
 from experiments.contract import checks as contract
 from models import GRU, LSTM, BasicGRU, Cell, Elman, Gaussian, LSTMState
 from models.cell import Array, Params
+from tests.contract import each_check
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -27,16 +28,22 @@ VARIANTS: dict[str, Cell] = {
     "gru reset before": GRU(3, reset="before"),
     "lstm of one unit": LSTM(1, forget_bias=0.0),
 }
-CELLS = [
-    *(pytest.param(cell, id=name) for name, cell in BUILT_IN.items()),
-    *(pytest.param(cell, id=name, marks=pytest.mark.slow) for name, cell in VARIANTS.items()),
-    *(pytest.param(cell, id=name, marks=pytest.mark.full) for name, cell in ACTIVATIONS.items()),
-]
 
 
-@pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-@pytest.mark.parametrize("cell", CELLS)
+@each_check(BUILT_IN, whole=("elman", "lstm"))
 def test_built_in(cell: Cell, check: Callable[[Cell], None]) -> None:
+    contract.run(check, cell)
+
+
+@pytest.mark.slow
+@each_check(VARIANTS)
+def test_variants(cell: Cell, check: Callable[[Cell], None]) -> None:
+    contract.run(check, cell)
+
+
+@pytest.mark.full
+@each_check(ACTIVATIONS)
+def test_activations(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 
 

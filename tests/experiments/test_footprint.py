@@ -124,18 +124,23 @@ def test_chunks_are_padded_to_the_longest_there_can_be() -> None:
     "options",
     [
         ["adding", "--hidden-size", "100000"],
-        ["adding", "--length", "100000000"],
-        ["adding", "--batch-size", "3000000000"],
-        ["adding", "--steps", "3000000000"],
-        ["adding", "--devices", "300"],
         ["adding", "--devices", "1000"],
-        ["adding", "--cell", "window(order=100000000)"],
-        ["gradients", "--hidden-size", "20000"],
-        ["lyapunov", "--units", "1000000"],
-        ["clipping", "--seeds", "2000000000"],
-        ["flossing", "--blanks", "1000000000"],
         ["char_lm", "--hidden-size", "1000000"],
-        ["long_memory", "--lengths", "100000000"],
+        *(
+            pytest.param(options, marks=pytest.mark.full)
+            for options in (
+                ["adding", "--length", "100000000"],
+                ["adding", "--batch-size", "3000000000"],
+                ["adding", "--steps", "3000000000"],
+                ["adding", "--devices", "300"],
+                ["adding", "--cell", "window(order=100000000)"],
+                ["gradients", "--hidden-size", "20000"],
+                ["lyapunov", "--units", "1000000"],
+                ["clipping", "--seeds", "2000000000"],
+                ["flossing", "--blanks", "1000000000"],
+                ["long_memory", "--lengths", "100000000"],
+            )
+        ),
     ],
     ids=" ".join,
 )

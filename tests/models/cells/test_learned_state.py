@@ -15,6 +15,7 @@ from models import GRU, LSTM, Cell, Elman, LinearCell, LSTMState, unroll
 from models.cell import Array
 from models.cells.batch_norm import BatchNormLSTM
 from models.cells.learned_state import LearnedLinearState, LearnedState
+from tests.contract import each_check
 from tests.models import loops
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -52,9 +53,9 @@ CELLS: list[Cell] = [
 ]
 
 
-@pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-def test_contract(check: Callable[[Cell], None]) -> None:
-    contract.run(check, LearnedState(Turning()))
+@each_check({"turning": LearnedState(Turning())})
+def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
+    contract.run(check, cell)
 
 
 @pytest.mark.parametrize("check", [contract.check_protocol, contract.check_checkpoint])

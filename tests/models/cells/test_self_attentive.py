@@ -22,19 +22,17 @@ from models import (
     unroll,
 )
 from models.layers.attention import SCORES, Additive
+from tests.contract import each_check
 
 T, D, H = 7, 2, 3
-CELLS = [
-    pytest.param(SelfAttentive(Elman(3), context=8), id="elman"),
-    pytest.param(
-        SelfAttentive(LSTM(3), context=3, score=Additive(size=2)), id="lstm", marks=pytest.mark.slow
-    ),
-]
+CELLS: dict[str, Cell] = {
+    "elman": SelfAttentive(Elman(3), context=8),
+    "lstm": SelfAttentive(LSTM(3), context=3, score=Additive(size=2)),
+}
 
 
 @pytest.mark.usefixtures("quick_compilation")
-@pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-@pytest.mark.parametrize("cell", CELLS)
+@each_check(CELLS, whole=("elman",))
 def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 

@@ -21,19 +21,20 @@ from models.cells.jordan import Jordan
 from models.cells.layer_norm import LayerNormGRU, LayerNormLSTM, layer_norm
 from models.cells.lstm import chrono_lstm
 from models.cells.peephole import PeepholeLSTM
+from tests.contract import each_check
 from tests.models import loops
 from tests.models.cells.agreement import Leaves, Loop, compare, random_params, sigmoid
 
 H = 3
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(3)
-CELLS: list[Cell] = [
-    Jordan(3, output_size=2, decay=0.5, output_activation="sigmoid"),
-    PeepholeLSTM(3),
-    LayerNormLSTM(4),
-    LayerNormGRU(4),
-    IndRNN(4),
-]
+CELLS: dict[str, Cell] = {
+    "jordan": Jordan(3, output_size=2, decay=0.5, output_activation="sigmoid"),
+    "peephole": PeepholeLSTM(3),
+    "layer_norm_lstm": LayerNormLSTM(4),
+    "layer_norm_gru": LayerNormGRU(4),
+    "indrnn": IndRNN(4),
+}
 SAME_STEP: list[Cell] = [  # as one above or in test_contract.py, but for how it begins or one function
     LSTM(3, output_tanh=False),
     chrono_lstm(3, max_lag=20),
@@ -42,8 +43,7 @@ SAME_STEP: list[Cell] = [  # as one above or in test_contract.py, but for how it
 ]
 
 
-@pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-@pytest.mark.parametrize("cell", CELLS, ids=lambda v: getattr(v, "__name__", str(v)))
+@each_check(CELLS)
 def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 
@@ -158,7 +158,7 @@ def test_every_way_gives_the_same(name: str) -> None:
     contract.assert_close(fused, scan, "fused is not scan", tolerance=1e-12)
 
 
-@pytest.mark.parametrize("cell", [*CELLS, *SAME_STEP], ids=lambda v: getattr(v, "__name__", str(v)))
+@pytest.mark.parametrize("cell", [*CELLS.values(), *SAME_STEP], ids=lambda v: getattr(v, "__name__", str(v)))
 def test_follows_the_parameters_type(cell: Cell) -> None:
     """Half precision in, half precision out."""
     given = jax.eval_shape(lambda: (cell.init(KEY, 2), jnp.zeros((4, 3, 2))))

@@ -10,17 +10,18 @@ import pytest
 from analysis import step_jacobians
 from experiments.contract import checks as contract
 from models import Cell, FixedWindow, unroll
+from tests.contract import each_check
 
 T, B, D, H = 6, 2, 3, 4
-CELLS = {
+CELLS: dict[str, Cell] = {
     "five": FixedWindow(3),
     "direct": FixedWindow(3, order=4, direct=True),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS.keys())
+@each_check(CELLS)
+@pytest.mark.usefixtures("quick_compilation")
 def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 

@@ -1,6 +1,7 @@
 """Self-attention against a NumPy loop, its cache, its positions and its padding."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 
 from experiments.contract import checks as contract
-from models import KeyValueCache, SelfAttention, stream, unroll
+from models import Cell, KeyValueCache, SelfAttention, stream, unroll
 from models.cell import Array, Params
 from models.layers import attention
 from models.layers.position import rotate
+from tests.contract import each_check
 from tests.models import drawn
 from tests.models.layers.attention_loop import self_attention
 
@@ -230,17 +232,21 @@ def test_a_method_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", contract.CHECKS)
-@pytest.mark.parametrize(
-    "layer",
-    [
-        SelfAttention(4, heads=2, context=8),
-        SelfAttention(4, heads=2, context=3, position="rotary"),
-        pytest.param(SelfAttention(4, context=8, position="learned"), marks=pytest.mark.full),
-        pytest.param(SelfAttention(4, context=8, position="sinusoidal"), marks=pytest.mark.full),
-    ],
-    ids=lambda layer: f"{layer.position}-{layer.context}",
+@each_check(
+    {
+        "none": SelfAttention(4, heads=2, context=8),
+        "rotary": SelfAttention(4, heads=2, context=3, position="rotary"),
+    },
+    whole=("rotary",),
 )
 @pytest.mark.usefixtures("quick_compilation")
-def test_contract(layer: SelfAttention, check: str) -> None:
-    contract.run(contract.CHECKS[check], layer)
+def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
+    contract.run(check, cell)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("check", contract.CHECKS)
+@pytest.mark.parametrize("position", ["learned", "sinusoidal"])
+@pytest.mark.usefixtures("quick_compilation")
+def test_contract_at_other_positions(position: Any, check: str) -> None:
+    contract.run(contract.CHECKS[check], SelfAttention(4, context=8, position=position))

@@ -17,6 +17,7 @@ from models.cell import Array
 from models.layers.bidirectional import Bidirectional
 from models.layers.dropout import VariationalDropout
 from models.layers.stacked import Stacked
+from tests.contract import each_check
 from tests.models import drawn, loops
 
 pytestmark = pytest.mark.slow
@@ -81,14 +82,7 @@ def test_equations(connection: str) -> None:
         np.testing.assert_allclose(ours, wanted, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-@pytest.mark.parametrize(
-    "cell",
-    [
-        Stacked((GRU(2, reset="before"), LSTM(1)), "dense", VariationalDropout(0.5)),
-    ],
-    ids=["dense"],
-)
+@each_check({"dense": Stacked((GRU(2, reset="before"), LSTM(1)), "dense", VariationalDropout(0.5))})
 @pytest.mark.usefixtures("quick_compilation")
 def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)

@@ -1,5 +1,6 @@
 """The Transformer against a NumPy loop, its parts, its memory, and as a cell among others."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,6 +30,7 @@ from models import (
     unroll,
 )
 from models.cell import Array, Params
+from tests.contract import each_check
 from tests.models import drawn
 from tests.models.layers.attention_loop import code, cross_attention, feed_forward, layer_norm, self_attention
 
@@ -199,19 +201,28 @@ def test_a_residual_connection_needs_one_size() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", contract.CHECKS)
-@pytest.mark.parametrize(
-    "layer",
-    [
-        Transformer(4, context=8),
-        pytest.param(Transformer(4, context=3, layers=1, heads=1), marks=pytest.mark.full),
-        pytest.param(
-            Transformer(4, context=8, position="learned", norm="post", layers=1), marks=pytest.mark.full
-        ),
-        Stacked((LSTM(4), Residual(SelfAttention(4, heads=2, context=8)), GRU(4))),
-    ],
-    ids=["transformer", "window", "learned post", "mixed"],
+@each_check(
+    {
+        "transformer": Transformer(4, context=8),
+        "mixed": Stacked((LSTM(4), Residual(SelfAttention(4, heads=2, context=8)), GRU(4))),
+    },
+    whole=("mixed",),
 )
 @pytest.mark.usefixtures("quick_compilation")
-def test_contract(layer: Cell, check: str) -> None:
-    contract.run(contract.CHECKS[check], layer)
+def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
+    contract.run(check, cell)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("check", contract.CHECKS)
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Transformer(4, context=3, layers=1, heads=1),
+        Transformer(4, context=8, position="learned", norm="post", layers=1),
+    ],
+    ids=["window", "learned post"],
+)
+@pytest.mark.usefixtures("quick_compilation")
+def test_contract_of_variants(cell: Cell, check: str) -> None:
+    contract.run(contract.CHECKS[check], cell)

@@ -106,10 +106,11 @@ FUSED = [Elman(4), Elman(3, activation="relu"), BasicGRU(4), GRU(4), LSTM(4), Pe
 @pytest.mark.parametrize(
     ("masked", "reverse"),
     [
-        (False, False),
         (True, True),
-        pytest.param(False, True, marks=pytest.mark.full),
-        pytest.param(True, False, marks=pytest.mark.full),
+        *(
+            pytest.param(*both, marks=pytest.mark.full)
+            for both in ((False, False), (False, True), (True, False))
+        ),
     ],
 )
 @pytest.mark.parametrize("cell", FUSED, ids=lambda cell: f"{type(cell).__name__}{cell.hidden_size}")
@@ -121,11 +122,20 @@ def test_fused_is_scan(cell: Cell, masked: bool, reverse: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "masked", "reverse"),
-    [(LSTM(3), False, False), (Peephole(3), True, True), (GRU(3), False, True), (Blocks(4), True, False)],
+    [
+        (LSTM(3), False, False),
+        (Peephole(3), True, True),
+        *(
+            pytest.param(cell, masked, not masked, marks=pytest.mark.full)
+            for cell, masked in ((GRU(3), False), (Blocks(4), True))
+        ),
+    ],
     ids=["LSTM", "Peephole", "GRU", "Blocks"],
 )
 @pytest.mark.parametrize(
-    "rows", [B, 2 * B, 6 * B], ids=["7 blocks", "3 blocks and 1 step", "1 block and 1 step"]
+    "rows",
+    [pytest.param(B, marks=pytest.mark.full), 2 * B, pytest.param(6 * B, marks=pytest.mark.full)],
+    ids=["7 blocks", "3 blocks and 1 step", "1 block and 1 step"],
 )
 @pytest.mark.usefixtures("x64")
 def test_fused_block_by_block(
