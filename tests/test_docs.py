@@ -89,7 +89,7 @@ def test_the_layer_shown(running_mean: str) -> None:
     assert is_causal(parse_cell(f"stacked((lstm, residual({running_mean})))", 5))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_layer_shown_keeps_the_contract(running_mean: str) -> None:
     assert contract([running_mean]) == 0
 

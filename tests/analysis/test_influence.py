@@ -75,7 +75,7 @@ def differences(layer: Cell, params: dict, xs: jax.Array, t: int, **options: Any
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
-    "masked", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["masked", "whole"]
+    "masked", [True, pytest.param(False, marks=pytest.mark.full)], ids=["masked", "whole"]
 )
 @pytest.mark.parametrize("name", LAYERS)
 def test_finite_differences(name: str, masked: bool) -> None:

@@ -194,7 +194,7 @@ def test_other_work_is_refused() -> None:
         check_same(Work("lstm", 1, 1, 1, 1), {"ours": 1.0, "Linen": 1.1})
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_those_installed_agree() -> None:
     """Real processes, for a moment: the same mean square everywhere, or `compare` raises."""
     taking = ("ours", "flax_linen", "flax_nnx", "products", "large_product")

@@ -181,7 +181,10 @@ def test_a_rate_that_explodes_stops_the_run(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("policy", "counted"), [("skip", "skipped"), ("rollback", "rollbacks")])
+@pytest.mark.parametrize(
+    ("policy", "counted"),
+    [pytest.param("skip", "skipped", marks=pytest.mark.full), ("rollback", "rollbacks")],
+)
 def test_the_same_rate_by_other_policies(
     policy: str, counted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,7 +218,7 @@ class Broken(TaskBatches):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["stop", "skip"])
+@pytest.mark.parametrize("policy", [pytest.param("stop", marks=pytest.mark.full), "skip"])
 def test_a_bad_number_in_a_batch_is_found(
     policy: str, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -180,7 +180,7 @@ def test_deep_run(tmp_path: Path) -> None:
     assert (gate != -1).any()  # what it begins with
 
 
-KINDS = ("gru", "unitary", "s5", "mlstm", "window")  # one of each kind of parameters
+KINDS = ("unitary", "s5", "mlstm")  # one of each kind of parameters; a GRU is trained below
 REST = [name for name in CELLS if name not in KINDS]
 
 
@@ -205,9 +205,8 @@ def test_every_cell_trains(cell: str, tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "name",
     [
-        "digits",
         "gradients",
-        *(pytest.param(name, marks=pytest.mark.full) for name in ("copy_memory", "temporal_order")),
+        *(pytest.param(name, marks=pytest.mark.full) for name in ("copy_memory", "digits", "temporal_order")),
     ],
 )
 def test_deep_runs_of_the_others(name: str, tmp_path: Path) -> None:

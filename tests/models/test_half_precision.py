@@ -111,7 +111,7 @@ def test_gradient_of_a_decoder_counts_the_steps(way: str) -> None:
     [
         (LSTM(3), ["scan", Scan(checkpoint_every=45), "fused", "newton"]),
         (GRU(3), ["scan", "fused"]),
-        (LRU(4), ["scan", "associative"]),
+        pytest.param(LRU(4), ["scan", "associative"], marks=pytest.mark.full),
     ],
     ids=["lstm", "gru", "lru"],
 )

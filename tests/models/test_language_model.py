@@ -196,7 +196,7 @@ def test_pytorch(x64: None) -> None:
         np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("outside", [-1, pytest.param(-100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("outside", [-1, pytest.param(-100, marks=pytest.mark.full)])
 def test_tokens_outside(outside: int) -> None:
     """Masked they count nothing; elsewhere they are NaN under `jit` and refused where they are concrete."""
     model = LanguageModel(Elman(H), V, E)

@@ -186,7 +186,9 @@ class Interrupted(Exception):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", [3, 15, 24, 26, 34, 50])
+@pytest.mark.parametrize(
+    "at", [15, 26, *(pytest.param(at, marks=pytest.mark.full) for at in (3, 24, 34, 50))]
+)
 def test_rollback_and_kill(back, tmp_path, at):
     """Before the first rollback, between, just after them, while steps are done again: the same bits in the end."""
     seen = []

@@ -76,7 +76,7 @@ def test_resumed_run_keeps_what_it_has(
         assert (folder / name).read_bytes() == (finished / name).read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_inspect_draws_the_same(finished: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished, tmp_path / "run")
     shutil.rmtree(folder / "figures")

@@ -187,7 +187,7 @@ def test_the_default_exponents_are_drawn(finished: Finished, tmp_path: Path) -> 
     }
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed(
     finished: Finished, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,7 @@ def test_root_mean_square_of_a_wide_net_is_that_of_theory() -> None:
     assert tanh_theory(GRU(3), GRU(3).init(jnp.zeros(2, jnp.uint32), 2), jnp.zeros((2, 1, 2))) is None
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_run_ends_the_same(
     finished: Finished, options: Options, tmp_path: Path
 ) -> None:  # fmt: skip

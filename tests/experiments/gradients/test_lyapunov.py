@@ -90,7 +90,7 @@ def test_figures(finished: Finished) -> None:
     assert drawn == {f"{name}.png" for name in names}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_run_ends_the_same(finished: Finished, options: Options, tmp_path: Path) -> None:
     """The last spectrum and one of a random net are missing, the others are there and not touched."""
     folder = shutil.copytree(finished("lyapunov"), tmp_path / "run")

@@ -123,7 +123,7 @@ def test_resumed(run: Path, text: Path, tmp_path: Path, monkeypatch: pytest.Monk
         assert (folder / name).read_bytes() == (run / name).read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_redrawn_as_it_was(run: Path) -> None:
     drawn = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
     assert command("inspect", run) == 0

@@ -125,7 +125,7 @@ def test_what_a_run_leaves(run: Path) -> None:
     assert drawn == {"error_against_horizon", "one_step", "free_running"}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_is_as_whole(run: Path, options: tuple[Any, ...], tmp_path: Path) -> None:
     part = shutil.copytree(run, tmp_path / "part")
     shutil.rmtree(part / "nets" / "waves" / "checkpoints" / "20")

@@ -99,7 +99,7 @@ def test_what_a_run_leaves(run: Path, pieces: Path) -> None:
     assert {path.stem for path in (run / "figures").glob("*.png")} == {"training", "piano_rolls"}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_is_as_whole(run: Path, options: tuple[Any, ...], tmp_path: Path) -> None:
     part = shutil.copytree(run, tmp_path / "part")
     shutil.rmtree(part / "nets" / NETS[1] / "checkpoints" / "20")

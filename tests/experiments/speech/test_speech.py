@@ -64,7 +64,7 @@ def test_it_hears_a_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         assert all(set(text.strip()) <= set("0123456789") for text in said)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_is_as_whole(run: Path, tmp_path: Path) -> None:
     part = shutil.copytree(run, tmp_path / "part")
     shutil.rmtree(part / "nets" / "trimming" / "checkpoints" / "20")

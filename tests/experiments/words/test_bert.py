@@ -58,7 +58,7 @@ def test_what_a_run_leaves(run: Path) -> None:
     assert [path.stem for path in (run / "figures").glob("*.png")] == ["training"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_is_as_whole(run: Path, tmp_path: Path) -> None:
     part = shutil.copytree(run, tmp_path / "part")
     shutil.rmtree(part / "checkpoints" / "20")

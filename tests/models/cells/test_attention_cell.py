@@ -127,7 +127,12 @@ def loop(cell: AttentionCell, params: Any, xs: np.ndarray, given: Memory, valid:
 
 
 @pytest.mark.parametrize(
-    ("scores", "feed"), [(Additive(5), True), (General(), True), (Dot(), True), (ScaledDot(), False)]
+    ("scores", "feed"),
+    [
+        (Additive(5), True),
+        (ScaledDot(), False),
+        *(pytest.param(scores, True, marks=pytest.mark.full) for scores in (General(), Dot())),
+    ],
 )
 @pytest.mark.usefixtures("x64")
 def test_equations(scores: Any, feed: bool) -> None:

@@ -32,7 +32,9 @@ MIXED: dict[str, Bidirectional] = {
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("merge", MIXED)
+@pytest.mark.parametrize(
+    "merge", [pytest.param(merge, marks=[pytest.mark.full] if merge == "sum" else []) for merge in MIXED]
+)
 @pytest.mark.usefixtures("x64")
 def test_equations(merge: str, reverse: bool) -> None:
     """Two NumPy loops over the valid steps, one from each end; then merged."""

@@ -20,7 +20,7 @@ STREAMED = [LSTM(4), GRU(4, reset="before"), Stacked((Elman(3), LSTM(3)), "resid
 
 
 @pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: type(cell).__name__)
-@pytest.mark.parametrize("batch_shape", [(), (2,)])
+@pytest.mark.parametrize("batch_shape", [pytest.param((), marks=pytest.mark.full), (2,)])
 @pytest.mark.usefixtures("x64")
 def test_same_numbers(cell: Cell, batch_shape: tuple[int, ...]) -> None:
     params = drawn.parameters(cell, D)
