@@ -1,5 +1,6 @@
 """The Neural Turing machine: the contract, a NumPy loop of its equations, weights set by hand, its Jacobian."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 from experiments.contract import checks as contract
 from models import GRU, AttentionCell, BatchNormLSTM, Cell, Dense, NeuralTuringMachine, unroll
 from models.cells.neural_turing_machine import cosines, sharpened
+from tests.contract import each_check
 
 LSTM_CONTROLLED = NeuralTuringMachine(3, slots=5, width=2)
 CONTROLLED = NeuralTuringMachine(
@@ -18,13 +20,17 @@ CONTROLLED = NeuralTuringMachine(
 T, D = 6, 3
 
 
-@pytest.mark.usefixtures("x64", "quick_compilation")
+@pytest.mark.usefixtures("quick_compilation")
+@each_check({"lstm": LSTM_CONTROLLED})
+def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
+    contract.run(check, cell)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", contract.CHECKS)
-@pytest.mark.parametrize(
-    "cell", [LSTM_CONTROLLED, pytest.param(CONTROLLED, marks=pytest.mark.full)], ids=["lstm", "dense"]
-)
-def test_contract(cell: Cell, name: str) -> None:
-    contract.CHECKS[name](cell)
+def test_contract_with_several_heads(name: str) -> None:
+    contract.run(contract.CHECKS[name], CONTROLLED)
 
 
 def softplus(x: Any) -> Any:
