@@ -94,7 +94,8 @@ def test_the_layer_shown_keeps_the_contract(running_mean: str) -> None:
     assert contract([running_mean]) == 0
 
 
-TASK = ("pos_tagger", "--hidden-size=8", "--sentences=100", "--steps=200", "--save-every=20", "--devices=1")
+TASK = ("pos_tagger", "--hidden-size=8", "--sentences=100", "--save-every=20", "--devices=1")
+WHOLE = (*TASK, "--steps=200")
 
 
 @pytest.fixture
@@ -134,16 +135,16 @@ def said(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.slow
 def test_the_task_shown_trains_resumes_sweeps_and_reports(tree: Path) -> None:
-    text = said(begin(tree, *TASK, "--run-dir=whole"))
+    text = said(begin(tree, *WHOLE, "--run-dir=whole"))
     assert "accuracy on words never seen" in text
-    process = begin(tree, *TASK, "--run-dir=part")
+    process = begin(tree, *WHOLE, "--run-dir=part")
     while not list((tree / "part").glob("checkpoints/*/manifest.json")):
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.communicate()
     assert not (tree / "part" / "results.json").exists()
-    said(begin(tree, *TASK, "--resume=part"))
+    said(begin(tree, *WHOLE, "--resume=part"))
     assert newest_checkpoint(tree / "part") == newest_checkpoint(tree / "whole")
     results = [json.loads((tree / run / "results.json").read_text()) for run in ("whole", "part")]
     assert results[0] == results[1]
@@ -151,7 +152,7 @@ def test_the_task_shown_trains_resumes_sweeps_and_reports(tree: Path) -> None:
         results[0]["test"]["accuracy"]
         > results[0]["baselines"]["the commonest class of each word"]["accuracy"]
     )
-    said(begin(tree, "sweep", *TASK, "--grid", "cell=lstm,gru", "--seeds=1", "--run-dir=sweep"))
+    said(begin(tree, "sweep", *TASK, "--steps=20", "--grid", "cell=lstm,gru", "--seeds=1", "--run-dir=sweep"))
     assert len(list((tree / "sweep").rglob("results.json"))) >= 2
     said(begin(tree, "report", "whole", "part"))
     assert list(tree.rglob("*.html"))

@@ -13,6 +13,7 @@ from models import GRU, Dense, EncoderDecoder, Stacked, TokenReader, TokenWriter
 from models.encoder_decoder import Encoded
 from models.sentences.hierarchical import Hierarchical
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 END = 1
 WORDS = EncoderDecoder(
     GRU(4),

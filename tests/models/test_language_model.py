@@ -13,6 +13,7 @@ from models.cell import Params
 from models.language_model import uniform_like
 from tests.models import loops
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 T, B, V, E, H = 7, 3, 6, 4, 5
 
 

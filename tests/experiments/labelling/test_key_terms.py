@@ -80,7 +80,7 @@ def test_what_a_run_leaves(run: Path) -> None:
     assert {path.name for path in (run / "figures").glob("*.png")} == {"training.png", "documents.png"}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_neural_turing_machine_marks_terms_too(tmp_path: Path) -> None:
     machine = ("--cell", "ntm(slots=4, width=3)", "--direction", "forward", "--steps", 10)
     assert command("key_terms", *SMALL, *machine, "--run-dir", tmp_path / "run") == 0

@@ -152,7 +152,7 @@ def test_refused(given: tuple, said: str, options: tuple[Any, ...], refused: Cal
     refused(said, *options, *given)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_net_beats_persistence_and_autoregression(tmp_path: Path) -> None:
     """Lorenz's system, by a small net in a short training."""
     folder = tmp_path / "run"

@@ -39,6 +39,8 @@ from tests.models.decoding.hypotheses import (
     starts,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.mark.parametrize("name", NORMALISE)
 @pytest.mark.parametrize("end", [None, END])

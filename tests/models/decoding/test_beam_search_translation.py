@@ -24,6 +24,7 @@ from models import (
 from models.cell import Array, Params
 from models.language_model import uniform_like
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 V, END, LENGTH, WIDTH, COUNT = 7, 1, 6, 4, 5
 READER, WRITER = TokenReader(V, 8), TokenWriter(V, 8, end=END)
 MODELS = {

@@ -28,6 +28,7 @@ from models import (
 from models.cell import Array, Params, State
 from models.language_model import uniform_like
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 P = np.array([0.5, 0.2, 0.2, 0.06, 0.04])
 Z = jnp.log(jnp.asarray(P, jnp.float32)) + 7.0
 

@@ -10,6 +10,7 @@ import pytest
 from models import Additive, Dot, General, ScaledDot, attend
 from models.layers.attention import Score, attend_in_blocks
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 QUERIES, PLACES, SIZE = 3, 5, 4
 
 

@@ -11,6 +11,8 @@ from models import GRU, AttentionCell, Bidirectional, Dense, EncoderDecoder, Sta
 from models.readers import FrameReader
 from models.speech.attention_recogniser import AttentionRecogniser, ended
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def model(share: float, end: int = 0) -> AttentionRecogniser:
     decoder = Stacked((AttentionCell(GRU(3), memory_size=8), Dense(5)))

@@ -10,6 +10,7 @@ import pytest
 from models import GRU, LSTM, Bidirectional, Elman
 from models.speech.segment_autoencoder import SegmentAutoencoder
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 RNG = np.random.default_rng(0)
 LENGTHS = np.array([6, 4, 0])
 MASK = jnp.arange(6)[:, None] < LENGTHS[None]
