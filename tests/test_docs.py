@@ -110,7 +110,8 @@ def tree(tmp_path: Path) -> Path:
         linter = [sys.executable, "-m", "ruff", *checks, "--stdin-filename", path, "-"]
         done = subprocess.run(linter, input=text, text=True, cwd=DOCS.parent, capture_output=True)
         assert done.returncode == 0, done.stdout
-    copy = shutil.copytree(DOCS.parent / "experiments", tmp_path / "experiments")
+    without = shutil.ignore_patterns("__pycache__")  # to which other processes write meanwhile
+    copy = shutil.copytree(DOCS.parent / "experiments", tmp_path / "experiments", ignore=without)
     (copy / "language" / "pos_tagger.py").write_text(text)
     registry = (copy / "registry.py").read_text()
     (copy / "registry.py").write_text(registry.replace('"language": (', '"language": ("pos_tagger", '))
