@@ -1,8 +1,9 @@
-"""Put ten claims from lecture notes on recurrent nets to the test.
+"""Put the claims of lecture notes on recurrent nets to the test.
 
-Each claim is judged by the results of other experiments, over several seeds, and by a rule written beside it: it
-held, it did not hold, or the spread over the seeds leaves it undecided. Larger and smaller mean by more than two
-standard errors of the difference of the means. Runs that are missing are started, as in a sweep.
+Each claim is judged by the results of other experiments, and by a rule written beside it: it holds, holds partly,
+does not hold, or the spread over the seeds leaves it undecided. Where nets with several seeds are compared, larger
+and smaller mean by more than two standard errors of the difference of the means. Short runs that are missing are
+started, as in a sweep; long ones are read where --runs finds them, and started by --start all.
 """
 
 import math
@@ -13,47 +14,39 @@ from typing import Any
 
 import numpy as np
 
-from experiments.claims.runs import Config, find_runs, measured, needed_jobs
-from experiments.claims.verdicts import FAILED, HELD, OPEN, Claim, judge
+from experiments.claims.finding import VERDICTS, Claim
+from experiments.claims.rows import judge
+from experiments.claims.runs import Config, commands_of, find_runs, measured, needed, needed_jobs, starts
 from experiments.harness.files import read_arrays
 from experiments.harness.run import Run
 from experiments.registry import module_of
 from experiments.sweep import default_jobs, run_jobs
 from experiments.sweep.engines import Interrupted
-from experiments.sweep.plan import check_begun
+from experiments.sweep.plan import Job, check_begun
 
 __all__ = ["STARTS_RUNS", "Config", "draw", "main"]
 
 STARTS_RUNS = True  # it computes nothing itself, and leaves an accelerator to its runs
-PIECES = ("gradients", "rates", "depth", "gated")
+PIECES = ("gradients", "rates", "depth", "gated")  # of which figures are drawn
 
 
 def main(config: Config, run: Run) -> str:
     """Starts the runs that are missing, judges by the results of all, draws; returns the table.
 
     Raises ValueError where a run failed."""
-    jobs = needed_jobs(config, run.folder)
+    runs, jobs = needed(config), needed_jobs(config, run.folder)
+    readers = {name: one.read for name, one in runs.items()}
     check_begun(jobs.values(), ())
-    found = find_runs(jobs, config.runs)
+    found = find_runs(jobs, config.runs, readers)
     for name, folder in found.items():
         print(f"{name}: finished in {folder}", flush=True)
-    missing = [job for name, job in jobs.items() if name not in found]
-    try:
-        failures = run_jobs(missing, "local", min(default_jobs(), run.devices))
-    except Interrupted as stopped:
-        signal.raise_signal(stopped.signal)  # to the command line, which says how to go on
-        raise
-    if failures:
-        name, sentence = next(iter(failures.items()))
-        raise ValueError(
-            f"{len(failures)} of {len(jobs)} runs failed, {name}: {sentence} (logs in {run.folder / 'logs'}); "
-            f"try again with the same command and --resume {run.folder}"
-        )
-    homes = {name: found.get(name, job.folder) for name, job in jobs.items()}
-    pieces = measured(homes)
+    missing = [name for name, one in runs.items() if name not in found and starts(config, one)]
+    for alone, at_once in ((False, min(default_jobs(), run.devices)), (True, 1)):
+        start([jobs[name] for name in missing if runs[name].alone == alone], at_once, run.folder)
+    pieces = measured(runs, found | {name: jobs[name].folder for name in missing})
     for name, arrays in pieces.items():
         run.write_arrays(name, arrays)
-    claims = judge(pieces)
+    claims = judge(pieces, commands_of(config))
     table = format_table(claims)
     run.write_table(table)
     draw(run.folder)
@@ -61,22 +54,41 @@ def main(config: Config, run: Run) -> str:
     return table
 
 
+def start(jobs: Sequence[Job], at_once: int, folder: Path) -> None:
+    """Runs jobs, so many at a time. Raises ValueError where one failed."""
+    try:
+        failures = run_jobs(jobs, "local", at_once) if jobs else {}
+    except Interrupted as stopped:
+        signal.raise_signal(stopped.signal)  # to the command line, which says how to go on
+        raise
+    if failures:
+        name, sentence = next(iter(failures.items()))
+        raise ValueError(
+            f"{len(failures)} of {len(jobs)} runs failed, {name}: {sentence} (logs in {folder / 'logs'}); "
+            f"try again with the same command and --resume {folder}"
+        )
+
+
 def format_table(claims: Mapping[str, Claim]) -> str:
-    """Three lines a claim, and how many held."""
+    """Formats a few lines for each claim, and how many there are of each verdict."""
     lines = []
     for number, claim in enumerate(claims.values(), 1):
-        lines += [f"{number:>2}. “{claim.sentence}”", f"    {claim.measured}", f"    → {claim.verdict}", ""]
-    counts = {verdict: sum(c.verdict == verdict for c in claims.values()) for verdict in (HELD, FAILED, OPEN)}
-    return "\n".join([*lines, ", ".join(f"{count} {verdict}" for verdict, count in counts.items())])
+        lines += [f"{number:>2}. “{claim.sentence}” ({claim.where})", f"    {claim.measured}"]
+        lines += [f"    → {claim.verdict}{f': {claim.why}' if claim.why else ''}", f"    {claim.command}", ""]
+    counts = {verdict: sum(c.verdict == verdict for c in claims.values()) for verdict in VERDICTS}
+    return "\n".join([*lines, ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)])
 
 
 # --- figures
 
 
 def draw(folder: Path) -> list[Path]:
-    """The figures of a finished run, from its arrays, drawn by the experiments that measured them."""
+    """Draws the figures of a finished run from its arrays, by the experiments that measured them; none where
+    numbers are missing."""
     from analysis.figures.style import save
 
+    if not all((folder / "arrays" / f"{name}.npz").is_file() for name in PIECES):
+        return []
     gradients, rates, depth, gated = (read_arrays(folder, name) for name in PIECES)
     initial = module_of("initial_gradients").figures(gradients)
     deep = module_of("elman_depth").figures(depth)

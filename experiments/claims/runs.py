@@ -1,30 +1,32 @@
-"""The runs that `claims` rests on: which experiments with which options, where they are, and what they found."""
+"""The runs that `claims` rests on: which experiments with which options, and where they are."""
 
 import contextlib
-import math
-from collections.abc import Callable, Iterable, Mapping
+import dataclasses
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import tyro
 
+from experiments.claims import reading
+from experiments.claims.reading import BIASES, GAINS, LAYERS, RATES
+from experiments.claims.results import Arrays, Reader, has_numbers, joined, read_numbers
 from experiments.harness.checks import check_at_least
 from experiments.harness.errors import UserError
-from experiments.harness.files import CONFIG, RESULTS, read_results, read_run
+from experiments.harness.files import CONFIG, RESULTS, read_run
 from experiments.harness.options import describe, option_name
 from experiments.registry import read_options
 from experiments.sweep.plan import Job
 from experiments.training import EnsembleOptions
 
-Arrays = dict[str, np.ndarray]
-GAINS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-BIASES = (0.0, 1.0, 2.0, 4.0)
-RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-LAYERS = 6
 # Cells that learn the temporal order.
 CELLS = {"elman": "elman(recurrent_init=orthogonal(gain=1.1))", "lstm": "lstm"}
+SEEDS = 3  # of runs of one net each that are compared
+TOKENS = 1920  # of a step, however far its gradient goes back
+Start = Literal["short", "all", "none"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,10 @@ class Config(EnsembleOptions):
     lags: int = 50
     """Steps back over which gradients of untrained nets are measured."""
     runs: Annotated[tuple[Path, ...], tyro.conf.arg(help_behavior_hint="(default: none)")] = ()
-    """Folders searched for finished runs, with all below them; what isn't found there is run."""
+    """Folders searched for finished runs, with all below them, before any is started."""
+    start: Start = "short"
+    """The missing runs to start: those that are short, all (about half an hour), or none. Claims whose runs are
+    missing are listed with the command."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,34 +51,44 @@ class Config(EnsembleOptions):
             raise UserError("--seeds", f"must be 2 or more, for one net has no spread, but is {self.seeds}")
 
     def check(self) -> None:
-        """Raises ValueError for a folder of --runs that isn't there, or options that a needed run refuses."""
+        """Raises ValueError for a folder of --runs that isn't there, or options that the needed runs refuse."""
         for folder in self.runs:
             if not folder.is_dir():
                 raise UserError("--runs", f"{folder} is no folder: name one that holds finished runs")
-        needed_jobs(self, Path())
+        for one in ensembles(self).values():
+            options_of(one.words).check()
 
 
-# --- which runs
+@dataclass(frozen=True)
+class Needed:
+    """A needed run: its experiment and options, the piece of evidence it gives, and how that is read."""
+
+    words: tuple[str, ...]
+    piece: str
+    read: Reader
+    seed: int | None = None  # where it isn't among the words
+    short: bool = False
+    alone: bool = False  # for it is timed
+
+    @property
+    def command(self) -> str:
+        """Returns the words after `python -m experiments`."""
+        return shlex.join([*self.words, *([] if self.seed is None else [f"--seed={self.seed}"])])
 
 
-def needed_jobs(config: Config, folder: Path) -> dict[str, Job]:
-    """Returns every run that is needed, by its name in the folder's `runs/`, the longest first."""
-    jobs = {}
-    for name, (experiment, *options) in needed(config).items():
-        own = read_options(experiment, options).config
-        own.check()
-        words = (experiment, *options, "--devices=1")
-        jobs[name] = Job(
-            (("run", name),), config.seed, words, folder / "runs" / name, describe(experiment, own)
-        )
-    return jobs
+def needed(config: Config) -> dict[str, Needed]:
+    """Returns every run that a claim rests on, by the name of its folder."""
+    return {**ensembles(config), **others(config)}
 
 
-def needed(config: Config) -> dict[str, list[str]]:
-    """Returns the experiment and its options, as the command line takes them, by the name of the run."""
+def ensembles(config: Config) -> dict[str, Needed]:
+    """Returns the runs of several nets each, which take the options of `claims`, the longest first."""
 
     def given(*names: str) -> list[str]:
         return [f"{option_name(name)}={getattr(config, name)}" for name in names]
+
+    def short(piece: str, read: Reader, *words: str) -> Needed:
+        return Needed(words, piece, read, short=True)
 
     nets = given("seeds", "hidden_size", "seed")
     training = [*nets, *given("batch_size", "steps")]
@@ -81,14 +96,106 @@ def needed(config: Config) -> dict[str, list[str]]:
     clipping = ["clipping", *training, *order, "--clips", "none", "global_norm", "--rates", *map(str, RATES)]
     scales = ["--gains", *map(str, GAINS), "--biases", *map(str, BIASES)]
     return {
-        "depth": ["elman_depth", *training, f"--layers={LAYERS}"],
-        **{f"clipping_{name}": [*clipping, f"--order-cell={cell}"] for name, cell in CELLS.items()},
-        "gated_cells": ["gated_cells", *training, *given("length")],
-        "initial_gradients": ["initial_gradients", *nets, *given("lags"), *scales],
+        "depth": short("depth", reading.depths, "elman_depth", *training, f"--layers={LAYERS}"),
+        **{
+            f"clipping_{name}": short("rates", reading.rates(name), *clipping, f"--order-cell={cell}")
+            for name, cell in CELLS.items()
+        },
+        "gated_cells": short("gated", reading.gated, "gated_cells", *training, *given("length")),
+        "initial_gradients": short(
+            "gradients", reading.gradients, "initial_gradients", *nets, *given("lags"), *scales
+        ),
     }
 
 
-def find_runs(jobs: Mapping[str, Job], folders: Iterable[Path]) -> dict[str, Path]:
+def others(config: Config) -> dict[str, Needed]:
+    """Returns the runs with options of their own, of which only the seed is that of `claims`."""
+    attention = "transformer(layers=1, context=T)"
+    speed = ["speed", "--cells", "elman", "gru", "lstm", attention, "--methods", "scan", "whole"]
+    speed += ["--lengths", "64", "256", "1024", "--hidden-size=64", "--input-size=64", "--repeats=5"]
+    stacks = ["depth", "--comparisons", "equal_parameters", "--kinds", "lstm", "residual_lstm", "pre_norm"]
+    teaching = ("translation", "--system=attention", "--steps=350")
+    cut = ("char_lm", "--hidden-size=64", "--steps=600", "--eval-every=300")
+    digits = ("digits", "--steps=800", "--hidden-size=48")
+    found = {
+        "search": Needed(("translation_analysis",), "search", reading.search),
+        "paths": Needed(("attention_paths",), "paths", reading.paths),
+        "source": Needed(("source_gradients",), "source", reading.source),
+        "families": Needed(("families",), "families", reading.families),
+        "sizes": Needed(("scaling",), "sizes", reading.sizes),
+        "memory": Needed(("long_memory",), "memory", reading.memory),
+        "turing": Needed(("turing_tasks",), "turing", reading.turing),
+        "pairs": Needed(("few_pairs",), "pairs", reading.pairs),
+        "trimming": Needed(("speech",), "trimming", reading.trimming),
+        "tags": Needed(("pos_tagging",), "tags", reading.tags, short=True),
+        "ngrams": Needed(("ngram",), "ngrams", reading.ngrams, short=True),
+        "speed": Needed(tuple(speed), "speed", reading.speed, short=True, alone=True),
+    }
+    for seed in range(config.seed, config.seed + SEEDS):
+        found |= {
+            f"sentiment_{seed}": Needed(("sentiment",), "sentiment", reading.sentiment, seed, short=True),
+            f"stacks_{seed}": Needed((*stacks, "--depths", "4", "8"), "stacks", reading.stacks, seed),
+        }
+        for steps in (5, 20, 60):
+            read = reading.measured_as(f"loss|{steps}", "test.cross_entropy")
+            words = (*cut, f"--length={steps}", f"--batch-size={TOKENS // steps}")
+            found[f"truncation_{steps}_{seed}"] = Needed(words, "truncation", read, seed)
+        for share in ("0", "0.9"):
+            read = reading.measured_as(f"exact|{share}", "systems.attention.exact")
+            words = (*teaching, f"--sampled={share}")
+            found[f"teaching_{share}_{seed}"] = Needed(words, "teaching", read, seed)
+        for cell in ("lstm", "batch_norm_lstm"):
+            read = reading.measured_as(f"loss|{cell}", "test.cross_entropy")
+            found[f"digits_{cell}_{seed}"] = Needed((*digits, f"--cell={cell}"), "normalised", read, seed)
+    return found
+
+
+@cache
+def options_of(words: tuple[str, ...]) -> Any:
+    """Reads the options of an experiment as the command line does."""
+    experiment, *options = words
+    return read_options(experiment, options).config
+
+
+def starts(config: Config, one: Needed) -> bool:
+    """Tells whether a run is to be started if it is missing."""
+    return config.start == "all" or (config.start == "short" and one.short)
+
+
+def needed_jobs(config: Config, folder: Path) -> dict[str, Job]:
+    """Returns the needed runs that may be found or started as jobs, by their names in the folder's `runs/`."""
+    jobs = {}
+    for name, one in needed(config).items():
+        if not (config.runs or starts(config, one) or (folder / "runs" / name).exists()):
+            continue
+        own, words = options_of(one.words), one.words
+        if one.seed is not None:
+            own, words = dataclasses.replace(own, seed=one.seed), (*words, f"--seed={one.seed}")
+        jobs[name] = Job(
+            (("run", name),),
+            config.seed,
+            (*words, "--devices=1"),
+            folder / "runs" / name,
+            describe(words[0], own),
+        )
+    return jobs
+
+
+def commands_of(config: Config) -> dict[str, str]:
+    """Returns the command of every piece; of runs that differ in the seed alone, or in one more option, the first
+    and how many there are."""
+    by_piece: dict[str, list[str]] = {}
+    for one in needed(config).values():
+        by_piece.setdefault(one.piece, []).append(one.command)
+    return {
+        piece: lines[0] + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else "")
+        for piece, lines in by_piece.items()
+    }
+
+
+def find_runs(
+    jobs: Mapping[str, Job], folders: Iterable[Path], readers: Mapping[str, Reader]
+) -> dict[str, Path]:
     """Finds the folders of finished runs: each job's own, or one in or below `folders` with the same config.
 
     Raises ValueError where a job's own folder lacks numbers, as one of an older version may.
@@ -97,11 +204,11 @@ def find_runs(jobs: Mapping[str, Job], folders: Iterable[Path]) -> dict[str, Pat
     found = {}
     for name, job in jobs.items():
         if job.finished:
-            read_numbers(name, job.folder)
+            read_numbers(readers[name], job.folder)
             found[name] = job.folder
             continue
         alike = (home for home, described in others.items() if described == job.described)
-        home = next((home for home in alike if has_numbers(name, home)), None)
+        home = next((home for home in alike if has_numbers(readers[name], home)), None)
         if home is not None:
             found[name] = home
     return found
@@ -117,92 +224,13 @@ def finished_below(folder: Path) -> dict[Path, dict[str, Any]]:
     return found
 
 
-# --- what they found
-
-
-def measured(found: Mapping[str, Path]) -> dict[str, Arrays]:
-    """Reads the numbers that the claims are judged by, `{piece: arrays}`, from the results of the needed runs."""
-    numbers = {name: read_numbers(name, home) for name, home in found.items()}
+def measured(runs: Mapping[str, Needed], found: Mapping[str, Path]) -> dict[str, Arrays]:
+    """Reads the pieces of evidence of which every run was found, `{piece: arrays}`."""
+    pieces: dict[str, list[str]] = {}
+    for name, one in runs.items():
+        pieces.setdefault(one.piece, []).append(name)
     return {
-        "gradients": numbers["initial_gradients"],
-        "rates": {key: array for name in CELLS for key, array in numbers[f"clipping_{name}"].items()},
-        "depth": numbers["depth"],
-        "gated": numbers["gated_cells"],
-    }
-
-
-def has_numbers(name: str, folder: Path) -> bool:
-    """Tells whether a run holds what is needed: one of an older version may not."""
-    try:
-        read_numbers(name, folder)
-    except ValueError:
-        return False
-    return True
-
-
-def read_numbers(name: str, folder: Path) -> Arrays:
-    """Reads the arrays of one of the needed runs. Raises ValueError where its results lack some."""
-    results = read_results(folder) or {}
-
-    def rows(*keys: str) -> np.ndarray:
-        return np.array(
-            [[math.inf if x is None else float(x) for x in np.atleast_1d(results[key])] for key in keys]
-        )
-
-    try:
-        if name == "initial_gradients":
-            return slopes(rows)
-        if name == "depth":
-            return depths(rows)
-        return gated(rows) if name == "gated_cells" else rates(name.removeprefix("clipping_"), rows)
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(
-            f"{folder / RESULTS} lacks numbers that claims needs: delete that folder to run it anew"
-        ) from None
-
-
-Rows = Callable[..., np.ndarray]
-"""`names of lists in results.json → [names, N]`."""
-
-
-def slopes(rows: Rows) -> Arrays:
-    """Reads slopes of gradients: `elman`, `lstm [G, N]` against `gain [G]`, `lstm|bias [F, N]` against `bias [F]`,
-    and `elman|orthogonal [N]`."""
-    against = {"elman": GAINS, "lstm": GAINS, "lstm|bias": BIASES}
-    found = {name: rows(*(f"{name}.{x:g}.slopes" for x in values)) for name, values in against.items()}
-    (orthogonal,) = rows("elman|orthogonal.slopes")
-    return {"gain": np.array(GAINS), "bias": np.array(BIASES), **found, "elman|orthogonal": orthogonal}
-
-
-def rates(cell: str, rows: Rows) -> Arrays:
-    """Reads, against `rate [R]`, of a cell without and with clipping: `…|held_out [R, N]`, infinite for a net that
-    wasn't finite to the end, `…|largest` gradient norm, and `…|climbed`, how far ln loss rose in all."""
-    keys = {"held_out": "losses", "largest": "largest_norms", "climbed": "climbs"}
-    found = {
-        f"{cell}{words}|{key}": rows(*(f"temporal_order.{clip}.{rate:g}.{theirs}" for rate in RATES))
-        for words, clip in (("", "none"), (", clipped", "global_norm"))
-        for key, theirs in keys.items()
-    }
-    return {"rate": np.array(RATES), **found}
-
-
-def depths(rows: Rows) -> Arrays:
-    """Reads, against `depth [L]`, `held_out`, `first_layer` and `last_layer [L, N]`."""
-    depth = range(1, LAYERS + 1)
-    keys = {"held_out": "losses", "first_layer": "first_layer", "last_layer": "last_layer"}
-    found = {key: rows(*(f"{layers}.{theirs}" for layers in depth)) for key, theirs in keys.items()}
-    return {"depth": np.array(depth, float), **found}
-
-
-def gated(rows: Rows) -> Arrays:
-    """Reads, of one LSTM, `lstm|…`, and of GRUs with as many units and as many parameters, `gru|…`:
-    `held_out [nets, N]`, `parameters` and `weights [nets]`."""
-    return {
-        f"{cell}|{key}": rows(*(f"{net}.{theirs}" for net in nets)).reshape(shape)
-        for cell, nets in (("lstm", ("lstm",)), ("gru", ("gru", "gru_wide")))
-        for key, theirs, shape in (
-            ("parameters", "parameters", -1),
-            ("weights", "weights", -1),
-            ("held_out", "losses", (len(nets), -1)),
-        )
+        piece: joined(read_numbers(runs[name].read, found[name]) for name in names)
+        for piece, names in pieces.items()
+        if all(name in found for name in names)
     }

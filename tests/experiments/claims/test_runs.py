@@ -16,8 +16,12 @@ from matplotlib.figure import Figure
 
 from analysis.figures import style
 from experiments import claims
-from experiments.claims.runs import BIASES, GAINS, LAYERS, RATES, Config, find_runs, needed_jobs, read_numbers
-from experiments.claims.verdicts import HELD, judge
+from experiments.claims import reading
+from experiments.claims.finding import HELD, UNRUN
+from experiments.claims.reading import BIASES, GAINS, LAYERS, RATES
+from experiments.claims.results import read_numbers
+from experiments.claims.rows import judge
+from experiments.claims.runs import Config, commands_of, find_runs, needed, needed_jobs, starts
 from experiments.depth import elman_depth
 from experiments.ensemble import as_list
 from experiments.gradients import initial_gradients
@@ -71,6 +75,11 @@ def drawn_pieces() -> Arrays:
             "lstm|held_out": some(1, 2),
             "gru|held_out": some(2, 2),
         },
+        "tags": {"ambiguous": some(), "commonest": some()},
+        "ngrams": {name: some(3) for name in ("mle", "kneser_ney", "sizes")},
+        "speed": {"length": np.array([64, 256, 1024])}
+        | {name: some(3) for name in ("attention", "elman", "gru", "lstm")},
+        "sentiment": {"accuracy|both": some(3), "accuracy|forward": some(3)},
     }
 
 
@@ -96,6 +105,38 @@ def results_of(pieces: Arrays) -> dict[str, dict[str, Any]]:
         "clipping_lstm": {"temporal_order": clipping("lstm")},
         "depth": elman_depth.results(pieces["depth"]),
         "gated_cells": gated_cells.results(pieces["gated"]),
+        **results_of_others(pieces),
+    }
+
+
+def results_of_others(pieces: Arrays) -> dict[str, dict[str, Any]]:
+    """The results that the other short runs would leave with those numbers."""
+    tags, ngrams, speed = (pieces[name] for name in ("tags", "ngrams", "speed"))
+    timed = {
+        cell: {way: {"length": speed["length"].tolist(), "seconds": speed[name].tolist()}}
+        for cell, way, name in (
+            ("elman", "scan", "elman"),
+            ("gru", "scan", "gru"),
+            ("lstm", "scan", "lstm"),
+            ("transformer layers=1, context=T", "whole", "attention"),
+        )
+    }
+    commonest = {"the commonest tag of each word": {"ambiguous": float(tags["commonest"])}}
+    both, forward = pieces["sentiment"]["accuracy|both"], pieces["sentiment"]["accuracy|forward"]
+    return {
+        "tags": {"test": {"ambiguous": float(tags["ambiguous"])}, "baselines": commonest},
+        "ngrams": {"n_grams": ngrams["sizes"].tolist()}
+        | {f"{name}/test": ngrams[name].tolist() for name in ("mle", "kneser_ney")},
+        "speed": timed,
+        **{
+            f"sentiment_{seed}": {
+                "nets": {
+                    "lstm, both directions": {"accuracy": float(both[seed])},
+                    "lstm": {"accuracy": float(forward[seed])},
+                }
+            }
+            for seed in range(len(both))
+        },
     }
 
 
@@ -147,8 +188,11 @@ def check_judged(folder: Path) -> None:
             for key, values in arrays.items():
                 np.testing.assert_array_equal(found[key], values, strict=True)
     results = json.loads((folder / "results.json").read_text())
-    assert results == {name: vars(claim) for name, claim in judge(expected).items()}
-    assert all(claim["sentence"] in (folder / "table.txt").read_text() for claim in results.values())
+    claims = judge(expected, commands_of(Config(**SIZES)))
+    assert results == {name: vars(claim) for name, claim in claims.items()}
+    table = (folder / "table.txt").read_text()
+    assert all(claim["sentence"] in table and claim["command"] in table for claim in results.values())
+    assert results["wider_beams"]["verdict"] == UNRUN
 
 
 def test_finished_runs_are_read_and_none_is_started(
@@ -201,14 +245,14 @@ def test_a_run_that_fails_is_named_and_started_again(
     here = tmp_path / "here"
     assert command(*SMALL, "--run-dir", here) == 2
     error = unboxed(capsys.readouterr().err)
-    assert "1 of 5 runs failed" in error
+    assert "1 of 10 runs failed" in error
     assert "there is no room" in error
     assert f"--resume {here}" in error
     assert not (here / "results.json").exists()
     monkeypatch.setattr(engines, "start", succeed)
     started.clear()
     assert command(*SMALL, "--resume", here) == 0
-    assert [job.folder.name for job in started] == ["depth"]
+    assert [job.folder.name for job in started] == ["depth", "speed"]  # which is timed, alone
     check_judged(here)
 
 
@@ -260,7 +304,7 @@ def test_a_run_made_before_claims_rested_on_others_is_drawn_anew(
 def test_results_that_lack_a_number_are_named(tmp_path: Path) -> None:
     write_json(tmp_path / "results.json", {"lstm": {"losses": [1.0]}})
     with pytest.raises(ValueError, match=r"results\.json lacks numbers"):
-        read_numbers("gated_cells", tmp_path)
+        read_numbers(reading.gated, tmp_path)
 
 
 @pytest.mark.full
@@ -288,4 +332,16 @@ def test_an_own_run_of_an_older_version_is_named_before_others_are_started(tmp_p
     jobs = needed_jobs(Config(**SIZES), tmp_path)
     write_run(jobs["depth"], {}, jobs["depth"].folder)
     with pytest.raises(ValueError, match=r"results.json lacks numbers that claims needs: delete that folder"):
-        find_runs(jobs, ())
+        find_runs(jobs, (), {name: one.read for name, one in needed(Config(**SIZES)).items()})
+
+
+def test_what_is_started() -> None:
+    """By default what is short: all runs of several nets, and a few others."""
+    short, every, none = (Config(**SIZES, start=start) for start in ("short", "all", "none"))
+    wanted = {
+        start.start: [n for n, one in needed(start).items() if starts(start, one)]
+        for start in (short, every, none)
+    }
+    assert not wanted["none"]
+    assert wanted["all"] == list(needed(every))
+    assert {"depth", "ngrams", "sentiment_2"} < set(wanted["short"]) < set(wanted["all"])
