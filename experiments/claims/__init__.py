@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from experiments.claims.finding import VERDICTS, Claim
+from experiments.claims.results import find_runs
 from experiments.claims.rows import judge
-from experiments.claims.runs import Config, commands_of, find_runs, measured, needed, needed_jobs, starts
+from experiments.claims.runs import Config, commands_of, measured, needed, needed_jobs, starts
 from experiments.harness.files import read_arrays
 from experiments.harness.run import Run
 from experiments.registry import module_of

@@ -1,5 +1,6 @@
-"""The results of finished runs as arrays."""
+"""The results of finished runs: where they are, and as arrays."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.harness.files import RESULTS, read_results
+from experiments.harness.files import CONFIG, RESULTS, read_results, read_run
+from experiments.sweep.plan import Job
 
 Arrays = dict[str, np.ndarray]
 Results = Mapping[str, Any]
@@ -54,3 +56,34 @@ def rows(results: Results, *keys: str) -> np.ndarray:
 def row(results: Results, *keys: str) -> np.ndarray:
     """Returns the list of one key, or the numbers of several."""
     return rows(results, *keys).ravel()
+
+
+def find_runs(
+    jobs: Mapping[str, Job], folders: Iterable[Path], readers: Mapping[str, Reader]
+) -> dict[str, Path]:
+    """Finds the folders of finished runs: each job's own, or one in or below `folders` with the same config.
+
+    Raises ValueError where a job's own folder lacks numbers, as one of an older version may.
+    """
+    others = {home: described for folder in folders for home, described in finished_below(folder).items()}
+    found = {}
+    for name, job in jobs.items():
+        if job.finished:
+            read_numbers(readers[name], job.folder)
+            found[name] = job.folder
+            continue
+        alike = (home for home, described in others.items() if described == job.described)
+        home = next((home for home in alike if has_numbers(readers[name], home)), None)
+        if home is not None:
+            found[name] = home
+    return found
+
+
+def finished_below(folder: Path) -> dict[Path, dict[str, Any]]:
+    """Returns the configs of the finished runs in or below a folder, by their folders."""
+    found = {}
+    for path in sorted(folder.rglob(CONFIG)):
+        if (path.parent / RESULTS).is_file():
+            with contextlib.suppress(ValueError):  # a damaged one is none
+                found[path.parent] = read_run(path.parent)
+    return found

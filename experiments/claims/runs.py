@@ -1,9 +1,8 @@
 """The runs that `claims` rests on: which experiments with which options, and where they are."""
 
-import contextlib
 import dataclasses
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,12 +10,34 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.claims import reading
-from experiments.claims.reading import BIASES, GAINS, LAYERS, RATES
-from experiments.claims.results import Arrays, Reader, has_numbers, joined, read_numbers
+from experiments.claims.reading import (
+    BIASES,
+    GAINS,
+    LAYERS,
+    RATES,
+    depths,
+    families,
+    gated,
+    gradients,
+    measured_as,
+    memory,
+    ngrams,
+    pairs,
+    paths,
+    rates,
+    search,
+    sentiment,
+    sizes,
+    source,
+    speed,
+    stacks,
+    tags,
+    trimming,
+    turing,
+)
+from experiments.claims.results import Arrays, Reader, joined, read_numbers
 from experiments.harness.checks import check_at_least
 from experiments.harness.errors import UserError
-from experiments.harness.files import CONFIG, RESULTS, read_run
 from experiments.harness.options import describe, option_name
 from experiments.registry import read_options
 from experiments.sweep.plan import Job
@@ -96,14 +117,14 @@ def ensembles(config: Config) -> dict[str, Needed]:
     clipping = ["clipping", *training, *order, "--clips", "none", "global_norm", "--rates", *map(str, RATES)]
     scales = ["--gains", *map(str, GAINS), "--biases", *map(str, BIASES)]
     return {
-        "depth": short("depth", reading.depths, "elman_depth", *training, f"--layers={LAYERS}"),
+        "depth": short("depth", depths, "elman_depth", *training, f"--layers={LAYERS}"),
         **{
-            f"clipping_{name}": short("rates", reading.rates(name), *clipping, f"--order-cell={cell}")
+            f"clipping_{name}": short("rates", rates(name), *clipping, f"--order-cell={cell}")
             for name, cell in CELLS.items()
         },
-        "gated_cells": short("gated", reading.gated, "gated_cells", *training, *given("length")),
+        "gated_cells": short("gated", gated, "gated_cells", *training, *given("length")),
         "initial_gradients": short(
-            "gradients", reading.gradients, "initial_gradients", *nets, *given("lags"), *scales
+            "gradients", gradients, "initial_gradients", *nets, *given("lags"), *scales
         ),
     }
 
@@ -111,41 +132,41 @@ def ensembles(config: Config) -> dict[str, Needed]:
 def others(config: Config) -> dict[str, Needed]:
     """Returns the runs with options of their own, of which only the seed is that of `claims`."""
     attention = "transformer(layers=1, context=T)"
-    speed = ["speed", "--cells", "elman", "gru", "lstm", attention, "--methods", "scan", "whole"]
-    speed += ["--lengths", "64", "256", "1024", "--hidden-size=64", "--input-size=64", "--repeats=5"]
-    stacks = ["depth", "--comparisons", "equal_parameters", "--kinds", "lstm", "residual_lstm", "pre_norm"]
+    timed = ["speed", "--cells", "elman", "gru", "lstm", attention, "--methods", "scan", "whole"]
+    timed += ["--lengths", "64", "256", "1024", "--hidden-size=64", "--input-size=64", "--repeats=5"]
+    deep = ["depth", "--comparisons", "equal_parameters", "--kinds", "lstm", "residual_lstm", "pre_norm"]
     teaching = ("translation", "--system=attention", "--steps=350")
     cut = ("char_lm", "--hidden-size=64", "--steps=600", "--eval-every=300")
     digits = ("digits", "--steps=800", "--hidden-size=48")
     found = {
-        "search": Needed(("translation_analysis",), "search", reading.search),
-        "paths": Needed(("attention_paths",), "paths", reading.paths),
-        "source": Needed(("source_gradients",), "source", reading.source),
-        "families": Needed(("families",), "families", reading.families),
-        "sizes": Needed(("scaling",), "sizes", reading.sizes),
-        "memory": Needed(("long_memory",), "memory", reading.memory),
-        "turing": Needed(("turing_tasks",), "turing", reading.turing),
-        "pairs": Needed(("few_pairs",), "pairs", reading.pairs),
-        "trimming": Needed(("speech",), "trimming", reading.trimming),
-        "tags": Needed(("pos_tagging",), "tags", reading.tags, short=True),
-        "ngrams": Needed(("ngram",), "ngrams", reading.ngrams, short=True),
-        "speed": Needed(tuple(speed), "speed", reading.speed, short=True, alone=True),
+        "search": Needed(("translation_analysis",), "search", search),
+        "paths": Needed(("attention_paths",), "paths", paths),
+        "source": Needed(("source_gradients",), "source", source),
+        "families": Needed(("families",), "families", families),
+        "sizes": Needed(("scaling",), "sizes", sizes),
+        "memory": Needed(("long_memory",), "memory", memory),
+        "turing": Needed(("turing_tasks",), "turing", turing),
+        "pairs": Needed(("few_pairs",), "pairs", pairs),
+        "trimming": Needed(("speech",), "trimming", trimming),
+        "tags": Needed(("pos_tagging",), "tags", tags, short=True),
+        "ngrams": Needed(("ngram",), "ngrams", ngrams, short=True),
+        "speed": Needed(tuple(timed), "speed", speed, short=True, alone=True),
     }
     for seed in range(config.seed, config.seed + SEEDS):
         found |= {
-            f"sentiment_{seed}": Needed(("sentiment",), "sentiment", reading.sentiment, seed, short=True),
-            f"stacks_{seed}": Needed((*stacks, "--depths", "4", "8"), "stacks", reading.stacks, seed),
+            f"sentiment_{seed}": Needed(("sentiment",), "sentiment", sentiment, seed, short=True),
+            f"stacks_{seed}": Needed((*deep, "--depths", "4", "8"), "stacks", stacks, seed),
         }
         for steps in (5, 20, 60):
-            read = reading.measured_as(f"loss|{steps}", "test.cross_entropy")
+            read = measured_as(f"loss|{steps}", "test.cross_entropy")
             words = (*cut, f"--length={steps}", f"--batch-size={TOKENS // steps}")
             found[f"truncation_{steps}_{seed}"] = Needed(words, "truncation", read, seed)
         for share in ("0", "0.9"):
-            read = reading.measured_as(f"exact|{share}", "systems.attention.exact")
+            read = measured_as(f"exact|{share}", "systems.attention.exact")
             words = (*teaching, f"--sampled={share}")
             found[f"teaching_{share}_{seed}"] = Needed(words, "teaching", read, seed)
         for cell in ("lstm", "batch_norm_lstm"):
-            read = reading.measured_as(f"loss|{cell}", "test.cross_entropy")
+            read = measured_as(f"loss|{cell}", "test.cross_entropy")
             found[f"digits_{cell}_{seed}"] = Needed((*digits, f"--cell={cell}"), "normalised", read, seed)
     return found
 
@@ -191,37 +212,6 @@ def commands_of(config: Config) -> dict[str, str]:
         piece: lines[0] + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else "")
         for piece, lines in by_piece.items()
     }
-
-
-def find_runs(
-    jobs: Mapping[str, Job], folders: Iterable[Path], readers: Mapping[str, Reader]
-) -> dict[str, Path]:
-    """Finds the folders of finished runs: each job's own, or one in or below `folders` with the same config.
-
-    Raises ValueError where a job's own folder lacks numbers, as one of an older version may.
-    """
-    others = {home: described for folder in folders for home, described in finished_below(folder).items()}
-    found = {}
-    for name, job in jobs.items():
-        if job.finished:
-            read_numbers(readers[name], job.folder)
-            found[name] = job.folder
-            continue
-        alike = (home for home, described in others.items() if described == job.described)
-        home = next((home for home in alike if has_numbers(readers[name], home)), None)
-        if home is not None:
-            found[name] = home
-    return found
-
-
-def finished_below(folder: Path) -> dict[Path, dict[str, Any]]:
-    """Returns the configs of the finished runs in or below a folder, by their folders."""
-    found = {}
-    for path in sorted(folder.rglob(CONFIG)):
-        if (path.parent / RESULTS).is_file():
-            with contextlib.suppress(ValueError):  # a damaged one is none
-                found[path.parent] = read_run(path.parent)
-    return found
 
 
 def measured(runs: Mapping[str, Needed], found: Mapping[str, Path]) -> dict[str, Arrays]:

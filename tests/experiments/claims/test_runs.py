@@ -19,9 +19,9 @@ from experiments import claims
 from experiments.claims import reading
 from experiments.claims.finding import HELD, UNRUN
 from experiments.claims.reading import BIASES, GAINS, LAYERS, RATES
-from experiments.claims.results import read_numbers
+from experiments.claims.results import find_runs, read_numbers
 from experiments.claims.rows import judge
-from experiments.claims.runs import Config, commands_of, find_runs, needed, needed_jobs, starts
+from experiments.claims.runs import Config, commands_of, needed, needed_jobs, starts
 from experiments.depth import elman_depth
 from experiments.ensemble import as_list
 from experiments.gradients import initial_gradients
