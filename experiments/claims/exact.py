@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments.cell_spec import parse_cell
-from experiments.claims.finding import FAILED, HELD, PARTLY, Finding, listed
+from experiments.claims.finding import FAILED, HELD, PARTLY, Finding, explained, listed
 from models import Cell, unroll
 
 UNITS = 32  # of every cell, H, and numbers a step, D
@@ -39,11 +39,12 @@ def judge_ratios(simple: int, basic: int, full: int) -> Finding:
     of them has."""
     ratios = np.array([basic, full]) / simple
     within = (ratios >= 2) & (ratios <= 3)
-    return Finding(
+    return explained(
         f"weights in matrices at {UNITS} units and inputs: {simple:,}, {basic:,} of a GRU of one gate, {full:,} of "
         f"one of two: {listed(ratios, '.2f')} times",
         HELD if within.all() else PARTLY if within.any() else FAILED,
         "Each gate is one more matrix beside that of the candidate.",
+        "The counts are another ratio.",
     )
 
 
@@ -73,12 +74,13 @@ def judge_scores(plain: np.ndarray, scaled: np.ndarray, sharp: np.ndarray, soft:
     roots = np.sqrt(SIZES)
     grow = bool(np.all(np.abs(plain / roots - 1) < 0.1))
     level = bool(np.all(np.abs(scaled - 1) < 0.1))
-    return Finding(
+    return explained(
         f"deviation of q·k for standard normal entries, exactly √d: {listed(plain)} at d = "
         f"{listed(np.array(SIZES), 'd')}; divided by √d {listed(scaled, '.2f')}; largest of {KEYS} weights "
         f"{listed(sharp, '.2f')}, divided {listed(soft, '.2f')}",
         HELD if grow and level else PARTLY if grow or level else FAILED,
         "The variances of d products add up; at weights of 0 and 1 a softmax has no gradient.",
+        "The scores drawn have another deviation.",
     )
 
 
@@ -112,10 +114,11 @@ def judge_window(sizes: np.ndarray, recurrent: int, outside: float, before: floa
     """Holds where a wider window has more parameters and nothing beyond it changes the output, as it does of an
     LSTM; partly where only one is so."""
     grows, blind = bool((np.diff(sizes) > 0).all()), outside == 0 < before
-    return Finding(
+    return explained(
         f"parameters of windows of {listed(np.array(WINDOWS), 'd')} tokens: {listed(sizes, ',d')}, of an LSTM "
         f"{recurrent:,} at any length; change of the output by what lies beyond a window of {WINDOWS[1]}: "
         f"{outside:g}, in the LSTM {before:.2g}",
         HELD if grows and blind else PARTLY if grows or blind else FAILED,
         "Every place of a window has a matrix of its own; a recurrence uses one for all steps.",
+        "What is shared between places doesn't grow with them.",
     )

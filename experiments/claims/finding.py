@@ -42,6 +42,13 @@ class Claim:
     why: str
 
 
+def explained(measured: str, verdict: str, holds: str, otherwise: str) -> Finding:
+    """Builds a finding, with one sentence why the claim holds, or doesn't or only partly; what is undecided needs
+    none."""
+    why = {HELD: holds, OPEN: "The spread over the seeds is larger than the difference."}
+    return Finding(measured, verdict, why.get(verdict, otherwise))
+
+
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """Computes mean(a) − mean(b) ∓ two standard errors √(var a / n + var b / m), the seeds taken as independent; −∞
     to ∞ where a net diverged, because there is no mean then."""

@@ -13,6 +13,7 @@ from experiments.claims.finding import (
     Arrays,
     Finding,
     difference,
+    explained,
     geometric,
     interval,
     listed,
@@ -31,11 +32,12 @@ def long_path(arrays: Arrays) -> Finding:
     ends = np.array([interval(row) for row in slopes])
     vanish, explode = ends[:, 1] < 0, ends[:, 0] > 0
     every, both = bool((vanish | explode).all()), bool(vanish.any() and explode.any())
-    return Finding(
+    return explained(
         f"log gradient per step back, untrained, recurrent weights N(0, g²/H): {listed(slopes.mean(1), '+.2f')} at "
         f"g = {listed(gains, 'g')}",
         HELD if every and both else PARTLY if vanish.any() or explode.any() else FAILED,
         "A slope other than 0 is a constant factor a step, which multiplies over a long path.",
+        "At some scales the factor a step is 1, as far as can be told, and a long path changes nothing.",
     )
 
 
@@ -48,11 +50,12 @@ def lstm_explodes(arrays: Arrays) -> Finding:
     where = f"from gain {gains[exploding][0]:g} on" if exploding.any() else "at no gain for all seeds"
     simple = (arrays["elman"] > 0).all(1)
     beside = f"from {gains[simple][0]:g} on" if simple.any() else "at none"
-    return Finding(
+    return explained(
         f"log gradient per step back, untrained, recurrent weights N(0, g²/H): positive {where} (a simple net "
         f"{beside}); at gain {gains[-1]:g} {mean_spread(slopes[-1])}",
         verdict,
         "Gates bound what a memory keeps, not what goes round through the recurrent weights.",
+        "At the scales tried the gates kept all that went round through the recurrent weights small.",
     )
 
 
@@ -65,11 +68,12 @@ def lstm_vanishes(arrays: Arrays) -> Finding:
     verdict = HELD if low > LOSES_A_TENTH else FAILED if high < LOSES_A_TENTH else OPEN
     last = slopes[-1]
     fate = "explodes" if interval(last)[0] > 0 else "vanishes" if interval(last)[1] < 0 else "neither"
-    return Finding(
+    return explained(
         f"log gradient per step back, untrained, forget bias 1: {mean_spread(usual)}, "
         f"{format_half_life(float(usual.mean()))}; forget bias {bias[-1]:g}: {mean_spread(last, 4)}, {fate}; the "
         f"bound is {LOSES_A_TENTH:.4f}",
         verdict,
+        "The forget gate begins near enough to 1.",
         "What is added is also multiplied by a forget gate at every step, which begins well below 1.",
     )
 
@@ -92,10 +96,11 @@ def initialisation(arrays: Arrays) -> Finding:
     low, high = interval(orthogonal)
     keeps = low > LOSES_A_TENTH and high < -LOSES_A_TENTH
     better = smaller(np.abs(orthogonal), np.abs(gaussian))
-    return Finding(
+    return explained(
         f"log gradient per step back, untrained: orthogonal {mean_spread(orthogonal)}, Gaussian of gain 1 "
         f"{mean_spread(gaussian)}; kept within ±{-LOSES_A_TENTH:.4f}",
         HELD if keeps else {HELD: PARTLY}.get(better, better),
+        "An orthogonal matrix keeps lengths, and tanh is nearly linear near 0.",
         "An orthogonal matrix keeps lengths, but tanh behind it still shrinks every step.",
     )
 
@@ -105,10 +110,11 @@ def lstm_rate(arrays: Arrays) -> Finding:
     largest = {name: largest_rate(arrays, name) for name in ("elman", "lstm")}
     logs = {name: np.log10(values) for name, values in largest.items()}
     said = " and ".join(f"{10 ** float(v.mean()):.2g} ({n})" for n, v in logs.items())
-    return Finding(
+    return explained(
         f"largest rate at which a net learns the temporal order unclipped (geometric mean over seeds): {said}",
         smaller(logs["lstm"], logs["elman"]),
         "Of the two it is the net with the steeper gradients that needs the smaller rate.",
+        "Here the simple net has the steeper gradients, and needs the smaller rate.",
     )
 
 
@@ -118,22 +124,24 @@ def loss_swings(arrays: Arrays) -> Finding:
     for name in ("elman", "lstm"):
         best = int(np.argmin(np.median(arrays[f"{name}|held_out"], axis=1)))
         climbed[name] = arrays[f"{name}|climbed"][best]
-    return Finding(
+    return explained(
         "how far ln loss climbs in all, between means of 10 steps, at each net's best rate: simple net "
         f"{mean_spread(climbed['elman'], 2)}, LSTM {mean_spread(climbed['lstm'], 2)}",
         smaller(climbed["lstm"], climbed["elman"]),
         "The rises are compared over all of training, at the rate with which each net does best.",
+        "At the rate with which each does best the LSTM's loss rises as much.",
     )
 
 
 def clipping_helps(arrays: Arrays) -> Finding:
     """Holds where clipping lets the simple nets learn at a larger rate than they do without."""
     free, bound = (np.log10(largest_rate(arrays, name)) for name in ("elman", "elman, clipped"))
-    return Finding(
+    return explained(
         "largest rate at which a simple net learns the temporal order (geometric mean over seeds): "
         f"{10 ** float(free.mean()):.2g} without, {10 ** float(bound.mean()):.2g} with the norm bounded at 1",
         smaller(free, bound),
         "A bounded step can't leave the region in which the gradient means something.",
+        "A bounded gradient still points where it pointed, and the rate is what it was.",
     )
 
 
@@ -141,11 +149,12 @@ def depth_helps(arrays: Arrays) -> Finding:
     """Holds where the best depth above one has a smaller loss than one layer."""
     losses = np.log(arrays["held_out"])
     best = 1 + int(np.argmin(losses[1:].mean(1)))
-    return Finding(
+    return explained(
         f"held-out loss on digits read row by row, geometric mean: {geometric(losses[0])} with one layer, "
         f"{geometric(losses[best])} with {arrays['depth'][best]:.0f}, the best of the others",
         smaller(losses[best], losses[0]),
         "The layers are equally wide, so that the deeper net is also the larger one.",
+        "The gradient has further to go, which outweighs what more layers could compute.",
     )
 
 
@@ -158,22 +167,24 @@ def four_layers(arrays: Arrays) -> Finding:
     else:
         verdict = HELD if all(difference(deep, four)[0] > math.log(0.9) for deep in deeper) else OPEN
     first = arrays["first_layer"].mean(1)
-    return Finding(
+    return explained(
         f"held-out loss on digits read row by row, geometric mean: {geometric(four)} with four, "
         + ", ".join(f"{geometric(deep)} with {4 + i}" for i, deep in enumerate(deeper, 1))
         + f"; gradient norm of the first layer, untrained: {first[0]:.2g} of one, {first[-1]:.2g} of {len(first)}",
         verdict,
         "The differences are set against the spread over the seeds, and must reach 10 %.",
+        "Nets of five or six layers still learn in these few steps, and have more parameters.",
     )
 
 
 def gru_parameters(arrays: Arrays) -> Finding:
     """Holds where the count is exactly 3/4."""
     lstm, gru = (int(arrays[f"{name}|weights"][0]) for name in ("lstm", "gru"))
-    return Finding(
+    return explained(
         f"weights in matrices at equal units and inputs: {gru:,} of {lstm:,}, {gru / lstm:.4f}",
         HELD if 4 * gru == 3 * lstm else FAILED,
         "Each gate and each candidate has one matrix of the same size.",
+        "The counts are another ratio.",
     )
 
 
@@ -193,12 +204,13 @@ def gru_quality(arrays: Arrays, column: int) -> Finding:
     low, high = difference(gru, lstm)
     bound = math.log(1.25)
     verdict = HELD if high < bound else FAILED if low > bound else OPEN
-    return Finding(
+    return explained(
         f"held-out loss on adding, geometric mean: GRU {geometric(gru)} with "
         f"{arrays['gru|parameters'][column]:,.0f} parameters, LSTM {geometric(lstm)} with "
         f"{arrays['lstm|parameters'][0]:,.0f}; ratio between {math.exp(low):.2f} and {math.exp(high):.2f}",
         verdict,
         "As good means a loss of at most 1.25 times the LSTM's, each at the better of two rates.",
+        "Its loss is more than 1.25 times the LSTM's, each at the better of two rates.",
     )
 
 
