@@ -169,6 +169,13 @@ SOURCES = {
         table=(0, 1),
     ),
     "dialogue": Source("dialogue --devices 1", "about 1 min, estimated", PAIRS, table=(0, 1)),
+    "hierarchical": Source(
+        "hierarchical",
+        "2 min 30 s",
+        AUTOENCODERS,
+        {"gradient_by_sentence": "hierarchical_gradient"},
+        table=(0, 1),
+    ),
     "few_pairs": Source("few_pairs", "about 3 min, estimated", PAIRS, table=(0, 1)),
     "summaries": Source("summaries", "about 1 min, estimated", PAIRS, table=(0, 1)),
     "captions": Source(

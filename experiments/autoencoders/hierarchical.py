@@ -227,7 +227,7 @@ def main(config: Config, run: Run) -> str:
     nets = dict(run_tasks(run, config.tasks, options, measured))
     run.write_arrays("nets", {f"{name}|{key}": v for name, net in nets.items() for key, v in net.items()})
     nearest = config.tasks["flat"].baselines[autoencoder.NEAREST]
-    table = format_table(nets, nearest, "the most similar training document")
+    table = format_table(nets, nearest, "nearest training document")
     run.write_table(table)
     draw(run.folder)
     run.finish(results(nets, nearest))
