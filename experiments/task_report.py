@@ -10,6 +10,7 @@ from experiments.harness.types import from_json
 from experiments.network import NetworkConfig
 from experiments.task import Metric, Task
 from train import read_metrics
+from train.progress import columns_of
 
 
 def format_report(task: Task, label: str, test: Mapping[str, float], examples: str) -> str:
@@ -49,12 +50,17 @@ def metric_rows(
 
 def format_columns(columns: Iterable[str], rows: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Formats a table from the entries of its rows by column; columns are as wide as their names, or 12."""
-    columns, width = list(columns), max(map(len, rows), default=0)
-    lines = ["".join([" " * width, *(f"  {name:>12}" for name in columns)])]
+    columns, width = list(columns), max(map(columns_of, rows), default=0)
+    lines = ["".join([" " * width, *("  " + " " * (12 - columns_of(name)) + name for name in columns)])]
     for label, row in rows.items():
-        entries = (f"  {row.get(name, ''):>{max(12, len(name))}}" for name in columns)
-        lines.append("".join([f"{label:<{width}}", *entries]))
+        entries = (f"  {row.get(name, ''):>{max(12, columns_of(name))}}" for name in columns)
+        lines.append("".join([padded(label, width), *entries]))
     return lines
+
+
+def padded(text: str, columns: int) -> str:
+    """Fills a text with blanks to so many columns of the terminal."""
+    return text + " " * (columns - columns_of(text))
 
 
 def draw_task(folder: Path, metrics: Mapping[str, Metric], report: str) -> list[Path]:

@@ -161,6 +161,7 @@ def test_the_task_shown_trains_resumes_sweeps_and_reports(tree: Path) -> None:
 
 ROOT = DOCS.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "experiments" / "README.md", *DOCS.glob("*.md")]
+CHINESE = [ROOT / "README.zh.md", *DOCS.glob("zh/*.md")]
 FIGURES = runpy.run_path(str(DOCS / "figures.py"))
 SOURCES: dict[str, Any] = FIGURES["SOURCES"]
 
@@ -202,7 +203,7 @@ def test_every_table_quoted_has_one_command() -> None:
 def test_every_command_shown_is_read() -> None:
     """Those of figures, and those that stand in backquotes or in a line of a shell block of their own."""
     commands = {shlex.join(FIGURES["arguments"](source)) for source in SOURCES.values()}
-    for path in PAGES:
+    for path in (*PAGES, *CHINESE):
         text = path.read_text(encoding="utf-8")
         lines = re.findall(r"^(?:\.venv/bin/)?python -m experiments (\w.*?)(?: +#.*)?$", text, re.MULTILINE)
         commands |= {*lines, *re.findall(r"`python -m experiments (\w[^`]*)`", text)}
@@ -216,7 +217,7 @@ def test_every_command_shown_is_read() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for path in PAGES:
+    for path in (*PAGES, *CHINESE):
         for link in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
             file, _, anchor = link.partition("#")
             if "://" in link:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any, SupportsFloat
+from unicodedata import east_asian_width
 
 REDRAW_INTERVAL = 0.1  # seconds
 COMPILING = "compiling …"
@@ -82,7 +83,7 @@ class Progress:
         return parts + [f"{name} {value:.4g}" for name, value in self._figures.items()]
 
     def _bar(self, columns: int) -> str:
-        """Returns a bar and what fits of the line, in at most `columns - 1` characters (one more would wrap)."""
+        """Returns a bar and what fits of the line, in at most `columns - 1` columns (one more would wrap)."""
         size = max(0, min(30, columns // 4 - 2))
         full = size * self._step // self.total
         bar = f"[{'#' * full}{'-' * (size - full)}] " if size else ""
@@ -108,8 +109,13 @@ def fitted(begin: str, parts: list[str], columns: int) -> str:
     """Joins as many of the parts as fit into so many columns, each whole; `begin` is left out where the first would
     not fit beside it."""
     lines = [*accumulate(parts, lambda line, part: f"{line}  {part}")]
-    lines = ["", *lines] if len(begin + parts[0]) > columns else [begin + line for line in lines]
-    return max((line for line in lines if len(line) <= columns), key=len)
+    lines = ["", *lines] if columns_of(begin + parts[0]) > columns else [begin + line for line in lines]
+    return max((line for line in lines if columns_of(line) <= columns), key=len)
+
+
+def columns_of(text: str) -> int:
+    """Returns the columns of a terminal that a text takes; a Chinese, Japanese or Korean character takes two."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def clock(seconds: float | int) -> str:

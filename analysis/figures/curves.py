@@ -1,10 +1,11 @@
 """Training curves: a quantity against the training step, in the style of `style.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 from numpy.typing import ArrayLike
 
@@ -22,6 +23,8 @@ from analysis.figures.style import (
     styles_of,
     wrapped,
 )
+
+Curve = Mapping[str, ArrayLike]
 
 
 def training_curves(
@@ -118,4 +121,41 @@ def curves_against_minutes(
             ax.annotate(name, (1, value), (4, 0), ("axes fraction", "data"), "offset points", va="center")
         ax.set_xlim(left=0)
         add_legend(figure, entries(styles))
+    return figure
+
+
+def curves_of_variants(
+    panels: Mapping[str, Mapping[str, Sequence[Curve]]],
+    *,
+    y_labels: Mapping[str, str],
+    solved_at: Mapping[str, float],
+) -> Figure:
+    """Plots a metric against the training step, one panel per task, one colour per variant, one line per
+    repetition.
+
+    A curve is `{"step": [n], "value": [n]}`; a dot marks the end of its training. `solved_at` is the bound of a
+    task: below 0.5 the metric is minimised, and has a logarithmic axis.
+    """
+    demand_names(panels, "curves of variants")
+    styles = styles_of(name for variants in panels.values() for name in variants)
+    with style.context(SETTINGS, after_reset=True):
+        figure = Figure(figsize=(max(len(panels), 1.4) * PAGE / 2.2, 2.3), layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for ax, (task, variants) in zip(axes, panels.items(), strict=True):
+            last = 1.0
+            for name, curves in variants.items():
+                for curve in curves:
+                    steps, values = (logged_column(name, curve, key) for key in ("step", "value"))
+                    draw_line(ax, steps, values, label=name, **styles[name])
+                    ax.plot(
+                        steps[-1], values[-1], marker="o", ms=4, color=styles[name]["color"], clip_on=False
+                    )
+                    last = max(last, steps[-1])
+            ax.axhline(solved_at[task], color=GREY, lw=0.9, ls=":")
+            ax.set(title=task, xlabel="training step", ylabel=y_labels[task])
+            ax.set_yscale("log" if solved_at[task] < 0.5 else "linear")
+            count_along(ax, 0, last, ticks=5)
+            ax.xaxis.set_major_formatter("{x:,.0f}")
+        solved = Line2D([], [], color=GREY, lw=0.9, ls=":", label="counts as solved")
+        add_legend(figure, [*entries(styles), solved])
     return figure

@@ -1,4 +1,5 @@
-"""Figures of Lyapunov spectra before and after training, in the style of `style.py`."""
+"""Figures of Lyapunov spectra: before and after training, with and without gradient flossing, in the style of
+`style.py`."""
 
 from collections.abc import Mapping
 
@@ -6,19 +7,23 @@ import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from analysis.figures.style import (
     GREY,
     PAGE,
     SETTINGS,
+    STEPS,
     Numbers,
     add_legend,
     checked,
+    count_along,
     demand_names,
     draw_band,
     draw_line,
     entries,
+    panel_grid,
     quantiles,
     styles_of,
 )
@@ -68,3 +73,42 @@ def quartiles_of(what: str, exponents: ArrayLike) -> Numbers:
     """Computes lower quartile, median, upper quartile `[3, S]` of `[S]` or `[N, S]`."""
     values = checked(what, np.asarray(exponents, np.float64), "[S]", "[N, S]")
     return quantiles(values.reshape(-1, values.shape[-1]), [0.25, 0.5, 0.75], axis=0)
+
+
+def spectra_of_variants(
+    panels: Mapping[str, Mapping[str, ArrayLike]], *, flossed: Mapping[str, int]
+) -> Figure:
+    """Plots Lyapunov exponents λ_i against i, one panel per task and moment, one colour per variant: `[N, S]` for N
+    sequences, whose mean is drawn. If only the first few exponents of a panel are `flossed`, a line marks the
+    last."""
+    demand_names(panels, "spectra of variants")
+    styles = styles_of(name for variants in panels.values() for name in variants)
+    shown = {
+        title: {
+            name: checked(f"exponents of {name!r}", np.asarray(value, np.float64), "[N, S]").mean(axis=0)
+            for name, value in variants.items()
+        }
+        for title, variants in panels.items()
+    }
+    every = [value for variants in shown.values() for value in variants.values()]
+    count = max(len(value) for value in every)
+    # The last exponents can be far below the others and would take all the space.
+    leading = np.concatenate([value[: max(1, len(value) // 2)] for value in every])
+    leading = leading[np.isfinite(leading)]
+    low, high = min(leading.min(initial=0.0), -0.1), max(leading.max(initial=0.0), 0.02)
+    with style.context(SETTINGS, after_reset=True):
+        figure, axes = panel_grid(panels, 2.0, "index $i$", r"Lyapunov exponent $\lambda_i$ (nats per step)")
+        axes[0].set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
+        axes[0].yaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
+        lines = entries(styles)
+        for ax, (title, variants) in zip(axes, shown.items(), strict=True):
+            ax.axhline(0, color=GREY, lw=0.8)
+            for name, value in variants.items():
+                draw_line(ax, np.arange(1, len(value) + 1), value, label=name, **styles[name])
+            if flossed[title] < count:
+                ax.axvline(flossed[title] + 0.5, color=GREY, lw=0.8, ls=":")
+        count_along(axes[0], 1, count, ticks=4)
+        if min(flossed.values()) < count:
+            lines.append(Line2D([], [], color=GREY, lw=0.8, ls=":", label="flossed: those before"))
+        add_legend(figure, lines)
+    return figure

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 
+from analysis.figures.fonts import lay_out
 from analysis.figures.style import (
     GREY,
     PAGE,
@@ -71,7 +72,7 @@ def steps_to_solve(panels: Mapping[str, Mapping[str, Curve]], *, limit: int) -> 
         label = f"above: not solved in {limit:,} steps"
         handles.append(Line2D([], [], markersize=MARKER_SIZE, label=label, **hollow))
         add_legend(figure, handles)
-        figure.draw_without_rendering()  # a strip grows with its panel: the layout needs one more round
+        lay_out(figure)  # a strip grows with its panel: the layout needs one more round
     return figure
 
 

@@ -24,6 +24,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.figures.fonts import FAMILIES, glyphs_missing, lay_out, letters
+
 Numbers = NDArray[np.float64]
 Values = TypeVar("Values", bound=NDArray[Any])
 
@@ -35,9 +37,12 @@ GREY = "#4d4d4d"
 PAGE, COLUMN = 6.75, 3.35  # inches: widths of a printed page and of one of its two columns
 STEPS = [1, 2, 5, 10]  # ticks are these apart, times a power of ten
 REST = "theory: at rest, untrained"
+WIDE = r"\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff01-\uff5e"  # Chinese, Japanese and Korean
+# What a line break may follow: a wide character with the punctuation after it, or a word.
+PIECE = re.compile(rf"[{WIDE}][，、。：；！？）」』】]*|\(?[^ /:,(={WIDE}]*[ /:,=]?")
 HUGE = 1e300  # stands for infinity while quantiles are interpolated, where inf − inf would be NaN
 SETTINGS = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
+    "font.family": FAMILIES,  # the first comes with matplotlib: the same figure on every machine
     "font.size": 7.5,
     "axes.titlesize": 8,
     "axes.linewidth": 0.6,
@@ -184,11 +189,12 @@ def panel_grid(
 
 
 def wrapped(name: str, width: int) -> str:
-    """Wraps a name into lines of at most `width` characters, at punctuation, and escapes dollar signs."""
+    """Wraps a name into lines of at most `width` Latin letters, at punctuation or between Chinese characters, and
+    escapes dollar signs."""
     lines = [""]
-    for word in re.findall(r"\(?[^ /:,(=]*[ /:,=]?", name):
+    for word in PIECE.findall(name):
         for piece in (word[i : i + width] for i in range(0, len(word), width)):
-            if lines[-1] and len(lines[-1] + piece.rstrip()) > width:
+            if lines[-1] and letters(lines[-1] + piece.rstrip()) > width:
                 lines.append("")
             lines[-1] += piece
     return "\n".join(line.rstrip() for line in lines).replace("$", r"\$")
@@ -209,7 +215,8 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     labels = [wrapped(str(handle.get_label()), 46) for handle in handles]  # letters that fit a column's width
     for columns in range(len(labels), 0, -1):
         legend = figure.legend(handles, labels, loc="outside upper center", ncols=columns)
-        extent = legend.get_window_extent()
+        with glyphs_missing():
+            extent = legend.get_window_extent()
         if extent.width <= 0.95 * figure.bbox.width or columns == 1:
             figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
             return
@@ -223,12 +230,12 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     with style.context(SETTINGS, after_reset=True):
         # Laid out at the resolution of the file: at a lower one letters are narrower, and would be cut.
         figure.set_dpi(200)
-        figure.draw_without_rendering()
+        lay_out(figure)
         figure.set_layout_engine("none")  # laid out once: each further drawing would move the panels a little
         for path in (png, pdf):
             path.unlink(missing_ok=True)  # a link is replaced, not followed
-        with png.open("xb") as file:
+        with png.open("xb") as file, glyphs_missing():
             figure.savefig(file, format="png", dpi=200)
-        with pdf.open("xb") as file:  # dpi: of the points of a scatter
+        with pdf.open("xb") as file, glyphs_missing():  # dpi: of the points of a scatter
             figure.savefig(file, format="pdf", dpi=400, metadata={"CreationDate": None})
     return [png, pdf]

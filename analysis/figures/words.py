@@ -14,6 +14,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from analysis.figures.fonts import FAMILIES, glyphs_missing
 from analysis.figures.style import GREY, PAGE, SETTINGS, STEPS, checked
 
 SIZE = 6.5  # of the letters, in points
@@ -115,5 +116,6 @@ def width_of(text: str) -> float:
     """Returns the width of a text in letter sizes."""
     if not text.strip():
         return 0.3 * len(text)
-    font = FontProperties(family=SETTINGS["font.family"], size=SIZE)
-    return float(TextPath((0, 0), text.replace("$", r"\$"), prop=font).get_extents().x1) / SIZE
+    font = FontProperties(family=FAMILIES, size=SIZE)
+    with glyphs_missing():
+        return float(TextPath((0, 0), text.replace("$", r"\$"), prop=font).get_extents().x1) / SIZE

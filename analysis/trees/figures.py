@@ -7,6 +7,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.figures.fonts import letters
 from analysis.figures.style import COLOURS, GREY, SETTINGS
 from analysis.scores.spans import Span
 
@@ -65,7 +66,7 @@ def places_of(words: Sequence[str], tags: Sequence[str]) -> list[float]:
     """Returns the middles of words side by side, in inches."""
     places, right = [], 0.25
     for word, tag in zip(words, tags, strict=True):
-        width = max(len(word), len(tag), 3) * LETTER + GAP
+        width = max(letters(word), letters(tag), 3) * LETTER + GAP
         places.append(right + width / 2)
         right += width
     return places
@@ -73,8 +74,10 @@ def places_of(words: Sequence[str], tags: Sequence[str]) -> list[float]:
 
 def width_of(tree: DrawnTree) -> float:
     """Returns the width of a tree, in inches, its title included."""
-    widths = (max(len(w), len(t), 3) * LETTER + GAP for w, t in zip(tree.words, tree.tags, strict=True))
-    return max(sum(widths), len(tree.title) * LETTER) + 0.5
+    widths = (
+        max(letters(w), letters(t), 3) * LETTER + GAP for w, t in zip(tree.words, tree.tags, strict=True)
+    )
+    return max(sum(widths), letters(tree.title) * LETTER) + 0.5
 
 
 def depth_of(tree: DrawnTree) -> int:

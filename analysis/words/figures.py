@@ -7,6 +7,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from analysis.figures.fonts import letters
 from analysis.figures.style import COLOURS, GREY, PAGE, SETTINGS, checked, demand_shape
 
 
@@ -30,7 +31,7 @@ def word_map(places: ArrayLike, words: Sequence[str], title: str = "") -> Figure
         taken = [(x - dot, y - dot, x + dot, y + dot) for x, y in pixels.tolist()]
         height, letter = 0.105 * figure.dpi, 0.062 * figure.dpi
         for word, (x, y) in zip(words, pixels.tolist(), strict=True):
-            width = letter * len(word) + 2
+            width = letter * letters(word) + 2
             boxes = {
                 "left": (x + 3, y - height / 2),
                 "right": (x - 3 - width, y - height / 2),

@@ -10,7 +10,8 @@ VARIANTS = ("no flossing", "flossing before", "flossing before and during")
 
 def draw_figures(folder: Path, exponents: Mapping[str, int], repeats: int) -> list[Path]:
     """Draws the figures of a finished run from its arrays, so many `exponents` being flossed of each task."""
-    from analysis.figures.flossing import curves_of_variants, spectra_of_variants
+    from analysis.figures.curves import curves_of_variants
+    from analysis.figures.exponents import spectra_of_variants
     from analysis.figures.gradients import gradient_against_lag
     from analysis.figures.style import save
 

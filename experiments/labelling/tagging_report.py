@@ -8,6 +8,8 @@ import numpy as np
 
 from experiments.harness.files import read_arrays
 from experiments.labelling.tagged_words import HeldOut, TaggedWords
+from experiments.task_report import padded
+from train.progress import columns_of
 
 MOST_TAGS = 20  # in the confusion matrix
 FREQUENCIES = (0, 1, 2, 5, 10, 50, 250)  # how often a word occurs in training, from each to the next
@@ -47,9 +49,9 @@ def count_by_frequency(text: TaggedWords, held: HeldOut, predicted: Tags) -> dic
 
 def beside(words: Sequence[str], *rows: Sequence[str]) -> list[str]:
     """Formats words with what is below them in columns as wide as need be."""
-    widths = [max(map(len, column)) for column in zip(words, *rows, strict=True)]
+    widths = [max(map(columns_of, column)) for column in zip(words, *rows, strict=True)]
     return [
-        "  ".join(f"{entry:<{width}}" for entry, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(padded(entry, width) for entry, width in zip(row, widths, strict=True)).rstrip()
         for row in (words, *rows)
     ]
 

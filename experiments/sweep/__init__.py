@@ -30,7 +30,7 @@ from experiments.sweep.engines import ENGINES, Engine, Interrupted
 from experiments.sweep.outcomes import compare, draw, read_outcomes
 from experiments.sweep.plan import Job, check_begun, failure_reason, plan, read_grid
 from train.files import check_name
-from train.progress import clock
+from train.progress import clock, columns_of
 
 __all__ = ["draw", "main"]  # `inspect` draws by the module that has the run's name
 
@@ -221,7 +221,10 @@ class Show:
             line += f", about {clock(rest)} left"
         line += f"; running: {', '.join(job.name for job in jobs)}"
         width = shutil.get_terminal_size().columns
-        print("\r" + (line if len(line) < width else line[: width - 2] + "…") + "\x1b[K", end="", flush=True)
+        if columns_of(line) >= width:
+            ends = [end for end in range(len(line)) if columns_of(line[:end]) <= width - 2]
+            line = line[: max(ends)] + "…"
+        print(f"\r{line}\x1b[K", end="", flush=True)
 
     def wipe(self) -> None:
         if self.terminal:

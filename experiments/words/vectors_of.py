@@ -6,7 +6,9 @@ from analysis.words.vectors import Distance, Vectors
 from data import read_vectors
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_run
+from experiments.task_report import padded
 from experiments.words.word_vectors import VECTORS
+from train.progress import columns_of
 
 DISTANCES: dict[Distance, str] = {"cosine": "cosine", "euclidean": "Euclidean distance"}
 
@@ -39,6 +41,6 @@ def check_known(vectors: Vectors, words: tuple[str, ...]) -> None:
 
 def format_answers(answers: list[tuple[str, float]], distance: Distance) -> str:
     """Formats words with their cosines or distances, one a line."""
-    width = max((len(word) for word, _ in answers), default=0)
+    width = max((columns_of(word) for word, _ in answers), default=0)
     head = f"{'':<{width}}  {DISTANCES[distance]}"
-    return "\n".join([head, *(f"{word:<{width}}  {value:.3f}" for word, value in answers)])
+    return "\n".join([head, *(f"{padded(word, width)}  {value:.3f}" for word, value in answers)])

@@ -11,6 +11,7 @@ import termios
 import pytest
 
 from train import Progress, progress
+from train.progress import columns_of, fitted
 
 
 def shown_on_terminal(columns: int, monkeypatch) -> str:
@@ -53,6 +54,13 @@ def test_terminal(columns, monkeypatch):
 def test_terminal_adapts(monkeypatch):
     widths = {c: max(map(len, shown_on_terminal(c, monkeypatch).split("\r")[1:10])) for c in (30, 60)}
     assert widths[30] < widths[60]
+
+
+def test_wide_characters_take_two_columns():
+    """Columns of a label as Unicode's annex 11 counts them; the terminal would wrap a longer line."""
+    assert columns_of("循环：gru，x") == 13
+    assert fitted("循环单元  ", ["step 5/9", "loss 1"], 18) == "循环单元  step 5/9"
+    assert fitted("循环单元  ", ["step 5/9", "loss 1"], 17) == "step 5/9  loss 1"
 
 
 def shown_in_pipe(total, steps, start=0):

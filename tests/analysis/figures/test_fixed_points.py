@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from analysis.figures.curves import curves_of_variants
+from analysis.figures.exponents import spectra_of_variants
 from analysis.figures.fixed_points import bits_against_time, fixed_points_in_axes
-from analysis.figures.flossing import curves_of_variants, spectra_of_variants
 
 PATHS = np.zeros((2, 5, 3))
 
