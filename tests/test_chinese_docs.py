@@ -17,7 +17,11 @@ COUNTERPARTS = {  # of each Chinese page: the English pages that it takes its fa
     "docs/zh/gradients.md": ("docs/gradients.md",),
     "docs/zh/reading_the_figures.md": ("docs/reading_the_figures.md",),
 }
-WHOLE = ("adding_a_cell", "adding_a_task", "reading_the_figures")  # pages that are translated section by section
+WHOLE = (
+    "adding_a_cell",
+    "adding_a_task",
+    "reading_the_figures",
+)  # pages that are translated section by section
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^\n((?: {4}.*\n(?:\n(?= {4}))?)+)", re.MULTILINE)
 COMMENT = re.compile(r" {2,}# .*")
@@ -43,7 +47,7 @@ def numbers(text: str) -> set[str]:
 
 
 def names(text: str) -> set[str]:
-    """What stands in backquotes in a page, the breaks of its lines aside."""
+    """All that stands in backquotes in a page, the breaks of its lines aside."""
     return {" ".join(span.split()) for span in SPAN.findall(FENCED.sub("", text))}
 
 
@@ -78,7 +82,11 @@ def test_numbers_are_those_of_the_english_page(page: str) -> None:
 
 
 def test_names_are_those_of_the_english_pages() -> None:
-    english = ["README.md", "experiments/README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+    english = [
+        "README.md",
+        "experiments/README.md",
+        *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")),
+    ]
     known = set().union(*(names(read(page)) for page in english))
     for page in COUNTERPARTS:
         unknown = names(read(page)) - known

@@ -58,7 +58,7 @@ def test_terminal_adapts(monkeypatch):
 
 def test_wide_characters_take_two_columns():
     """Columns of a label as Unicode's annex 11 counts them; the terminal would wrap a longer line."""
-    assert columns_of("循环：gru，x") == 13
+    assert columns_of("循环：gru，x") == 12
     assert fitted("循环单元  ", ["step 5/9", "loss 1"], 18) == "循环单元  step 5/9"
     assert fitted("循环单元  ", ["step 5/9", "loss 1"], 17) == "step 5/9  loss 1"
 

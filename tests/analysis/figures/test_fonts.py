@@ -41,9 +41,7 @@ def test_one_warning_where_no_font_has_a_character(tmp_path: Path, monkeypatch: 
         drawn(tmp_path, TEXT)
         drawn(tmp_path, list("梯度"))
     (warning,) = said
-    assert str(warning.message).startswith(
-        "no installed font of the figures has 循 环: boxes stand"
-    )
+    assert str(warning.message).startswith("no installed font of the figures has 循 环: boxes stand")
 
 
 @pytest.mark.usefixtures("latin_alone")
