@@ -19,6 +19,7 @@ from experiments.harness.checks import check_at_least, check_distinct, check_pos
 from experiments.harness.files import read_arrays
 from experiments.harness.run import Run
 from experiments.language.corpus import bits_per_character, checked_corpus, encoded_prompt
+from experiments.task_report import padded
 from experiments.text_files import save_tokenizer
 from models.ngram import NgramModel, Smoothing, perplexity, smoothed
 from models.ngram.counts import NgramCounts
@@ -164,7 +165,7 @@ def continued(config: Config, corpus: Corpus, model: NgramModel) -> tuple[list[i
         begins = ["(line)"] if order - 1 > len(prompt) else []
         after = unit.join([*begins, *seen]) if order > 1 else "anything" if order else "nothing: never seen"
         name = repr(tokenizer.vocabulary.types[token])[1:-1]
-        lines.append(f"{name:<20}{p:>12.4f}{times:>12,}  {after}")
+        lines.append(f"{padded(name, 20)}{p:>12.4f}{times:>12,}  {after}")
     return prompt, "\n".join(lines)
 
 

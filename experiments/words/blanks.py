@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data import Sentences
+from experiments.task_report import padded
 from models import MaskedLanguageModel
 from models.cell import Params
 
@@ -42,7 +43,7 @@ def blanks(
         shown = [names[int(word)] for word in words]
         answer, shown[at] = shown[at], "____"
         best = ", ".join(names[int(guess)] for guess in guesses)
-        lines.append(f"{answer:<16}  {best:<40}  {' '.join(shown)}")
+        lines.append(f"{padded(answer, 16)}  {padded(best, 40)}  {' '.join(shown)}")
     return "\n".join(lines)
 
 

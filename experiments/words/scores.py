@@ -8,7 +8,8 @@ from analysis.words.ppmi import cooccurrences, ppmi, svd_vectors
 from analysis.words.vectors import Section, Vectors, agreement, analogies, neighbours, similarity
 from data import WordTests, WordText
 from experiments.task import Metric
-from experiments.task_report import format_columns
+from experiments.task_report import format_columns, padded
+from train.progress import columns_of
 
 LISTED = 8  # words in the table of neighbours, where none are named
 COMPARED = 500  # most frequent words whose cosines are compared with those of counts
@@ -62,19 +63,22 @@ def share(section: Section) -> float:
 
 
 def telling_words(text: WordText, count: int) -> list[str]:
-    """Returns the most frequent words of more than two letters that aren't among the very frequent."""
+    """Returns the most frequent words of more than two letters, or one Chinese character, that aren't among the
+    very frequent."""
     most = TELLING * len(text.ids)
     pairs = zip(text.vocabulary.types, text.vocabulary.counts, strict=True)
-    return [word for word, number in pairs if number < most and len(word) > 2 and word.isalpha()][:count]
+    return [word for word, number in pairs if number < most and columns_of(word) > 2 and word.isalpha()][
+        :count
+    ]
 
 
 def format_neighbours(vectors: Vectors, words: Sequence[str], count: int = 6) -> str:
     """Formats a table: each word with its nearest ones by cosine, nearest first."""
-    width = max(map(len, words), default=0)
-    lines = [
-        f"{word:<{width}}  {', '.join(f'{near} {cosine:.2f}' for near, cosine in neighbours(vectors, word, count))}"
-        for word in words
-    ]
+    width = max(map(columns_of, words), default=0)
+    lines = []
+    for word in words:
+        nearest = (f"{near} {cosine:.2f}" for near, cosine in neighbours(vectors, word, count))
+        lines.append(f"{padded(word, width)}  {', '.join(nearest)}")
     return "\n".join(["nearest words by cosine", *lines])
 
 
