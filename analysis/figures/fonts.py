@@ -51,8 +51,8 @@ def lay_out(figure: Figure) -> None:
         figure.draw_without_rendering()
     if missing and list_new_fonts():
         for text in figure.findobj(Text):
-            assert isinstance(text, Text)
-            text.set_fontfamily(FAMILIES)
+            if isinstance(text, Text):
+                text.set_fontfamily(FAMILIES)
         with glyphs_missing() as missing:
             figure.draw_without_rendering()
     if missing and not _told:
