@@ -176,6 +176,13 @@ SOURCES = {
         {"gradient_by_sentence": "hierarchical_gradient"},
         table=(0, 1),
     ),
+    "depth": Source(
+        "depth",
+        "about 3 min, estimated",
+        LABORATORY,
+        {"token_rank": "depth_token_rank", "gradients": "depth_gradients"},
+        table=(0, 1, 2, 3, 4),
+    ),
     "few_pairs": Source("few_pairs", "about 3 min, estimated", PAIRS, table=(0, 1)),
     "summaries": Source("summaries", "about 1 min, estimated", PAIRS, table=(0, 1)),
     "captions": Source(

@@ -79,20 +79,25 @@ def row(one: Found) -> str:
 
 
 def gains(rows: Sequence[Found]) -> list[str]:
-    """Says of each kind what the best depth up to four gained over the shallowest net, and what deeper ones add."""
+    """Says of each kind what the best of the deeper nets up to four layers gained over the shallowest one, and what
+    still deeper ones add to the best of these."""
     lines = []
     for kind in KINDS:
         losses = {one.layers: float(one.arrays["test"]) for one in rows if one.kind == kind}
-        shallow = {layers: loss for layers, loss in losses.items() if layers <= FOUR}
-        deeper = {layers: loss for layers, loss in losses.items() if layers > FOUR}
-        if not shallow:
+        if len(losses) < 2:
             continue
-        least, best = min(shallow), min(shallow, key=shallow.__getitem__)
-        line = f"{LABELS[kind]}: {shallow[least] - shallow[best]:+.3f} nats from {least} to {best} layers"
+        least = min(losses)
+        some = {layers: loss for layers, loss in losses.items() if least < layers <= FOUR}
+        deeper = {layers: loss for layers, loss in losses.items() if layers > max(FOUR, least)}
+        said, reached = [], losses[least]
+        if some:
+            best = min(some, key=some.__getitem__)
+            said.append(f"{reached - some[best]:+.3f} nats from {least} to {best} layers")
+            reached = min(reached, some[best])
         if deeper:
-            deep = min(deeper, key=deeper.__getitem__)
-            line += f", {shallow[best] - deeper[deep]:+.3f} from there to {deep}"
-        lines.append(f"{line} (above 0: a lower loss)")
+            best = min(deeper, key=deeper.__getitem__)
+            said.append(f"{reached - deeper[best]:+.3f} from the best of these to {best}")
+        lines.append(f"{LABELS[kind]}: {', '.join(said)} (above 0: a lower loss)")
     return lines
 
 

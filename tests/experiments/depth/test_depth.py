@@ -77,7 +77,7 @@ def test_the_best_rate_is_chosen_on_validation() -> None:
     best = best_rates(rows)
     assert [float(one.arrays["test"]) for one in best] == [2.2, 1.6, np.inf]
     (line,) = gains(best)
-    assert "+0.600 nats from 1 to 4 layers, -inf from there to 6" in line
+    assert "+0.600 nats from 1 to 4 layers, -inf from the best of these to 6" in line
 
 
 @pytest.mark.slow
