@@ -88,7 +88,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 
 # Reference implementations, outside the lock: only tests marked peers and the benchmarks need them.
 $(VENV)/.peers: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" equinox nltk gensim seqeval yake jiwer PYEVALB
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" equinox keras nltk gensim seqeval yake jiwer PYEVALB
 	@touch $@
 
 $(BIN)/python:

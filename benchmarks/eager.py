@@ -40,7 +40,7 @@ def one(work: Work, rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, Any]:
     import jax.numpy as jnp
 
     from models import CELLS, Cell, unroll
-    from models.interop import from_torch
+    from models.weights.torch import from_torch
 
     cell: Cell = CELLS[work.family](work.H)  # type: ignore[call-arg]
     params, xs = from_torch(cell, work.weights()), jnp.asarray(work.inputs())

@@ -59,7 +59,7 @@ def ours(devices: int) -> Turn:
     from experiments.language.language_model import PRESETS
     from experiments.language.objective import StreamLoss
     from models import LanguageModel
-    from models.interop_stack import from_torch_stack
+    from models.weights.torch_stack import from_torch_stack
     from train import batch_mesh, create_state, train_chunk
     from train.step import on_devices
 

@@ -64,7 +64,11 @@ SUBJECT_COMMANDS = {
     "recognise": "experiments.speech.recognise",
 }
 # Commands that take what follows as it is, with their modules.
-PLAIN = SUBJECT_COMMANDS | {"contract": "experiments.contract", "completion": "experiments.completion"}
+PLAIN = SUBJECT_COMMANDS | {
+    "export": "experiments.export",
+    "contract": "experiments.contract",
+    "completion": "experiments.completion",
+}
 # The experiments whose runs a command reads.
 READS = {
     "generate": tuple(GENERATORS),
@@ -72,6 +76,7 @@ READS = {
     "neighbours": ("word_vectors",),
     "analogy": ("word_vectors",),
     "recognise": ("speech",),
+    "export": NAMES,
     "inspect": (*NAMES, "sweep"),
     "report": (*NAMES, "sweep"),
 }
@@ -103,6 +108,7 @@ COMMANDS = {
     "neighbours": "List the nearest words of each word, by the vectors of a run of word_vectors or of a file.",
     "analogy": "Find the words d for which a is to b as c is to d, by the same vectors.",
     "recognise": "Write down what a file of sound says, by a run of speech (--stream prints letters as they come).",
+    "export": "Write the trained parameters of a run into a safetensors file, for other programs and libraries.",
     "contract": "Check a cell of your own, or a built-in one, against what every cell must do.",
     "inspect": "Print the config and last metrics of a run, and redraw its figures.",
     "sweep": "Run an experiment for every combination of options, over several seeds.",

@@ -55,9 +55,6 @@ from models.decoding.steps import decoder_step, scheduled_targets
 from models.decoding.trees import TreeAutomaton
 from models.encoder_decoder import Encoded, EncoderDecoder
 from models.initializers import Gaussian, Glorot, Identity, Orthogonal
-from models.interop import from_linen, from_torch, to_torch
-from models.interop_attention import from_torch_attention, to_torch_attention
-from models.interop_stack import from_torch_stack, state_from_torch, to_torch_stack
 from models.language_model import LanguageModel, initial_carry, language_step
 from models.layers.attention import Additive, Dot, General, ScaledDot, attend
 from models.layers.attention_readout import AttentionReadout
@@ -88,6 +85,14 @@ from models.softmax import cross_entropies, summed_cross_entropy
 from models.tagger import Tagged, Tagger
 from models.text_classifier import TextClassifier
 from models.trees.pcfg import Pcfg
+from models.weights.equinox import from_equinox, to_equinox
+from models.weights.keras import from_keras, to_keras
+from models.weights.linen import from_linen, to_linen
+from models.weights.nnx import from_nnx, to_nnx
+from models.weights.safetensors import from_safetensors, to_safetensors
+from models.weights.torch import from_torch, load_torch, to_torch
+from models.weights.torch_attention import from_torch_attention, to_torch_attention
+from models.weights.torch_stack import from_torch_stack, state_from_torch, to_torch_stack
 from models.word_reader import CharacterConvolution, CharacterRecurrence, TagReader, WordReader
 
 __all__ = [
@@ -207,7 +212,11 @@ __all__ = [
     "exponential_schedule",
     "free_run",
     "free_running",
+    "from_equinox",
+    "from_keras",
     "from_linen",
+    "from_nnx",
+    "from_safetensors",
     "from_torch",
     "from_torch_attention",
     "from_torch_stack",
@@ -220,6 +229,7 @@ __all__ = [
     "irnn",
     "language_step",
     "linear_schedule",
+    "load_torch",
     "log_partition",
     "max_steps",
     "mixture_quantiles",
@@ -231,6 +241,11 @@ __all__ = [
     "stream",
     "summed_cross_entropy",
     "teacher_forcing",
+    "to_equinox",
+    "to_keras",
+    "to_linen",
+    "to_nnx",
+    "to_safetensors",
     "to_torch",
     "to_torch_attention",
     "to_torch_stack",

@@ -302,6 +302,34 @@ def test_the_page_on_parsing_runs(tmp_path: Path) -> None:
     assert runpy.run_path(str(path))["tree"].tags == ("PRP", "VBD", "DT", "NN")
 
 
+PEERS = {"with_torch": "torch", "with_keras": "keras", "with_equinox": "equinox"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")  # of NumPy, by its variables
+@pytest.mark.parametrize(
+    "name", ["with_flax", "in_files", *(pytest.param(name, marks=pytest.mark.peers) for name in PEERS)]
+)
+def test_the_page_on_weights_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each example by itself; what it prints of two libraries is rounding errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "jax"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    if name in PEERS:
+        pytest.importorskip(PEERS[name], reason="make test-peers")
+    page = (DOCS / "weights.md").read_text(encoding="utf-8")
+    (text,) = re.findall(rf"```python\n# {name}.py\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / f"{name}.py"
+    path.write_text(text)
+    with jax.numpy_rank_promotion("allow" if name == "with_keras" else "raise"):
+        left, printed = runpy.run_path(str(path)), capsys.readouterr().out
+    if name == "in_files":
+        assert set(left["first"]) == set(left["params"]["layers"][0])
+    elif printed:
+        assert float(printed) < 1e-5
+
+
 @pytest.mark.slow
 def test_the_page_on_machines_runs() -> None:
     """A machine read through and watched, as the page has it."""

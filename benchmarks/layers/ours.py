@@ -5,7 +5,7 @@ import jax
 from benchmarks.layers.jitted import JittedLayer
 from benchmarks.work import Work
 from models import CELLS, Cell, unroll
-from models.interop import from_torch
+from models.weights.torch import from_torch
 
 
 def build(work: Work, sharded: bool) -> JittedLayer:

@@ -84,7 +84,7 @@ def options_of_command(name: str) -> Choices:
             alias: own[option] for alias, option in ALIASES.items() if option in own and alias not in own
         }
         return own | short | ({"--preset": tuple(presets)} if presets else {}) | options_of(Launch)
-    modules = SUBJECT_COMMANDS | {"report": "experiments.report", "sweep": "experiments.sweep"}
+    modules = SUBJECT_COMMANDS | {name: f"experiments.{name}" for name in ("export", "report", "sweep")}
     kinds = {"report": "Options", "sweep": "Sweep"}
     places = {*GENERATORS.values()} if name == "generate" else {modules[name]} if name in modules else set()
     found: Choices = {}

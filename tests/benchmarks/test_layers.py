@@ -18,7 +18,7 @@ from benchmarks.record import about, kept_beside, put_in, save
 from benchmarks.report import page, ratios
 from benchmarks.work import FAMILIES, Family, Work
 from models import CELLS, unroll
-from models.interop import from_torch
+from models.weights.torch import from_torch
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -11,13 +11,15 @@ import pytest
 from flax import linen as nn
 from jax.experimental.rnn import lstm_ref
 
-from models import GRU, LSTM, Cell, Elman, LSTMState, unroll
+from models import GRU, LSTM, BasicGRU, Cell, Elman, LSTMState, unroll
 from models.cell import Array
-from models.interop import from_linen, from_torch
+from models.weights.linen import from_linen, to_linen
+from models.weights.torch import from_torch
 
 PAIRS = {
     "SimpleCell": (nn.SimpleCell, {}, Elman, {}),
     "SimpleCell-relu": (nn.SimpleCell, {"activation_fn": nn.relu}, Elman, {"activation": "relu"}),
+    "MGUCell": (nn.MGUCell, {"reset_gate": False}, BasicGRU, {}),
     "GRUCell": (nn.GRUCell, {}, GRU, {}),
     "LSTMCell": (nn.LSTMCell, {}, LSTM, {}),
     "OptimizedLSTMCell": (nn.OptimizedLSTMCell, {}, LSTM, {}),
@@ -99,6 +101,7 @@ def test_agrees_with_linen(pair: str) -> None:
     [
         ("SimpleCell", "narrow", True),
         ("SimpleCell-relu", "narrow", False),
+        ("MGUCell", "narrow", False),
         ("GRUCell", "narrow", False),
         ("GRUCell", "small", True),
         ("LSTMCell", "small", False),
@@ -108,6 +111,16 @@ def test_agrees_with_linen(pair: str) -> None:
 @pytest.mark.usefixtures("x64")
 def test_agrees_with_linen_in_double(pair: str, shape: str, reverse: bool) -> None:
     Example(pair, shape, jnp.float64).compare(1e-12, reverse=reverse)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_back_to_linen(pair: str) -> None:
+    """Linen's own names and shapes, from which the same weights come back."""
+    example = Example(pair, "wide", jnp.float32)
+    params = from_linen(example.cell, example.params)
+    theirs = to_linen(example.cell, params)
+    assert jax.tree.map(jnp.shape, theirs) == jax.tree.map(jnp.shape, dict(example.params))
+    assert_close(from_linen(example.cell, theirs), params, 0)
 
 
 @pytest.mark.parametrize(("pair", "reverse"), [("GRUCell", True), ("LSTMCell", False)])

@@ -9,9 +9,9 @@ import pytest
 
 from models import GRU, LSTM, Cell, Elman, unroll
 from models.cell import Array
-from models.interop_stack import from_torch_stack, state_from_torch, to_torch_stack
 from models.layers.bidirectional import Bidirectional
 from models.layers.stacked import Stacked
+from models.weights.torch_stack import from_torch_stack, state_from_torch, to_torch_stack
 from tests.models import drawn
 
 torch: Any = pytest.importorskip("torch", reason="needs PyTorch: make test-peers")

@@ -9,9 +9,9 @@ import numpy as np
 from models.cell import Array, Cell, Params, State
 from models.cells import LSTM, LSTMState
 from models.checks import check_params
-from models.interop import from_torch, suffix, to_torch, torch_entries, torch_gates
 from models.layers.bidirectional import Bidirectional, Directions
 from models.layers.stacked import Stacked
+from models.weights.torch import check_torch, from_torch, suffix, to_torch, torch_entries
 
 
 def from_torch_stack(stack: Cell, source: Any, *, prefix: str = "") -> Params:
@@ -39,10 +39,14 @@ def from_torch_stack(stack: Cell, source: Any, *, prefix: str = "") -> Params:
     return {"layers": own} if isinstance(stack, Stacked) else own[0]
 
 
-def to_torch_stack(stack: Cell, params: Params) -> dict[str, np.ndarray]:
-    """Inverts `from_torch_stack`, as NumPy arrays under PyTorch's names.
+def to_torch_stack(
+    stack: Cell, params: Params, *, prefix: str = "", bias: bool = True
+) -> dict[str, np.ndarray]:
+    """Inverts `from_torch_stack`, as NumPy arrays under PyTorch's names, for `load_torch`. `prefix` and `bias` as
+    for `to_torch`.
 
-    Raises ValueError for a stack without a counterpart in PyTorch, and for parameters that don't fit the stack.
+    Raises ValueError for a stack without a counterpart in PyTorch, for parameters that don't fit the stack, and for
+    biases left out that aren't zero.
     """
     arrays: dict[str, np.ndarray] = {}
     layers = torch_layers(stack)
@@ -50,7 +54,8 @@ def to_torch_stack(stack: Cell, params: Params) -> dict[str, np.ndarray]:
     all_params = params["layers"] if isinstance(stack, Stacked) else (params,)
     for i, (layer, own) in enumerate(zip(layers, all_params, strict=True)):
         for name, cell, back in directions(layer):
-            arrays |= to_torch(cell, own[name] if isinstance(layer, Bidirectional) else own, i, reverse=back)
+            mine = own[name] if isinstance(layer, Bidirectional) else own
+            arrays |= to_torch(cell, mine, i, reverse=back, prefix=prefix, bias=bias)
     return arrays
 
 
@@ -110,7 +115,7 @@ def torch_layers(stack: Cell) -> tuple[Cell, ...]:
                 f"PyTorch concatenates both directions, but this layer has merge={layer.merge!r}"
             )
     for cell in cells:
-        torch_gates(cell)
+        check_torch(cell)
     if len({signature(cell) for cell in cells}) > 1 or len({type(layer) for layer in layers}) > 1:
         raise ValueError(
             "the layers of one PyTorch module have the same type, size and number of directions, but these are "

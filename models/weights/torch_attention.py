@@ -10,7 +10,6 @@ import numpy as np
 
 from models.cell import ACTIVATIONS, Array, Cell, Params
 from models.checks import check_params
-from models.interop import as_array, torch_entries
 from models.layers.cross_attention import CrossAttention
 from models.layers.pointwise import FeedForward, Norm, Projection
 from models.layers.residual import Residual
@@ -18,6 +17,7 @@ from models.layers.self_attention import SelfAttention
 from models.layers.stacked import Stacked
 from models.layers.transformer import Transformer
 from models.layers.wrapper import LayerWrapper
+from models.weights.torch import as_array, beginning, torch_entries
 
 LETTERS: dict[type[Cell], str] = {
     SelfAttention: "s",
@@ -84,9 +84,9 @@ def from_torch_attention(layer: Cell, source: Any, *, prefix: str = "") -> Param
     return params
 
 
-def to_torch_attention(layer: Cell, params: Params) -> dict[str, np.ndarray]:
-    """Inverts `from_torch_attention`, as NumPy arrays under PyTorch's names. A `Stacked` of one block without a
-    norm at its end has the names of an encoder or decoder layer.
+def to_torch_attention(layer: Cell, params: Params, *, prefix: str = "") -> dict[str, np.ndarray]:
+    """Inverts `from_torch_attention`, as NumPy arrays under PyTorch's names, for `load_torch`; all begin with
+    `prefix`. A `Stacked` of one block without a norm at its end has the names of an encoder or decoder layer.
 
     Raises ValueError for a layer without a counterpart in PyTorch, and for parameters that don't fit the layer.
     """
@@ -104,7 +104,7 @@ def to_torch_attention(layer: Cell, params: Params) -> dict[str, np.ndarray]:
                 )
             pieces = np.split(whole, np.cumsum(same.rows)[:-1])
             for name, array in zip(same.theirs, pieces, strict=True):
-                arrays[part.start + name] = np.ascontiguousarray(array)
+                arrays[beginning(prefix) + part.start + name] = np.ascontiguousarray(array)
     return arrays
 
 
