@@ -78,7 +78,7 @@ def test_code_is_that_of_the_english_page(page: str) -> None:
 
 @pytest.mark.parametrize("page", COUNTERPARTS)
 def test_numbers_are_those_of_the_english_page(page: str) -> None:
-    assert numbers(read(page)) <= set().union(*(numbers(read(other)) for other in COUNTERPARTS[page]))
+    assert numbers(read(page)) <= set[str]().union(*(numbers(read(other)) for other in COUNTERPARTS[page]))
 
 
 def test_names_are_those_of_the_english_pages() -> None:
@@ -87,7 +87,7 @@ def test_names_are_those_of_the_english_pages() -> None:
         "experiments/README.md",
         *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")),
     ]
-    known = set().union(*(names(read(page)) for page in english))
+    known = set[str]().union(*(names(read(page)) for page in english))
     for page in COUNTERPARTS:
         unknown = names(read(page)) - known
         assert not unknown, f"{page} names what no English page does: {sorted(unknown)}"

@@ -223,7 +223,7 @@ class Show:
         width = shutil.get_terminal_size().columns
         if columns_of(line) >= width:
             ends = [end for end in range(len(line)) if columns_of(line[:end]) <= width - 2]
-            line = line[: max(ends)] + "…"
+            line = line[: max(ends, default=0)] + "…"
         print(f"\r{line}\x1b[K", end="", flush=True)
 
     def wipe(self) -> None:
