@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib import style
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from analysis.figures.style import COLOURS, PAGE, SETTINGS, checked, demand_names, wrapped
+from analysis.figures.style import COLOURS, PAGE, SETTINGS, Figure, checked, demand_names, wrapped
 
 LABELLED = 40  # steps up to which each is labelled
 LETTERS = {"\n": "⏎", " ": "␣", "\t": "⇥", "$": r"\$"}

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import style
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 from numpy.typing import ArrayLike
@@ -14,6 +13,7 @@ from analysis.figures.style import (
     GREY,
     PAGE,
     SETTINGS,
+    Figure,
     add_legend,
     count_along,
     demand_names,

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -20,6 +19,7 @@ from analysis.figures.style import (
     PAGE,
     SETTINGS,
     STEPS,
+    Figure,
     Numbers,
     add_legend,
     checked,

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import style
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
@@ -15,6 +14,7 @@ from analysis.figures.style import (
     PAGE,
     SETTINGS,
     STEPS,
+    Figure,
     Numbers,
     add_legend,
     checked,
@@ -29,13 +29,16 @@ from analysis.figures.style import (
 )
 
 
-def exponents_before_and_after(before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]) -> Figure:
-    """Plots the exponents λ_i, largest first, against i/S, before and after training, one line per cell.
+def exponents_before_and_after(
+    before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike] | None = None
+) -> Figure:
+    """Plots the exponents λ_i, largest first, against i/S, before and after training, one line per cell. Without
+    `after`, one panel of one state of training, whichever.
 
     Each value is `[S]`, or `[N, S]` for N sequences: then the line is their median and the band spans the
     quartiles. Nats per step; the line ends at exponents of −∞.
     """
-    given = {"before training": before, "after training": after}
+    given = {"before training": before} | ({} if after is None else {"after training": after})
     panels: dict[str, dict[str, Numbers]] = {}
     for title, spectra in given.items():
         demand_names(spectra, f"exponents {title}")
@@ -46,10 +49,10 @@ def exponents_before_and_after(before: Mapping[str, ArrayLike], after: Mapping[s
     finite = every[np.isfinite(every)]
     low, high = (min(finite.min(), 0.0), max(finite.max(), 0.0)) if finite.size else (-1.0, 0.0)
     margin = 0.05 * max(high - low, 0.1)
-    styles = styles_of([*before, *after])
+    styles = styles_of([*before, *(after or {})])
     with style.context(SETTINGS, after_reset=True):
-        figure = Figure(figsize=(PAGE, 2.4), layout="constrained")
-        axes = figure.subplots(1, 2, sharex=True, sharey=True)
+        figure = Figure(figsize=(PAGE if after else 0.6 * PAGE, 2.4), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
         axes[0].set(xlim=(-0.02, 1.02), ylim=(low - margin, high + margin))
         axes[0].set(ylabel=r"Lyapunov exponent $\lambda_i$ (nats per step)")
         for ax, (title, panel) in zip(axes, panels.items(), strict=True):
@@ -58,7 +61,7 @@ def exponents_before_and_after(before: Mapping[str, ArrayLike], after: Mapping[s
                 places = np.arange(1, middle.size + 1) / middle.size
                 draw_band(ax, places, lower, upper, styles[name]["color"])
                 draw_line(ax, places, middle, label=name, **styles[name])
-            ax.set(title=title, xlabel="share of the directions, $i / S$")
+            ax.set(title=title if after else "", xlabel="share of the directions, $i / S$")
         add_legend(
             figure,
             [

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import style
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 from numpy.typing import ArrayLike
 
@@ -13,6 +12,7 @@ from analysis.figures.lengths import columns
 from analysis.figures.style import (
     PAGE,
     SETTINGS,
+    Figure,
     add_legend,
     checked,
     count_along,

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from matplotlib import style
 from matplotlib.artist import Artist
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
@@ -16,6 +15,7 @@ from analysis.figures.style import (
     PAGE,
     SETTINGS,
     STEPS,
+    Figure,
     Numbers,
     add_legend,
     checked,

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib import style
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch
 from matplotlib.ticker import MaxNLocator
@@ -19,6 +18,7 @@ from analysis.figures.style import (
     PAGE,
     SETTINGS,
     STEPS,
+    Figure,
     add_legend,
     arrangement,
     checked,
@@ -41,19 +41,19 @@ DEEPEST = 30  # decades below the lowest of the largest singular values that are
 
 def gradient_against_lag(
     before: Mapping[str, ArrayLike],
-    after: Mapping[str, ArrayLike],
+    after: Mapping[str, ArrayLike] | None = None,
     rest: Mapping[str, float] | None = None,
     *,
     of_inputs: bool = False,
 ) -> Figure:
     """Plots the gradient norm ‖∂L/∂s_{T−k}‖ (s: the whole state) against the lag k, before and after training; with
-    `of_inputs` ‖∂L/∂x_{T−k+1}‖, by the inputs.
+    `of_inputs` ‖∂L/∂x_{T−k+1}‖, by the inputs. Without `after`, one panel of one state of training, whichever.
 
     Each value is `[K]` or `[K, N]` at lags k = 1 … K, from `gradient_by_lag`. With N examples the line is their
     median and the band spans the quartiles. `rest` are the exponents of untrained cells at rest
     (`rest_exponent`), drawn as lines of that slope through the first point of their cell.
     """
-    given = {"before training": before, "after training": after}
+    given = {"before training": before} | ({} if after is None else {"after training": after})
     for title, norms in given.items():
         demand_names(norms, f"gradient norms {title}")
     panels = {
@@ -66,14 +66,14 @@ def gradient_against_lag(
     # Within the exponents of a float64.
     limits = np.clip(decades(np.log10(np.concatenate([row[row > 0] for row in rows]))), -323, 308)
     powers = MaxNLocator(6, steps=STEPS, integer=True).tick_values(*limits)
-    styles = styles_of([*before, *after])
+    styles = styles_of([*before, *(after or {})])
     handles = entries(styles)
     if any(np.ndim(value) == 2 for norms in given.values() for value in norms.values()):
         handles.append(Patch(color=GREY, alpha=0.3, lw=0, label="quartiles over examples"))
     handles += [rest_entry()] if rest else []
     with style.context(SETTINGS, after_reset=True):
-        figure = Figure(figsize=(PAGE, 2.4), layout="constrained")
-        axes = figure.subplots(1, 2, sharex=True, sharey=True)
+        figure = Figure(figsize=(PAGE if after else 0.6 * PAGE, 2.4), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
         by = "x_{T-k+1}" if of_inputs else "s_{T-k}"
         axes[0].set(yscale="log", ylabel=rf"gradient norm $\|\partial L\,/\,\partial {by}\|$")
         axes[0].set_yticks([10.0**power for power in powers if limits[0] <= power <= limits[1]])
@@ -85,7 +85,7 @@ def gradient_against_lag(
                 draw_line(ax, lags, np.where(middle > 0, middle, np.nan), label=name, **styles[name])
                 if rest and name in rest and panel is panels["before training"]:
                     rest_line(ax, lags, middle[0] * np.exp(rest[name] * (lags - 1)))
-            ax.set(title=title, xlabel="lag $k$ (steps back from the loss)")
+            ax.set(title=title if after else "", xlabel="lag $k$ (steps back from the loss)")
         count_along(axes[0], 1, max(row.shape[1] for row in rows), ticks=7)
         add_legend(figure, handles)
     return figure

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -17,6 +16,7 @@ from analysis.figures.style import (
     PAGE,
     SETTINGS,
     STEPS,
+    Figure,
     Numbers,
     checked,
     count_along,

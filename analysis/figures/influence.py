@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
@@ -14,6 +13,7 @@ from analysis.figures.style import (
     GREY,
     PAGE,
     SETTINGS,
+    Figure,
     Numbers,
     add_legend,
     count_along,

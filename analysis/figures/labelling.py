@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import style
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from analysis.figures.style import COLOURS, COLUMN, GREY, PAGE, SETTINGS, demand_shape
+from analysis.figures.style import COLOURS, COLUMN, GREY, PAGE, SETTINGS, Figure, demand_shape
 
 
 def confusion_figure(counts: ArrayLike, labels: Sequence[str]) -> Figure:

@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
@@ -18,6 +17,7 @@ from analysis.figures.style import (
     PAGE,
     SETTINGS,
     STEPS,
+    Figure,
     Numbers,
     add_legend,
     checked,

@@ -11,7 +11,6 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
@@ -20,6 +19,7 @@ from analysis.figures.style import (
     GREY,
     PAGE,
     SETTINGS,
+    Figure,
     add_legend,
     checked,
     count_along,

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 from numpy.typing import ArrayLike
@@ -15,6 +14,7 @@ from analysis.figures.style import (
     COLOURS,
     PAGE,
     SETTINGS,
+    Figure,
     add_legend,
     checked,
     decades,

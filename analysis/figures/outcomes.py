@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -23,6 +22,7 @@ from analysis.figures.style import (
     PAGE,
     SETTINGS,
     STEPS,
+    Figure,
     Numbers,
     add_legend,
     checked,

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import style
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
@@ -12,6 +11,7 @@ from analysis.figures.style import (
     GREY,
     PAGE,
     SETTINGS,
+    Figure,
     add_legend,
     demand_names,
     demand_shape,

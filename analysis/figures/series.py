@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib import style
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
@@ -15,6 +14,7 @@ from analysis.figures.style import (
     GREY,
     PAGE,
     SETTINGS,
+    Figure,
     add_legend,
     checked,
     demand_names,

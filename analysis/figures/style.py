@@ -6,9 +6,11 @@ the whole state flattened, `K` lags, `N` examples, `n` logged points.
 Functions take a mapping from names to arrays and give the i-th name the i-th colour and dash pattern: mappings in
 the same order give a name the same colour in every figure. The colours are those of Okabe & Ito, distinguishable
 with colour blindness; the dashes distinguish lines in grey. Values that an axis can't show (NaN, infinity, zero
-on a log axis) are gaps in the line. Nothing here needs pyplot or a display.
+on a log axis) are gaps in the line. Nothing here needs pyplot or a display,
+and a figure shows itself as the last expression of a notebook's cell.
 """
 
+import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +21,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +36,7 @@ ON_OFF = ((5, 1.5), (5, 1.5, 1, 1.5), (10, 2), (5, 1.5, 1, 1.5, 1, 1.5), (2.5, 1
 # Lengths in line widths, from offset 0.
 DASHES: tuple[Any, ...] = ("-", *((0, lengths) for lengths in ON_OFF))
 GREY = "#4d4d4d"
+DOTS, SHOWN = 200, 144  # dots per inch of files, and in notebooks
 PAGE, COLUMN = 6.75, 3.35  # inches: widths of a printed page and of one of its two columns
 STEPS = [1, 2, 5, 10]  # ticks are these apart, times a power of ten
 REST = "theory: at rest, untrained"
@@ -59,6 +62,20 @@ SETTINGS = {
     "lines.markersize": 2.5,
     "pdf.fonttype": 42,  # TrueType: text stays text in the PDF
 }
+
+
+class Figure(MatplotlibFigure):
+    """A matplotlib figure that notebooks display without pyplot and without a `%matplotlib` line."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Draws the picture, and says how large it is shown: 96 dots per inch."""
+        picture = io.BytesIO()
+        with style.context(SETTINGS, after_reset=True):
+            settle(self)
+            with glyphs_missing():
+                self.savefig(picture, format="png", dpi=SHOWN)
+        width, height = (round(96 * inches) for inches in self.get_size_inches())
+        return picture.getvalue(), {"width": width, "height": height}
 
 
 def demand_names(mapping: Mapping[str, object], what: str) -> None:
@@ -223,19 +240,25 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
         legend.remove()
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+def settle(figure: MatplotlibFigure) -> None:
+    """Places the parts of a figure once: each further drawing would move the panels a little. At the resolution of
+    the file, since at a lower one letters are narrower, and would be cut."""
+    figure.set_dpi(DOTS)
+    lay_out(figure)
+    figure.set_layout_engine("none")
+
+
+def save(figure: MatplotlibFigure, folder: Path | str, name: str) -> list[Path]:
     """Writes `name.png` (200 dots per inch) and `name.pdf` into the folder, with the same bytes every time."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
     with style.context(SETTINGS, after_reset=True):
-        # Laid out at the resolution of the file: at a lower one letters are narrower, and would be cut.
-        figure.set_dpi(200)
-        lay_out(figure)
-        figure.set_layout_engine("none")  # laid out once: each further drawing would move the panels a little
+        settle(figure)
         for path in (png, pdf):
             path.unlink(missing_ok=True)  # a link is replaced, not followed
         with png.open("xb") as file, glyphs_missing():
-            figure.savefig(file, format="png", dpi=200)
+            figure.savefig(file, format="png", dpi=DOTS)
         with pdf.open("xb") as file, glyphs_missing():  # dpi: of the points of a scatter
             figure.savefig(file, format="pdf", dpi=400, metadata={"CreationDate": None})
     return [png, pdf]

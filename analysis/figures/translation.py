@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps, style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
@@ -17,6 +16,7 @@ from analysis.figures.style import (
     GREY,
     PAGE,
     SETTINGS,
+    Figure,
     add_legend,
     checked,
     demand_names,

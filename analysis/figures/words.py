@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib import colormaps, style
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
@@ -15,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from analysis.figures.fonts import FAMILIES, glyphs_missing
-from analysis.figures.style import GREY, PAGE, SETTINGS, STEPS, checked
+from analysis.figures.style import GREY, PAGE, SETTINGS, STEPS, Figure, checked
 
 SIZE = 6.5  # of the letters, in points
 LINE, GAP = 1.7, 0.5  # of a line, and between words, in letter sizes

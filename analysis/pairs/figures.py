@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib import style
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from analysis.figures.style import PAGE, SETTINGS, checked, demand_shape
+from analysis.figures.style import PAGE, SETTINGS, Figure, checked, demand_shape
 
 
 class Described(NamedTuple):

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import style
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from analysis.figures.style import (
     COLUMN,
     SETTINGS,
+    Figure,
     add_legend,
     demand_names,
     demand_shape,

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps, style
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from analysis.figures.style import COLOURS, GREY, PAGE, SETTINGS, checked, demand_shape
+from analysis.figures.style import COLOURS, GREY, PAGE, SETTINGS, Figure, checked, demand_shape
 
 SHADES = colormaps["tab10"]
 NAMED = 0.3  # probability from which a label is named in the figure

@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis.figures.fonts import letters
-from analysis.figures.style import COLOURS, GREY, SETTINGS
+from analysis.figures.style import COLOURS, GREY, SETTINGS, Figure
 from analysis.scores.spans import Span
 
 LEVEL, WORD, LETTER = 0.32, 0.62, 0.075  # inches: between constituents, for tag and word, of a letter's width

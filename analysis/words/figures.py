@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import style
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from analysis.figures.fonts import letters
-from analysis.figures.style import COLOURS, GREY, PAGE, SETTINGS, checked, demand_shape
+from analysis.figures.style import COLOURS, GREY, PAGE, SETTINGS, Figure, checked, demand_shape
 
 
 def word_map(places: ArrayLike, words: Sequence[str], title: str = "") -> Figure:

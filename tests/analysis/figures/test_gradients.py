@@ -1,5 +1,7 @@
 """Figures draw what they were given, in one colour a name."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Circle
 
 from analysis.figures.curves import loss_curves, training_curves
+from analysis.figures.exponents import exponents_before_and_after
 from analysis.figures.gradients import eigenvalues_in_plane, gradient_against_lag, singular_values_against_lag
+from analysis.figures.style import save
 from tests.analysis.figures.parts import (
     NAMES,
     K,
@@ -202,3 +206,23 @@ def test_axes_are_named_with_units_and_nothing_is_clipped(names: list[str]) -> N
 def test_a_name_is_never_mathematics_and_never_hidden() -> None:
     figure = gradient_against_lag(some_norms(SEVEN, 0), some_norms(SEVEN, 1))
     assert legend_texts(figure) == [name.replace("$", r"\$") for name in SEVEN]
+
+
+def test_one_state_of_training_is_one_panel() -> None:
+    norms = some_norms(NAMES, 0)
+    (ax,) = gradient_against_lag(norms).axes
+    assert ax.get_title() == ""
+    np.testing.assert_allclose(points_of(ax, "gru")[1], norms["gru"])
+    (ax,) = exponents_before_and_after({"gru": np.array([0.1, -0.4, -1.0])}).axes
+    np.testing.assert_allclose(points_of(ax, "gru"), [[1 / 3, 2 / 3, 1], [0.1, -0.4, -1.0]])
+
+
+def test_a_figure_shows_itself_in_a_notebook(tmp_path: Path) -> None:
+    """As PNG of the size that the notebook shows; what is saved then has the same bytes as without."""
+    figures = [eigenvalues_in_plane(some_eigenvalues(["gru"])) for _ in range(2)]
+    picture, shown = figures[0]._repr_png_()
+    assert picture.startswith(b"\x89PNG")
+    width, height = (int.from_bytes(picture[i : i + 4]) for i in (16, 20))
+    np.testing.assert_allclose([width / shown["width"], height / shown["height"]], 1.5, rtol=0.01)
+    files = [save(figure, str(tmp_path / str(i)), "eigenvalues") for i, figure in enumerate(figures)]
+    assert files[0][0].read_bytes() == files[1][0].read_bytes()
