@@ -88,6 +88,13 @@ def find_fixed_points(
     Raises ValueError if parameters, input or starts don't fit the cell or aren't finite, if there are no starts,
     and for a cell whose states have several representations (`Cell.coordinates`; xLSTM): the numbers of a fixed
     state can then change, and its eigenvalues include those of the redundancy.
+
+    Example:
+        >>> params = {"kernel": jnp.zeros((0, 1)), "recurrent": jnp.array([[2.0]]), "bias": jnp.zeros(1)}
+        >>> starts = jnp.array([[-1.0], [0.1], [1.0]])
+        >>> found = find_fixed_points(Elman(1), params, jnp.zeros(0), starts)  # h = tanh(2 h)
+        >>> sorted(np.abs(found.states[:, 0]).round(2).tolist()), sorted(found.kinds)
+        ([0.0, 0.96, 0.96], ['stable', 'stable', 'unstable'])
     """
     check_at_least(1, steps=steps)
     check_hashable(cell)

@@ -83,6 +83,13 @@ def gradient_by_lag(
     of valid steps are NaN.
 
     Raises ValueError if parameters, inputs, state or mask don't fit.
+
+    Example:
+        >>> cell, xs = GRU(4), jnp.ones((7, 2, 3))
+        >>> params = cell.init(jax.random.key(0), input_size=3)
+        >>> norms = gradient_by_lag(cell, params, xs, lambda state, ys: jnp.sum(ys[-1] ** 2))
+        >>> norms.shape  # lags 1 … 7 of two examples
+        (7, 2)
     """
     gradients = state_gradients(cell, params, xs, loss, state, mask=mask)
     axes = xs.ndim - 1

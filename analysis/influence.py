@@ -43,6 +43,13 @@ def influence(
         by_lag = influence(layer, params, xs, T - 1)[::-1]
 
     See `influence_matrices` for arguments and errors.
+
+    Example:
+        >>> layer = Transformer(hidden_size=8, layers=1, heads=2, context=4)
+        >>> params = layer.init(jax.random.key(0), input_size=3)
+        >>> norms = influence(layer, params, jax.random.normal(jax.random.key(1), (7, 3)), t=-1)
+        >>> (norms > 0).tolist()  # the window holds four steps
+        [False, False, False, True, True, True, True]
     """
     return matrix_norms(influence_matrices(layer, params, xs, t, state, mask=mask, memory=memory))
 

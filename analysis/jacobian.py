@@ -42,6 +42,12 @@ def step_jacobians(
 
     Raises ValueError if twice that memory, for all sequences of a `vmap`, isn't free; if parameters, inputs,
     state or mask don't fit; for an unknown method; and for a mask under `jit` or `vmap`, where V isn't known.
+
+    Example:
+        >>> cell = LSTM(4)
+        >>> params = cell.init(jax.random.key(0), input_size=3)
+        >>> step_jacobians(cell, params, jnp.ones((7, 3))).shape  # (h, c) has 8 numbers
+        (7, 8, 8)
     """
     if method not in get_args(JacobianMethod):
         raise ValueError(f"unknown method {method!r}: there are {' and '.join(get_args(JacobianMethod))}")
@@ -86,7 +92,12 @@ def all_jacobians(
 @one_blas_thread
 def jacobian_eigenvalues(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Complex[np.ndarray, "*T S"]:
     """Computes the eigenvalues of each step Jacobian, largest modulus first. In float64 on the host, as
-    accelerators have no eigenvalue solver for nonsymmetric matrices."""
+    accelerators have no eigenvalue solver for nonsymmetric matrices.
+
+    Example:
+        >>> jacobian_eigenvalues(np.array([[0.0, -0.5], [0.5, 0.0]])).round(2)  # a turn that shrinks by half
+        array([0.+0.5j, 0.-0.5j])
+    """
     eigenvalues = np.linalg.eigvals(real_matrices(jacobians)).astype(np.complex128)
     order = np.argsort(-np.abs(eigenvalues), axis=-1, kind="stable")
     return np.take_along_axis(eigenvalues, order, axis=-1)

@@ -64,6 +64,14 @@ def lyapunov_spectrum(
 
     Raises ValueError if parameters, inputs, state or mask don't fit, for k outside 1 … S, if too few steps remain
     after the warm-up, and if a state overflows (under `jit` and `vmap` the exponents are NaN then).
+
+    Example:
+        >>> cell = Elman(2, activation="identity")
+        >>> matrix = jnp.diag(jnp.array([0.5, 0.25]))
+        >>> params = {"kernel": jnp.zeros((0, 2)), "recurrent": matrix, "bias": jnp.zeros(2)}
+        >>> found = lyapunov_spectrum(cell, params, jnp.zeros((200, 0)))  # a map: no input
+        >>> np.asarray(found.exponents).round(2)  # ln ½ and ln ¼
+        array([-0.69, -1.39], dtype=float32)
     """
     xs, state = one_sequence(cell, params, xs, state, mask)
     check_at_least(1, qr_every=qr_every)

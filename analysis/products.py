@@ -35,6 +35,12 @@ def product_spectrum(
     are the rounding error of that step's Jacobian, and propagate as such.
 
     Raises ValueError if the Jacobians aren't square, real and finite, or a lag is outside 1 … T.
+
+    Example:
+        >>> jacobians = np.stack([np.diag([0.5, 0.1])] * 100)
+        >>> product_spectrum(jacobians, lags=[1, 100]).round(2)  # 0.1^100 = e^−230
+        array([[  -0.69,   -2.3 ],
+               [ -69.31, -230.26]])
     """
     matrices = real_matrices(jacobians)
     if matrices.ndim != 3:

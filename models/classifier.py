@@ -24,6 +24,12 @@ class SequenceClassifier(nn.Module):
     cell's at the first) or the mean over the valid steps. `classes` is the number of logits (1 for a regression).
     With a `vocabulary_size` the inputs are token ids `[T, *batch]` and are embedded in `embedding_size` dimensions;
     without, they are `[T, *batch, D]`. `method` is passed to `unroll`.
+
+    Example:
+        >>> model, xs = SequenceClassifier(GRU(4), classes=10), jnp.ones((7, 2, 3))
+        >>> params = model.init(jax.random.key(0), xs)
+        >>> model.apply(params, xs).shape
+        (2, 10)
     """
 
     cell: Cell

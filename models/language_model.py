@@ -35,6 +35,13 @@ class LanguageModel(nn.Module):
     under `jit` it gives NaN.
 
     Every method takes a state and returns the next one; `initial_carry` is the first.
+
+    Example:
+        >>> model = LanguageModel(LSTM(8), vocabulary_size=50, embedding_size=8)
+        >>> tokens = jnp.zeros((7, 2), jnp.int32)
+        >>> params = model.init(jax.random.key(0), tokens)
+        >>> model.apply(params, tokens, method="predictions").shape
+        (7, 2, 50)
     """
 
     cell: Cell

@@ -34,7 +34,6 @@ class Tagger(nn.Module):
 
     Words are rows of ids `[T, *batch, 1 + C]`: see `WordReader`. Values at masked steps are ignored.
 
-    Example:
         model = Tagger(WordReader(TokenReader(5000, 100)), Bidirectional(LSTM(128)), tags=17)
         params = model.init(jax.random.key(0), inputs, mask=mask)
         tags, _ = model.apply(params, inputs, mask=mask, method="predict")

@@ -25,7 +25,6 @@ class WordReader:
 
     Parameters: `words`, and `characters` where there is a net.
 
-    Example:
         reader = WordReader(TokenReader(5000, 100), CharacterConvolution(TokenReader(80, 25)))
         params = reader.init(jax.random.key(0))
         xs = reader(params, inputs)                      # [T, B, 1 + C] → [T, B, 150]

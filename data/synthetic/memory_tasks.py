@@ -31,6 +31,11 @@ def adding(key: jax.Array, batch_size: int, length: int) -> Batch:
     inputs [T, B, 2]: a value uniform in [0, 1), and a marker that is 1 at one random step of the first half
     (0 … ⌊T/2⌋−1) and at one of the second, and 0 elsewhere. targets [B] float32.
     Raises ValueError for length < 2. Hochreiter & Schmidhuber 1997, as in Arjovsky, Shah & Bengio 2016.
+
+    Example:
+        >>> batch = adding(jax.random.key(0), batch_size=2, length=10)
+        >>> batch.inputs.shape, batch.targets.shape
+        ((10, 2, 2), (2,))
     """
     check_sizes(batch_size, "length", length, 2, "one marker needs a step in each half")
     half = length // 2

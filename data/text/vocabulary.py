@@ -20,6 +20,11 @@ class Vocabulary:
     `unknown` is the mark for types outside the vocabulary, `end` that for the end of a line; None if there is no
     such mark. Both are types themselves. `counts [V]` are the occurrences in the training text (for `unknown`
     those of all types left out), as a tuple, so that a vocabulary is hashable.
+
+    Example:
+        >>> vocabulary = Vocabulary.build({"the": 3, "cat": 2, "sat": 1}, min_count=2)
+        >>> vocabulary.types, vocabulary.counts
+        (('<unk>', 'the', 'cat'), (1, 3, 2))
     """
 
     types: tuple[str, ...]

@@ -24,6 +24,13 @@ class LRU(LinearCell):
     Parameters, N = `state_size` (H where None): `log_decay` ν, `log_phase` θ, `log_scale` ln γ, each `[N]`;
     `input_real`, `input_imag` of B `[D, N]`; `output_real`, `output_imag` of C `[N, H]`; `skip` D `[D, H]`.
     State: s complex `[*batch, N]`. Output: real `[*batch, H]`.
+
+    Example:
+        >>> cell = LRU(hidden_size=4, state_size=8)
+        >>> params = cell.init(jax.random.key(0), input_size=3)
+        >>> _, ys = unroll(cell, params, jnp.ones((100, 3)), method="associative")  # parallel over time
+        >>> ys.shape
+        (100, 4)
     """
 
     hidden_size: int

@@ -38,6 +38,14 @@ class LSTM(ProductCell):
     initialisation, Tallec & Ollivier 2018.
     Parameters, the gates packed i, f, g, o: `kernel [D, 4H]`, `recurrent [H, 4H]`, `bias [4H]`.
     State: (h, c), each `[*batch, H]`. Output: h.
+
+    Example:
+        >>> cell = LSTM(hidden_size=4, max_lag=100)
+        >>> params = cell.init(jax.random.key(0), input_size=3)
+        >>> weights = cell.prepare(params)
+        >>> state, y = cell.step(weights, cell.initial_state(params), cell.drive(weights, jnp.ones(3)))
+        >>> y.shape, sorted(cell.observe(weights, state, cell.drive(weights, jnp.ones(3))))
+        ((4,), ['forget', 'input', 'output'])
     """
 
     additive: ClassVar[bool] = True

@@ -98,6 +98,13 @@ def generate(
     first C; from then on the last C are read anew, from the initial state, for each token, as nanoGPT does.
 
     Raises ValueError for an empty prompt, and for a token of the prompt outside 0 … V−1.
+
+    Example:
+        >>> model = LanguageModel(GRU(8), vocabulary_size=50, embedding_size=8)
+        >>> params = model.init(jax.random.key(0), jnp.zeros((7, 2), jnp.int32))
+        >>> tokens = generate(model, params, [1, 2, 3], Sampling(top_k=5), jax.random.key(1))
+        >>> 0 <= next(tokens) < 50
+        True
     """
     if not len(prompt):
         raise ValueError(

@@ -103,6 +103,12 @@ class Bidirectional(Layer):
     Under a mask the backward cell starts at the last valid step, not in the padding after it. State: the pair
     (forward, backward); the final one is the forward cell's after the last valid step, and the backward cell's
     after the first. Parameters: `forward`, `backward`. As it isn't causal, it has no step.
+
+    Example:
+        >>> net = Bidirectional(GRU(4))
+        >>> _, ys = unroll(net, net.init(jax.random.key(0), 3), jnp.ones((7, 2, 3)))
+        >>> ys.shape
+        (7, 2, 8)
     """
 
     forward: Cell

@@ -61,6 +61,12 @@ class SelfAttention(Layer):
     side); `output` with `kernel [N, N]`, `bias [N]`; for learned codes `position` with `codes [C, D]`.
 
     Raises ValueError if the heads don't divide the size, and for an odd N/heads with rotary positions.
+
+    Example:
+        >>> layer = SelfAttention(8, heads=2, context=16)
+        >>> params = layer.init(jax.random.key(0), input_size=8)
+        >>> unroll(layer, params, jnp.ones((7, 8)))[1].shape
+        (7, 8)
     """
 
     hidden_size: int

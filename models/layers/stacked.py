@@ -38,6 +38,13 @@ class Stacked(Layer):
     Parameters: `layers`, a tuple with those of each layer; for highways `gates`, a tuple of `kernel [N, N]` and
     `bias [N]` for each layer from the second on. State: the tuple of the layers' states. A stack is causal if all
     its layers are.
+
+    Example:
+        >>> net = Stacked((LSTM(8), GRU(4)), dropout=Dropout(0.2))
+        >>> params = net.init(jax.random.key(0), input_size=3)
+        >>> (lstm, gru), ys = unroll(net, params, jnp.ones((7, 3)), key=jax.random.key(1), train=True)
+        >>> ys.shape, lstm.c.shape, gru.shape
+        ((7, 4), (8,), (4,))
     """
 
     layers: tuple[Cell, ...]

@@ -41,6 +41,13 @@ class Transformer(LayerWrapper):
     - `feed_forward`: hidden units of the feed-forward nets, by default 4 · `hidden_size`, with `activation`.
 
     Parameters, state and weights are those of `stack`, a `Stacked` of its parts.
+
+    Example:
+        >>> gpt = Transformer(hidden_size=8, layers=1, heads=2, context=16)
+        >>> params = gpt.init(jax.random.key(0), input_size=3)
+        >>> unroll(gpt, params, jnp.ones((7, 3)))[1].shape
+        (7, 8)
+        >>> y = stream(gpt, params).step(gpt.initial_state(params), jnp.ones(3))[1]  # as an LSTM steps
     """
 
     hidden_size: int

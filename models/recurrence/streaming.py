@@ -63,6 +63,16 @@ def stream(
 
     Raises ValueError for a layer that isn't causal, parameters or a memory that don't fit the cell, and a
     `batch_shape` that is not a tuple of whole numbers.
+
+    Example:
+        >>> cell, xs = GRU(4), jnp.ones((7, 3))
+        >>> params = cell.init(jax.random.key(0), input_size=3)
+        >>> online = stream(cell, params)
+        >>> state = online.initial_state
+        >>> for x in xs:
+        ...     state, y = online.step(state, x)
+        >>> bool(jnp.allclose(y, unroll(cell, params, xs)[1][-1], atol=1e-5))
+        True
     """
     check_hashable(cell)
     check_causal(cell)

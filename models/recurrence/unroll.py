@@ -54,7 +54,15 @@ def unroll(
     to the cell's `prepare`, and so is `memory`, for a cell that reads one.
 
     Raises ValueError if the shapes or types of parameters, inputs, mask, state or memory don't fit, and
-    TypeError if the cell's step doesn't return a state of the structure that it was given."""
+    TypeError if the cell's step doesn't return a state of the structure that it was given.
+
+    Example:
+        >>> cell = LSTM(hidden_size=4)
+        >>> params = cell.init(jax.random.key(0), input_size=3)
+        >>> state, ys = unroll(cell, params, jnp.ones((7, 2, 3)))  # T = 7 steps of a batch of 2
+        >>> ys.shape, state.c.shape
+        ((7, 2, 4), (2, 4))
+    """
     static: Any = {"reverse": reverse, "method": method, "train": train}
     if isinstance(cell, Layer):
         check_layer(cell, params, xs, mask, memory)
@@ -148,6 +156,12 @@ def unroll_with_info(
     Compiled once for equal cells, options and shapes, inside a compiled function or not.
 
     Raises ValueError for a layer, and for forward-mode differentiation of a method that supports none.
+
+    Example:
+        >>> cell = GRU(4)
+        >>> _, _, info = unroll_with_info(cell, cell.init(jax.random.key(0), 3), jnp.ones((7, 3)))
+        >>> info.method
+        Fused()
     """
     if isinstance(cell, Layer):
         raise ValueError(
