@@ -7,10 +7,11 @@
 #   make test-ci                         these three in one session, as CI runs them
 #   make test-full                       long series, of which test-slow makes one or two tests (up to an hour; not in CI)
 #   make figures                         remakes the figures and tables of the pages (ARGS="--help" says more)
+#   make docs                            the site of these pages and the reference of every public name: build/site
 #   make bench                           timings beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (half an hour)
 #   make format, make lock, make clean
 .DEFAULT_GOAL := help
-.PHONY: help gradients figures bench test test-slow test-peers test-ci test-full lint format lock clean
+.PHONY: help gradients figures docs bench test test-slow test-peers test-ci test-full lint format lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -32,6 +33,11 @@ gradients: $(VENV)/.run
 
 figures: $(VENV)/.run
 	@$(BIN)/python docs/figures.py $(ARGS)
+
+# Reads the sources and imports nothing of ours. A dead link or a page outside the navigation is an error.
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "build/site/index.html (its search needs a server: $(BIN)/python -m http.server --directory build/site)"
 
 # Compilation dominates; without most of XLA's optimizations it takes half the time (and tests/conftest.py then takes
 # XLA's older code generator). tests/models keep the optimizations; test-full compiles as a user's process does.
@@ -89,6 +95,12 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 # Reference implementations, outside the lock: only tests marked peers and the benchmarks need them.
 $(VENV)/.peers: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" equinox keras nltk gensim seqeval yake jiwer PYEVALB
+	@touch $@
+
+# What builds the site, outside the lock: nothing else needs it.
+$(VENV)/.docs: $(VENV)/.run
+	@echo "installing the extra docs into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[docs]"
 	@touch $@
 
 $(BIN)/python:

@@ -4,11 +4,13 @@
     make figures ARGS="cliff families"    some, by name
     make figures ARGS="ngram_ptb zaremba --data PATH"    PATH: a folder with ptb/ in it
     make figures ARGS="--list"            names, times, commands and files
+    make figures ARGS="gallery"           docs/gallery.md alone, from this list and the pages
 
 Runs stand in runs/docs/NAME: a finished one is drawn anew from its arrays, an unfinished one resumed. To compute
 one anew, delete its folder. docs/benchmarks.* are written by `make bench`.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -24,6 +26,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 RUNS = Path("runs/docs")
 CORPORA = "PATH"  # stands in commands for --data
+GALLERY = "gallery"  # docs/gallery.md, a name of `make figures` too
 BENCHMARK = "benchmarks"  # docs/benchmarks.png, which `make bench` makes with the page around it
 
 
@@ -38,7 +41,7 @@ class Source:
     page: str
     """The page that shows it and names the command."""
     figures: dict[str, str] = field(default_factory=dict)
-    """{figure of the run: file in docs/}, without their endings."""
+    """{figure of the run: file in docs/}, without their endings; the first stands in the gallery."""
     table: tuple[int, ...] = ()
     """Paragraphs of the run's table.txt that the page quotes, under a comment `<!-- table of NAME -->`."""
 
@@ -75,9 +78,9 @@ SOURCES = {
         "1 min 20 s",
         LABORATORY,
         {
+            "one_unit_3d": "cliff_one_unit_3d",
             "bifurcation": "cliff_bifurcation",
             "one_unit_contours": "cliff_one_unit",
-            "one_unit_3d": "cliff_one_unit_3d",
             "net_3d": "cliff_net_3d",
             "net_near_contours": "cliff_net_near",
             "net_losses": "cliff_net_losses",
@@ -331,7 +334,7 @@ class Config:
     """Makes the figures and tables that the pages show."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Figures to make; by default all that need no corpus, or all with --data."""
+    """Figures to make, or gallery; by default all that need no corpus, or all with --data."""
     data: Path | None = None
     """Folder that holds the corpora: ptb/ with Mikolov's train, valid and test text."""
     list: bool = False
@@ -340,10 +343,11 @@ class Config:
 
 def main(config: Config) -> int:
     """Makes what is asked for in turn; returns the exit code of the first that fails, 2 for a mistake."""
-    if unknown := [name for name in config.names if name not in SOURCES]:
+    if unknown := [name for name in config.names if name not in (*SOURCES, GALLERY)]:
         print(f"error: no figure is made by {unknown[0]!r}: there are {', '.join(SOURCES)}", file=sys.stderr)
         return 2
     chosen = config.names or [n for n, s in SOURCES.items() if config.data or CORPORA not in s.command]
+    chosen = [name for name in chosen if name != GALLERY]
     for name in chosen:
         source = SOURCES[name]
         print(f"{name} ({source.time}): python -m experiments {source.command}", flush=True)
@@ -357,6 +361,9 @@ def main(config: Config) -> int:
             return code
         else:
             publish(name, source)
+    if not config.list:
+        (DOCS / f"{GALLERY}.md").write_text(gallery(), encoding="utf-8")
+        print(f"docs/{GALLERY}.md")
     return 0
 
 
@@ -402,6 +409,39 @@ def quoted(name: str, source: Source, page: str, table: str) -> str:
     if count != 1:
         raise ValueError(f"{source.page} has {count} blocks under <!-- table of {name} -->, not one")
     return found
+
+
+def gallery() -> str:
+    """Writes the gallery: of every source with a figure the first, what its page says of it, and the command."""
+    sections: dict[str, list[tuple[str, Source]]] = {}
+    for name, source in SOURCES.items():
+        if source.figures:
+            page = LABORATORY if source.page == "README.md" else source.page
+            sections.setdefault(page, []).append((name, source))
+    text = (
+        "# Gallery\n\nOne picture of each experiment that has one in these pages, with its command and its time "
+        "on 2 CPU cores.\nA picture leads to the page that explains it. "
+        'This page is written by `make figures ARGS="gallery"`.\n'
+    )
+    for page, entries in sections.items():
+        title = re.findall(r"^# (.*)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)[0]
+        text += f"\n## {title}\n"
+        for i in range(0, len(entries), 2):
+            pair = [gallery_entry(*entry) for entry in entries[i : i + 2]]
+            rows = [[" "] * len(pair), ["---"] * len(pair), pair]
+            text += "\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return text
+
+
+def gallery_entry(name: str, source: Source) -> str:
+    """Writes a source's name, its first picture with what its page says of it, and its command and time."""
+    file = next(iter(source.figures.values()))
+    page = (ROOT / source.page).read_text(encoding="utf-8")
+    (caption,) = re.findall(rf"!\[([^\]]*)\]\((?:\.\./docs/|docs/)?{file}\.png\)", page)
+    caption = " ".join(caption.split())
+    link = os.path.relpath(ROOT / source.page, DOCS)
+    picture = f"[![{caption}]({file}.png)]({link})"
+    return f"**{name}**<br>{picture}<br>{caption}.<br>`python -m experiments {source.command}`, {source.time}"
 
 
 def files(source: Source) -> list[str]:
