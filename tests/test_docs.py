@@ -27,6 +27,7 @@ from models.layers.layer import is_causal
 from models.recurrence.methods import Fused
 from models.recurrence.unroll import unroll_with_info
 from tests.experiments.command import newest_checkpoint
+from train import OptimizerConfig, make_optimizer
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -174,6 +175,7 @@ def test_every_figure_shown_has_one_command() -> None:
             for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
         }
         for path in PAGES
+        if path.name != "gallery.md"
     }
     listed = [(source.page, f"{file}.png") for source in SOURCES.values() for file in source.figures.values()]
     listed.append(("docs/benchmarks.md", f"{FIGURES['BENCHMARK']}.png"))
@@ -182,6 +184,12 @@ def test_every_figure_shown_has_one_command() -> None:
     for source in SOURCES.values():
         text = (ROOT / source.page).read_text(encoding="utf-8")
         assert re.search(rf"(?:`|python -m experiments |make ){re.escape(source.command)}`", text), source
+
+
+def test_the_gallery_is_that_of_the_list() -> None:
+    assert (DOCS / "gallery.md").read_text(encoding="utf-8") == FIGURES["gallery"](), (
+        'write it anew: make figures ARGS="gallery"'
+    )
 
 
 def test_every_table_quoted_has_one_command() -> None:
@@ -258,6 +266,29 @@ def test_the_page_on_attention_runs(capsys: pytest.CaptureFixture[str], tmp_path
     difference, norms = capsys.readouterr().out.split("\n", 1)
     assert float(difference) < 1e-4
     assert len(norms.split()) >= 40
+
+
+def test_the_page_for_those_who_come_from_elsewhere_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Masked steps are zero, and a step streams to the number of the whole, as the page says."""
+    (text,) = re.findall(r"```python\n(.*?)```", (DOCS / "coming_from.md").read_text(), re.DOTALL)
+    left: dict[str, Any] = {}
+    exec(compile(text, "coming_from.md", "exec"), left)
+    assert left["ys"].shape == (7, 4, 16)
+    assert not left["ys"][2:, 2].any()
+    assert float(capsys.readouterr().out) < 1e-4
+
+
+def test_the_optimizer_shown_trains(tmp_path: Path) -> None:
+    """By a file, as the page has it: a matrix shrinks without a gradient, a bias doesn't."""
+    (text,) = re.findall(r"```python\n(.*?)```", (DOCS / "optimizers.md").read_text(), re.DOTALL)
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    optimizer = make_optimizer(OptimizerConfig(f"{path}:make_optimizer(decay=0.5)", learning_rate=0.1))
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    still = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(still, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], -0.05, rtol=1e-5)
+    np.testing.assert_allclose(updates["bias"], 0)
 
 
 @pytest.mark.slow
