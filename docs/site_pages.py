@@ -133,6 +133,20 @@ def api_overview(names: dict[str, str]) -> str:
     return text
 
 
+def on_config(config: Any) -> Any:
+    """Adds the pages that the navigation doesn't name: those in Chinese as a section, all others to the how-tos."""
+    listed = {page for section in config.nav for pages in section.values() for page in pages}
+    found = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md"))
+    rest = [page for page in found if page not in listed]
+    chinese = [page for page in rest if page.startswith("zh/")]
+    if (ROOT / "README.zh.md").exists():
+        chinese.insert(0, OUTSIDE["README.zh.md"])
+    (how_to,) = (section["How to"] for section in config.nav if "How to" in section)
+    how_to += [page for page in rest if not page.startswith("zh/")]
+    config.nav += [{"中文": chinese}] if chinese else []
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages that don't stand in docs/."""
     # Imported here: the tests read this file without MkDocs, which only `make docs` installs.

@@ -5,6 +5,7 @@ import runpy
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -70,12 +71,25 @@ def test_every_public_name_has_a_place_in_the_site() -> None:
     assert "analysis.figures.gradients.gradient_against_lag" in shown
 
 
-def test_every_page_stands_in_the_navigation() -> None:
+def test_the_navigation_names_pages_and_gets_those_that_it_does_not() -> None:
+    """As MkDocs would read it; a list of sections, each a list of pages."""
+    text = (
+        (ROOT / "mkdocs.yml")
+        .read_text(encoding="utf-8")
+        .partition("\nnav:\n")[2]
+        .partition("\nnot_in_nav")[0]
+    )
+    nav: list[dict[str, list[str]]] = []
+    for line in text.splitlines():
+        entry = line.strip().removeprefix("- ")
+        if entry.endswith(":"):
+            nav.append({entry.removesuffix(":"): []})
+        else:
+            nav[-1][next(iter(nav[-1]))].append(entry)
+    named = [page for section in nav for pages in section.values() for page in pages]
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     pages |= {place for path, place in SITE["OUTSIDE"].items() if (ROOT / path).exists()}
     pages |= set(SITE["api_pages"]())
-    listed = (
-        (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2].partition("\nnot_in_nav")[0]
-    )
-    entries = [line.split()[-1] for line in listed.splitlines() if line.endswith(".md")]
-    assert sorted(entries) == sorted(pages), "add new pages to `nav` in mkdocs.yml"
+    assert not set(named) - pages
+    whole = SITE["on_config"](SimpleNamespace(nav=nav)).nav
+    assert sorted(page for section in whole for pages in section.values() for page in pages) == sorted(pages)
