@@ -89,7 +89,7 @@ def find_fixed_points(
     and for a cell whose states have several representations (`Cell.coordinates`; xLSTM): the numbers of a fixed
     state can then change, and its eigenvalues include those of the redundancy.
 
-    Example:
+    Examples:
         >>> params = {"kernel": jnp.zeros((0, 1)), "recurrent": jnp.array([[2.0]]), "bias": jnp.zeros(1)}
         >>> starts = jnp.array([[-1.0], [0.1], [1.0]])
         >>> found = find_fixed_points(Elman(1), params, jnp.zeros(0), starts)  # h = tanh(2 h)

@@ -84,7 +84,7 @@ def gradient_by_lag(
 
     Raises ValueError if parameters, inputs, state or mask don't fit.
 
-    Example:
+    Examples:
         >>> cell, xs = GRU(4), jnp.ones((7, 2, 3))
         >>> params = cell.init(jax.random.key(0), input_size=3)
         >>> norms = gradient_by_lag(cell, params, xs, lambda state, ys: jnp.sum(ys[-1] ** 2))

@@ -44,7 +44,7 @@ def influence(
 
     See `influence_matrices` for arguments and errors.
 
-    Example:
+    Examples:
         >>> layer = Transformer(hidden_size=8, layers=1, heads=2, context=4)
         >>> params = layer.init(jax.random.key(0), input_size=3)
         >>> norms = influence(layer, params, jax.random.normal(jax.random.key(1), (7, 3)), t=-1)

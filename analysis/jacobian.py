@@ -43,7 +43,7 @@ def step_jacobians(
     Raises ValueError if twice that memory, for all sequences of a `vmap`, isn't free; if parameters, inputs,
     state or mask don't fit; for an unknown method; and for a mask under `jit` or `vmap`, where V isn't known.
 
-    Example:
+    Examples:
         >>> cell = LSTM(4)
         >>> params = cell.init(jax.random.key(0), input_size=3)
         >>> step_jacobians(cell, params, jnp.ones((7, 3))).shape  # (h, c) has 8 numbers
@@ -94,7 +94,7 @@ def jacobian_eigenvalues(jacobians: Float[np.ndarray | Array, "*T S S"]) -> Comp
     """Computes the eigenvalues of each step Jacobian, largest modulus first. In float64 on the host, as
     accelerators have no eigenvalue solver for nonsymmetric matrices.
 
-    Example:
+    Examples:
         >>> jacobian_eigenvalues(np.array([[0.0, -0.5], [0.5, 0.0]])).round(2)  # a turn that shrinks by half
         array([0.+0.5j, 0.-0.5j])
     """

@@ -65,7 +65,7 @@ def lyapunov_spectrum(
     Raises ValueError if parameters, inputs, state or mask don't fit, for k outside 1 … S, if too few steps remain
     after the warm-up, and if a state overflows (under `jit` and `vmap` the exponents are NaN then).
 
-    Example:
+    Examples:
         >>> cell = Elman(2, activation="identity")
         >>> matrix = jnp.diag(jnp.array([0.5, 0.25]))
         >>> params = {"kernel": jnp.zeros((0, 2)), "recurrent": matrix, "bias": jnp.zeros(2)}

@@ -36,7 +36,7 @@ def product_spectrum(
 
     Raises ValueError if the Jacobians aren't square, real and finite, or a lag is outside 1 … T.
 
-    Example:
+    Examples:
         >>> jacobians = np.stack([np.diag([0.5, 0.1])] * 100)
         >>> product_spectrum(jacobians, lags=[1, 100]).round(2)  # 0.1^100 = e^−230
         array([[  -0.69,   -2.3 ],

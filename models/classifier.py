@@ -25,7 +25,7 @@ class SequenceClassifier(nn.Module):
     With a `vocabulary_size` the inputs are token ids `[T, *batch]` and are embedded in `embedding_size` dimensions;
     without, they are `[T, *batch, D]`. `method` is passed to `unroll`.
 
-    Example:
+    Examples:
         >>> model, xs = SequenceClassifier(GRU(4), classes=10), jnp.ones((7, 2, 3))
         >>> params = model.init(jax.random.key(0), xs)
         >>> model.apply(params, xs).shape

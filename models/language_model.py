@@ -36,7 +36,7 @@ class LanguageModel(nn.Module):
 
     Every method takes a state and returns the next one; `initial_carry` is the first.
 
-    Example:
+    Examples:
         >>> model = LanguageModel(LSTM(8), vocabulary_size=50, embedding_size=8)
         >>> tokens = jnp.zeros((7, 2), jnp.int32)
         >>> params = model.init(jax.random.key(0), tokens)

@@ -32,7 +32,7 @@ def adding(key: jax.Array, batch_size: int, length: int) -> Batch:
     (0 … ⌊T/2⌋−1) and at one of the second, and 0 elsewhere. targets [B] float32.
     Raises ValueError for length < 2. Hochreiter & Schmidhuber 1997, as in Arjovsky, Shah & Bengio 2016.
 
-    Example:
+    Examples:
         >>> batch = adding(jax.random.key(0), batch_size=2, length=10)
         >>> batch.inputs.shape, batch.targets.shape
         ((10, 2, 2), (2,))

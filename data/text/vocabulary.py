@@ -21,7 +21,7 @@ class Vocabulary:
     such mark. Both are types themselves. `counts [V]` are the occurrences in the training text (for `unknown`
     those of all types left out), as a tuple, so that a vocabulary is hashable.
 
-    Example:
+    Examples:
         >>> vocabulary = Vocabulary.build({"the": 3, "cat": 2, "sat": 1}, min_count=2)
         >>> vocabulary.types, vocabulary.counts
         (('<unk>', 'the', 'cat'), (1, 3, 2))

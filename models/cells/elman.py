@@ -28,7 +28,7 @@ class Elman(ProductCell):
     φ is `activation`: tanh, relu, sigmoid, identity, or a function of an array.
     Parameters: `kernel` W `[D, H]`, `recurrent` R `[H, H]`, `bias` b `[H]`. State and output: h `[*batch, H]`.
 
-    Example:
+    Examples:
         >>> cell = Elman(hidden_size=4, activation="relu")
         >>> {name: leaf.shape for name, leaf in cell.init(jax.random.key(0), input_size=3).items()}
         {'kernel': (3, 4), 'recurrent': (4, 4), 'bias': (4,)}

@@ -90,7 +90,7 @@ class GRU(ProductCell):
     With `max_lag` T the update gate is initialised to b_z = log U(1, T − 1), for memories of up to T steps: chrono
     initialisation, Tallec & Ollivier 2018.
 
-    Example:
+    Examples:
         >>> sorted(GRU(4).init(jax.random.key(0), input_size=3))
         ['bias', 'kernel', 'recurrent', 'recurrent_bias']
         >>> sorted(GRU(4, reset="before").init(jax.random.key(0), input_size=3))

@@ -25,7 +25,7 @@ class LRU(LinearCell):
     `input_real`, `input_imag` of B `[D, N]`; `output_real`, `output_imag` of C `[N, H]`; `skip` D `[D, H]`.
     State: s complex `[*batch, N]`. Output: real `[*batch, H]`.
 
-    Example:
+    Examples:
         >>> cell = LRU(hidden_size=4, state_size=8)
         >>> params = cell.init(jax.random.key(0), input_size=3)
         >>> _, ys = unroll(cell, params, jnp.ones((100, 3)), method="associative")  # parallel over time

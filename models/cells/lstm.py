@@ -39,7 +39,7 @@ class LSTM(ProductCell):
     Parameters, the gates packed i, f, g, o: `kernel [D, 4H]`, `recurrent [H, 4H]`, `bias [4H]`.
     State: (h, c), each `[*batch, H]`. Output: h.
 
-    Example:
+    Examples:
         >>> cell = LSTM(hidden_size=4, max_lag=100)
         >>> params = cell.init(jax.random.key(0), input_size=3)
         >>> weights = cell.prepare(params)

@@ -99,7 +99,7 @@ def generate(
 
     Raises ValueError for an empty prompt, and for a token of the prompt outside 0 … V−1.
 
-    Example:
+    Examples:
         >>> model = LanguageModel(GRU(8), vocabulary_size=50, embedding_size=8)
         >>> params = model.init(jax.random.key(0), jnp.zeros((7, 2), jnp.int32))
         >>> tokens = generate(model, params, [1, 2, 3], Sampling(top_k=5), jax.random.key(1))

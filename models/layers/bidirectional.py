@@ -104,7 +104,7 @@ class Bidirectional(Layer):
     (forward, backward); the final one is the forward cell's after the last valid step, and the backward cell's
     after the first. Parameters: `forward`, `backward`. As it isn't causal, it has no step.
 
-    Example:
+    Examples:
         >>> net = Bidirectional(GRU(4))
         >>> _, ys = unroll(net, net.init(jax.random.key(0), 3), jnp.ones((7, 2, 3)))
         >>> ys.shape

@@ -21,7 +21,7 @@ class Residual(LayerWrapper):
     are those of f; the output has the size of the input. A block of a Transformer with its norms before its layers
     is `Stacked((Residual(Stacked((Norm(), attention))), Residual(Stacked((Norm(), feed_forward)))))`.
 
-    Example:
+    Examples:
         >>> block = Stacked((Norm(), GRU(3)))
         >>> net = Residual(block)  # x + GRU(norm(x)): sizes must agree
         >>> unroll(net, net.init(jax.random.key(0), 3), jnp.ones((7, 3)))[1].shape

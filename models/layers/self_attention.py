@@ -62,7 +62,7 @@ class SelfAttention(Layer):
 
     Raises ValueError if the heads don't divide the size, and for an odd N/heads with rotary positions.
 
-    Example:
+    Examples:
         >>> layer = SelfAttention(8, heads=2, context=16)
         >>> params = layer.init(jax.random.key(0), input_size=8)
         >>> unroll(layer, params, jnp.ones((7, 8)))[1].shape

@@ -39,7 +39,7 @@ class Stacked(Layer):
     `bias [N]` for each layer from the second on. State: the tuple of the layers' states. A stack is causal if all
     its layers are.
 
-    Example:
+    Examples:
         >>> net = Stacked((LSTM(8), GRU(4)), dropout=Dropout(0.2))
         >>> params = net.init(jax.random.key(0), input_size=3)
         >>> (lstm, gru), ys = unroll(net, params, jnp.ones((7, 3)), key=jax.random.key(1), train=True)

@@ -42,7 +42,7 @@ class Transformer(LayerWrapper):
 
     Parameters, state and weights are those of `stack`, a `Stacked` of its parts.
 
-    Example:
+    Examples:
         >>> gpt = Transformer(hidden_size=8, layers=1, heads=2, context=16)
         >>> params = gpt.init(jax.random.key(0), input_size=3)
         >>> unroll(gpt, params, jnp.ones((7, 3)))[1].shape

@@ -64,7 +64,7 @@ def stream(
     Raises ValueError for a layer that isn't causal, parameters or a memory that don't fit the cell, and a
     `batch_shape` that is not a tuple of whole numbers.
 
-    Example:
+    Examples:
         >>> cell, xs = GRU(4), jnp.ones((7, 3))
         >>> params = cell.init(jax.random.key(0), input_size=3)
         >>> online = stream(cell, params)

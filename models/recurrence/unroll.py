@@ -56,7 +56,7 @@ def unroll(
     Raises ValueError if the shapes or types of parameters, inputs, mask, state or memory don't fit, and
     TypeError if the cell's step doesn't return a state of the structure that it was given.
 
-    Example:
+    Examples:
         >>> cell = LSTM(hidden_size=4)
         >>> params = cell.init(jax.random.key(0), input_size=3)
         >>> state, ys = unroll(cell, params, jnp.ones((7, 2, 3)))  # T = 7 steps of a batch of 2
@@ -157,7 +157,7 @@ def unroll_with_info(
 
     Raises ValueError for a layer, and for forward-mode differentiation of a method that supports none.
 
-    Example:
+    Examples:
         >>> cell = GRU(4)
         >>> _, _, info = unroll_with_info(cell, cell.init(jax.random.key(0), 3), jnp.ones((7, 3)))
         >>> info.method

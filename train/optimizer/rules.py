@@ -24,7 +24,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtra
     `update` takes the loss as `value=`, which the schedule "plateau" needs. For "validation_plateau" the loop sets
     the scale of the updates after each evaluation (`train.optimizer.transforms`).
 
-    Example:
+    Examples:
         >>> optimizer = make_optimizer(OptimizerConfig(name="sgd", learning_rate=0.1))
         >>> params = {"kernel": jnp.zeros(2)}
         >>> updates, _ = optimizer.update({"kernel": jnp.ones(2)}, optimizer.init(params), params)
