@@ -286,7 +286,7 @@ def test_the_optimizer_shown_trains(tmp_path: Path) -> None:
     optimizer = make_optimizer(OptimizerConfig(f"{path}:make_optimizer(decay=0.5)", learning_rate=0.1))
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     still = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = optimizer.update(still, optimizer.init(params), params)
+    updates: Any = optimizer.update(still, optimizer.init(params), params)[0]
     np.testing.assert_allclose(updates["kernel"], -0.05, rtol=1e-5)
     np.testing.assert_allclose(updates["bias"], 0)
 
