@@ -145,7 +145,7 @@ def without_pairs(arrays: Arrays) -> Finding:
         f"exact translations: {alone:.1%} without pairs, {every:.1%} with all of them, {words:.1%} word by word",
         HELD if alone >= 0.9 * every and alone > words else PARTLY if alone > words else FAILED,
         "Denoising and translating back go from a dictionary to sentences.",
-        "Denoising and translating back start from a dictionary, and agree on another language than the right one.",
+        "Denoising and translating back from a dictionary alone didn't find the right words in these steps.",
     )
 
 
