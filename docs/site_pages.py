@@ -100,15 +100,19 @@ def api_pages() -> dict[str, str]:
 
 
 def api_page(title: str, modules: dict[str, list[str]]) -> str:
-    """Writes one page: a section a module, in alphabetical order, with its docstring's first line as title."""
-    sections = [f"# {title}\n"]
-    for module, names in sorted(modules.items()):
+    """Writes one page: a section a module, with its docstring's first line as title; those of `unroll` first."""
+    sections, first_names = [f"# {title}\n"], set(public_names("unroll"))
+
+    def order(module: str) -> tuple[bool, str]:
+        return first_names.isdisjoint(name.split(".")[-1] for name in modules[module]), module
+
+    for module in sorted(modules, key=order):
         first = (ast.get_docstring(syntax(module)) or module).split("\n\n")[0].replace("\n", " ")
         head, _, rest = first.rstrip(".").partition(": ")
         sections.append(
             f"## {head} {{ #{module} }}\n\n" + (f"{rest[0].upper()}{rest[1:]}.\n\n" if rest else "")
         )
-        sections += [f"::: {name}\n" for name in sorted(names, key=str.lower)]
+        sections += [f"::: {name}\n" for name in sorted(modules[module], key=str.lower)]
     return "\n".join(sections)
 
 
