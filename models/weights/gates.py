@@ -8,7 +8,7 @@ import numpy as np
 
 from models.cell import Array, Cell, Params
 from models.cells import GRU, LSTM, BasicGRU, Elman
-from models.checks import check_params
+from models.checks import check_params, describe_cell
 
 GATES: dict[type[Cell], str] = {Elman: "h", BasicGRU: "zn", GRU: "rzn", LSTM: "ifgo"}
 AFTER, BEFORE = "GRU(reset='after')", "GRU(reset='before')"
@@ -99,8 +99,8 @@ def reader(entries: Mapping[str, Any], cell: Cell, source: str) -> Callable[...,
             raise ValueError(f"{source} has no {name}: it holds {', '.join(entries) or 'nothing'}")
         found = np.shape(entries[name])
         if len(found) != len(shape) or any(n not in (None, m) for n, m in zip(shape, found, strict=True)):
-            wanted = ["D" if size is None else size for size in shape]
-            raise ValueError(f"{name} is {list(found)}, but {cell} takes {wanted}")
+            wanted = ", ".join("D" if size is None else str(size) for size in shape)
+            raise ValueError(f"{name} is {list(found)}, but {describe_cell(cell)} takes [{wanted}]")
         return entries[name]
 
     return read

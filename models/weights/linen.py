@@ -40,11 +40,13 @@ def from_linen(cell: Cell, params: Mapping[str, Any]) -> Params:
         held = [f"{side}{gate}/{entry}" for gate in gates]
         if entry == "bias" and not any(name in entries for name in held):
             return None
-        zeros = jnp.zeros(size, entries[f"{side}{gates[0]}/kernel"].dtype)
-        blocks = [
-            read(name, *shape, size) if entry == "kernel" or name in entries else zeros for name in held
-        ]
-        return jnp.concatenate([jnp.asarray(block) for block in blocks], axis=-1)
+        blocks = {
+            name: jnp.asarray(read(name, *shape, size))
+            for name in held
+            if entry == "kernel" or name in entries
+        }
+        zeros = jnp.zeros(size, next(iter(blocks.values())).dtype)
+        return jnp.concatenate([blocks.get(name, zeros) for name in held], axis=-1)
 
     kernel, recurrent = packed("i", "kernel", None), packed("h", "kernel", size)
     return from_packed(cell, Packed(kernel, recurrent, packed("i", "bias"), packed("h", "bias")))

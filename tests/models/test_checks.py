@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     # Other libraries.
     "from_linen": (
         lambda: from_linen(LSTM4, LINEN),
-        r"Linen parameters doesn't fit LSTM\(hidden_size=4\): .*20",
+        r"ii/kernel is \[2, 5\], but LSTM\(hidden_size=4.*\) takes \[D, 4\]",
     ),
     "one bias": (
         lambda: from_torch(LSTM4, {name: a for name, a in TORCH.items() if "bias_hh" not in name}),

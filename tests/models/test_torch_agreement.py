@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_refused() -> None:
         from_torch(cell, states, layer=1)
     with pytest.raises(ValueError, match=r"no entry under 'encoder\.': there are weight_ih_l0"):
         from_torch(LSTM(H), states, prefix="encoder")
-    with pytest.raises(ValueError, match=r"weight_ih_l0 is \[20, 4\].*hidden_size=7.*takes \[28, 'D'\]"):
+    with pytest.raises(ValueError, match=r"weight_ih_l0 is \[20, 4\].*hidden_size=7.*takes \[28, D\]"):
         from_torch(LSTM(7), states)
     for other in (BasicGRU(H), GRU(H, reset="before")):
         with pytest.raises(ValueError, match="no counterpart"):

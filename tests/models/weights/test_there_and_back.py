@@ -100,7 +100,7 @@ def test_without_biases(name: str, cell: Cell) -> None:
             lambda: from_keras(GRU(H), to_keras(GRU(H, reset="before"), drawn.parameters(GRU(H, "before"), D))),
             r"bias is \[12\], but GRU\(.* takes \[2, 12\]",
         ),
-        (lambda: from_equinox(LSTM(H), {"weight_ih": np.zeros((3, D))}), r"weight_ih is \[3, 3\].*\[16, 'D'\]"),
+        (lambda: from_equinox(LSTM(H), {"weight_ih": np.zeros((3, D))}), r"weight_ih is \[3, 3\].*\[16, D\]"),
         (lambda: from_nnx(GRU(H), {"dense_i": {}}), "the state of NNX has no dense_i/kernel"),
         (
             lambda: from_torch(LSTM(H), {"weight_ih_l0": np.zeros(1), "weight_hr_l0": np.zeros(1)}),
