@@ -1,8 +1,8 @@
-"""What the site has beside the pages of docs/, as hooks of MkDocs (`make docs`, `mkdocs.yml`).
+"""Adds to the site what docs/ doesn't hold, as hooks of MkDocs (`make docs`, `mkdocs.yml`).
 
-The READMEs are pages too, the API has a page for each room or two of the packages, and a source file that a page
-links to becomes a page. Links lead to the same places as in the repository. Nothing is imported: names are read
-from the text of `__init__.py`, docstrings by mkdocstrings.
+Adds the READMEs, a page of the API for each room or two, and every source file that a page links to. Rewrites links
+so that they lead to the same places as in the repository. Imports nothing of ours: reads names from the text of
+`__init__.py`, and leaves docstrings to mkdocstrings.
 """
 
 import ast

@@ -165,12 +165,9 @@ def batch_norm(arrays: Arrays) -> Finding:
 
 
 def lstm_eight(arrays: Arrays) -> Finding:
-    """Holds where eight layers of LSTM have no lower loss than four with as many parameters."""
-    return no_gain(arrays["loss|lstm|4"], arrays["loss|lstm|8"])
-
-
-def no_gain(four: np.ndarray, eight: np.ndarray) -> Finding:
-    """Holds where eight layers have a higher loss or can't be 1 % lower; doesn't where they are lower."""
+    """Holds where eight layers of LSTM have a higher loss than four with as many parameters, or one that can't be
+    1 % lower; doesn't where it is lower."""
+    four, eight = arrays["loss|lstm|4"], arrays["loss|lstm|8"]
     low, high = difference(np.log(eight), np.log(four))
     bound = math.log(1 - PERCENT)
     return explained(
