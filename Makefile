@@ -32,7 +32,7 @@ gradients: $(VENV)/.run
 	@$(BIN)/python -m experiments gradients $(ARGS)
 
 figures: $(VENV)/.run
-	@$(BIN)/python docs/figures.py $(ARGS)
+	@$(BIN)/python -m docs.figures $(ARGS)
 
 # Reads the sources and imports nothing of ours. A dead link or a page outside the navigation is an error.
 docs: $(VENV)/.docs
