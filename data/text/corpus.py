@@ -210,7 +210,7 @@ def read_texts(config: TextConfig) -> Texts:
     files = {split: [read_file(path) for path in paths] for split, paths in find_files(config.dir).items()}
     origin = {file.path.name: file.checksum for found in files.values() for file in found}
     texts = {
-        split: [f.content if config.unit == "byte" else f.text(config.encoding) for f in found]
+        split: [f.content if config.unit == "byte" else f.text(config.encoding, or_bytes=True) for f in found]
         for split, found in files.items()
     }
     at_lines = config.unit in ("word", "bpe")

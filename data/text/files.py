@@ -14,6 +14,7 @@ SPLITS = ("train", "valid", "test")
 _ENDINGS = (".txt", ".text", ".tokens")
 # The words in a file's name that tell its split.
 _SPLIT_NAMES = {"train": "train|training", "valid": "valid|validation|val|dev", "test": "test|testing"}
+CONVERT = "convert it to UTF-8"
 _NOT_TEXT = re.compile(r"readme|licen[cs]e|copying|notice", re.IGNORECASE)
 
 
@@ -25,42 +26,47 @@ class TextFile:
     content: bytes  # unpacked
     checksum: str  # SHA-256 of the file, in hexadecimal digits
 
-    def text(self, encoding: str = "utf-8") -> str:
+    def text(self, encoding: str | None = None, *, or_bytes: bool = False) -> str:
         """Decodes the file, without a byte order mark, and with \\n as the line ending.
+
+        `encoding` is what --data.encoding says; None is UTF-8, where there is no such option. `or_bytes`: there is
+        --data.unit byte.
 
         Raises ValueError, naming the first invalid byte and the likely encoding, if it is in another one.
         """
         try:
-            text = self.content.decode(encoding)
+            text = self.content.decode(encoding or "utf-8")
         except UnicodeDecodeError as error:
-            if encoding != "utf-8":
+            if encoding not in (None, "utf-8"):
                 raise ValueError(
                     f"{self.path} is not {encoding}: its bytes at offset {error.start} stand for nothing: give "
                     "another --data.encoding"
                 ) from None
             line = self.content.count(b"\n", 0, error.start) + 1
+            bytes_too = ", or read its bytes with --data.unit byte" if or_bytes else ""
             raise ValueError(
                 f"{self.path} is not UTF-8: byte 0x{self.content[error.start]:02x} at offset {error.start} (line "
-                f"{line}): {likely_encoding(self.content)}, or read its bytes with --data.unit byte"
+                f"{line}): {likely_encoding(self.content, option=encoding is not None)}{bytes_too}"
             ) from None
         return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def likely_encoding(content: bytes) -> str:
-    """Names the likely encoding of bytes that are not UTF-8.
+def likely_encoding(content: bytes, *, option: bool) -> str:
+    """Names the likely encoding of bytes that are not UTF-8, and the mend: the option --data.encoding, or without
+    it to convert the file.
 
     A byte order mark says UTF-16. If few bytes are above ASCII, the text is likely in a western language: in cp1252
     (Windows) if any byte is unassigned in ISO 8859-1 (latin-1), else in that.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "it begins as UTF-16 does: add --data.encoding utf-16"
+        return f"it begins as UTF-16 does: {'add --data.encoding utf-16' if option else CONVERT}"
     high = content.translate(None, bytes(range(0x80)))
     if len(high) > 0.2 * len(content):
-        return "name its encoding with --data.encoding (gb18030, shift_jis, koi8-r …)"
+        return "name its encoding with --data.encoding (gb18030, shift_jis, koi8-r …)" if option else CONVERT
     name = "latin-1"
     if any(0x80 <= byte < 0xA0 for byte in high):
         name = "cp1252"
-    return f"it is likely {name}: add --data.encoding {name}"
+    return f"it is likely {name}: {f'add --data.encoding {name}' if option else CONVERT}"
 
 
 def read_file(path: Path) -> TextFile:

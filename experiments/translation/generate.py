@@ -79,9 +79,10 @@ def translated(config: Config) -> Iterator[str]:
     trained = trained_translation(config.run, config.system, best=config.best, trust=config.trust)
     search = config.search(trained.config.search)
     data = trained.config.data
+    encoding = None if data.encoding == "utf-8" else data.encoding  # no option of this command says it
     encoded = [
         encode_sentence(trained.source, sentence, data.longest_held_out)
-        for sentence in read_sentences(config.source, data.encoding)
+        for sentence in read_sentences(config.source, encoding)
     ]
     found = translate_encoded(trained, encoded, search, config.n_best)
     for hypotheses in found:
@@ -92,7 +93,7 @@ def translated(config: Config) -> Iterator[str]:
         yield from map(str, draw_attention(trained, encoded[0], found[0][0], config.figure))
 
 
-def read_sentences(source: str, encoding: str) -> Sequence[str]:
+def read_sentences(source: str, encoding: str | None) -> Sequence[str]:
     """Returns the lines of a file, or the sentence itself. Raises UserError for an empty one, and ValueError as
     `read_file` does."""
     is_file = os.path.isfile(source)

@@ -124,6 +124,8 @@ def test_other_encodings(tmp_path: Path, text: str, encoding: str) -> None:
         (source / f"{split}.txt").write_bytes(text.encode(encoding))
     with pytest.raises(ValueError, match=rf"not UTF-8: .*: add --data.encoding {encoding}"):
         load_corpus(TextConfig(dir=source, unit="character", cache=tmp_path / "one"))
+    with pytest.raises(ValueError, match=r"not UTF-8: .*: convert it to UTF-8$"):
+        read_file(source / "train.txt").text()
     corpus = load_corpus(TextConfig(dir=source, unit="character", cache=tmp_path / "two", encoding=encoding))
     assert corpus.tokenizer.decode(corpus.split("train")) == text
     with pytest.raises(ValueError, match=r"--data.encoding 'martian' is none that Python knows"):
