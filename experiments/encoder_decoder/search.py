@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data import PairBatch
+from experiments.footprint import Part, check_fits
 from experiments.harness.checks import check_at_least, check_not_negative
 from models import Average, Beams, EncoderDecoder, WuPenalty, beam_search, decoder_step
 from models.cell import Array, Params
@@ -119,10 +120,12 @@ def search_targets(
         n_best: how many hypotheses of each.
         space: the targets that are searched.
 
-    Raises ValueError for a width above the number of sequences, or an `n_best` above the width.
+    Raises ValueError for a width above the number of sequences, or whose hypotheses need more memory than is free,
+    and for an `n_best` above the width.
     """
     found: list[list[Hypothesis]] = []
     for batch in batches:
+        check_search_fits(search.width, batch.mask.shape[1], model.writer.vocabulary_size)
         options: Any = {"search": search, "n_best": n_best, "space": space}
         beams = jax.device_get(search_batch(model, params, batch.inputs, batch.mask, **options))
         real = np.flatnonzero(np.asarray(batch.mask).any(axis=0))
@@ -136,6 +139,13 @@ def hypotheses(beams: Beams, row: int, end: int) -> Iterator[Hypothesis]:
         ids = tokens[:length].tolist()
         if score != -np.inf:  # NaN, where the model has some, shows
             yield Hypothesis(tuple(ids[:-1] if ids[-1:] == [end] else ids), float(score), float(normalised))
+
+
+def check_search_fits(width: int, sentences: int, types: int, option: str = "--width") -> None:
+    """Raises ValueError, naming the option of the width, where the log-probabilities `[W, B, V]` of one step of a
+    search are more than is free."""
+    scores = Part(4 * width * sentences * types, f"a smaller {option}")
+    check_fits({f"the hypotheses [{width}, {sentences}, {types}] of a search": scores})
 
 
 def seconds_to_search(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.encoder_decoder.search import check_search_fits
 from experiments.encoder_decoder.systems import NAMES
 from experiments.footprint import check_task_fits
 from experiments.harness.errors import UserError
@@ -25,7 +26,7 @@ from experiments.translation import report
 from experiments.translation.config import TranslationConfig
 from experiments.translation.presets import preset_options
 from experiments.translation.scoring import METRICS, compared, score_translations
-from experiments.translation.task import HeldOut, measure, translation_task
+from experiments.translation.task import TOGETHER, HeldOut, measure, translation_task
 from experiments.translation.trained import net_path, tested_params
 from models import EncoderDecoder
 
@@ -47,6 +48,7 @@ class Config(TranslationConfig):
             raise UserError(
                 "--health.every", "looks into one recurrence, and a translation has two: leave it out"
             )
+        check_search_fits(self.search.width, TOGETHER, len(self.text.target.vocabulary))
         for system in self.systems:
             check_task_fits(translation_task(self, system, self.text), self.training(self.text))
 

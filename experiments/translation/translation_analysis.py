@@ -15,6 +15,7 @@ import tyro
 
 from data import Pair, ParallelConfig
 from data.text.parallel_config import read_parallel
+from experiments.encoder_decoder.search import check_search_fits
 from experiments.encoder_decoder.systems import NAMES
 from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_distinct
@@ -27,7 +28,7 @@ from experiments.training import Flat
 from experiments.translation import analysis_report as report
 from experiments.translation.analysis_measure import Subject, analyse
 from experiments.translation.config import TranslationConfig
-from experiments.translation.task import translation_task
+from experiments.translation.task import TOGETHER, translation_task
 from experiments.translation.trained import net_path, trained_translation
 from models import EncoderDecoder
 from train import LoopConfig
@@ -72,6 +73,8 @@ class Config(TranslationConfig):
                     raise UserError("--runs", f"are trained already: leave out the options of {name}")
         else:
             self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
+            types = len(self.text.target.vocabulary)
+            check_search_fits(max(self.widths), min(self.sentences, TOGETHER), types, "--widths")
             for task in self.tasks.values():
                 check_task_fits(task, self.training(self.text))
         if max(self.lengths) > len(self.tested_pairs):

@@ -119,6 +119,7 @@ def test_translates(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Pat
         (("--source", " "), "--source is empty: give a sentence"),
         (("--source", "a " * 1001), "tokens, more than 1,000: break it into sentences"),
         (("--source", "a", "--width", 0), "--width must be a whole number of at least 1, but is 0"),
+        (("--source", "a", "--width", 10**9), "are free: take a smaller --width"),
         (("--source", "a", "--n-best", 3), "--n-best 3 is more than the --width 2 of the search"),
         (("--source", "a", "--system", "fixed"), "--system fixed isn't trained in"),
     ],
@@ -135,6 +136,7 @@ def test_translating_refuses(
     [
         (("--smoothing", 1), "--smoothing must be at least 0 and below 1, but is 1.0"),
         (("--width", 0), "--width must be a whole number of at least 1, but is 0"),
+        (("--width", 10**9), "for the hypotheses [1000000000, 100, "),
         (("--batch-tokens", 0), "--batch-tokens must be a whole number of at least 1, but is 0"),
         (
             ("--cell", "batch_norm_lstm"),

@@ -89,6 +89,7 @@ def test_trained_there_and_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (("--widths", 10**9), "are free: take a smaller --widths"),
         (("--widths", 0), "--widths must be a whole number of at least 1, but is 0"),
         (("--sentences", 0), "--sentences must be a whole number of at least 1, but is 0"),
         (("--preset", "multi30k_fixed"), "--preset names settings of `translation`: train there"),
