@@ -40,7 +40,7 @@ docs: $(VENV)/.docs
 	@echo "build/site/index.html (its search needs a server: $(BIN)/python -m http.server --directory build/site)"
 
 # Compilation dominates; without most of XLA's optimizations it takes half the time (and tests/conftest.py then takes
-# XLA's older code generator). tests/models keep the optimizations; test-full compiles as a user's process does.
+# XLA's older code generator). test-full compiles as a user's process does.
 QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 test: $(VENV)/.dev
 	$(QUICK) $(BIN)/python -m pytest $(WORKERS) -m "not slow and not full and not peers" $(ARGS)

@@ -7,8 +7,8 @@ import pytest
 from experiments.contract.checks import CHECKS
 from models import Cell
 
-ALWAYS = ("stepping", "mask", "jacobian")
-"""Steps, padding and derivatives, which a cell's own equations decide; the others check code that cells share."""
+ALWAYS = ("stepping", "jacobian")
+"""Steps and derivatives, which a cell's own equations decide; the others check code that cells share."""
 
 
 def each_check(cells: Mapping[str, Cell], whole: Collection[str] = ()) -> pytest.MarkDecorator:

@@ -40,7 +40,9 @@ def rewritten(cell: Cell, state: Any, a: float) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", XLSTM, ids=str)
+@pytest.mark.parametrize(
+    "cell", [XLSTM[0], *(pytest.param(cell, marks=pytest.mark.full) for cell in XLSTM[1:])], ids=str
+)
 @pytest.mark.usefixtures("x64")
 def test_what_is_measured_does_not_depend_on_how_a_state_is_written(cell: Cell) -> None:
     params, xs, state = example(cell, (), 60)
@@ -76,6 +78,7 @@ def test_numbers_of_coordinates() -> None:
         assert coordinates_size(cell, cell.initial_state(cell.init(jax.random.key(0), 1))) == size
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("adjoint", [False, True])
 def test_lost_directions_of_an_mlstm(adjoint: bool) -> None:
     """The first step has rank 0. Every direction of a head grows as its forget gate, on average; λ₁ is the second
@@ -109,7 +112,7 @@ def test_newton_measures_the_exponent_in_coordinates(cell: Cell) -> None:
     np.testing.assert_allclose(before, after, rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_health_leaves_out_the_start() -> None:
     cell = MLSTM(4, heads=2)
     params, xs = cell.init(jax.random.key(0), 1), jax.random.normal(jax.random.key(1), (16, 2, 1))

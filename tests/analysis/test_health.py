@@ -47,7 +47,9 @@ def test_a_rotation_that_shrinks() -> None:
     assert not any(name.startswith("saturated") for name in found)
 
 
-@pytest.mark.parametrize("cell", [Elman(H), LSTM(H)], ids=["elman", "lstm"])
+@pytest.mark.parametrize(
+    "cell", [pytest.param(Elman(H), marks=pytest.mark.full), LSTM(H)], ids=["elman", "lstm"]
+)
 def test_near_the_exact_singular_values(cell: Cell) -> None:
     """Never above those of the whole product, and hardly below the largest of them."""
     params, xs = of(cell, 16)
@@ -58,7 +60,7 @@ def test_near_the_exact_singular_values(cell: Cell) -> None:
         assert (exact - values[b] < 0.05).all()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_near_the_exact_singular_values_of_a_wider_net() -> None:
     """The spectrum is flat here, as that of one step of a Gaussian matrix is at its upper end."""
     cell = Elman(64)
@@ -100,7 +102,7 @@ def test_saturation_by_hand() -> None:
     assert float(measured(Elman(2, activation="relu"), dead, xs)["saturated_hidden"]) == 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_stack() -> None:
     cell = Stacked((GRU(H), GRU(H)), "plain", None)
     found = measured(cell, *of(cell))

@@ -184,14 +184,19 @@ def test_the_prepared_weights_are_what_counts() -> None:
     "cell",
     [
         Elman(4, activation="relu"),
-        BasicGRU(4),
-        GRU(4),
         LSTM(4),
-        PeepholeLSTM(4),
-        OrthogonalRNN(4),
-        IndRNN(4),
         SLSTM(6, heads=2),
-        LearnedState(LSTM(4)),
+        *(
+            pytest.param(cell, marks=pytest.mark.full)
+            for cell in (
+                BasicGRU(4),
+                GRU(4),
+                PeepholeLSTM(4),
+                OrthogonalRNN(4),
+                IndRNN(4),
+                LearnedState(LSTM(4)),
+            )
+        ),
     ],
     ids=lambda cell: type(cell).__name__,
 )

@@ -100,7 +100,7 @@ def test_henon_map() -> None:
         assert abs(found.sum_gap) < 1e-12
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.usefixtures("x64")
 def test_lorenz() -> None:
     cell = Lorenz()
@@ -178,6 +178,7 @@ def test_all_directions_lost() -> None:
     assert found.lost == len(found.exponents) == cell.window * 4 - 4
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("double", [True, False])
 def test_one_dead_unit(double: bool) -> None:
     """One ReLU of three never fires: one exponent at −∞, the others those of the two alive alone."""

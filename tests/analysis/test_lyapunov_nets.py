@@ -29,7 +29,7 @@ def driven(size: int, gain: float, length: int, noise: float = 1.0) -> tuple[Cel
     return Elman(size), params, jnp.asarray(rng.normal(size=(length, size)), jnp.float32)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("qr_every", [pytest.param(1, marks=pytest.mark.full), 10])
 def test_single_precision_against_the_textbook(qr_every: int) -> None:
     """All 48 exponents of a net in single precision, from −0.2 to −7 or so, against QR in double precision."""
@@ -46,7 +46,7 @@ def test_single_precision_against_the_textbook(qr_every: int) -> None:
     assert np.all(np.abs(backwards.exponents - found.exponents) < 5 * errors + 0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("qr_every", [pytest.param(1, marks=pytest.mark.full), 10])
 def test_a_large_net_of_full_rank_loses_nothing(qr_every: int) -> None:
     """All 256 in single precision, the smallest growth near its rounding now and then; at g = 1.5."""
@@ -85,7 +85,7 @@ def test_autonomous_net() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("qr_every", [1, 5])
+@pytest.mark.parametrize("qr_every", [pytest.param(1, marks=pytest.mark.full), 5])
 @pytest.mark.usefixtures("x64")
 def test_gradient(qr_every: int) -> None:
     """Of the flossing loss, against central differences, for a frame that is square and one that isn't."""

@@ -41,8 +41,8 @@ def with_copies(cell: Cell, params: Any, xs: Array) -> Any:
     "cell",
     [
         pytest.param(LSTM(H), id="lstm"),
-        pytest.param(OrthogonalRNN(H), id="orthogonal"),
-        pytest.param(LRU(H), id="complex", marks=pytest.mark.slow),
+        pytest.param(OrthogonalRNN(H), id="orthogonal", marks=pytest.mark.full),
+        pytest.param(LRU(H), id="complex", marks=pytest.mark.full),
     ],
 )
 @pytest.mark.usefixtures("x64")

@@ -23,7 +23,7 @@ def config(name: str = "momentum", clip: str = "global_norm", steps: int = 4) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["momentum", "adam"])
+@pytest.mark.parametrize("name", [pytest.param("momentum", marks=pytest.mark.full), "adam"])
 def test_the_same_as_train_step(name: str) -> None:
     """Parameters, losses, norms, what was clipped, step by step; a net at another rate stands beside it."""
     found = train_side_by_side(config(name), np.array([3, 5]), np.array([0.1, 0.02]))

@@ -97,7 +97,7 @@ def test_the_gradient_of_the_net_as_it_is(watched: Path) -> None:
     assert reported == pytest.approx(math.log(np.median(norms)), abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_health_is_that_of_a_run_never_stopped(
     watched: Path, options: Options, tmp_path: Path
 ) -> None:
@@ -111,7 +111,7 @@ def test_resumed_health_is_that_of_a_run_never_stopped(
     assert newest_checkpoint(folder) == newest_checkpoint(watched)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_inspect_draws_it_anew(watched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = watched / "figures/health.png"
     before = picture.read_bytes()

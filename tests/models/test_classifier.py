@@ -88,7 +88,7 @@ def test_classifier(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("merge", ["concatenate", "sum"])
-@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("stacked", [pytest.param(False, marks=pytest.mark.full), True])
 def test_both_directions_pool_each_at_its_own_end(merge: Any, stacked: bool) -> None:
     """The forward cell after the last valid step, the backward cell after the first: two NumPy loops."""
     both = Bidirectional(Elman(H), Elman(H), merge)

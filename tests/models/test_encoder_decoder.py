@@ -100,11 +100,11 @@ def close(found: Any, expected: Any, tolerance: float = 1e-11) -> None:
     )
 
 
-FAST = ("attention", "transformer")
+IN_CI = ("attention", "transformer")
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in SYSTEMS]
+    "name", [name if name in IN_CI else pytest.param(name, marks=pytest.mark.full) for name in SYSTEMS]
 )
 @pytest.mark.usefixtures("x64", "quick_compilation")
 def test_token_by_token_and_padding(name: str) -> None:
@@ -237,6 +237,7 @@ def test_embeddings_and_shifts() -> None:
     np.testing.assert_allclose(reader(params, jnp.array(3)), 2 * params["embedding"][3])
 
 
+@pytest.mark.full
 def test_dropout_falls_in_training_alone() -> None:
     model, params = make(SYSTEMS["fixed context"], dropout=0.5)
     (inputs, targets), rngs = pairs(), {"dropout": jax.random.key(0)}

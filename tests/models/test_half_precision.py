@@ -110,7 +110,7 @@ def test_gradient_of_a_decoder_counts_the_steps(way: str) -> None:
     ("cell", "methods"),
     [
         (LSTM(3), ["scan", Scan(checkpoint_every=45), "fused", "newton"]),
-        (GRU(3), ["scan", "fused"]),
+        pytest.param(GRU(3), ["scan", "fused"], marks=pytest.mark.full),
         pytest.param(LRU(4), ["scan", "associative"], marks=pytest.mark.full),
     ],
     ids=["lstm", "gru", "lru"],

@@ -24,7 +24,7 @@ def batch_of(window: int, types: int) -> Batch:
     return Batch(jnp.asarray(ids[:-1]), jnp.asarray(ids[1:]), jnp.ones((window, 4), bool))
 
 
-@pytest.mark.parametrize("kind", ["lstm", pytest.param("post_norm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["lstm", pytest.param("post_norm", marks=pytest.mark.full)])
 def test_the_nearest_width(kind: Kind) -> None:
     found = net_of_size(kind, 3, 9000, 20, 8)
     counts = [Net(kind, 3, width, 20, 8).parameters() for width in range(STEP, 48, STEP)]
@@ -32,7 +32,9 @@ def test_the_nearest_width(kind: Kind) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "lstm" else pytest.param(kind, marks=pytest.mark.full) for kind in KINDS]
+)
 def test_measures_of_layers(kind: Kind) -> None:
     """The norm of a layer's gradient is the slope along it, by differences; the last outputs are the stack's."""
     net = Net(kind, 2, 4, 7, 5)

@@ -112,7 +112,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     assert drawn == {"phase_diagram.png", "depth_learnt.png", "depth_over_plane.png"}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_run_ends_the_same(finished: Finished, options: Options, tmp_path: Path) -> None:
     folder = shutil.copytree(finished("edge_of_chaos"), tmp_path / "run")
     before = arrays_bytes(folder)

@@ -219,7 +219,11 @@ def test_resumed(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("problem", [adding_problem(9), recall_problem(2, 9)], ids=["adding", "recall"])
+@pytest.mark.parametrize(
+    "problem",
+    [pytest.param(adding_problem(9), marks=pytest.mark.full), recall_problem(2, 9)],
+    ids=["adding", "recall"],
+)
 def test_gradients_of_the_last_step(problem: Problem) -> None:
     """Again by a way of its own: the loss of one sequence as a function of one state at a time."""
     model = problem.model(NetworkConfig(), CELL)

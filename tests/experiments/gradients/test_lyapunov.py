@@ -28,7 +28,7 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_random_nets_against_exact_results(finished: Finished) -> None:
     """At rest the exponents are those of the matrix, ln |eigenvalue| the first and ln |det| their sum; driven, near
     the theory."""

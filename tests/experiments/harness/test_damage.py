@@ -218,7 +218,7 @@ def test_any_damage_is_reported(finished: Finished, tmp_path: Path) -> None:
     fuzz(finished("adding"), tmp_path, range(60), ("report",))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_any_damage(finished: Finished, tmp_path: Path) -> None:
     resume = ("adding", *OPTIONS["adding"], "--resume")
     fuzz(finished("adding"), tmp_path, range(100, 125), ("report",), ("inspect",), resume)
@@ -232,7 +232,14 @@ def test_any_damage_to_a_language_model(words: Path, text: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "keys", [("config", "network", "depth"), ("config", "data", "unit"), ("experiment",)]
+    "keys",
+    [
+        ("experiment",),
+        *(
+            pytest.param(keys, marks=pytest.mark.full)
+            for keys in (("config", "network", "depth"), ("config", "data", "unit"))
+        ),
+    ],
 )
 def test_generate_from_a_damaged_config(
     keys: tuple[str, ...], words: Path, tmp_path: Path, sentence: Callable[..., str]

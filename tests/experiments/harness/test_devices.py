@@ -56,7 +56,7 @@ def test_two_devices(tmp_path: Path) -> None:
     assert results[0] == results[1]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_one_for_each_core_and_none_before(tmp_path: Path) -> None:
     """Importing everything starts nothing and sets nothing: the switch still can."""
     code, said = program(
@@ -100,7 +100,7 @@ def test_resume_says_where_it_went_on(finished: Finished, options: dict, tmp_pat
     assert second["devices"] == [f"{d.platform}: {d.device_kind}" for d in jax.local_devices()]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_batch_norm_trains_with_its_averages(tmp_path: Path) -> None:
     """By its name; the averages are those of training, so that held-out data are normalised as training's were."""
     options = (

@@ -79,6 +79,7 @@ def whole(made: Made, kind: str) -> Path:
     return command.home / "run"
 
 
+@pytest.mark.full
 def test_the_same_twice(made: Made, kind: str, whole: Path) -> None:
     """Bit for bit, compiled anew or not."""
     command = made(kind)
@@ -260,6 +261,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 # --- two at once, and another config
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["memory"], indirect=True, scope="module")
 def test_two_runs_on_one_folder(made: Made, whole: Path) -> None:
     """The second is refused whichever way it is started, and the first is as if it had been alone."""

@@ -205,8 +205,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "whole"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_peer(lost: int, whole: Path, tmp_path: Path) -> None:
     """One is killed: the other ends soon, with a sentence; the run goes on to the bits of one that was never
     disturbed."""
@@ -289,7 +289,7 @@ def test_options_that_cannot_be(
         assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_cannot_be(tmp_path: Path) -> None:
     """A port that is taken, a peer that never comes, a cluster that JAX doesn't know."""
     with socket.socket() as taken:

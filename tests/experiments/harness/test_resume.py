@@ -121,7 +121,7 @@ def test_resumed_by_name(stopped: Stopped, whole: Path, tmp_path: Path) -> None:
     check_equal(folder, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_as_the_newest(
     stopped: Stopped, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +139,7 @@ def test_resumed_as_the_newest(
     assert newest_checkpoint(runs / "9") == untouched
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_killed_and_resumed_in_processes_of_their_own(whole: Path, tmp_path: Path) -> None:
     """Killed twice, at other steps, and each time resumed by a fresh process."""
     folder = tmp_path / "run"
@@ -219,6 +219,7 @@ LINKED = ("config.json", "environment.json", "results.json", "metrics.jsonl", "a
 LINKED += ("figures/training.png", "figures/training.pdf")
 
 
+@pytest.mark.full
 def test_a_renamed_checkpoint_and_links(options: Options, finished: Finished, tmp_path: Path) -> None:
     """A folder's name is not believed: training goes on from the checkpoint before, and ends as if nothing had been
     renamed. Nothing is written where a link leads."""

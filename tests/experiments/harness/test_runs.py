@@ -206,7 +206,7 @@ def test_gradients_arrays_and_table(finished: Finished, names: list[str]) -> Non
         assert abs(row["exponent"] - growth) < 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("which", [0, 1])
 def test_gradients_from_the_saved_parameters(
     which: int, finished: Finished, names: list[str], options: Options

@@ -47,7 +47,7 @@ def pos(shared: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["slots", pytest.param("pos", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["slots", pytest.param("pos", marks=pytest.mark.full)])
 def test_what_a_run_leaves(name: str, request: pytest.FixtureRequest) -> None:
     """Scores beside the baseline, confusions and errors by frequency that add up, figures, sentences."""
     folder: Path = request.getfixturevalue(name)
@@ -99,6 +99,7 @@ def test_scores_and_baseline_are_those_of_the_predictions(slots: Path) -> None:
     assert baseline["f1"] == corpus_score(SpanF1(), guessed, gold)
 
 
+@pytest.mark.full
 def test_resumed_is_as_whole(slots: Path, tmp_path: Path) -> None:
     part = shutil.copytree(slots, tmp_path / "part")
     shutil.rmtree(part / "checkpoints" / "20")

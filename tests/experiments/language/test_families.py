@@ -95,7 +95,7 @@ def test_mixture() -> None:
     assert found["size"] == 7
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed(run: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after the first net, which is not trained again; all that is told is the same."""
     folder, arguments = tmp_path / "run", ("families", *OPTIONS, "--data.dir", text)

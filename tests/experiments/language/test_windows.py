@@ -115,7 +115,7 @@ def test_text_is_drawn_from_a_run_in_windows(windows: Path, capsys: pytest.Captu
     assert capsys.readouterr().out.startswith("the cat ")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_run_in_windows_resumes_bit_for_bit(windows: Path, text: Path, tmp_path: Path) -> None:
     arguments, part = (*WINDOWS, "--data.dir", text, "--stride", 2), tmp_path / "run"
     assert command(*arguments, "--steps", 20, "--run-dir", part) == 0

@@ -18,6 +18,7 @@ from tests.experiments.conftest import alone
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.full
 def test_influence_beside_differences() -> None:
     """Of the last answer, by one input; nothing comes of later steps, and nothing of steps without an answer."""
     (_, make), *_ = longer("copy", Sizes(copied=2), 1).values()
@@ -47,6 +48,7 @@ def test_lags_are_averaged_over_the_answers() -> None:
     np.testing.assert_allclose(by_lag(rows), [(3 + 40) / 2, (2 + 30) / 2, (1 + 20) / 2, 10])
 
 
+@pytest.mark.full
 def test_rows_that_are_left_alone_keep_their_gradient() -> None:
     """With heads that don't look at the content, a row's block is diag(1 − w_i e_j)."""
     cell = NeuralTuringMachine(4, Dense(4), slots=5, width=3)

@@ -98,7 +98,7 @@ def test_table_of_two_tasks() -> None:
     assert lines[-1].split() == ["lstm", "(40.0%)", "diverged"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed(
     finished: Finished, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

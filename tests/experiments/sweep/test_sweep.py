@@ -103,6 +103,7 @@ def test_only_listed(quick: Callable[..., None], capsys: pytest.CaptureFixture[s
     assert quoted("--cell=gru(reset=before)") == '"--cell=gru(reset=before)"'
 
 
+@pytest.mark.full
 def test_one_fails_and_the_others_are_told(
     quick: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,7 +178,7 @@ def test_waits_for_a_run_that_is_still_written(
     assert "here is being written by process 8 on there: wait until it ends" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_killed_it_takes_its_runs_along(tmp_path: Path) -> None:
     """SIGKILL of the sweep: the run saves itself and ends; resumed at once, the sweep goes on with it."""
     words = ["sweep", "adding", "--grid", "length=5", *map(str, SMALL), "--run-dir", "here", "--steps"]

@@ -165,7 +165,7 @@ def test_files_that_do_not_fit(tmp_path: Path, mistake: Callable[..., str]) -> N
     assert "train.target has 2" in said
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_systems_side_by_side(tmp_path: Path) -> None:
     """All four in one folder, table and figure; a second command finds them finished."""
     folder = tmp_path / "all"

@@ -14,6 +14,7 @@ import pytest
 from experiments.contract import checks as contract
 from models import unroll
 from models.cells.batch_norm import BatchNormLSTM, BatchNormState, observe_sequence, update_averages
+from tests.contract import each_check
 from tests.models import loops
 from tests.models.cells.agreement import sigmoid
 
@@ -24,10 +25,10 @@ CELL = BatchNormLSTM(H, max_steps=3)
 Statistics = dict[str, np.ndarray]  # mean and variance of input, recurrent and memory, each [N]
 
 
-@pytest.mark.parametrize("check", contract.CHECKS.values(), ids=contract.CHECKS.keys())
-def test_contract(check: Callable[[Any], None]) -> None:
+@each_check({"batch_norm_lstm": BatchNormLSTM(H, max_steps=3, gain=0.7)})
+def test_contract(cell: Any, check: Callable[[Any], None]) -> None:
     """In evaluation, which is the default; in training its examples are coupled, as it says."""
-    contract.run(check, BatchNormLSTM(H, max_steps=3, gain=0.7))
+    contract.run(check, cell)
 
 
 def bn(z: np.ndarray, gain: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -136,6 +136,7 @@ def test_weights_set_by_hand_copy() -> None:
     np.testing.assert_allclose(ys[length:, -width:], bits, atol=1e-5)
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("x64")
 def test_jacobian_of_the_memory() -> None:
     """With heads that don't look at the content, ∂M_t/∂M_{t−1} is diagonal: 1 − w_i e_j."""

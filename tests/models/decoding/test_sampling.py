@@ -134,7 +134,10 @@ def test_greedy_text_is_what_unrolling_it_predicts(params: Params) -> None:
     assert len(set(drawn)) > 1
 
 
-@pytest.mark.parametrize(("position", "prompt"), [("learned", [1, 4, 2, 0, 3, 3, 1]), ("rotary", [2, 1])])
+@pytest.mark.parametrize(
+    ("position", "prompt"),
+    [("learned", [1, 4, 2, 0, 3, 3, 1]), pytest.param("rotary", [2, 1], marks=pytest.mark.full)],
+)
 def test_text_of_a_transformer_never_ends(position: Any, prompt: list[int]) -> None:
     """Codes of 5 positions: each token is drawn after the last 5, read from an empty state; a window of rotary
     ones: after all, of which the layer sees the last 5."""

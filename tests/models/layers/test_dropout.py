@@ -43,7 +43,7 @@ def pass_through(dropout: Dropout | None, layers: int = 2) -> tuple[Stacked, Any
     return stack, {"layers": (one,) * layers}
 
 
-@pytest.mark.parametrize("kind", [Dropout, VariationalDropout])
+@pytest.mark.parametrize("kind", [pytest.param(Dropout, marks=pytest.mark.full), VariationalDropout])
 def test_falls_between_layers_in_training_only(kind: type[Dropout]) -> None:
     xs = jnp.ones((T, B, H))
     stack, params = pass_through(kind(0.5))

@@ -50,7 +50,10 @@ def deep_loop(stack: Stacked, params: Any, xs: np.ndarray, states: Any) -> tuple
     return finals, outputs[-1]
 
 
-@pytest.mark.parametrize("connection", DEEP)
+@pytest.mark.parametrize(
+    "connection",
+    [name if name == "residual" else pytest.param(name, marks=pytest.mark.full) for name in DEEP],
+)
 @pytest.mark.usefixtures("x64")
 def test_equations(connection: str) -> None:
     """Outputs, final states and every gradient, by central differences of the loops; with holes, in reverse."""

@@ -113,7 +113,11 @@ FUSED = [Elman(4), Elman(3, activation="relu"), BasicGRU(4), GRU(4), LSTM(4), Pe
         ),
     ],
 )
-@pytest.mark.parametrize("cell", FUSED, ids=lambda cell: f"{type(cell).__name__}{cell.hidden_size}")
+@pytest.mark.parametrize(
+    "cell",
+    [cell if type(cell) in (GRU, LSTM) else pytest.param(cell, marks=pytest.mark.full) for cell in FUSED],
+    ids=lambda cell: f"{type(cell).__name__}{cell.hidden_size}",
+)
 @pytest.mark.usefixtures("x64")
 def test_fused_is_scan(cell: Cell, masked: bool, reverse: bool) -> None:
     assert_equal(cell, "fused", jnp.asarray(MASK) if masked else None, reverse, 1e-12)
@@ -124,7 +128,7 @@ def test_fused_is_scan(cell: Cell, masked: bool, reverse: bool) -> None:
     ("cell", "masked", "reverse"),
     [
         (LSTM(3), False, False),
-        (Peephole(3), True, True),
+        pytest.param(Peephole(3), True, True, marks=pytest.mark.full),
         *(
             pytest.param(cell, masked, not masked, marks=pytest.mark.full)
             for cell, masked in ((GRU(3), False), (Blocks(4), True))
@@ -251,14 +255,16 @@ def test_added_columns(cell: Any) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fused_is_scan_in_single_precision() -> None:
     assert_equal(LSTM(8), Fused(), jnp.asarray(MASK), False, 1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("every", [3, *(pytest.param(every, marks=pytest.mark.full) for every in (1, 7, 50))])
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize(
+    "reverse", [pytest.param(False, marks=pytest.mark.full), True], ids=["forward", "reverse"]
+)
 @pytest.mark.usefixtures("x64")
 def test_checkpointed_is_scan(every: int, reverse: bool) -> None:
     assert_equal(LSTM(3), Scan(checkpoint_every=every), jnp.asarray(MASK), reverse, 1e-12)
@@ -266,7 +272,9 @@ def test_checkpointed_is_scan(every: int, reverse: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize(
+    "reverse", [pytest.param(False, marks=pytest.mark.full), True], ids=["forward", "reverse"]
+)
 @pytest.mark.usefixtures("x64")
 def test_associative_is_scan(reverse: bool) -> None:
     assert_equal(Decay(), "associative", None, reverse, 1e-12)
@@ -275,6 +283,7 @@ def test_associative_is_scan(reverse: bool) -> None:
     assert_equal(linear, "associative", None, reverse, 1e-12)
 
 
+@pytest.mark.full
 def test_checkpointing_keeps_less() -> None:
     """XLA sets aside less for a backward pass and for a forward pass alone: the drive of k steps, not of T."""
     cell, xs = LSTM(16), jnp.zeros((1024, 1, 2))

@@ -82,7 +82,7 @@ CELLS: dict[str, Cell] = {
 @BOTH
 @pytest.mark.parametrize(
     "name",
-    [name if name in ("lstm", "spiral") else pytest.param(name, marks=pytest.mark.full) for name in CELLS],
+    [name if name == "lstm" else pytest.param(name, marks=pytest.mark.full) for name in CELLS],
 )
 @pytest.mark.usefixtures("x64")
 def test_cells(name: str, options: Newton) -> None:
