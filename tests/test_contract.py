@@ -30,12 +30,12 @@ VARIANTS: dict[str, Cell] = {
 }
 
 
-@each_check(BUILT_IN, whole=("elman", "lstm"))
+@each_check(BUILT_IN, whole=("lstm",))
 def test_built_in(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @each_check(VARIANTS)
 def test_variants(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)

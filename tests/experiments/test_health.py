@@ -125,6 +125,7 @@ def test_inspect_draws_it_anew(watched: Path, capsys: pytest.CaptureFixture[str]
     assert "lag_" not in said
 
 
+@pytest.mark.full
 def test_side_by_side_each_net_is_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as it is trained; a net that is trained on is drawn anew."""
     drawn: list[str] = []
@@ -180,11 +181,8 @@ def test_a_rate_that_explodes_stops_the_run(tmp_path: Path, capsys: pytest.Captu
     assert first["fault"] in ("inf", "nan")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("policy", "counted"),
-    [pytest.param("skip", "skipped", marks=pytest.mark.full), ("rollback", "rollbacks")],
-)
+@pytest.mark.full
+@pytest.mark.parametrize(("policy", "counted"), [("skip", "skipped"), ("rollback", "rollbacks")])
 def test_the_same_rate_by_other_policies(
     policy: str, counted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

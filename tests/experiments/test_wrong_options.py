@@ -34,9 +34,10 @@ import pytest
             "error: --optimizer.learning-rate is 0.0; it must be above",
         ),
         (["adding", "--health.every", "-1"], "error: --health.every is -1; it must lie in"),
-        (
+        pytest.param(
             ["adding", "--cell", "transformer", "--health.every", "5"],
             "--health.every can't look into a Transformer",
+            marks=pytest.mark.full,
         ),
         (
             ["lyapunov", "--cells", "gru", "transformer"],
@@ -60,9 +61,10 @@ import pytest
             ["adding", "--cell", "transformer(memory_size=8)"],
             "attends to a memory, and nothing gives it one here",
         ),
-        (
+        pytest.param(
             ["adding", "--cell", "transformer(heads=4)", "--depth", "2"],
             "error: --depth 2 stacks layers, and transformer(heads=4) has its own: give transformer(layers=2)",
+            marks=pytest.mark.full,
         ),
         (
             ["adding", "--cell", "stacked((gru, transformer))", "--depth", "3"],
@@ -84,9 +86,10 @@ import pytest
             ["adding", "--cell", "stacked((lstm, self_attention(heads=2)))", "--method", "newton"],
             "its attention computes all steps at once, where newton would keep a cache for every step",
         ),
-        (
+        pytest.param(
             ["adding", "--cell", "gru", "--hidden-size", "5", "--method", "associative"],
             "of the cells here it runs s4d, s5, lru, min_gru, min_lstm, rg_lru; gru supports",
+            marks=pytest.mark.full,
         ),
         (
             ["adding", "--cell", "transformer(heads=3)"],
@@ -97,9 +100,10 @@ import pytest
             ["adding", "--cell", "transformer(context=0)"],
             "context must be a whole number of at least 1, but is 0",
         ),
-        (
+        pytest.param(
             ["adding", "--cell", "transformer(position=learned, context=16)", "--length", "100"],
             "learned codes for 16 positions, but the sequence has 100 steps: give it context=100",
+            marks=pytest.mark.full,
         ),
         (["char_lm", "--cell", "transformer(causal=False)"], "would see the word that it is to predict"),
         (

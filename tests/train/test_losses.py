@@ -14,7 +14,9 @@ def case(shape):
     return random, mask
 
 
-shapes = pytest.mark.parametrize("shape", [(1,), (6,), (4, 3), (2, 1)])
+shapes = pytest.mark.parametrize(
+    "shape", [(4, 3), *(pytest.param(shape, marks=pytest.mark.full) for shape in ((1,), (6,), (2, 1)))]
+)
 
 
 @shapes

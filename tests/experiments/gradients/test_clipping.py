@@ -59,7 +59,7 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert [line.split()[0] for line in table.splitlines()[3:5]] == ["none", "value"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_run_keeps_what_it_has(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

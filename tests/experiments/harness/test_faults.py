@@ -286,6 +286,7 @@ def test_two_runs_on_one_folder(made: Made, whole: Path) -> None:
     assert not (run / ".lock").exists()
 
 
+@pytest.mark.full
 def test_two_that_begin_at_once(made: Made) -> None:
     """One of them runs, the other is refused."""
     command = made("memory")

@@ -32,11 +32,9 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-SLOW = ("gradients",)  # the main job
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SINGLE]
+    "name", [name if name == "gradients" else pytest.param(name, marks=pytest.mark.full) for name in SINGLE]
 )
 def test_what_a_run_leaves(name: str, finished: Finished) -> None:
     folder = finished(name)

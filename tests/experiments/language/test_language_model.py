@@ -185,7 +185,7 @@ def test_reported_perplexity_is_that_of_the_saved_parameters(words: Path) -> Non
     assert results["test"]["cross_entropy"] == pytest.approx(float(np.mean(losses)), rel=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_redrawn_as_it_was(words: Path) -> None:
     drawn = {path.name: path.read_bytes() for path in (words / "figures").iterdir()}
     assert command("inspect", words) == 0

@@ -32,7 +32,7 @@ CELLS: dict[str, Cell] = {
 
 
 @pytest.mark.usefixtures("quick_compilation")
-@each_check(CELLS, whole=("elman",))
+@each_check(CELLS)
 def test_contract(cell: Cell, check: Callable[[Cell], None]) -> None:
     contract.run(check, cell)
 

@@ -60,7 +60,7 @@ def test_an_exponent_that_is_given() -> None:
         np.testing.assert_array_equal(ys, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("gain", [0.5, 1.1])
 def test_an_exponent_that_is_measured(gain: float) -> None:
     """ln g of a linear net; where it is above 0 not one round is taken, and the numbers are scan's."""
