@@ -69,7 +69,7 @@ IN_CI = ("additive", "fed context", "readout")  # one of each kind; the others d
 
 
 def in_ci(name: str, what: str) -> bool:
-    """What their equations decide. (The layers of Transformers have a test of their own.)"""
+    """Those that their equations decide. (The layers of Transformers have a test of their own.)"""
     return name in IN_CI and what in (*ALWAYS, "memory")
 
 
