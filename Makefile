@@ -7,11 +7,12 @@
 #   make test-ci                         these three in one session, as CI runs them
 #   make test-full                       long series, of which test-slow makes one or two tests (up to an hour; not in CI)
 #   make figures                         remakes the figures and tables of the pages (ARGS="--help" says more)
+#   make notebooks                       runs the notebooks of docs/notebooks and keeps their outputs in them (4 minutes)
 #   make docs                            the site of these pages and the reference of every public name: build/site
 #   make bench                           timings beside Flax, Equinox and PyTorch; writes docs/benchmarks.md (half an hour)
 #   make format, make lock, make clean
 .DEFAULT_GOAL := help
-.PHONY: help gradients figures docs bench test test-slow test-peers test-ci test-full lint format lock clean
+.PHONY: help gradients figures notebooks docs bench test test-slow test-peers test-ci test-full lint format lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -33,6 +34,9 @@ gradients: $(VENV)/.run
 
 figures: $(VENV)/.run
 	@$(BIN)/python -m docs.figures $(ARGS)
+
+notebooks: $(VENV)/.dev
+	@$(BIN)/python -m docs.run_notebooks $(ARGS)
 
 # Reads the sources and imports nothing of ours. A dead link or a page outside the navigation is an error.
 docs: $(VENV)/.docs

@@ -1,8 +1,8 @@
 """Adds to the site what docs/ doesn't hold, as hooks of MkDocs (`make docs`, `mkdocs.yml`).
 
-Adds the READMEs, a page of the API for each room or two, and every source file that a page links to. Rewrites links
-so that they lead to the same places as in the repository. Imports nothing of ours: reads names from the text of
-`__init__.py`, and leaves docstrings to mkdocstrings.
+Adds the READMEs, the notebooks, a page of the API for each room or two, and every source file that a page links
+to. Rewrites links so that they lead to the same places as in the repository. Imports nothing of what it documents:
+reads names from the text of `__init__.py`, and leaves docstrings to mkdocstrings.
 """
 
 import ast
@@ -12,6 +12,8 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from docs.site_notebooks import notebook_pages
 
 ROOT = Path(__file__).resolve().parent.parent
 # Pages of the repository outside docs/, and their names in the site.
@@ -162,7 +164,8 @@ def on_files(files: Any, config: Any) -> Any:
         for path, place in OUTSIDE.items()
         if (ROOT / path).exists()
     }
-    pages |= api_pages()
+    notebooks, figures = notebook_pages()
+    pages |= notebooks | api_pages()
     linked = {
         path
         for place, text in [
@@ -179,8 +182,8 @@ def on_files(files: Any, config: Any) -> Any:
         pages[f"source/{name}.md"] = (
             f"---\nsearch:\n  exclude: true\nhide: [toc]\n---\n\n# {name}\n\n````{language}\n{body}````\n"
         )
-    for place, text in pages.items():
-        files.append(File.generated(config, place, content=text))
+    for place, content in (pages | figures).items():
+        files.append(File.generated(config, place, content=content))
     return files
 
 
@@ -203,7 +206,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             return match[1]
         name = path.relative_to(ROOT).as_posix()
         inside = (
-            name.removeprefix("docs/")
+            re.sub(r"\.ipynb$", ".md", name.removeprefix("docs/"))
             if name.startswith("docs/") and path.suffix != ".py"
             else f"source/{name}.md"
         )

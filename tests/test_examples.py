@@ -89,7 +89,7 @@ def test_the_navigation_names_pages_and_gets_those_that_it_does_not() -> None:
     named = [page for section in nav for pages in section.values() for page in pages]
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     pages |= {place for path, place in SITE["OUTSIDE"].items() if (ROOT / path).exists()}
-    pages |= set(SITE["api_pages"]())
+    pages |= {*SITE["notebook_pages"]()[0], *SITE["api_pages"]()}
     assert not set(named) - pages
     whole = SITE["on_config"](SimpleNamespace(nav=nav)).nav
     assert sorted(page for section in whole for pages in section.values() for page in pages) == sorted(pages)

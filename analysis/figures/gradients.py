@@ -65,7 +65,7 @@ def gradient_against_lag(
     rows = [quartiles for panel in panels.values() for quartiles in panel.values()]
     # Within the exponents of a float64.
     limits = np.clip(decades(np.log10(np.concatenate([row[row > 0] for row in rows]))), -323, 308)
-    powers = MaxNLocator(6, steps=STEPS, integer=True).tick_values(*limits)
+    powers = MaxNLocator(6, steps=STEPS, integer=True, min_n_ticks=1).tick_values(*limits)
     styles = styles_of([*before, *(after or {})])
     handles = entries(styles)
     if any(np.ndim(value) == 2 for norms in given.values() for value in norms.values()):
