@@ -93,7 +93,7 @@ class Example:
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_agrees_with_linen(pair: str) -> None:
-    Example(pair, "wide", jnp.float32).compare(1e-6)
+    Example(pair, "wide", jnp.float32).compare(5e-6)  # where XLA rounds depends on its optimizations
 
 
 @pytest.mark.parametrize(
