@@ -62,9 +62,10 @@ def test_faults_of_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="text is damaged: it begins as a gzip file"):
         read_file(path)
     path.write_bytes("é\nab".encode() + b"\xff c")
-    with pytest.raises(
-        ValueError, match=r"not UTF-8: byte 0xff at offset 5 \(line 2\): name its encoding with"
-    ):
+    place = r"not UTF-8: byte 0xff at offset 5 \(line 2\)"
+    with pytest.raises(ValueError, match=f"{place}: name its encoding with --data.encoding"):
+        read_file(path).text("utf-8")
+    with pytest.raises(ValueError, match=f"{place}: convert it to UTF-8"):
         read_file(path).text()
 
 
