@@ -1,4 +1,4 @@
-"""The contract of cells as CI checks it: what catches most on every cell, all of it on one cell of each kind."""
+"""The contract of cells as CI checks it: what catches most on every cell, all of it on a few."""
 
 from collections.abc import Collection, Mapping
 

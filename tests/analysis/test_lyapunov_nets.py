@@ -30,7 +30,7 @@ def driven(size: int, gain: float, length: int, noise: float = 1.0) -> tuple[Cel
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("qr_every", [pytest.param(1, marks=pytest.mark.full), 10])
+@pytest.mark.parametrize("qr_every", [1, 10])
 def test_single_precision_against_the_textbook(qr_every: int) -> None:
     """All 48 exponents of a net in single precision, from −0.2 to −7 or so, against QR in double precision."""
     cell, params, xs = driven(48, 1.5, 600)
@@ -47,7 +47,7 @@ def test_single_precision_against_the_textbook(qr_every: int) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("qr_every", [pytest.param(1, marks=pytest.mark.full), 10])
+@pytest.mark.parametrize("qr_every", [1, 10])
 def test_a_large_net_of_full_rank_loses_nothing(qr_every: int) -> None:
     """All 256 in single precision, the smallest growth near its rounding now and then; at g = 1.5."""
     cell, params, xs = driven(256, 1.5, 300)
