@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float, Int
 
 from data import split_key
 from data.synthetic.batches import MakeBatch
-from experiments.footprint import Part, check_fits, nbytes, saved_for_backward
-from experiments.objective import Evaluation, Loss, Measure, Objective
+from experiments.footprint import Part, SavedForBackward, check_fits, nbytes
+from experiments.objective import Evaluation, Loss, Measure
 from models.cell import Array, Params
 from train import OptimizerConfig, make_clipping, make_optimizer, mean
 from train.descent import descend, halt_at_nonfinite
@@ -95,8 +95,7 @@ def check_ensemble_fits(config: EnsembleConfig, nets: int, devices: int = 1) -> 
         nets * nbytes(params) + one * devices, "a smaller --hidden-size or fewer --seeds"
     )
     check_fits(parts)
-    objective = Objective(Loss(config.model, config.measure), Evaluation(config.model, config.measure))
-    saved = jax.eval_shape(saved_for_backward(objective, ()), params, batch)
+    saved = jax.eval_shape(SavedForBackward(Loss(config.model, config.measure)), params, (), batch)
     parts["the backward pass"] = Part(
         nbytes(saved) * devices, "shorter sequences, a smaller --batch-size or a smaller --hidden-size"
     )

@@ -5,12 +5,14 @@ state, the batches of a chunk, the held-out data, and what the forward pass keep
 1.3 to 3 times as much as that last part, so that nothing is refused that fits.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
+from flax import linen as nn
 
 from experiments.objective import Objective
 from experiments.task import Data, Options, Task
@@ -18,7 +20,8 @@ from models import Cell
 from models.cell import Array
 from models.recurrence.free_memory import available_memory
 from models.state import ravel_coordinates
-from train import LoopConfig, OptimizerConfig, create_state
+from train import LoopConfig, LossFn, OptimizerConfig, create_state
+from train.config import Precision
 from train.precision import in_precision
 
 
@@ -71,10 +74,7 @@ def check_training_fits(
     }
     check_fits(parts)  # before a model of such inputs is traced
 
-    def initial(batch: Any) -> Any:
-        return model.init(jax.random.key(0), batch.inputs, mask=batch.mask)
-
-    params = jax.eval_shape(initial, batch)
+    params = shapes_of(Initial(model), batch)
     carry = () if objective.first_carry is None else jax.eval_shape(objective.first_carry, params)
     state = jax.eval_shape(lambda p: create_state(p, optimizer, jax.random.key(0)), params)
     parts["parameters, gradient and optimizer"] = Part(
@@ -83,10 +83,8 @@ def check_training_fits(
     check_fits(parts)
     part = data.shapes(-(-batch_size // loop.accumulate))  # of the batch, computed at once
     carry = jax.tree.map(lambda leaf: part_of(leaf, loop.accumulate), carry)
-    computed = dataclasses.replace(objective, loss=in_precision(objective.loss, loop.precision))
-    saved = jax.eval_shape(saved_for_backward(computed, carry), params, part)
     parts["the backward pass"] = Part(
-        nbytes(saved),
+        nbytes(shapes_of(SavedForBackward(objective.loss, loop.precision), params, carry, part)),
         "shorter sequences, a larger --accumulate, a smaller --batch-size or a smaller --hidden-size",
     )
     check_fits(parts)
@@ -97,16 +95,43 @@ def part_of(leaf: Any, parts: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((leaf.shape[0] // parts, *leaf.shape[1:]), leaf.dtype)
 
 
-def saved_for_backward(objective: Objective, carry: Any) -> Callable[[Any, Any], Any]:
-    """Returns a function of parameters and batch that gives the arrays that the loss's backward pass reads."""
+@dataclass(frozen=True)
+class Initial:
+    """The parameters of a model that reads a batch."""
 
-    def saved(params: Any, batch: Any) -> Any:
+    model: nn.Module
+
+    def __call__(self, batch: Any) -> Any:
+        return self.model.init(jax.random.key(0), batch.inputs, mask=batch.mask)
+
+
+@dataclass(frozen=True)
+class SavedForBackward:
+    """The arrays that a loss's backward pass reads."""
+
+    loss: LossFn
+    precision: Precision = "float32"
+
+    def __call__(self, params: Any, carry: Any, batch: Any) -> Any:
+        computed = in_precision(self.loss, self.precision)
+
         def loss(params: Any) -> Any:
-            return objective.loss(params, carry, batch, jax.random.key(0))[0][0]
+            return computed(params, carry, batch, jax.random.key(0))[0][0]
 
         return jax.vjp(loss, params)[1]
 
-    return saved
+
+def shapes_of(function: Callable[..., Any], *given: Any) -> Any:
+    """Returns the shapes that a function gives for given ones; equal functions of equal shapes are traced once, as
+    a run asks for the same before and after its folder is made."""
+    leaves, structure = jax.tree.flatten(given)
+    return traced_once(function, tuple(leaves), structure)
+
+
+@lru_cache(maxsize=64)
+def traced_once(function: Callable[..., Any], leaves: tuple[Any, ...], structure: Any) -> Any:
+    """Traces a function of the leaves of its arguments."""
+    return jax.eval_shape(function, *jax.tree.unflatten(structure, leaves))
 
 
 def check_task_fits(task: Task, options: Options) -> None:

@@ -1,5 +1,6 @@
 """Strict settings for the whole suite: shapes in annotations are checked, silent broadcasting is an error."""
 
+import gc
 import os
 import shutil
 import signal
@@ -20,18 +21,20 @@ if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1" and version("jaxlib")
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
 
 from tests.compilation import keep_compiled_programs, make_cache, optimizations
+from tests.shapes import check_annotations
 
 CACHE = make_cache()
 
-# Before anything of ours is imported: every annotated array is then checked at every call.
-install_import_hook(["models", "analysis", "train", "data", "experiments"], "beartype.beartype")
+check_annotations()  # before anything of ours is imported
 
 keep_compiled_programs()
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Tracing makes very many objects, and few of them in circles: searching for these less often saves a twentieth.
+gc.set_threshold(50_000, 10, 10)
 
 # JAX begins here, with one device: else the first experiment run in this process would give it one for each core,
 # and what later tests see would depend on their order. Several devices are tested in processes of their own.

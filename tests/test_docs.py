@@ -260,6 +260,7 @@ def test_help_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(line.startswith(" ") for line in wrapped(text).splitlines() if line)
 
 
+@pytest.mark.full
 def test_the_page_on_attention_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A step streams to the number of the whole, as the page says."""
     (text,) = re.findall(
@@ -273,6 +274,7 @@ def test_the_page_on_attention_runs(capsys: pytest.CaptureFixture[str], tmp_path
     assert len(norms.split()) >= 40
 
 
+@pytest.mark.full
 def test_the_page_for_those_who_come_from_elsewhere_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """Masked steps are zero, and a step streams to the number of the whole, as the page says."""
     (text,) = re.findall(r"```python\n(.*?)```", (DOCS / "coming_from.md").read_text(), re.DOTALL)
@@ -366,7 +368,7 @@ def test_the_page_on_weights_runs(
         assert float(printed) < 1e-5
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_page_on_machines_runs() -> None:
     """A machine read through and watched, as the page has it."""
     (text,) = re.findall(r"```python\n(.*?)```", (DOCS / "machines.md").read_text(), re.DOTALL)

@@ -18,7 +18,7 @@ from orbax.checkpoint import v1 as ocp
 
 from analysis import step_jacobians
 from models import Cell, Memory, unroll
-from models.cell import Array, Output, Params, State
+from models.cell import Array, Output, Params, State, Weights
 from models.checks import first_difference
 from models.memory import memory_size
 from models.state import ravel_coordinates, ravel_state
@@ -31,9 +31,9 @@ def example(cell: Cell, batch_shape: tuple[int, ...] = (B,), length: int = T) ->
     params_key, inputs_key, state_key = jax.random.split(jax.random.key(7), 3)
     params = initialise(cell, params_key)
     xs = jax.random.normal(inputs_key, (length, *batch_shape, D))
-    # A state that can occur: where two steps lead from the initial one.
-    warm = jax.random.normal(state_key, (2, *batch_shape, D))
-    return params, xs, run_whole(cell, params, warm, **reading(cell, batch_shape))[0]
+    # A state that can occur: where some steps lead from the initial one.
+    warm, initial = jax.random.normal(state_key, xs.shape), cell.initial_state(params, batch_shape)
+    return params, xs, run_whole(cell, params, warm, initial, **reading(cell, batch_shape))[0]
 
 
 def reading(cell: Cell, batch_shape: tuple[int, ...] = (B,)) -> dict[str, Any]:
@@ -50,6 +50,11 @@ def reading(cell: Cell, batch_shape: tuple[int, ...] = (B,)) -> dict[str, Any]:
 
 
 initialise = jax.jit(lambda cell, key: cell.init(key, D), static_argnums=0)
+prepare = jax.jit(
+    lambda cell, params, **options: cell.prepare(params, **options),
+    static_argnums=0,
+    static_argnames="batch_shape",
+)
 run_whole = jax.jit(
     lambda *given, **options: unroll(*given, **options), static_argnums=0, static_argnames="reverse"
 )
@@ -107,34 +112,42 @@ def check_no_input(cell: Cell) -> None:
 def check_stepping(cell: Cell) -> None:
     """One step at a time = the whole sequence, in outputs, final state and gradients."""
 
+    @jax.jit
+    def step(weights: Weights, state: State, x: Array) -> tuple[State, Output]:
+        return cell.step(weights, state, cell.drive(weights, x))
+
     def step_by_step(params: Params, xs: Array, state: State) -> tuple[State, Output]:
-        weights, ys = cell.prepare(params, batch_shape=xs.shape[1:-1], **reading(cell)), []
+        weights, ys = prepare(cell, params, batch_shape=xs.shape[1:-1], **reading(cell)), []
         for x in xs:
-            state, y = cell.step(weights, state, cell.drive(weights, x))
+            state, y = step(weights, state, x)
             ys.append(y)
         return state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
 
-    params, xs, state = example(cell)
-    whole, by_hand = partial(run_whole, cell, **reading(cell)), jax.jit(step_by_step)
-    assert_close(whole(params, xs, state), by_hand(params, xs, state), "unroll is not step after step")
-    assert_close(
-        gradients(whole, params, xs, state),
-        gradients(by_hand, params, xs, state),
-        "the gradient of unroll is not that of step after step",
+    given = example(cell)
+    found, found_gradients = jax.jit(partial(differentiate, partial(run_whole, cell, **reading(cell))))(
+        *given
     )
+    # Not compiled as a whole: that takes long, and the step once is enough.
+    expected, expected_gradients = differentiate(step_by_step, *given)
+    assert_close(found, expected, "unroll is not step after step")
+    assert_close(found_gradients, expected_gradients, "the gradient of unroll is not that of step after step")
 
 
-def gradients(function: Callable[..., Output], params: Params, xs: Array, state: State) -> Output:
-    """∂ of a weighted sum of everything the function returns, in parameters, inputs and initial state."""
+def differentiate(
+    function: Callable[..., Output], params: Params, xs: Array, state: State
+) -> tuple[Output, Output]:
+    """Everything the function returns, and ∂ of its weighted sum in parameters, inputs and initial state."""
     floating, structure = jax.tree.flatten(state)
     kept = [leaf for leaf in floating if jnp.issubdtype(leaf.dtype, jnp.inexact)]
 
-    def scalar(params: Params, xs: Array, leaves: list[Array]) -> Array:
+    def scalar(params: Params, xs: Array, leaves: list[Array]) -> tuple[Array, Output]:
         fresh = iter(leaves)
         full = [next(fresh) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf for leaf in floating]
-        return weigh(function(params, xs, jax.tree.unflatten(structure, full)))
+        returned = function(params, xs, jax.tree.unflatten(structure, full))
+        return weigh(returned), returned
 
-    return jax.jit(jax.grad(scalar, argnums=(0, 1, 2)))(params, xs, kept)
+    found, returned = jax.grad(scalar, argnums=(0, 1, 2), has_aux=True)(params, xs, kept)
+    return returned, found
 
 
 def check_batch(cell: Cell) -> None:
@@ -173,7 +186,8 @@ def check_mask(cell: Cell) -> None:
     def masked(params: Params, xs: Array, state: State) -> tuple[State, Output]:
         return run_whole(cell, params, xs, state, mask=mask, **reading(cell))
 
-    final, ys = masked(params, padded, state)
+    run = jax.jit(partial(differentiate, masked))
+    (final, ys), found = run(params, padded, state)
     short_final, short_ys = run_whole(cell, params, xs[valid], state, **reading(cell))
     assert_close(final, short_final, "the state after padding is not that after the last valid step")
     assert_close(
@@ -187,9 +201,7 @@ def check_mask(cell: Cell) -> None:
         jax.tree.map(lambda leaf: leaf[rest], ys), zeros, "outputs of padding must be zero", tolerance=0.0
     )
 
-    found = gradients(masked, params, padded, state)
-    short = gradients(masked, params, xs, state)
-    assert_close(found, short, "NaN in the padding reaches a gradient")
+    assert_close(found, run(params, xs, state)[1], "NaN in the padding reaches a gradient")
     assert not np.any(found[1][rest]), "the gradient of padding must be zero"
     nothing = jnp.zeros((T, B), bool)
     everything_padded = run_whole(cell, params, padded, state, mask=nothing, **reading(cell))[0]
@@ -206,9 +218,9 @@ def check_memory(cell: Cell) -> None:
     def run(params: Params, values: Array, state: State) -> tuple[State, Output]:
         return run_whole(cell, params, xs, state, memory=Memory(values, memory.mask))
 
-    found = run(params, memory.values, state), gradients(run, params, memory.values, state)
-    zeros = jnp.where(memory.mask[..., None], memory.values, 0)
-    without = run(params, zeros, state), gradients(run, params, zeros, state)
+    both = jax.jit(partial(differentiate, run))
+    found = both(params, memory.values, state)
+    without = both(params, jnp.where(memory.mask[..., None], memory.values, 0), state)
     assert_close(found, without, "NaN in a masked place of the memory reaches a value or a gradient")
     assert not np.any(found[1][1][~memory.mask]), "the gradient of a masked place of the memory must be zero"
     assert np.any(found[1][1][memory.mask]), "no gradient reaches the memory"
@@ -250,20 +262,25 @@ def check_compiles_once(cell: Cell) -> None:
 def check_jacobian(cell: Cell) -> None:
     """The step Jacobian agrees with central differences of the state, turned into coordinates where it has such."""
     params, xs, state = example(cell, batch_shape=())
-    weights = cell.prepare(params, **reading(cell, ()))
-    vector, restore = ravel_coordinates(cell, state)
-    drive = cell.drive(weights, xs[0])
-    step = jax.jit(lambda v: ravel_state(cell.step(weights, restore(v), drive)[0])[0])
-    unravel = ravel_state(state)[1]
-    into = jax.jacfwd(lambda s: ravel_coordinates(cell, unravel(s))[0])(step(vector))
-    if cell.reads_memory:  # which the laboratory has none to give
-        exact = np.asarray(into @ jax.jacfwd(step)(vector))
-    else:
-        exact = np.asarray(step_jacobians(cell, params, xs[:1], state)[0])
-    h = 1e-6
-    columns = [(step(vector + h * e) - step(vector - h * e)) / (2 * h) for e in jnp.eye(vector.size)]
-    differences = np.asarray(into @ jnp.stack(columns, axis=-1)) if columns else np.zeros_like(exact)
-    error = np.max(np.abs(exact - differences), initial=0.0)
+
+    @jax.jit
+    def both(params: Params, x: Array, state: State) -> tuple[Array, Array]:
+        weights = cell.prepare(params, **reading(cell, ()))
+        vector, restore = ravel_coordinates(cell, state)
+        drive, unravel = cell.drive(weights, x), ravel_state(state)[1]
+
+        def step(z: Array) -> Array:
+            return ravel_state(cell.step(weights, restore(z), drive)[0])[0]
+
+        h, directions = 1e-6, jnp.eye(vector.size, dtype=vector.dtype)
+        changes = jax.vmap(lambda e: (step(vector + h * e) - step(vector - h * e)) / (2 * h))(directions)
+        into = jax.jacfwd(lambda s: ravel_coordinates(cell, unravel(s))[0])(step(vector))
+        return into @ jax.jacfwd(step)(vector), into @ changes.T
+
+    exact, differences = both(params, xs[0], state)
+    if not cell.reads_memory:  # which the laboratory has none to give
+        exact = step_jacobians(cell, params, xs[:1], state)[0]
+    error = np.max(np.abs(np.asarray(exact) - np.asarray(differences)), initial=0.0)
     assert error < 1e-6, f"the Jacobian differs from finite differences by {error:.2g}"
 
 
@@ -271,28 +288,28 @@ def check_coordinates(cell: Cell) -> None:
     """A state has its coordinates, which leave out only what no step and no output depends on."""
     params, xs, state = example(cell, batch_shape=())
     coordinates = cell.coordinates(state)
-    vector, restore = ravel_coordinates(cell, state)
-    message = "coordinates(from_coordinates(z, state)) is not z"
-    assert_close(cell.coordinates(restore(vector)), coordinates, message)
-    size = vector.size
-    there = jax.jacfwd(lambda z: ravel_coordinates(cell, restore(z))[0])(vector)
-    assert_close(
-        there,
-        jnp.eye(size, dtype=vector.dtype),
-        "the derivative of coordinates(from_coordinates(z)) is not I",
-    )
+    restored = cell.coordinates(ravel_coordinates(cell, state)[1](ravel_coordinates(cell, state)[0]))
+    assert_close(restored, coordinates, "coordinates(from_coordinates(z, state)) is not z")
 
-    weights = cell.prepare(params, **reading(cell, ()))
-    drive = cell.drive(weights, xs[0])
-    flat, unravel = ravel_state(state)
+    @jax.jit
+    def derivatives(params: Params, x: Array, state: State) -> tuple[Array, Array, Array]:
+        vector, restore = ravel_coordinates(cell, state)
+        weights = cell.prepare(params, **reading(cell, ()))
+        drive = cell.drive(weights, x)
+        flat, unravel = ravel_state(state)
 
-    def seen(s: Array) -> Array:
-        stepped, y = cell.step(weights, unravel(s), drive)
-        return jnp.concatenate([ravel_coordinates(cell, stepped)[0], ravel_state(y)[0]])
+        def seen(s: Array) -> Array:
+            stepped, y = cell.step(weights, unravel(s), drive)
+            return jnp.concatenate([ravel_coordinates(cell, stepped)[0], ravel_state(y)[0]])
 
-    # A change of the state = the change of its coordinates, written as a change of the state.
-    through = jax.jacfwd(lambda s: ravel_state(restore(ravel_coordinates(cell, unravel(s))[0]))[0])(flat)
-    of_step = jax.jacfwd(seen)(flat)
+        there = jax.jacfwd(lambda z: ravel_coordinates(cell, restore(z))[0])(vector)
+        # A change of the state = the change of its coordinates, written as a change of the state.
+        through = jax.jacfwd(lambda s: ravel_state(restore(ravel_coordinates(cell, unravel(s))[0]))[0])(flat)
+        return there, through, jax.jacfwd(seen)(flat)
+
+    there, through, of_step = derivatives(params, xs[0], state)
+    identity = jnp.eye(len(there), dtype=there.dtype)
+    assert_close(there, identity, "the derivative of coordinates(from_coordinates(z)) is not I")
     assert_close(of_step @ through, of_step, "a step depends on what the coordinates leave out of the state")
 
 

@@ -14,7 +14,7 @@ import data
 import experiments.footprint
 import models.recurrence.free_memory
 from analysis import step_jacobians
-from experiments.footprint import Part, check_fits, check_task_fits, nbytes, saved_for_backward
+from experiments.footprint import Part, SavedForBackward, check_fits, check_task_fits, nbytes, traced_once
 from experiments.network import NetworkConfig
 from experiments.problems import adding_problem
 from experiments.task import Task, TrainingOptions
@@ -42,7 +42,7 @@ def test_no_more_than_xla_holds(cell: str, network: dict[str, Any]) -> None:
     """The backward pass's arrays are fewer than XLA's own, but not by an order of magnitude."""
     task = task_of(cell, **network)
     params, batch = shapes_of(task)
-    ours = nbytes(jax.eval_shape(saved_for_backward(task.objective, ()), params, batch))
+    ours = nbytes(jax.eval_shape(SavedForBackward(task.objective.loss), params, (), batch))
 
     def loss(params: Any, batch: Any) -> Any:
         return task.objective.loss(params, (), batch, jax.random.key(0))[0][0]
@@ -57,7 +57,8 @@ def test_checkpointing_counts() -> None:
     saved = {}
     for every in (None, 10):
         task = task_of("elman", method="scan", checkpoint_every=every)
-        saved[every] = nbytes(jax.eval_shape(saved_for_backward(task.objective, ()), *shapes_of(task)))
+        params, batch = shapes_of(task)
+        saved[every] = nbytes(jax.eval_shape(SavedForBackward(task.objective.loss), params, (), batch))
     assert saved[10] < 0.6 * saved[None]
 
 
@@ -194,3 +195,13 @@ def test_sizes_beyond_memory(
     assert said.startswith("error: this run needs at least ")
     assert f" for {told}, and 8.0 GiB are free: take " in said
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_asks_twice_traces_once() -> None:
+    """The config's check and the training build a task each, of equal models and losses."""
+    options = TrainingOptions(0, B, LoopConfig(steps=10), OptimizerConfig(learning_rate=1e-3))
+    traced_once.cache_clear()
+    for _ in range(2):
+        check_task_fits(task_of("elman"), options)
+    found = traced_once.cache_info()
+    assert (found.misses, found.hits) == (2, 2)

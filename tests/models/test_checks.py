@@ -272,7 +272,7 @@ def test_masked_steps_are_left_out_of_spectra() -> None:
     )
 
 
-@pytest.mark.parametrize("cell", [LSTM4, SLSTM(4)])
+@pytest.mark.parametrize("cell", [LSTM4, pytest.param(SLSTM(4), marks=pytest.mark.full)])
 def test_lags_count_valid_steps(cell: Cell) -> None:
     """Of each example by itself, NaN beyond its own length; for a cell with coordinates of its own as well."""
     params = cell.init(KEY, D)

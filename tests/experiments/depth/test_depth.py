@@ -24,6 +24,7 @@ def batch_of(window: int, types: int) -> Batch:
     return Batch(jnp.asarray(ids[:-1]), jnp.asarray(ids[1:]), jnp.ones((window, 4), bool))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["lstm", pytest.param("post_norm", marks=pytest.mark.full)])
 def test_the_nearest_width(kind: Kind) -> None:
     found = net_of_size(kind, 3, 9000, 20, 8)

@@ -27,6 +27,7 @@ def test_gains_stand_for_g() -> None:
     config.check()
 
 
+@pytest.mark.full
 def test_defaults_move_with_the_length() -> None:
     config = Config(length=40)
     config.check()

@@ -228,7 +228,7 @@ def test_damage(
 
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("kind", ["memory"], indirect=True, scope="module")
-@pytest.mark.parametrize("name", ["config.json", "environment.json"])
+@pytest.mark.parametrize("name", [pytest.param("config.json", marks=pytest.mark.full), "environment.json"])
 def test_damage_to_what_says_what_it_is(
     made: Made, stopped: Command, whole: Path, resume_here: Here, name: str, harm: Callable[[Path], None]
 ) -> None:
@@ -299,10 +299,10 @@ def test_two_that_begin_at_once(made: Made) -> None:
     ("change", "said"),
     [
         (("--cell=gru",), "run was begun with --cell elman, not gru"),
-        (("--devices=2",), "run was begun with --devices 1, not 2"),
         *(
             pytest.param(change, said, marks=pytest.mark.full)
             for change, said in (
+                (("--devices=2",), "run was begun with --devices 1, not 2"),
                 (
                     ("--optimizer.learning-rate=0.1",),
                     "run was begun with --optimizer.learning-rate 0.003, not 0.1",

@@ -266,7 +266,12 @@ def test_a_signal_to_one_stops_all(tmp_path: Path) -> None:
     ("words", "other", "said"),
     [
         (ADDING, ("--hidden-size", 7), "other options than process 0 (--hidden-size 7, not 6)"),
-        ((*ADDING, "--batch-size", 9), (), "--batch-size 9 doesn't divide over 2 processes"),
+        pytest.param(
+            (*ADDING, "--batch-size", 9),
+            (),
+            "--batch-size 9 doesn't divide over 2 processes",
+            marks=pytest.mark.full,
+        ),
         *(
             pytest.param(ADDING, other, f"other options than process 0 ({said})", marks=pytest.mark.full)
             for other, said in (

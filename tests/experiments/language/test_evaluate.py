@@ -22,7 +22,7 @@ from train import batch_mesh, evaluate
 
 
 @pytest.mark.parametrize(
-    ("rows", "length"), [(3, 5), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((1, 7), (8, 64)))]
+    ("rows", "length"), [(3, 5), *(pytest.param(*size, marks=pytest.mark.full) for size in ((1, 7), (8, 64)))]
 )
 def test_losses_come_in_the_order_of_the_text(rows: int, length: int, x64: None) -> None:
     """Each token once; with one row as if the text was read in one go, with more, each row from a state of zero."""

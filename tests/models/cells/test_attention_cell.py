@@ -130,7 +130,7 @@ def loop(cell: AttentionCell, params: Any, xs: np.ndarray, given: Memory, valid:
     ("scores", "feed"),
     [
         (Additive(5), True),
-        (ScaledDot(), False),
+        pytest.param(ScaledDot(), False, marks=pytest.mark.full),
         *(pytest.param(scores, True, marks=pytest.mark.full) for scores in (General(), Dot())),
     ],
 )
@@ -212,7 +212,7 @@ def test_methods() -> None:
     "cell",
     [
         AttentionCell(GRU(M)),
-        AttentionCell(PeepholeLSTM(M), General(), feed=False),
+        pytest.param(AttentionCell(PeepholeLSTM(M), General(), feed=False), marks=pytest.mark.full),
         pytest.param(AttentionCell(LSTM(2), Dot(), memory_size=2), marks=pytest.mark.full),
         pytest.param(
             AttentionCell(Stacked((GRU(3), LSTM(2))), Additive(5), memory_size=M), marks=pytest.mark.full

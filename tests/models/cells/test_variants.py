@@ -139,7 +139,10 @@ def test_equations(name: str) -> None:
     compare(cell, loop, [rng.normal(size=H) for _ in range(leaves)])
 
 
-@pytest.mark.parametrize("name", ["jordan", "peephole", "layer_norm_gru", "indrnn"])
+@pytest.mark.parametrize(
+    "name",
+    ["jordan", *(pytest.param(n, marks=pytest.mark.full) for n in ("peephole", "layer_norm_gru", "indrnn"))],
+)
 @pytest.mark.usefixtures("x64")
 def test_every_way_gives_the_same(name: str) -> None:
     """The hand-driven way back against autodiff's, over a batch with a mask."""

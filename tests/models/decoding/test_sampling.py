@@ -206,7 +206,7 @@ def test_a_prompt_of_tokens_that_there_are(params: Params, outside: int) -> None
         next(generate(MODEL, params, [0, outside], Sampling(), jax.random.key(0)))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_scheduled_inputs(x64: None) -> None:
     """Fed to the model's loss they give that of `scheduled_sampling` written out, and its gradient: in that one the
     draws are made amid the steps that are differentiated."""

@@ -200,7 +200,7 @@ def test_dropout_falls_on_the_weights_in_training() -> None:
     params, xs = example(layer)
     exact = unroll(layer, params, xs)[1]
     keys = jax.random.split(jax.random.key(3), 500)
-    drawn = jax.vmap(lambda key: unroll(layer, params, xs, key=key, train=True)[1])(keys)
+    drawn = jax.jit(jax.vmap(lambda key: unroll(layer, params, xs, key=key, train=True)[1]))(keys)
     spread = np.std(drawn, axis=0, ddof=1) / np.sqrt(len(keys))
     assert np.all(np.abs(np.mean(drawn, axis=0) - exact) < 5 * spread + 1e-5)
     np.testing.assert_array_equal(unroll(layer, params, xs, key=keys[0])[1], exact)

@@ -137,6 +137,7 @@ class Cubic(Cell):
         return h, h
 
 
+@pytest.mark.full
 @BOTH
 @pytest.mark.usefixtures("x64")
 def test_damping_holds_what_runs_away(options: Newton) -> None:
@@ -156,6 +157,7 @@ def test_damping_holds_what_runs_away(options: Newton) -> None:
     assert damped["iterations"] < 60
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("x64")
 def test_damping_holds_a_misleading_diagonal() -> None:
     """Eigenvalues ½ and ½, but 1.5 on the diagonal: what quasi-Newton takes for growth."""
