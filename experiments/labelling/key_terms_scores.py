@@ -10,7 +10,7 @@ from jaxtyping import Float
 from analysis.scores.key_terms import RankedTerms
 from analysis.scores.statistics import corpus_score
 from data import Document, DocumentText
-from data.text.key_terms import BEGIN, INSIDE, occurrences, spans, spelt, stem, stem_term, tokens_of
+from data.text.key_terms import BEGIN, INSIDE, OUTSIDE, occurrences, spans, spelt, stem, stem_term, tokens_of
 from experiments.task import Metric
 
 CUTS = (5, 10, 15)
@@ -34,28 +34,39 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-def rank_terms(tokens: Sequence[str], probabilities: Float[np.ndarray, "T 3"]) -> list[str]:
-    """Ranks the spans of a document by the probability that one of their occurrences is a key term:
+def going_on(probabilities: Float[np.ndarray, "T 3"]) -> Float[np.ndarray, "T+1"]:
+    """Returns the probability that a key term with token t − 1 goes on at token t, 0 at both ends:
 
-        p(s, e) = p_s(begin) Π_{s<t<e} p_t(inside) (1 − p_e(inside))        p(term) = 1 − Π (1 − p(s, e))
+        q_t = p_t(inside) / (1 − p_{t−1}(outside))
 
-    over the occurrences, which agree by their stems, of spans of up to six words. A term is spelt as in its
-    likeliest occurrence.
+    since an inside follows nothing but a begin or an inside.
     """
-    begins = probabilities[:, BEGIN].astype(np.float64)
-    inside = np.append(probabilities[:, INSIDE], 0).astype(np.float64)
+    p = probabilities.astype(np.float64)
+    before = np.maximum(1 - p[:-1, OUTSIDE], np.finfo(np.float64).tiny)
+    return np.pad(np.minimum(p[1:, INSIDE] / before, 1), 1)
+
+
+def rank_terms(tokens: Sequence[str], probabilities: Float[np.ndarray, "T 3"]) -> list[str]:
+    """Ranks the spans of a document by n p(term), the words of key terms that one may expect in a span of n, where
+    a term is one if any of its occurrences is, which agree by their stems:
+
+        p(s, e) = p_s(begin) Π_{s<t<e} q_t (1 − q_e)        p(term) = 1 − Π over occurrences (1 − p(s, e))
+
+    with q of `going_on`, over spans of up to six words. A term is spelt as in its likeliest occurrence.
+    """
+    begins, on = probabilities[:, BEGIN].astype(np.float64), going_on(probabilities)
     stems = [stem(token.lower()) for token in tokens]
     missed: dict[tuple[str, ...], float] = {}
     best: dict[tuple[str, ...], tuple[float, str]] = {}
     for start, end in spans(tokens, LONGEST):
-        p = begins[start] * float(np.prod(inside[start + 1 : end])) * (1 - inside[end])
+        p = begins[start] * float(np.prod(on[start + 1 : end])) * (1 - on[end])
         if p < 1e-6:
             continue
         term = tuple(stems[start:end])
         missed[term] = missed.get(term, 1.0) * (1 - p)
         if p > best.get(term, (0.0, ""))[0]:
             best[term] = p, spelt(tokens[start:end])
-    return [best[term][1] for term in sorted(missed, key=lambda term: (missed[term], term))]
+    return [best[term][1] for term in sorted(missed, key=lambda t: (-len(t) * (1 - missed[t]), t))]
 
 
 class Forms(NamedTuple):

@@ -17,6 +17,7 @@ from experiments.labelling.key_terms_scores import (
     candidates,
     ceiling,
     forms,
+    going_on,
     measure_baselines,
     rank_terms,
     score_terms,
@@ -89,23 +90,29 @@ def test_a_neural_turing_machine_marks_terms_too(tmp_path: Path) -> None:
     assert "ntm slots=4, width=3" in (tmp_path / "run" / "table.txt").read_text()
 
 
-def test_ranking_is_by_the_probability_of_any_occurrence() -> None:
-    """Of tags drawn independently: the probability that a term is marked somewhere, by enumeration of all tags."""
-    tokens = ("Data", "mine", "data")
-    drawn = np.random.default_rng(1).dirichlet(np.ones(3), 3)
-    chance: dict[str, float] = {}
-    for tags in itertools.product(range(3), repeat=3):
-        p = np.prod([drawn[t, tag] for t, tag in enumerate(tags)])
-        marked = {
-            " ".join(tokens[s:e]).lower()
-            for s in range(3)
-            for e in range(s + 1, 4)
-            if tags[s] == 1 and set(tags[s + 1 : e]) <= {2} and (e == 3 or tags[e] != 2)
-        }
-        for term in marked:
-            chance[term] = chance.get(term, 0.0) + float(p)
-    # Occurrences that exclude one another or go together make 1 − Π (1 − p) differ a little; the order is the same.
-    assert rank_terms(tokens, drawn) == sorted(chance, key=lambda term: -chance[term])
+@pytest.mark.parametrize("seed", range(5))
+def test_ranking_is_by_the_words_to_be_expected(seed: int) -> None:
+    """Of tags drawn one after another, where a term goes on with a probability of its own: from their marginals
+    alone the ranking is that of the length times the probability of each span, by enumeration of all tags."""
+    tokens, steps = ("Data", "mine", "theory"), 3
+    random = np.random.default_rng(seed)
+    on, begin_within, begin_outside = random.uniform(0.1, 0.9, (3, steps))
+    marginals, chance = np.zeros((steps, 3)), dict[str, float]()
+    for tags in itertools.product(range(3), repeat=steps):
+        p, before = 1.0, 0
+        for t, tag in enumerate(tags):
+            go_on = on[t] if before else 0.0
+            begin = begin_within[t] if before else begin_outside[t]
+            p *= ((1 - go_on) * (1 - begin), (1 - go_on) * begin, go_on)[tag]
+            before = tag
+        marginals[np.arange(steps), tags] += p
+        for s, e in itertools.combinations(range(steps + 1), 2):
+            if tags[s] == 1 and set(tags[s + 1 : e]) <= {2} and (e == steps or tags[e] != 2):
+                term = " ".join(tokens[s:e]).lower()
+                chance[term] = chance.get(term, 0.0) + (e - s) * p
+    np.testing.assert_allclose(marginals.sum(axis=1), 1)
+    np.testing.assert_allclose(going_on(marginals), [0, *on[1:], 0])
+    assert rank_terms(tokens, marginals) == sorted(chance, key=lambda term: -chance[term])
 
 
 def test_ranked_terms_are_spelt_as_in_their_likeliest_occurrence() -> None:
