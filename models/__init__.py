@@ -35,7 +35,15 @@ from models.cells import (
     irnn,
 )
 from models.classifier import SequenceClassifier, SequenceTagger
-from models.crf import ChainWeights, chain_losses, chain_scores, init_chain, log_partition, viterbi
+from models.crf import (
+    ChainWeights,
+    chain_losses,
+    chain_scores,
+    init_chain,
+    log_partition,
+    tag_probabilities,
+    viterbi,
+)
 from models.decoding.allowed import Automaton, FiniteAutomaton
 from models.decoding.beam_search import Average, Beams, WuPenalty, beam_search
 from models.decoding.ctc import ctc_greedy, ctc_loss, ctc_possible, trim_repeats
@@ -240,6 +248,7 @@ __all__ = [
     "state_from_torch",
     "stream",
     "summed_cross_entropy",
+    "tag_probabilities",
     "teacher_forcing",
     "to_equinox",
     "to_keras",

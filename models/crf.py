@@ -90,6 +90,20 @@ def log_partition(
     return jnp.where(begun, total, 0)
 
 
+def tag_probabilities(
+    weights: ChainWeights,
+    emissions: Float[Array, "T *batch K"],
+    mask: Bool[Array, "T *batch"] | None = None,
+) -> Float[Array, "T *batch K"]:
+    """Computes the probability of each tag at each step, whatever the other tags are; 0 at masked steps:
+
+        p(y_t = k) = ∂ ln Z / ∂e_t[k],    Z = Σ_y exp(s(y))
+
+    by the backward pass of `log_partition`. See `chain_losses`.
+    """
+    return jax.grad(lambda e: jnp.sum(log_partition(weights, e, mask)))(emissions)
+
+
 def viterbi(
     weights: ChainWeights,
     emissions: Float[Array, "T *batch K"],

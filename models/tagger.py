@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Bool, Float, Int
 
 from models.cell import Array, Cell, check_at_least
-from models.crf import ChainWeights, chain_losses, init_chain, viterbi
+from models.crf import ChainWeights, chain_losses, init_chain, tag_probabilities, viterbi
 from models.layers.dropout import Dropout, check_rate
 from models.layers.pooling import mean_valid
 from models.layers.recurrent import Recurrent
@@ -108,6 +108,16 @@ class Tagger(nn.Module):
             tags = jnp.argmax(logits.tags, axis=-1)
             tags = tags if mask is None else jnp.where(mask, tags, 0)
         return tags, None if logits.labels is None else jnp.argmax(logits.labels, axis=-1)
+
+    def probabilities(
+        self, inputs: Int[Array, "T *batch columns"], *, mask: Bool[Array, "T *batch"] | None = None
+    ) -> Float[Array, "T *batch K"]:
+        """Returns the probability of each tag at each step, 0 at masked steps."""
+        logits = self(inputs, mask=mask).tags
+        if self.chain:
+            return tag_probabilities(ChainWeights(**self.links), logits, mask)
+        found = jax.nn.softmax(logits)
+        return found if mask is None else jnp.where(mask[..., None], found, 0)
 
     def apply_dropout(self, xs: Array, train: bool) -> Array:
         """Drops units in training."""

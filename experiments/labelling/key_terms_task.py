@@ -55,7 +55,7 @@ class KeyTermsOptions(LabellingConfig):
     data: KeyTermsConfig = field(default_factory=KeyTermsConfig)
     model: Annotated[WordsConfig, Flat] = field(default_factory=lambda: WordsConfig(embedding_size=50))
     chain: bool = False
-    """A linear-chain conditional random field over the tags in training; spans are ranked by its emissions."""
+    """A linear-chain conditional random field over the tags."""
     min_count: int = 2
     """Words seen fewer times in training are unknown."""
     batch_size: int = 16
@@ -132,7 +132,7 @@ def key_terms_task(config: KeyTermsOptions) -> Task:
         return HeldOut(text.splits[split], batches)
 
     probabilities = jax.jit(
-        lambda params, inputs, mask: jax.nn.softmax(model.apply(params, inputs, mask=mask).tags)  # type: ignore
+        lambda params, inputs, mask: model.apply(params, inputs, mask=mask, method="probabilities")
     )
 
     def tagged(params: Params, held: HeldOut) -> list[Float[np.ndarray, "T 3"]]:

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.crf import ChainWeights, chain_losses, chain_scores, log_partition, viterbi
+from models.crf import (
+    ChainWeights,
+    chain_losses,
+    chain_scores,
+    log_partition,
+    tag_probabilities,
+    viterbi,
+)
 
 T, B, K = 5, 4, 3
 # Full, ragged, with a hole, and empty.
@@ -37,18 +44,17 @@ def score(weights: ChainWeights, emissions: np.ndarray, tags: tuple[int, ...]) -
 
 
 def test_equal_to_enumeration(given: Any) -> None:
-    """Partition, scores, losses, the likeliest tags, and marginals, which are the gradient of the partition."""
+    """Partition, scores, losses, the likeliest tags, and the probability of each."""
     weights, emissions, tags = given
 
     @jax.jit
     def compute(weights: ChainWeights, emissions: Any, tags: Any, mask: Any) -> Any:
-        marginals = jax.grad(lambda e: jnp.sum(log_partition(weights, e, mask)))(emissions)
         return (
             log_partition(weights, emissions, mask),
             chain_scores(weights, emissions, tags, mask),
             chain_losses(weights, emissions, tags, mask),
             viterbi(weights, emissions, mask),
-            marginals,
+            tag_probabilities(weights, emissions, mask),
         )
 
     found = compute(weights, emissions, tags, MASK)

@@ -36,9 +36,10 @@ def test_loss_and_tags_by_the_definition(chain: bool) -> None:
             model.apply(params, inputs, mask=MASK),
             model.apply(params, inputs, tags, labels, mask=MASK, train=False, method="loss"),
             model.apply(params, inputs, mask=MASK, method="predict"),
+            model.apply(params, inputs, mask=MASK, method="probabilities"),
         )
 
-    logits, (total, count), (found, found_labels) = compute(inputs, tags)
+    logits, (total, count), (found, found_labels), probabilities = compute(inputs, tags)
     emissions, sentence = np.asarray(logits.tags, float), np.asarray(logits.labels, float)
     links = {n: np.asarray(v, float) for n, v in params["params"].get("chain", {}).items()}
     start, joined, end = (
@@ -58,6 +59,10 @@ def test_loss_and_tags_by_the_definition(chain: bool) -> None:
         )
         gold = tuple(int(k) for k in tags[:steps, b])
         expected += np.log(np.exp(scores).sum()) - scores[ways.index(gold)]
+        shares = np.exp(scores) / np.exp(scores).sum()
+        for t, k in itertools.product(range(T), range(K)):
+            of_tag = sum(p for p, way in zip(shares, ways, strict=True) if t < steps and way[t] == k)
+            assert float(probabilities[t, b, k]) == pytest.approx(of_tag, abs=1e-5)
         expected += np.log(np.exp(sentence[b]).sum()) - sentence[b, int(labels[b])]
         assert tuple(found[:steps, b].tolist()) == ways[scores.argmax()]
         assert int(found_labels[b]) == sentence[b].argmax()
