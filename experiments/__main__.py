@@ -92,9 +92,10 @@ def run(name: str, arguments: list[str]) -> int:
 
 def run_experiment(name: str, module: Any, config: Any, launch: Any) -> int:
     """Checks the options, opens the run's folder and runs the experiment in it. Returns the exit code."""
+    from experiments.harness.launch import check_started_alike, leave_accelerator, take_devices
     from experiments.harness.options import option_fields
     from experiments.harness.processes import broadcast_from_main, check_divides, is_main, process_count
-    from experiments.harness.run import check_started_alike, leave_accelerator, open_run, take_devices
+    from experiments.harness.run import open_run
     from experiments.run_task import Stopped
     from train import NonFinite
 

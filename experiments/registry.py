@@ -203,8 +203,8 @@ def read_options(name: str, arguments: list[str]) -> Any:
     from experiments.harness.command_line import read_command
     from experiments.harness.config_file import OPTION, read_config_file, with_values
     from experiments.harness.errors import name_options
+    from experiments.harness.launch import Launch
     from experiments.harness.options import default_config, given_options, option_fields, option_name
-    from experiments.harness.run import Launch
 
     module = module_of(name)
     flat = tyro.conf.arg(name="")

@@ -14,8 +14,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
+from experiments.harness.launch import Launch
 from experiments.harness.options import LATEST, option_name
-from experiments.harness.run import Launch
 from experiments.harness.terminal import program
 from experiments.registry import ALIASES, COMMANDS, GENERATORS, MODULES, NAMES, READS, SUBJECT_COMMANDS
 from models import CELLS

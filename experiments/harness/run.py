@@ -1,19 +1,15 @@
 """A run's folder: what a run leaves behind, and how a later command finds it."""
 
-import contextlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.harness.cell_files import cell_files
-from experiments.harness.checks import check_at_least
-from experiments.harness.environment import cores, environment
-from experiments.harness.errors import UserError
+from experiments.harness.environment import environment
 from experiments.harness.files import (
     RUNS,
     TABLE,
@@ -23,59 +19,17 @@ from experiments.harness.files import (
     write_arrays,
     write_json,
 )
+from experiments.harness.launch import Launch
 from experiments.harness.lock import LOCK, acquire, release
-from experiments.harness.options import (
-    ADDED,
-    describe,
-    differing,
-    digest,
-    fixed,
-    flat,
-    format_value,
-    needed_by,
-    option_name,
-)
-from experiments.harness.processes import (
-    Processes,
-    broadcast_from_main,
-    check_alike,
-    is_main,
-    process_count,
-    scratch_folder,
-)
+from experiments.harness.options import describe, digest
+from experiments.harness.processes import broadcast_from_main, is_main, scratch_folder
+from experiments.harness.resuming import check_restorable, check_same, fingerprint_of, resumed_folder
 from experiments.harness.wandb_log import Wandb, check_wandb
-from train import INCIDENTS_FILE, Checkpoints, nonfinite_counts, read_metrics
+from train import nonfinite_counts
 from train.files import check_name, is_leftover, write_file
-from train.nonfinite import read_incidents
-from train.tracking import METRICS_FILE
 
-MOST_DEVICES = max(64, cores())  # with hundreds of devices on a few cores, XLA waits forever
-NEWEST = "newest"  # what --resume without a value stands for
 # All that a run killed before its config was written leaves, besides temporary files: another run may begin there.
 BEGINNINGS = {LOCK, "environment.json"}
-
-
-@dataclass(frozen=True)
-class Launch:
-    """The folder and the devices of a run, which don't change what it computes."""
-
-    run_dir: Path | None = None
-    """Folder of this run; runs/NAME/TIME-HASH by default."""
-    config: Path | None = None
-    """JSON of options to begin with, which those given here override: RUN/config.json, latest for that of the run
-    begun last, or any file of yours."""
-    resume: str | None = None
-    """Resume a stopped run: the newest unfinished one (--resume alone, or latest), or the one named."""
-    devices: int | None = None
-    """Devices of this process that share each batch; by default all of them, on a CPU one per core."""
-    wandb: Wandb = "off"
-    """Send metrics to Weights & Biases (an extra) too: offline writes them into the run's folder, from which `wandb
-    sync` sends them later; --wandb alone is offline."""
-    processes: Processes = field(default_factory=Processes)
-
-    def __post_init__(self) -> None:
-        if self.devices is not None:
-            check_at_least(1, devices=self.devices)
 
 
 @dataclass(frozen=True)
@@ -137,22 +91,6 @@ def open_run(name: str, config: Any, launch: Launch, devices: int, *, pinned: Co
     )
 
 
-def fingerprint_of(described: Mapping[str, Any], pinned: Collection[str] = ()) -> dict[str, Any]:
-    """Returns the options that change what is computed, as a run's checkpoints record them."""
-    return {option_name(option): value for option, value in fixed(described, pinned).items()}
-
-
-def check_restorable(folder: Path, fingerprint: Mapping[str, Any]) -> None:
-    """Raises ValueError if training can't resume from what a run has saved: each of its trainings needs one whole
-    checkpoint of the same options, and readable metrics."""
-    for path in sorted(folder.rglob("checkpoints")):
-        Checkpoints(path, config=fingerprint).check()
-    for path in sorted(folder.rglob(METRICS_FILE)):
-        read_metrics(path)
-    for path in sorted(folder.rglob(INCIDENTS_FILE)):
-        read_incidents(path)
-
-
 def open_folder(
     name: str,
     described: dict[str, Any],
@@ -168,7 +106,7 @@ def open_folder(
         check_name(folder)
         begin_folder(folder, described, here)
         return folder
-    folder = resumed_folder(name, launch)
+    folder = resumed_folder(name, launch.run_dir, launch.resume)
     check_name(folder)
     before = read_run(folder)
     acquire(folder)
@@ -206,131 +144,3 @@ def begin_folder(folder: Path, described: dict[str, Any], here: dict[str, Any]) 
 def is_beginning(path: Path) -> bool:
     """Tells whether a file may exist in a folder where a run begins."""
     return path.name in BEGINNINGS or is_leftover(path.name)
-
-
-def resumed_folder(name: str, launch: Launch) -> Path:
-    """Returns the folder of the run to resume."""
-    if launch.run_dir is not None:
-        named = None if launch.resume in (None, NEWEST) else Path(launch.resume)
-        if named is not None and named.absolute() != launch.run_dir.absolute():
-            raise UserError(
-                "--resume", f"{named} and --run-dir {launch.run_dir} are two folders: give one of them"
-            )
-        return launch.run_dir
-    return newest_unfinished(name) if launch.resume in (None, NEWEST) else Path(launch.resume)
-
-
-def check_started_alike(name: str, config: Any, launch: Launch) -> None:
-    """Raises ValueError in all processes, naming the option, if one of them was started with another value.
-
-    Must come before any collective operation: with other options they would wait for different things."""
-    check_alike(described_for_all(name, config, launch), differing)
-
-
-def described_for_all(name: str, config: Any, launch: Launch) -> dict[str, Any]:
-    """Returns the experiment, its config, and the launch options that all processes must share."""
-    options = {
-        "devices": "left out" if launch.devices is None else launch.devices,
-        "resume": "left out" if launch.resume is None else "given",
-        "processes.count": process_count(),
-    }
-    described = describe(name, config)
-    return {**described, "config": options | described["config"]}
-
-
-def leave_accelerator() -> None:
-    """Keeps this process on the CPU: it starts runs, which need the accelerator. Call before JAX first computes."""
-    with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_platforms", "cpu")
-
-
-def take_devices(name: str, launch: Launch) -> int:
-    """Sets the number of CPU devices that JAX creates, and returns how many devices share each batch:
-
-    - `--devices`, on an accelerator the first so many;
-    - a resumed run must have its original number, since sums in another order give other bits;
-    - otherwise all, on the CPU one for each core that this process may use.
-
-    This is the only place that sets process-wide state, and must come before JAX first computes; after that (in a
-    test, a notebook) the number of devices is fixed.
-
-    Raises UserError if there are fewer devices, ValueError if a run was started on another number.
-    """
-    wanted = launch.devices
-    if launch.resume is not None:
-        wanted = broadcast_from_main(lambda: begun_devices(resumed_folder(name, launch), wanted))
-    if wanted is not None and wanted > MOST_DEVICES:
-        raise UserError(
-            "--devices", f"{wanted} are more than the {MOST_DEVICES} that one process can drive: take fewer"
-        )
-    with contextlib.suppress(RuntimeError):  # it has computed already
-        jax.config.update("jax_num_cpu_devices", cores() if wanted is None else wanted)
-    there = jax.local_device_count()
-    if wanted is not None and wanted > there:
-        raise UserError("--devices", f"{wanted} are more than the {there} that JAX has here")
-    taken = there if wanted is None else wanted
-    check_alike({"config": {"devices": taken}}, differing)  # without the option hosts may have more and fewer
-    return taken
-
-
-def begun_devices(folder: Path, wanted: int | None) -> int:
-    """Returns the number of devices per process that a run was started with.
-
-    Raises ValueError if another number is wanted, or there are more or fewer processes.
-    """
-    read_run(folder)
-    begun = environments(folder)[0]
-    count = len(begun["devices"])
-    processes = begun.get("processes", 1)  # runs from before there were several don't say
-    for what, before, now in (
-        ("--devices", count, wanted),
-        ("--processes.count", processes, process_count()),
-    ):
-        if now not in (None, before):
-            raise ValueError(
-                f"{folder} was begun with {what} {before}, not {now}, and would end with other bits: "
-                "resume with the same, or begin a new run"
-            )
-    return count
-
-
-def newest_unfinished(name: str) -> Path:
-    """Returns the most recently started run of this experiment that has no results yet."""
-    runs = [path.parent for path in (RUNS / name).glob("*/config.json")]
-    unfinished = [run for run in runs if not (run / "results.json").exists()]
-    if not unfinished:
-        raise ValueError(
-            f"there is no unfinished run of {name} in {RUNS / name}: leave --resume out to begin one"
-        )
-    return max(unfinished, key=started)
-
-
-def started(folder: Path) -> tuple[datetime, str]:
-    """Returns when a run was first started (the beginning of time if unknown), and its name."""
-    try:
-        return datetime.fromisoformat(environments(folder)[0]["started"]), folder.name
-    except (ValueError, KeyError, IndexError, TypeError):
-        return datetime.min.replace(tzinfo=UTC), folder.name
-
-
-def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, pinned: Collection[str]) -> None:
-    """Raises ValueError, naming the option, if a resumed run would compute something else."""
-    if before["experiment"] != now["experiment"]:
-        raise ValueError(f"{folder} is a run of {before['experiment']}, not of {now['experiment']}")
-    old, new = ADDED | flat(before["config"]), flat(now["config"])
-    reasons = needed_by(old) | needed_by(new)
-    for option in fixed(before, pinned) | fixed(now, pinned):
-        if old.get(option) != new.get(option):
-            why = f", and {reasons[option]} depends on it" if option in reasons else ""
-            raise ValueError(
-                f"{folder} was begun with {option_name(option)} {format_value(old.get(option))}, not "
-                f"{format_value(new.get(option))}{why}: resume with the same, or begin a new run"
-            )
-    if "loop" not in now["config"]:
-        return
-    saved = [step for path in folder.rglob("checkpoints") for step in Checkpoints(path).recorded_steps()]
-    done = max(saved, default=0)
-    if done > now["config"]["loop"]["steps"]:
-        raise ValueError(
-            f"{folder} has been trained for {done} steps already: resume with --steps {done} or more"
-        )

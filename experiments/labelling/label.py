@@ -21,7 +21,7 @@ from experiments.harness.cell_files import check_trusted
 from experiments.harness.command_line import read_command
 from experiments.harness.errors import UserError
 from experiments.harness.files import stored_config
-from experiments.harness.run import fingerprint_of
+from experiments.harness.resuming import fingerprint_of
 from experiments.labelling.tagged_words import Codes
 from experiments.labelling.tagging import CODES, Answer, TaggingConfig, Trained
 from experiments.registry import module_of, read_known_run

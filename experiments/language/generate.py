@@ -18,7 +18,7 @@ from experiments.harness.cell_files import check_trusted
 from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.command_line import read_command
 from experiments.harness.files import read_run, stored_config
-from experiments.harness.run import fingerprint_of
+from experiments.harness.resuming import fingerprint_of
 from experiments.language.config import TextModelConfig
 from experiments.language.corpus import VOCABULARY, encoded_prompt
 from experiments.language.report import line_start

@@ -14,7 +14,7 @@ from data.speech.labels import AnyLabels, labels_digest
 from data.speech.sound import Samples
 from experiments.harness.cell_files import check_trusted
 from experiments.harness.files import stored_config
-from experiments.harness.run import fingerprint_of
+from experiments.harness.resuming import fingerprint_of
 from experiments.registry import module_of, read_known_run
 from experiments.restore import restored_params
 from experiments.speech.config import SystemsConfig

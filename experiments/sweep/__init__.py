@@ -22,9 +22,10 @@ from experiments.harness.checks import check_at_least
 from experiments.harness.command_line import read_command
 from experiments.harness.environment import cores, environment
 from experiments.harness.files import ENVIRONMENT, RUNS, environments, read_run, stored_config, write_json
+from experiments.harness.launch import leave_accelerator
 from experiments.harness.lock import acquire
 from experiments.harness.options import digest
-from experiments.harness.run import Launch, leave_accelerator, resumed_folder
+from experiments.harness.resuming import resumed_folder
 from experiments.registry import NAMES, module_of, unknown
 from experiments.sweep.engines import ENGINES, Engine, Interrupted
 from experiments.sweep.outcomes import compare, draw, read_outcomes
@@ -140,7 +141,7 @@ def folder_of(given: Sweep, options: Sequence[str]) -> Path:
                 f"{folder} exists already: choose another --run-dir, or add --resume to continue it"
             )
         return folder
-    folder = resumed_folder("sweep", Launch(run_dir=given.run_dir, resume=given.resume))
+    folder = resumed_folder("sweep", given.run_dir, given.resume)
     if (
         read_run(folder)["experiment"] != "sweep"
         or stored_config(Config, folder).experiment != given.experiment

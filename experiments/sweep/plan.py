@@ -11,7 +11,7 @@ from typing import Any
 from experiments.harness.errors import UserError, is_refusal, name_options
 from experiments.harness.files import read_run
 from experiments.harness.options import describe, folder_name, option_fields, option_name
-from experiments.harness.run import check_same
+from experiments.harness.resuming import check_same
 from experiments.registry import module_of, read_options
 
 RESERVED = ("seed", "run_dir", "resume")  # what the sweep itself gives its runs

@@ -14,7 +14,7 @@ from experiments.encoder_decoder.systems import System
 from experiments.harness.cell_files import check_trusted
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_run, stored_config
-from experiments.harness.run import fingerprint_of
+from experiments.harness.resuming import fingerprint_of
 from experiments.registry import module_of
 from experiments.restore import restored_params
 from experiments.translation.config import TranslationConfig

@@ -15,8 +15,8 @@ import pytest
 import tyro
 
 from experiments.__main__ import trains_one_net
+from experiments.harness.launch import Launch
 from experiments.harness.options import default_config, describe, flat, option_name
-from experiments.harness.run import Launch
 from experiments.language import char_lm
 from experiments.memory import adding
 from experiments.registry import COMMANDS, NAMES, module_of, read_options

@@ -64,7 +64,7 @@ def test_one_for_each_core_and_none_before(tmp_path: Path) -> None:
         "-c",
         "import jax, analysis, data, models, train, experiments.gradients.gradients\n"
         "assert jax.config.jax_num_cpu_devices == -1\n"
-        "from experiments.harness.run import Launch, cores, take_devices\n"
+        "from experiments.harness.launch import Launch, cores, take_devices\n"
         "assert take_devices('adding', Launch()) == cores() == jax.device_count()\n"
         "assert take_devices('adding', Launch(devices=1)) == 1\n",
     )

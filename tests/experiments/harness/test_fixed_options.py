@@ -9,7 +9,7 @@ import pytest
 from experiments.gradients import flossing
 from experiments.harness.files import write_json
 from experiments.harness.options import describe
-from experiments.harness.run import check_same, fingerprint_of
+from experiments.harness.resuming import check_same, fingerprint_of
 from experiments.memory import adding
 from train import LoopConfig, OptimizerConfig
 

@@ -17,8 +17,8 @@ import pytest
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
-from experiments.harness import processes, run
-from experiments.harness.run import Launch
+from experiments.harness import launch, processes
+from experiments.harness.launch import Launch
 from experiments.memory.adding import Config
 from tests.experiments.command import untimed
 from train import Checkpoints
@@ -136,15 +136,15 @@ def test_compares_with_the_first_before_it_waits(monkeypatch: pytest.MonkeyPatch
     config = Config()
     for index, count in ((1, 3), (0, 2)):
         monkeypatch.setattr(processes, "process_count", lambda count=count: count)
-        monkeypatch.setattr(run, "process_count", lambda count=count: count)
+        monkeypatch.setattr(launch, "process_count", lambda count=count: count)
         share = {"process_index": index, "process_count": count}
         monkeypatch.setattr(processes, "process_shard", lambda share=share: share)
         if index == 1:  # what the first says, before this one asks
-            first = run.described_for_all("adding", config, Launch())
+            first = launch.described_for_all("adding", config, Launch())
             first["config"]["processes.count"] = 2
             said["key/0"] = json.dumps(first)
         with pytest.raises(ValueError, match=r"process 1 .* \(--processes.count 3, not 2\)"):
-            run.check_started_alike("adding", config, Launch())
+            launch.check_started_alike("adding", config, Launch())
 
 
 def test_not_for_every_experiment(refused: Callable) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from experiments.harness.errors import UserError
-from experiments.harness.run import Launch, open_run
+from experiments.harness.launch import Launch
+from experiments.harness.run import open_run
 from experiments.harness.wandb_log import wandb_log
 from experiments.memory.adding import Config
 from experiments.registry import with_resume_value

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.harness.run import Launch, resumed_folder
+from experiments.harness.resuming import resumed_folder
 
 Finished = Callable[[str], Path]
 Options = dict[str, tuple[str | float, ...]]
@@ -106,4 +106,4 @@ def test_damaged_run(mistake: Callable[..., str], copied: Path, name: str) -> No
 
 @pytest.mark.parametrize("named", ["runs/x/", "./runs/x", str(Path("runs/x"))])
 def test_one_folder_named_twice(named: str) -> None:
-    assert resumed_folder("adding", Launch(run_dir=Path("runs/x"), resume=named)) == Path("runs/x")
+    assert resumed_folder("adding", Path("runs/x"), named) == Path("runs/x")
