@@ -1,4 +1,4 @@
-"""How a command begins: the folder it names, the devices it takes, and that all its processes begin alike."""
+"""The beginning of a command: the folder it names, the devices it takes, and processes that begin alike."""
 
 import contextlib
 from dataclasses import dataclass, field

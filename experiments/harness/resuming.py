@@ -1,4 +1,4 @@
-"""Which run `--resume` means, and whether this command may go on with it."""
+"""The run that `--resume` means, and the checks that a command may go on with it."""
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
