@@ -60,6 +60,7 @@ run_whole = jax.jit(
 )
 
 
+@jax.jit
 def weigh(tree: Output) -> Array:
     """A scalar in which every entry of a pytree has its own weight, so that no gradient can hide."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
