@@ -62,7 +62,9 @@ def enumerated(
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.full) if n == "reader" else n for n in CELLS]
+)
 def test_enumeration_of_paths(name: str) -> None:
     cell = CELLS[name]
     t = 2 if cell.reads_memory else 3

@@ -100,7 +100,11 @@ def test_order_of_products() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", [LSTM(8), Elman(16, activation="relu")], ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize(
+    "cell",
+    [LSTM(8), pytest.param(Elman(16, activation="relu"), marks=pytest.mark.full)],
+    ids=lambda c: type(c).__name__,
+)
 @pytest.mark.usefixtures("x64")
 def test_leading_singular_values(cell: Cell) -> None:
     """Those of the whole product, from all Jacobians: of a few steps and of 2,000, where they are e^−hundreds."""

@@ -38,7 +38,7 @@ def test_tables() -> None:
     assert decoding_table(found)[-2:] == ["| cached | 0.1 | 2,560 | 20.0 |", "| recomputed | 2 | 128 | 1.0 |"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_sides_agree() -> None:
     """Real processes: from the same weights the same losses for three updates, PyTorch's too where it is installed,
     or `measure` raises."""

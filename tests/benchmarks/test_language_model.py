@@ -15,7 +15,7 @@ def test_difference() -> None:
     assert np.isnan(difference([float("nan")], [1.0]))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_sides_agree() -> None:
     """Real processes: from the same weights the same losses for 20 updates, PyTorch's too where it is installed, or
     `measure` raises."""

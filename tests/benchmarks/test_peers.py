@@ -8,6 +8,7 @@ from benchmarks.work import FAMILIES, Work
 pytestmark = pytest.mark.peers
 
 
+@pytest.mark.full
 def test_all_agree() -> None:
     pytest.importorskip("torch")
     pytest.importorskip("equinox")

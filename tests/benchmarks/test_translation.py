@@ -36,7 +36,7 @@ def test_our_parameters_are_all_of_the_weights() -> None:
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == drawn - 3 * 2 * 256
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_sides_agree() -> None:
     """Real processes: from the same weights the same losses, PyTorch's too where it is installed, or `measure`
     raises."""

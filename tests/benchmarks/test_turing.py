@@ -13,6 +13,7 @@ def test_sequences_are_those_of_the_preset() -> None:
     assert (drawn.mask.sum(axis=1) % 2 == 1).all()  # vectors twice, and the end
 
 
+@pytest.mark.full
 @pytest.mark.peers
 def test_sides_agree() -> None:
     """Real processes: from the same weights the same losses, or `measure` raises."""

@@ -211,7 +211,7 @@ def test_a_classifier_from_bert(bert: Path, tmp_path: Path) -> None:
     assert found.words == replace(read_encoder_run(bert).words, framed=True)  # type: ignore[type-var]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_bert_goes_on_from_itself(bert: Path) -> None:
     """All its arrays are those of the run; a text of other words is refused."""
     given = [

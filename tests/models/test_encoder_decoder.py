@@ -100,7 +100,7 @@ def close(found: Any, expected: Any, tolerance: float = 1e-11) -> None:
     )
 
 
-IN_CI = ("attention", "transformer")
+IN_CI = ("transformer",)
 
 
 @pytest.mark.parametrize(

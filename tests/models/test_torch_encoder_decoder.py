@@ -161,7 +161,7 @@ def as_linear(start: str, own: Any) -> dict[str, Any]:
     return {f"{start}.weight": own["kernel"].T, f"{start}.bias": own["bias"]}
 
 
-PRECISIONS = [(64, 1e-10), (32, 1e-5)]
+PRECISIONS = [(64, 1e-10), pytest.param(32, 1e-5, marks=pytest.mark.full)]
 
 
 def dtype_of(bits: int, request: pytest.FixtureRequest) -> Any:
@@ -171,7 +171,7 @@ def dtype_of(bits: int, request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize(("bits", "tolerance"), PRECISIONS)
-@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("norm", ["post", pytest.param("pre", marks=pytest.mark.full)])
 def test_transformer(norm: Any, bits: int, tolerance: float, request: pytest.FixtureRequest) -> None:
     dtype = dtype_of(bits, request)
     options = {"dropout": 0.0, "norm_first": norm == "pre", "activation": "relu"}

@@ -50,7 +50,7 @@ def check_equal(folder: Path, unbroken) -> None:
     assert untimed(folder) == untimed(unbroken[0])
 
 
-@pytest.mark.slow  # the same by the command line is in tests/experiments/harness/test_resume.py
+@pytest.mark.full  # the same by the command line is in tests/experiments/harness/test_resume.py
 def test_sigterm(unbroken, tmp_path):
     process = start(tmp_path, "--pause", "0.05")
     metrics = tmp_path / "metrics.jsonl"

@@ -47,7 +47,10 @@ def test_a_sentence_is_translated_alike_in_any_batch() -> None:
         np.testing.assert_allclose(one[0].score, other[0].score, rtol=1e-5)
 
 
-@pytest.mark.parametrize("system", NAMES)
+@pytest.mark.parametrize(
+    "system",
+    [name if name != "transformer" else pytest.param(name, marks=pytest.mark.full) for name in NAMES],
+)
 def test_losses_and_attention(system: System) -> None:
     """Smoothing and sampled inputs change the training loss, not the evaluation; weights of attention sum to 1."""
     model, params = build(system)

@@ -234,11 +234,8 @@ def test_any_damage_to_a_language_model(words: Path, text: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     "keys",
     [
-        ("experiment",),
-        *(
-            pytest.param(keys, marks=pytest.mark.full)
-            for keys in (("config", "network", "depth"), ("config", "data", "unit"))
-        ),
+        pytest.param(keys, marks=pytest.mark.full)
+        for keys in (("experiment",), ("config", "network", "depth"), ("config", "data", "unit"))
     ],
 )
 def test_generate_from_a_damaged_config(

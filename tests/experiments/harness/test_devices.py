@@ -37,7 +37,7 @@ def environments(folder: Path) -> list[dict]:
     return json.loads((folder / "environment.json").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_two_devices(tmp_path: Path) -> None:
     """They share batches that don't divide; a run goes on as it was begun, to the same bits, or not at all."""
     run = ("-m", "experiments", *SMALL)

@@ -91,12 +91,17 @@ def test_the_same_twice(made: Made, kind: str, whole: Path) -> None:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 EACH_ONCE = list(zip(SIGNALS, MOMENTS, strict=True))
+# In CI the two later moments: at the first there is no folder yet.
+CHOSEN = [EACH_ONCE[1:], pytest.param(EACH_ONCE, marks=pytest.mark.full)]
 
 
-def test_signals_at_any_moment(made: Made, kind: str, whole: Path) -> None:
+@pytest.mark.parametrize("chosen", CHOSEN, ids=["two", "three"])
+def test_signals_at_any_moment(
+    chosen: Iterable[tuple[signal.Signals, str]], made: Made, kind: str, whole: Path
+) -> None:
     """One after another, on one run that is resumed each time."""
     command = made(kind)
-    disturbed(command, EACH_ONCE, LAST)
+    disturbed(command, chosen, LAST)
     assert outcome(command.home / "run") == outcome(whole)
 
 
@@ -185,7 +190,7 @@ CLASSES = {
     "all there is of a checkpoint": "checkpoints/{step}/**/*",
     "the metrics": "metrics.jsonl",
 }
-IN_CI = ("the leaves' values", "the manifest, with the data's position and the checksums", "the metrics")
+IN_CI = ("the leaves' values", "the metrics")
 
 
 @pytest.mark.parametrize("harm", HARMS)

@@ -106,6 +106,7 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest):
 FILL = "dd if=/dev/zero of=disk/ballast bs=4k"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("disk", ["1m"], indirect=True)
 def test_full_before_it_begins(disk: Disk, whole: Path) -> None:
     """Nothing is left of the run, so that the same command begins it once there is space."""

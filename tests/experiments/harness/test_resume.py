@@ -158,7 +158,7 @@ def test_killed_and_resumed_in_processes_of_their_own(whole: Path, tmp_path: Pat
 # --- in this process
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_more_steps(options: Options, finished: Finished, tmp_path: Path) -> None:
     """100 steps and then 200 are 200 at once, on a finite data set that is shuffled anew at each pass."""
     part = shutil.copytree(finished("digits"), tmp_path / "part")
@@ -172,7 +172,7 @@ def test_more_steps(options: Options, finished: Finished, tmp_path: Path) -> Non
     assert json.loads((part / "config.json").read_text()) == json.loads((whole / "config.json").read_text())
 
 
-@pytest.mark.slow  # of several nets in one run, test_long_memory.py stops and resumes one too
+@pytest.mark.full  # of several nets in one run, test_long_memory.py stops and resumes one too
 def test_gradients(
     options: Options,
     finished: Finished,

@@ -94,7 +94,7 @@ def test_umask_and_limit_of_open_files(tmp_path: Path) -> None:
 SMALL = "adding --cell elman --hidden-size 4 --length 5 --batch-size 4 --steps 10 --devices 1 --run-dir run"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_run_with_few_files_and_a_strange_umask(tmp_path: Path) -> None:
     """It ends as any other, and all that it leaves is its owner's."""
     done = shell(f"ulimit -n {FEWEST_FILES}; umask 777; $RUN {SMALL}", tmp_path)

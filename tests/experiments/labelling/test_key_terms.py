@@ -176,7 +176,7 @@ def test_a_document_without_key_terms(tmp_path: Path, mistake: Callable[..., str
     assert "has no key terms: list them in 2.key, one a line, or take it out" in said
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.skipif(not INSPEC.is_dir(), reason="Inspec isn't there")
 def test_baselines_on_inspec(tmp_path: Path) -> None:
     """The last 500 documents: 61 % of their terms stand in them by their stems; TF-IDF ranks some of them."""
@@ -190,6 +190,7 @@ def test_baselines_on_inspec(tmp_path: Path) -> None:
     assert scores["terms in the text"]["precision_10_stemmed_macro"] > 0.98
 
 
+@pytest.mark.full
 @pytest.mark.peers
 @pytest.mark.skipif(not INSPEC.is_dir(), reason="Inspec isn't there")
 def test_yake_on_the_same_split(tmp_path: Path) -> None:

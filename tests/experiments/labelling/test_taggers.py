@@ -140,7 +140,7 @@ def test_labels_slots(
     assert "\x1b" not in labelled(capsys, slots, "blue river by delta")[0]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_labels_parts_of_speech(pos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ((tags, _),) = trained_tagger(pos).ask([["i", "saw"]])
     assert labelled(capsys, pos, "i saw") == [f"i/{tags[0]} saw/{tags[1]}"]

@@ -98,7 +98,9 @@ def test_a_prompt_is_continued(text: Path, capsys: pytest.CaptureFixture[str]) -
     assert "perplexity, test" not in said
 
 
-@pytest.mark.parametrize("unit", ["character", "byte", "bpe"])
+@pytest.mark.parametrize(
+    "unit", ["bpe", *(pytest.param(unit, marks=pytest.mark.full) for unit in ("character", "byte"))]
+)
 def test_other_units(text: Path, unit: str) -> None:
     small = ("--order", 3, "--sample-tokens", 10, *(("--data.bpe-size", 25) if unit == "bpe" else ()))
     assert command("ngram", "--data.dir", text, "--data.unit", unit, *small, "--run-dir", "run") == 0

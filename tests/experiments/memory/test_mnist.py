@@ -25,7 +25,7 @@ def test_nearest_mean_beside_a_loop() -> None:
     assert nearest_mean(images) == np.mean(guesses == test.targets)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_files_side_by_side(tmp_path: Path) -> None:
     """Two cells on 14×14 pixels of random images, permuted: table, figure, times; a second command changes
     nothing."""

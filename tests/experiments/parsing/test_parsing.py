@@ -108,7 +108,7 @@ def test_an_untrained_search_gives_trees_over_the_words() -> None:
         assert [tree.tags for tree in found] == [tree.tags for tree in held.trees]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_both_parsers(tmp_path: Path) -> None:
     assert command("parsing", *SMALL, "--width", 2, "--run-dir", tmp_path / "run") == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())

@@ -52,29 +52,38 @@ def test_what_is_said_of_wider_searches() -> None:
     )
 
 
+JOINED = ("--data.joined", 3, "--data.seed", 1)
+
+
 @pytest.mark.slow
+def test_what_a_run_leaves(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    assert command("translation_analysis", *TRAINED, *JOINED, *ANALYSED, "--run-dir", here) == 0
+    found = read_arrays(here, "nets/attention")
+    assert found["lengths"].tolist() == [1, 3]
+    assert found["words"][1] == pytest.approx(3 * found["words"][0], rel=0.5)
+    assert found["joined"] == 3
+    assert found["heads|1|divergence"].tolist() == [[0]]
+    assert {path.stem for path in (here / "figures").glob("*.png")} == FIGURES
+    assert "BLEU is highest at width" in (here / "table.txt").read_text()
+    assert json.loads((here / "results.json").read_text())["systems"]["attention"]["widths"] == [1, 4]
+
+
+@pytest.mark.full
 def test_trained_there_and_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The analysis of a run finds what that of the same training found; a second command finds it finished."""
     here, run, there = (tmp_path / name for name in ("here", "run", "there"))
-    joined = ("--data.joined", 3, "--data.seed", 1)
-    assert command("translation_analysis", *TRAINED, *joined, *ANALYSED, "--run-dir", here) == 0
+    assert command("translation_analysis", *TRAINED, *JOINED, *ANALYSED, "--run-dir", here) == 0
     options = ("--tested", "last", "--examples", 1, "--width", 2)
-    assert command("translation", *TRAINED, *joined, *options, "--run-dir", run) == 0
+    assert command("translation", *TRAINED, *JOINED, *options, "--run-dir", run) == 0
     assert command("translation_analysis", "--runs", run, *ANALYSED, "--run-dir", there) == 0
     one, other = (read_arrays(folder, "nets/attention") for folder in (here, there))
     for name, values in other.items():
         if name != "width|seconds":
             np.testing.assert_allclose(one[name], values, rtol=1e-5, err_msg=name)
-    assert one["lengths"].tolist() == [1, 3]
-    assert one["words"][1] == pytest.approx(3 * one["words"][0], rel=0.5)
-    assert one["joined"] == 3
-    assert one["heads|1|divergence"].tolist() == [[0]]
     assert {path.stem for path in (there / "figures").glob("*.png")} == FIGURES
-    assert "BLEU is highest at width" in (there / "table.txt").read_text()
-    found = json.loads((there / "results.json").read_text())["systems"]["attention"]
-    assert found["widths"] == [1, 4]
     before = arrays_bytes(here)
-    assert command("translation_analysis", *TRAINED, *joined, *ANALYSED, "--resume", here) == 0
+    assert command("translation_analysis", *TRAINED, *JOINED, *ANALYSED, "--resume", here) == 0
     assert arrays_bytes(here) == before
     capsys.readouterr()
     for options, sentence in (

@@ -113,7 +113,7 @@ def test_commands(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "name at least one" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_resumed_to_the_same_bits(run: Path, tmp_path: Path) -> None:
     """Ended at step 55 of 188 and resumed from the checkpoint: the same parameters and arrays."""
     folder, text = tmp_path / "run", run.parent / "text.txt"
