@@ -43,8 +43,9 @@ PRESETS: Mapping[str, Config] = {
     "inspec": Config(
         preset="inspec",
         hidden_size=128,
-        model=WordsConfig(embedding_size=100, word_dropout=0.1, vector_dropout=0.5),
-        loop=LoopConfig(steps=1000, eval_every=200, save_every=500),
+        chain=True,
+        model=WordsConfig(embedding_size=100, characters="convolution", word_dropout=0.1, vector_dropout=0.5),
+        loop=LoopConfig(steps=800, eval_every=100, save_every=500),
         optimizer=OptimizerConfig(learning_rate=3e-3, schedule="warmup_cosine", warmup_steps=100),
     )
 }
