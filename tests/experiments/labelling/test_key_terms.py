@@ -92,8 +92,8 @@ def test_a_neural_turing_machine_marks_terms_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_ranking_is_by_the_words_to_be_expected(seed: int) -> None:
-    """Of tags drawn one after another, where a term goes on with a probability of its own: from their marginals
-    alone the ranking is that of the length times the probability of each span, by enumeration of all tags."""
+    """The ranking is that by length times probability of each span, found by enumeration of all tags. The tags are
+    drawn one after another, and only their marginals are given."""
     tokens, steps = ("Data", "mine", "theory"), 3
     random = np.random.default_rng(seed)
     on, begin_within, begin_outside = random.uniform(0.1, 0.9, (3, steps))
