@@ -29,7 +29,7 @@ def test_other_work_is_refused(tokens: list, score: float) -> None:
         differences({"tokens": tokens, "scores": [score] * 9}, ours)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_sides_agree() -> None:
     """Real processes: the same translations and scores, or `measure` raises; PyTorch's where it is installed."""
     rows = measure(say=lambda *_, **__: None, rounds=1, sentences=20)

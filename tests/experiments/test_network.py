@@ -164,7 +164,7 @@ def test_sizes_that_dont_fit(tmp_path: Path) -> None:
         build(connections="residual").build(f"{path}:Growing", H)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_deep_run(tmp_path: Path) -> None:
     """All options at once through the command line: the parameters that they ask for, trained."""
     options = ("--depth", 2, "--direction", "both", "--connections", "highway", "--dropout", 0.2)

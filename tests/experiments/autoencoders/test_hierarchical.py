@@ -19,7 +19,7 @@ from tests.experiments.command import command
 SIZES = ("--hidden-size", 5, "--embedding-size", 4, "--batch-size", 8, "--data.types", 60, "--cell", "elman")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_run(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     names, verbs = ("The cat", "A dog", "My aunt"), ("sleeps", "eats", "runs")

@@ -25,7 +25,7 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_run(books: Path, tmp_path: Path) -> None:
     for label in ("neg", "pos"):
         lines = [f"{one} {verb} {label}\n" for one in SUBJECTS for verb in VERBS]

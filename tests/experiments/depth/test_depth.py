@@ -83,7 +83,7 @@ def test_the_best_rate_is_chosen_on_validation() -> None:
     assert "+0.600 nats from 1 to 4 layers, -inf from the best of these to 6" in line
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "run"

@@ -95,7 +95,7 @@ def test_rank_correlation() -> None:
     assert rank_correlation(weights, np.array([9.0, 3.0, 1.0, 2.0, 9.0])) == pytest.approx(1 / 3)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(finished: Callable[[str], Path]) -> None:
     folder = finished("attention_paths")
     results = json.loads((folder / "results.json").read_text())

@@ -47,7 +47,7 @@ def test_edges_and_peaks(finished: Path) -> None:
     assert "for -2.65561 < b < -2.34439" in table
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_paths_by_hand(finished: Path) -> None:
     """The three descents of one unit by a NumPy loop with its gradient by the chain rule, in double precision."""
     arrays = load(finished, "one_unit")
@@ -75,7 +75,7 @@ def test_paths_by_hand(finished: Path) -> None:
                 break  # it leapt, and 50 steps of rounding tell apart what comes after
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_without_clipping_it_leaps(finished: Path) -> None:
     """Its longest step is many times the bound on the others', which is rate · clip (√2 of it by value)."""
     where = {kind: load(finished, "one_unit")[f"{kind}|where"] for kind in KINDS}
@@ -85,7 +85,7 @@ def test_without_clipping_it_leaps(finished: Path) -> None:
     assert longest["none"] > 10 * longest["value"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_net_begins_at_its_steepest_place(finished: Path) -> None:
     arrays = load(finished, "net")
     place, norms = int(arrays["place"]), arrays["training_norm"]

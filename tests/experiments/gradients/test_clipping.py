@@ -39,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(finished: Path) -> None:
     """A linear net that triples itself diverges at rate 3 without clipping, beyond floating point."""
     results = json.loads((finished / "results.json").read_text())

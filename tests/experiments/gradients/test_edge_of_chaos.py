@@ -94,7 +94,7 @@ def test_reached_wants_all_below_learnt_too() -> None:
     assert list(reached(np.array([4, 8, 16, 32]), learnt)) == [8, 0, 32]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(finished: Finished) -> None:
     folder = finished("edge_of_chaos")
     results = json.loads((folder / "results.json").read_text())

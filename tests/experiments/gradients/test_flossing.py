@@ -140,7 +140,7 @@ def test_goals() -> None:
 # --- the run
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(finished: Finished) -> None:
     folder = finished("flossing")
     results = json.loads((folder / "results.json").read_text())
@@ -175,7 +175,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     assert drawn == {f"{name}.{kind}" for name in pictures for kind in ("png", "pdf")}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_default_exponents_are_drawn(finished: Finished, tmp_path: Path) -> None:
     folder = shutil.copytree(finished("flossing"), tmp_path / "run")
     described = json.loads((folder / "config.json").read_text())

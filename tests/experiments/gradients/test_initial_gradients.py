@@ -27,7 +27,7 @@ def test_slope_against_a_loop() -> None:
     assert slope(cell, 9, 7) == pytest.approx(log_slope(np.array(norms)), abs=1e-5)
 
 
-@pytest.mark.slow  # it compiles six gradients
+@pytest.mark.full  # it compiles six gradients
 def test_what_a_run_leaves(tmp_path: Path) -> None:
     """The results list the slope of every seed; a resumed run measures none again; `inspect` draws the same."""
     small = (

@@ -160,7 +160,7 @@ def test_a_process_computes_the_same_whatever_the_cache(case: str, tmp_path: Pat
     assert bool(cache.is_dir() and files(cache)) == (case in ("kept", "disguised"))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_later_runs_and_the_runs_of_a_sweep_compile_nothing(tmp_path: Path) -> None:
     """Damaged programs alone are compiled and written anew, and all bits stay."""
     cache = tmp_path / "cache"

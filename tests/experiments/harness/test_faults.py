@@ -95,6 +95,7 @@ EACH_ONCE = list(zip(SIGNALS, MOMENTS, strict=True))
 CHOSEN = [EACH_ONCE[1:], pytest.param(EACH_ONCE, marks=pytest.mark.full)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("chosen", CHOSEN, ids=["two", "three"])
 def test_signals_at_any_moment(
     chosen: Iterable[tuple[signal.Signals, str]], made: Made, kind: str, whole: Path

@@ -154,7 +154,7 @@ def test_not_for_every_experiment(refused: Callable) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     "words",
     [

@@ -33,7 +33,7 @@ def test_only_the_memory_carries_a_story() -> None:
     np.testing.assert_array_equal(answers[1][0], answers[1][1])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert command("babi", *TINY, "--run-dir", folder) == 0

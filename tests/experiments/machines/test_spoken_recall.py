@@ -48,7 +48,7 @@ def test_the_guess_draws_among_the_words_that_can_be_the_answer() -> None:
     assert guessing(source) == pytest.approx(np.mean(hits), abs=0.03)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert command("spoken_recall", *TINY, "--run-dir", folder) == 0

@@ -79,6 +79,7 @@ def test_exponent_is_that_of_the_product() -> None:
     np.testing.assert_allclose(exponent(cell, params, xs), wanted, rtol=1e-4)
 
 
+@pytest.mark.full
 def test_what_a_run_leaves(shared: Path) -> None:
     tiny = (
         "--length",

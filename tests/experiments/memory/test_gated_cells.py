@@ -26,7 +26,7 @@ def test_the_wide_gru_is_the_nearest_in_parameters() -> None:
         assert misses[wide.hidden_size] == min(misses.values())
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(tmp_path: Path) -> None:
     """The results list the losses of every seed; a resumed run trains none again."""
     small = ("gated_cells", "--seeds", 2, "--hidden-size", 3, "--batch-size", 4, "--steps", 5, "--length", 4)

@@ -57,7 +57,7 @@ def test_length_in_a_cell() -> None:
     Config(cells=("lstm(max_lag=T)",)).check()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(finished: Finished) -> None:
     """Solved at length 2, not at 30, and so not tried at 40."""
     folder = finished("long_memory")

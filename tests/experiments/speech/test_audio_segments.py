@@ -52,7 +52,7 @@ def test_the_nearest_of_other_speakers_is_scored_where_there_are_several() -> No
     assert nearest_scores(distances[:2, :2], said[:2]) == {"nearest": 1.0}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(shared: Path) -> None:
     with alone(shared, "audio_segments") as folder:
         assert command("audio_segments", *SMALL, "--devices", 1, "--run-dir", folder) == 0

@@ -50,6 +50,7 @@ def test_gradient_is_that_of_each_utterance_alone() -> None:
             np.testing.assert_allclose(norms[t, 1], np.linalg.norm((up - down) / 2e-5), rtol=1e-6)
 
 
+@pytest.mark.full
 def test_what_a_run_leaves(shared: Path) -> None:
     with alone(shared, "speech_gradients") as folder:
         assert command("speech_gradients", *SMALL, "--devices", 1, "--run-dir", folder) == 0

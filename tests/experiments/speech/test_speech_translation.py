@@ -45,7 +45,7 @@ def test_utterances_say_the_digits_and_are_labelled_with_the_number() -> None:
     np.testing.assert_allclose(centres(np.array([[0.5, 0, 0.5], [0, 0, 1]])), [1, 2])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(shared: Path) -> None:
     with alone(shared, "speech_translation") as folder:
         options = (*SMALL, "--systems", "attention", "rule")

@@ -278,7 +278,7 @@ def test_what_stands_where_in_the_figure() -> None:
     assert table.splitlines()[2].split() == ["gru", "–", "–", "–", "0", "of", "2"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_real_runs_by_either_engine(tmp_path: Path) -> None:
     """Runs of their own processes, by both engines (Ray where it is installed): the same table."""
     found = {}

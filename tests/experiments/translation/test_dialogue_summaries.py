@@ -18,7 +18,7 @@ SIZES = (
 TURNS = ("--data.count", 40, "--data.held-out", 8, "--data.types", 90, "--shuffles", 1)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "options", "metrics"),
     [

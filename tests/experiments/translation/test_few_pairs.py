@@ -22,7 +22,7 @@ SMALL = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert command("few_pairs", "--nets", "back", *SMALL, "--run-dir", run) == 0

@@ -62,7 +62,7 @@ def test_sources_of_a_length() -> None:
         assert target == source[::-1]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_leaves(tmp_path: Path) -> None:
     options = ("--length", 4, "--lengths", 3, 6, "--count", 60, "--hidden-size", 8, "--examples", 4)
     training = ("--steps", 4, "--eval-every", 4, "--optimizer.warmup-steps", 2, "--batch-size", 16)

@@ -29,6 +29,7 @@ LABELS = jnp.asarray(RNG.integers(1, 6, (3, 3)))
 LABEL_MASK = jnp.arange(3)[:, None] < jnp.array([3, 2, 0])[None]
 
 
+@pytest.mark.full
 def test_the_joint_loss_is_the_weighted_sum_of_both() -> None:
     joint = model(0.3)
     params = jax.jit(joint.init)(jax.random.key(0), INPUTS, mask=MASK)
