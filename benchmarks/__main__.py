@@ -29,6 +29,7 @@ from benchmarks.command import refuse
 from benchmarks.compare import compare, peers
 from benchmarks.record import DOCS, about, kept_beside, save
 from benchmarks.report import TITLES, summary
+from benchmarks.speech import ctc, recogniser
 from benchmarks.work import FAMILIES, SIZES, WAYS, Family, Way, Work
 
 
@@ -57,6 +58,8 @@ class Config:
     attention: bool = True
     """Measure training step and decoding of a Transformer, attention in a recurrence, training steps
     of a translation model and of a tagger, and beam search too."""
+    speech: bool = True
+    """Measure the loss of CTC and the training step of a recogniser too."""
     start: bool = True
     """Measure start-up times of commands and runs too."""
     keep: bool = False
@@ -86,6 +89,8 @@ def main(config: Config) -> None:
         "tagging": tagging.STEPS.measure() if config.attention else [],
         "sentiment": sentiment.STEPS.measure() if config.attention else [],
         "turing": turing.measure() if config.attention else [],
+        "ctc": ctc.STEPS.measure() if config.speech else [],
+        "recogniser": recogniser.STEPS.measure() if config.speech else [],
         "start": start.measure() if config.start else [],
     }
     if config.keep:

@@ -18,10 +18,12 @@ def run(
     words = sys.argv[1:]
     show_help(words, about)
     if not words:
-        from benchmarks import sections
         from benchmarks.record import put_in
+        from benchmarks.report import PARTS
 
-        print("\n".join(getattr(sections, name)(put_in(name, measure()))))
+        part = name.rpartition(".")[2]  # of benchmarks.speech.ctc it is ctc
+        _, section = PARTS[part]
+        print("\n".join(section(put_in(part, measure()))))
     elif worker and words[0] == WORKER:
         worker(*words[1:])
     else:

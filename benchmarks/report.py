@@ -27,6 +27,7 @@ from benchmarks.sections import (
     translation,
     turing,
 )
+from benchmarks.speech.sections import ctc, recogniser
 from benchmarks.work import FAMILIES, Way, Work
 
 TITLES: dict[Way, str] = {"both": "Forward and backward", "forward": "Forward"}
@@ -44,6 +45,8 @@ PARTS = {
     "tagging": ("Training step of a tagger", tagging),
     "sentiment": ("Training step of a classifier with attention", sentiment),
     "turing": ("Training step of a Neural Turing machine", turing),
+    "ctc": ("CTC", ctc),
+    "recogniser": ("Training step of a recogniser", recogniser),
     "start": ("Starting", start),
 }
 JAX_PEERS = ("Linen", "NNX", "Equinox")

@@ -184,12 +184,14 @@ def sentiment(rows: list[dict[str, Any]]) -> list[str]:
     )
 
 
-def words_a_second(rows: list[dict[str, Any]], text: str) -> list[str]:
-    """Tabulates one line per size and side; the ratio is to the faster of PyTorch's two."""
+def words_a_second(
+    rows: list[dict[str, Any]], text: str, *, size: str = "T", unit: str = "words"
+) -> list[str]:
+    """Tabulates one line per size and side; the ratio is to the fastest of PyTorch's sides."""
     lines = [
         text,
         "",
-        "| T | | ms a step | words a second | times the faster PyTorch |",
+        f"| {size} | | ms a step | {unit} a second | times the faster PyTorch |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
     rivals: dict[str, float] = {}

@@ -8,9 +8,10 @@ import pytest
 import benchmarks
 from benchmarks.__main__ import read_size
 
+ROOT = Path(benchmarks.__file__).parent
 FILES = {
-    path.stem: path
-    for path in sorted(Path(benchmarks.__file__).parent.glob("[a-z]*.py"))
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in sorted(ROOT.rglob("[a-z]*.py"))
     if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
 }
 

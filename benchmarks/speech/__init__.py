@@ -1,0 +1,1 @@
+"""Speech beside PyTorch: the loss of CTC, and a training step of a recogniser."""
