@@ -9,28 +9,23 @@ last step alone.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
 import numpy as np
-import tyro
 
 from data.stories.rows import Reading
 from data.synthetic.stories import KINDS
 from experiments.footprint import check_task_fits
-from experiments.harness.checks import check_at_least, check_distinct, check_seed
+from experiments.harness.checks import check_at_least, check_distinct
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
-from experiments.health import check_health
 from experiments.machines.heads import is_machine
 from experiments.machines.story_task import GUESS, StoryTask, read_stories_of, story_task, watched_story
-from experiments.machines.systems import OFF, outcome, side_by_side
-from experiments.network import NetworkConfig, check_cells
-from experiments.run_task import Trained, run_tasks
+from experiments.machines.systems import OFF, MemoryOnAndOff, outcome, train_nets
+from experiments.run_task import Trained
 from experiments.task import METRICS
-from experiments.training import CELL_HELP, Flat
-from models import Cell
 from train import LoopConfig, OptimizerConfig
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
@@ -53,7 +48,7 @@ class Stories:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(MemoryOnAndOff):
     """Stories."""
 
     preset: str | None = None
@@ -61,38 +56,22 @@ class Config:
     tasks: tuple[int, ...] = (1, 6)
     """Tasks by their numbers in bAbI, a net each: 1, 2, 6, 11 and 12 can be made."""
     data: Stories = field(default_factory=Stories)
-    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=f"The cells side by side: {CELL_HELP}.")] = (
-        "ntm(controller=dense(64), slots=16, width=20)",
-        "gru",
-    )
-    memory_off: bool = True
-    """Also train each machine with its memory off."""
     reading: Reading = "sentence"
     """Read a sentence a step, as the sum of its words' vectors, or a word a step."""
     blanks: int = 1
     """Steps without words after the question, to think."""
     embedding_size: int = 32
     """Size of a word's vector."""
-    hidden_size: int = 64
-    """Units of each cell, H."""
-    network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
-    batch_size: int = 32
-    """Questions per step, B."""
-    seed: int = 0
-    """Seed of parameters and of the order of questions; stories don't depend on it."""
-    loop: Annotated[LoopConfig, Flat] = field(
-        default_factory=lambda: LoopConfig(steps=1200, eval_every=150, save_every=150)
-    )
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=5e-3, clip_at=10.0)
     )
 
+    carried: ClassVar[str] = "the story"
+
     def __post_init__(self) -> None:
-        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        super().__post_init__()
         check_at_least(1, embedding_size=self.embedding_size)
         check_at_least(0, blanks=self.blanks)
-        check_seed(self.seed)
-        check_cells(self.cells)
         check_distinct(tasks=self.tasks)
 
     def check(self) -> None:
@@ -108,18 +87,10 @@ class Config:
                 "--tasks",
                 f"{absent[0]} can't be made: take {', '.join(map(str, KINDS))}, or give --data.dir PATH/babi",
             )
-        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
-        for layer in self.layers().values():
-            check_health(layer, self.loop)
+        self.check_layers()
         for net in self.nets().values():
             check_task_fits(net.task, self)
             net.task.data.train(self.seed, self.batch_size)  # too few questions are refused
-
-    def layers(self) -> dict[str, Cell]:
-        """Builds the layers side by side, by the name of the system."""
-        return side_by_side(
-            self.network, self.cells, self.hidden_size, memory_off=self.memory_off, carried="the story"
-        )
 
     def nets(self) -> dict[str, StoryTask]:
         """Builds the task of training each system on each task, by the name of the net."""
@@ -162,11 +133,7 @@ def main(config: Config, run: Run) -> str:
             found |= watched_story(net, params)
         return found
 
-    found: dict[str, Mapping[str, np.ndarray]] = {}
-    for name, arrays in run_tasks(run, tasks, config, measured):
-        found[name] = arrays
-        print(f"{name}: {METRICS['accuracy'].label} {float(arrays['test|accuracy']):.1%}", flush=True)
-    run.write_arrays("nets", {f"{name}|{key}": v for name, net in found.items() for key, v in net.items()})
+    found = train_nets(run, tasks, config, measured, "accuracy", METRICS)
     accuracies = {
         system: [float(found[f"task {number}, {system}"]["test|accuracy"]) for number in config.tasks]
         for system in config.layers()

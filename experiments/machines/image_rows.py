@@ -8,28 +8,23 @@ memory off the machine can but give one answer.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
 import numpy as np
-import tyro
 
 from data import ArrayExamples, ImagesConfig, array_digest, load_images
 from data.images import nearest_mean, rows_of
 from experiments.footprint import check_task_fits
-from experiments.harness.checks import check_at_least, check_seed
+from experiments.harness.checks import check_at_least
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
-from experiments.health import check_health
 from experiments.machines.heads import is_machine, read_images
-from experiments.machines.systems import OFF, outcome, side_by_side
-from experiments.network import NetworkConfig, check_cells
+from experiments.machines.systems import OFF, MemoryOnAndOff, outcome, read_nets, train_nets
 from experiments.problems import images_problem
-from experiments.run_task import Trained, run_tasks
+from experiments.run_task import Trained
 from experiments.task import METRICS, Task
-from experiments.training import CELL_HELP, Flat
-from models import Cell
 from train import LoopConfig, OptimizerConfig
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
@@ -47,43 +42,23 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(MemoryOnAndOff):
     """Digits, row by row."""
 
     preset: str | None = None
     """The setting for MNIST's files; options given explicitly override it."""
     data: Pictures = field(default_factory=Pictures)
-    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=f"The cells side by side: {CELL_HELP}.")] = (
-        "ntm(controller=dense(64), slots=16, width=20)",
-        "gru",
-    )
-    memory_off: bool = True
-    """Also train each machine with its memory off."""
     blanks: int = 1
     """Blank rows after the image."""
     shown: int = 3
     """Test images over which the heads are drawn."""
-    hidden_size: int = 64
-    """Units of each cell, H."""
-    network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
-    batch_size: int = 32
-    """Images per step, B."""
-    seed: int = 0
-    """Seed of parameters and of the order of training images."""
-    loop: Annotated[LoopConfig, Flat] = field(
-        default_factory=lambda: LoopConfig(steps=1200, eval_every=150, save_every=150)
-    )
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
-            learning_rate=5e-3, clip_at=10.0, schedule="cosine", end_fraction=0.05
-        )
-    )
+
+    carried: ClassVar[str] = "the image"
 
     def __post_init__(self) -> None:
-        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size, shown=self.shown)
+        super().__post_init__()
+        check_at_least(1, shown=self.shown)
         check_at_least(0, blanks=self.blanks)
-        check_seed(self.seed)
-        check_cells(self.cells)
 
     def check(self) -> None:
         """Raises ValueError for images that can't be read and cells that can't be built, before the run's folder is
@@ -94,9 +69,7 @@ class Config:
             )
         if self.data.dir is not None and not self.data.dir.is_dir():
             raise UserError("--data.dir", f"{self.data.dir} is no folder: give that of MNIST's four files")
-        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
-        for layer in self.layers().values():
-            check_health(layer, self.loop)
+        self.check_layers()
         for task in self.nets(self.images()).values():
             check_task_fits(task, self)
             task.data.train(self.seed, self.batch_size)  # too few images are refused
@@ -106,12 +79,6 @@ class Config:
         config = ImagesConfig(dir=self.data.dir, cache=self.data.cache)
         side = int(config.pixels**0.5)
         return {split: rows_of(part, side, self.blanks) for split, part in load_images(config).items()}
-
-    def layers(self) -> dict[str, Cell]:
-        """Builds the layers side by side, by the name of the system."""
-        return side_by_side(
-            self.network, self.cells, self.hidden_size, memory_off=self.memory_off, carried="the image"
-        )
 
     def nets(self, images: Mapping[str, ArrayExamples]) -> dict[str, Task]:
         """Builds the task of training each system, by its name."""
@@ -159,11 +126,7 @@ def main(config: Config, run: Run) -> str:
             found |= read_images(nets[name].model, params, images["test"][: config.shown])
         return found
 
-    found: dict[str, Mapping[str, np.ndarray]] = {}
-    for name, arrays in run_tasks(run, nets, config, measured):
-        found[name] = arrays
-        print(f"{name}: {METRICS['accuracy'].label} {float(arrays['test|accuracy']):.1%}", flush=True)
-    run.write_arrays("nets", {f"{name}|{key}": v for name, net in found.items() for key, v in net.items()})
+    found = train_nets(run, nets, config, measured, "accuracy", METRICS)
     first = next(iter(nets.values()))
     baselines = {name: values["accuracy"] for name, values in first.baselines.items()}
     baselines[NEAREST] = nearest_mean(images)
@@ -194,10 +157,7 @@ def draw(folder: Path) -> list[Path]:
     from analysis.figures.curves import training_curves
     from analysis.figures.style import save
 
-    nets: dict[str, dict[str, np.ndarray]] = {}
-    for key, values in read_arrays(folder, "nets").items():
-        name, _, own = key.partition("|")
-        nets.setdefault(name, {})[own] = values
+    nets = read_nets(folder)
     drawn = {
         "training": training_curves(
             {n: {"step": net["curve|step"], "value": net["curve|accuracy"]} for n, net in nets.items()},

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import tyro
@@ -18,12 +18,11 @@ from data.speech.corpus import SpeechConfig, load_speech
 from data.speech.features import FeaturesConfig
 from data.speech.joined import JoinConfig
 from experiments.footprint import check_task_fits
-from experiments.harness.checks import check_at_least, check_not_negative, check_seed
+from experiments.harness.checks import check_at_least, check_not_negative
 from experiments.harness.errors import UserError
 from experiments.harness.files import read_arrays
 from experiments.harness.options import folder_name
 from experiments.harness.run import Run
-from experiments.health import check_health
 from experiments.machines.heads import is_machine
 from experiments.machines.recall_task import (
     GUESS,
@@ -33,19 +32,17 @@ from experiments.machines.recall_task import (
     spoken_recall,
     watched_utterance,
 )
-from experiments.machines.systems import OFF, outcome, side_by_side
-from experiments.network import NetworkConfig, check_cells
-from experiments.run_task import Trained, run_tasks
+from experiments.machines.systems import OFF, MemoryOnAndOff, outcome, read_nets, train_nets
+from experiments.run_task import Trained
 from experiments.task import Task
 from experiments.training import CELL_HELP, Flat
-from models import Cell
 from train import LoopConfig, OptimizerConfig
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(MemoryOnAndOff):
     """Spoken recall."""
 
     preset: str | None = None
@@ -63,8 +60,6 @@ class Config:
         "ntm(slots=16, width=20)",
         "gru",
     )
-    memory_off: bool = True
-    """Also train each machine with its memory off."""
     blanks: int = 2
     """Steps without sound after the question, to think; the last has the answer."""
     told: float = 1.0
@@ -73,28 +68,16 @@ class Config:
     """Utterances joined for training."""
     held_out: int = 500
     """Utterances joined for validation, and for test."""
-    hidden_size: int = 64
-    """Units of each cell, H; of a machine those of its controller."""
-    network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
-    batch_size: int = 32
-    """Utterances per step, B."""
-    seed: int = 0
-    """Seed of parameters and of the utterances of training."""
     loop: Annotated[LoopConfig, Flat] = field(
         default_factory=lambda: LoopConfig(steps=1500, eval_every=150, save_every=150, chunk=10)
     )
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
-            learning_rate=5e-3, clip_at=10.0, schedule="cosine", end_fraction=0.05
-        )
-    )
+
+    carried: ClassVar[str] = "what was said"
 
     def __post_init__(self) -> None:
-        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        super().__post_init__()
         check_at_least(1, held_out=self.held_out, utterances=self.utterances)
         check_at_least(0, blanks=self.blanks)
-        check_seed(self.seed)
-        check_cells(self.cells)
         check_not_negative(told=self.told)
         if not self.speeds or not all(0.5 <= speed <= 2 for speed in self.speeds):
             raise UserError("--speeds", f"must be one or more from 0.5 to 2, but is {self.speeds}")
@@ -120,25 +103,13 @@ class Config:
         memory, before the run's folder is made."""
         if self.preset is not None and self.data.dir is None:
             raise UserError("--data.dir", f"is missing: --preset {self.preset} is for recordings in a folder")
-        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
-        for layer in self.layers().values():
-            check_health(layer, self.loop)
+        self.check_layers()
         if self.batch_size > self.utterances:
             raise UserError(
                 "--batch-size", f"{self.batch_size} is more than the {self.utterances} utterances"
             )
         for task in self.nets().values():
             check_task_fits(task, self)
-
-    def layers(self) -> dict[str, Cell]:
-        """Builds the layers side by side, by the name of the system."""
-        return side_by_side(
-            self.network,
-            self.cells,
-            self.hidden_size,
-            memory_off=self.memory_off,
-            carried="what was said",
-        )
 
     def nets(self) -> dict[str, Task]:
         """Builds the task of training each system, by its name."""
@@ -171,11 +142,7 @@ def main(config: Config, run: Run) -> str:
             found |= watched_utterance(recall, nets[name], params)
         return found
 
-    found: dict[str, Mapping[str, np.ndarray]] = {}
-    for name, arrays in run_tasks(run, nets, config, measured):
-        found[name] = arrays
-        print(f"{name}: {METRICS['exact'].label} {float(arrays['test|exact']):.1%}", flush=True)
-    run.write_arrays("nets", {f"{name}|{key}": v for name, net in found.items() for key, v in net.items()})
+    found = train_nets(run, nets, config, measured, "exact", METRICS)
     guess = next(iter(nets.values())).baselines[GUESS]["exact"]
     run.write_arrays("baselines", {GUESS: np.array(guess)})
     table = format_table(f"{config.held_out:,} test utterances", found, guess)
@@ -211,10 +178,7 @@ def draw(folder: Path) -> list[Path]:
     from analysis.figures.curves import training_curves
     from analysis.figures.style import save
 
-    nets: dict[str, dict[str, np.ndarray]] = {}
-    for key, values in read_arrays(folder, "nets").items():
-        name, _, own = key.partition("|")
-        nets.setdefault(name, {})[own] = values
+    nets = read_nets(folder)
     drawn = {
         "training": training_curves(
             {n: {"step": net["curve|step"], "value": net["curve|exact"]} for n, net in nets.items()},

@@ -1,24 +1,92 @@
-"""Machines with their memory on and off beside other cells, and what is measured of each."""
+"""Nets side by side on one task, machines with their memory on and off among them: options, training, scores."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
+import numpy as np
+import tyro
+
+from experiments.harness.checks import check_at_least, check_seed
 from experiments.harness.errors import UserError
+from experiments.harness.files import read_arrays
+from experiments.harness.run import Run
+from experiments.health import check_health
 from experiments.machines.bits import parameter_count
-from experiments.network import NetworkConfig
+from experiments.network import NetworkConfig, check_cells
 from experiments.restore import best_params
-from experiments.run_task import Trained
-from experiments.task import Options, Task
+from experiments.run_task import Trained, run_tasks
+from experiments.task import Metric, Options, Task
 from experiments.task_report import training_record
+from experiments.training import CELL_HELP, Flat
 from models import Cell, NeuralTuringMachine
 from models.cell import Array, Params
 from models.cells.neural_turing_machine import TuringState
 from models.layers.layer import check_causal
-from train import evaluate
+from train import LoopConfig, OptimizerConfig, evaluate
 
 OFF = "memory off"
+Nets = Mapping[str, Mapping[str, np.ndarray]]
+"""What was measured of each net, by the net's name."""
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """The options of an experiment that trains several cells on the same task."""
+
+    cells: Annotated[tuple[str, ...], tyro.conf.arg(help=f"The cells side by side: {CELL_HELP}.")] = (
+        "ntm(controller=dense(64), slots=16, width=20)",
+        "gru",
+    )
+    hidden_size: int = 64
+    """Units of each cell, H; of a machine those of its controller."""
+    network: Annotated[NetworkConfig, Flat] = field(default_factory=NetworkConfig)
+    batch_size: int = 32
+    """Examples per step, B."""
+    seed: int = 0
+    """Seed of parameters and of the training data or their order."""
+    loop: Annotated[LoopConfig, Flat] = field(
+        default_factory=lambda: LoopConfig(steps=1200, eval_every=150, save_every=150)
+    )
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=5e-3, clip_at=10.0, schedule="cosine", end_fraction=0.05
+        )
+    )
+
+    carried: ClassVar[str]
+    """What must be carried forward, in the error of a net that reads it from its end: `the story`."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)
+        check_seed(self.seed)
+        check_cells(self.cells)
+
+    def layers(self) -> dict[str, Cell]:
+        """Builds the layers side by side, by the name of the system."""
+        return side_by_side(
+            self.network, self.cells, self.hidden_size, memory_off=False, carried=self.carried
+        )
+
+    def check_layers(self) -> None:
+        """Raises ValueError for layers that can't be built, and for options of training that don't suit them."""
+        self.optimizer.for_run(self.loop.steps, self.loop.eval_every)
+        for layer in self.layers().values():
+            check_health(layer, self.loop)
+
+
+@dataclass(frozen=True)
+class MemoryOnAndOff(SideBySide):
+    """The same, with each machine twice if so wished: its memory on and off."""
+
+    memory_off: bool = True
+    """Also train each machine with its memory off."""
+
+    def layers(self) -> dict[str, Cell]:
+        return side_by_side(
+            self.network, self.cells, self.hidden_size, memory_off=self.memory_off, carried=self.carried
+        )
 
 
 @dataclass(frozen=True)
@@ -75,3 +143,30 @@ def outcome(
         "curve|step": record[f"{curve}/step"],
         f"curve|{task.reported}": record[curve],
     }
+
+
+def train_nets(
+    run: Run,
+    tasks: Mapping[str, Task],
+    options: Options,
+    measured: Callable[[str, Trained, Path], dict[str, Any]],
+    metric: str,
+    metrics: Mapping[str, Metric],
+) -> dict[str, Mapping[str, np.ndarray]]:
+    """Trains net by net, prints the test value of a metric of each, writes what was measured and returns it."""
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    for name, arrays in run_tasks(run, tasks, options, measured):
+        found[name] = arrays
+        shown = metrics[metric]
+        print(f"{name}: {shown.label} {float(arrays[f'test|{metric}']):{shown.format}}", flush=True)
+    run.write_arrays("nets", {f"{name}|{key}": v for name, net in found.items() for key, v in net.items()})
+    return found
+
+
+def read_nets(folder: Path) -> Nets:
+    """Returns what `train_nets` wrote."""
+    nets: dict[str, dict[str, np.ndarray]] = {}
+    for key, values in read_arrays(folder, "nets").items():
+        name, _, own = key.partition("|")
+        nets.setdefault(name, {})[own] = values
+    return nets

@@ -10,9 +10,9 @@ from data.synthetic.turing_tasks import NOT_ASKED
 from experiments.harness.files import arrays_with_prefix
 from experiments.harness.options import folder_name
 from experiments.machines.bits import BAYES, METRICS
+from experiments.machines.systems import Nets
 
 BELOW = 1.0  # bits a sequence from which a task counts as learned
-Nets = Mapping[str, Mapping[str, np.ndarray]]
 
 
 def format_table(
@@ -77,17 +77,11 @@ def learned(net: Mapping[str, np.ndarray]) -> str:
     return f"step {int(steps[0]):,}" if len(steps) else "never"
 
 
-def draw_nets(
-    folder: Path, arrays: Mapping[str, np.ndarray], baselines: Mapping[str, np.ndarray]
-) -> list[Path]:
+def draw_nets(folder: Path, nets: Nets, baselines: Mapping[str, np.ndarray]) -> list[Path]:
     """Draws the costs in training, those of longer sequences, and of each machine its heads."""
     from analysis.figures.attention import strips_figure
     from analysis.figures.style import save
 
-    nets: dict[str, dict[str, np.ndarray]] = {}
-    for key, values in arrays.items():
-        name, _, own = key.partition("|")
-        nets.setdefault(name, {})[own] = values
     drawn = figures_of(nets, baselines)
     for name, net in nets.items():
         seen = arrays_with_prefix("watched", net)

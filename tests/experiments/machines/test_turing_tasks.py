@@ -142,8 +142,8 @@ def test_presets_can_be_built() -> None:
     assert set(PRESETS) == set(get_args(TaskName))
     for name, config in PRESETS.items():
         assert config.tasks == (name,)
-        assert [type(config.layer(cell)) for cell in config.cells] == [NeuralTuringMachine, LSTM]
-    machine: Any = PRESETS["copy"].layer(PRESETS["copy"].cells[0])
+        assert [type(layer) for layer in config.layers().values()] == [NeuralTuringMachine, LSTM]
+    machine: Any = next(iter(PRESETS["copy"].layers().values()))
     assert machine.slots > PRESETS["copy"].sizes.copied * max(PRESETS["copy"].beyond)
 
 
@@ -154,7 +154,7 @@ def test_presets_can_be_built() -> None:
         (("--cells", "ntm(slots=4, shift=2)"), "moves a head to 5 places, but the memory has 4 rows"),
         (("--sizes.sorted", 21), "--sizes.sorted 21 are more than there are: --sizes.vectors is 20"),
         (("--sizes.copied", 0), "--sizes.copied must be a whole number of at least 1"),
-        (("--direction", "both"), "reads the bits asked for"),
+        (("--direction", "both"), "needs no memory for the bits asked for"),
     ],
 )
 def test_refusals(options: tuple[Any, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
