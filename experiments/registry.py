@@ -39,7 +39,7 @@ SUBJECTS = {
         "source_gradients",
     ),
     "parsing": ("parsing",),
-    "autoencoders": ("autoencoder", "skip_thought", "hierarchical"),
+    "autoencoders": ("autoencoder", "skip_thought", "sentence_probes", "hierarchical"),
     "labelling": ("slot_filling", "pos_tagging", "sentiment", "key_terms"),
     "series": ("forecast", "music"),
     "words": ("word_vectors", "bert"),

@@ -224,6 +224,16 @@ def trimming(results: Results) -> Arrays:
     return {name: np.array(float(results[f"{key}.doubled"])) for name, key in names.items()}
 
 
+def sentences(results: Results) -> Arrays:
+    """Reads the shares of right answers `[2, 1]` of the probes of grammar and of those of meaning, of both nets."""
+    kinds = {"grammar": ("word order", "missing word"), "meaning": ("next sentence", "same text")}
+    return {
+        f"{kind}|{net}": rows(results, *(f"probes.{net}.{probe}" for probe in probes))
+        for kind, probes in kinds.items()
+        for net in ("autoencoder", "skip-thought")
+    }
+
+
 def pairs(results: Results) -> Arrays:
     """Reads the exact translations of the nets of few pairs, and of the dictionary."""
     nets = ("few pairs", "back-translation", "no pairs", "all pairs")

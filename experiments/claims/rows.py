@@ -57,6 +57,7 @@ from experiments.claims.recurrence import (
     lstm_still_vanishes,
     lstm_vanishes,
 )
+from experiments.claims.sentences import autoencoder_grammar, skip_thought_meaning
 
 ROWS: Mapping[str, Row] = {
     "long_path": Row(
@@ -231,6 +232,18 @@ ROWS: Mapping[str, Row] = {
         "Translation can be learnt without a parallel corpus.", "N4", ("pairs",), without_pairs
     ),
     "few_pairs": Row("More data can be made where pairs are few.", "N4", ("pairs",), few_pairs),
+    "autoencoder_grammar": Row(
+        "A vector from which the sentence is written again expresses grammar well.",
+        "N1",
+        ("sentences",),
+        autoencoder_grammar,
+    ),
+    "skip_thought_meaning": Row(
+        "A vector from which the neighbours are written (skip-thought) expresses meaning well.",
+        "N1",
+        ("sentences",),
+        skip_thought_meaning,
+    ),
     "trimming": Row(
         "Trimming equal neighbours loses doubled letters; CTC keeps them.",
         "N1",

@@ -26,6 +26,7 @@ from experiments.claims.reading import (
     paths,
     rates,
     search,
+    sentences,
     sentiment,
     sizes,
     source,
@@ -155,6 +156,7 @@ def others(config: Config) -> dict[str, Needed]:
     for seed in range(config.seed, config.seed + SEEDS):
         found |= {
             f"sentiment_{seed}": Needed(("sentiment",), "sentiment", sentiment, seed, short=True),
+            f"sentences_{seed}": Needed(("sentence_probes",), "sentences", sentences, seed),
             f"stacks_{seed}": Needed((*deep, "--depths", "4", "8"), "stacks", stacks, seed),
         }
         for steps in (5, 20, 60):

@@ -146,5 +146,11 @@ def of_pairs() -> Pieces:
             "word by word": np.array(0.3),
         },
         "teaching": {"exact|0": 0.8 * SPREAD, "exact|0.9": 0.3 * np.array([0.5, 1.0, 1.5])},
+        "sentences": {
+            "grammar|autoencoder": 0.9 * np.stack([SPREAD, SPREAD]),
+            "grammar|skip-thought": 0.6 * np.stack([SPREAD, SPREAD]),
+            "meaning|autoencoder": 0.1 * np.stack([SPREAD, SPREAD]),
+            "meaning|skip-thought": 0.3 * np.stack([SPREAD, SPREAD]),
+        },
         "trimming": {"bound": np.array(0.0), "trimmed": np.array(0.02), "ctc": np.array(0.99)},
     }

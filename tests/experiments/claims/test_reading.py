@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.autoencoders import sentence_probes
+from experiments.autoencoders.probes import PROBES
 from experiments.claims import reading
 from experiments.claims.results import Arrays, Reader, has_numbers, joined, read_numbers
 from experiments.depth import report as depth_report
@@ -119,6 +121,20 @@ def test_speech_and_translation(tmp_path: Path) -> None:
     assert [float(found[name]) for name in (*nets, "word by word")] == [0.0, 0.1, 0.2, 0.3, 0.5]
     one = translation_report.results({"attention": systems["all pairs"]}, {})
     assert read(reading.measured_as("x", "systems.attention.exact"), one, tmp_path) == {"x": np.array([0.3])}
+
+
+def test_probes_of_sentences(tmp_path: Path) -> None:
+    nets = {
+        net: {probe: start + i / 10 for i, probe in enumerate(PROBES)}
+        for start, net in enumerate((sentence_probes.AUTOENCODER, sentence_probes.SKIP_THOUGHT))
+    }
+    found = read(reading.sentences, {"probes": nets}, tmp_path)
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "grammar|autoencoder": [[0.0], [0.1]],
+        "grammar|skip-thought": [[1.0], [1.1]],
+        "meaning|autoencoder": [[0.2], [0.3]],
+        "meaning|skip-thought": [[1.2], [1.3]],
+    }
 
 
 def test_language_models(tmp_path: Path) -> None:

@@ -128,4 +128,4 @@ def test_refused(given: tuple, said: str, options: tuple[Any, ...], refused: Cal
 
 
 def test_a_preset_without_its_data(refused: Callable[..., None]) -> None:
-    refused("--data.dir is missing: --preset jsb is for the chorales", "music", "--preset", "jsb")
+    refused("--data.dir is missing: --preset jsb_gru is for the chorales", "music", "--preset", "jsb_gru")
