@@ -280,6 +280,13 @@ SOURCES = {
         "autoencoder", "about 3 min", AUTOENCODERS, {"by_length": "autoencoder_by_length"}, table=(1,)
     ),
     "skip_thought": Source("skip_thought", "2 min 32 s on a loaded machine", AUTOENCODERS, table=(1,)),
+    "sentence_probes": Source(
+        "sentence_probes --devices 1",
+        "7 min on a loaded machine",
+        AUTOENCODERS,
+        {"probes": "sentence_probes"},
+        table=(1,),
+    ),
     "ngram_ptb": Source(
         'ngram --data.dir PATH/ptb --prompt "students opened their"',
         "12 s",

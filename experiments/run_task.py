@@ -237,13 +237,18 @@ def run_task(run: Run, task: Task, options: Options, *, label: str) -> str:
     return report
 
 
+def net_path(name: str) -> str:
+    """Returns where a task of several trains, within the run's folder."""
+    return f"nets/{folder_name(name)}"
+
+
 def run_tasks(
     run: Run,
     tasks: Mapping[str, Task],
     options: Options | Mapping[str, Options],
     measure: Callable[[str, Trained, Path], Mapping[str, Any]],
     *,
-    path: Callable[[str], str] = lambda name: f"nets/{folder_name(name)}",
+    path: Callable[[str], str] = net_path,
     diverged: Callable[[str, NonFinite, Path], Mapping[str, Any]] | None = None,
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Trains tasks one after another, and yields each one's name with the arrays that `measure` makes of it.
@@ -278,3 +283,22 @@ def run_tasks(
             found, ended = measure(name, trained, folder), trained.steps < own.loop.steps
         run.write_arrays(kept, {**found, ENDED: ended, ASKED: own.loop.steps})
         yield name, read_arrays(run.folder, kept)
+
+
+def train_all(
+    run: Run,
+    tasks: Mapping[str, Task],
+    options: Options | Mapping[str, Options],
+    measure: Callable[[str, Trained, Path], Mapping[str, Any]],
+    told: str,
+    *,
+    path: Callable[[str], str] = net_path,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Trains tasks as `run_tasks` does, and prints of each the test value of the metric `told`, which `measure` has
+    to give as `test|TOLD`. Returns what was measured of each, by its name."""
+    found = {}
+    for name, arrays in run_tasks(run, tasks, options, measure, path=path):
+        metric, value = tasks[name].metrics[told], float(arrays[f"test|{told}"])
+        print(f"{name}: {metric.label} {value:{metric.format}}", flush=True)
+        found[name] = arrays
+    return found

@@ -5,6 +5,7 @@ Adi et al. 2017; Conneau et al. 2018, who call the first bigram shift.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -114,7 +115,7 @@ def word_counts(text: RunningText) -> Vectors:
     """Returns counts of words weighted by inverse document frequency in the training sentences, as vectors."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    counts = TfidfVectorizer(token_pattern=r"\S+").fit(text.splits["train"])
+    counts: Any = TfidfVectorizer(token_pattern=r"\S+").fit(text.splits["train"])
 
     def vectors(sentences: Sequence[str]) -> np.ndarray:
         rows: np.ndarray = counts.transform(sentences).toarray()

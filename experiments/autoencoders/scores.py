@@ -38,7 +38,7 @@ def nearest_sentences(text: SentenceText) -> list[str]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     train = list(text.splits["train"])
-    counts = TfidfVectorizer(token_pattern=r"\S+")
+    counts: Any = TfidfVectorizer(token_pattern=r"\S+")
     rows = counts.fit_transform(train)
     cosines = counts.transform(text.splits["test"]) @ rows.T
     return [train[int(place)] for place in np.asarray(cosines.argmax(axis=1)).ravel()]

@@ -53,10 +53,10 @@ class Config:
     seed: int = 0
     """Seed of parameters and of the order of the training sentences."""
     loop: Annotated[LoopConfig, Flat] = field(
-        default_factory=lambda: LoopConfig(steps=2500, eval_every=500, save_every=500, chunk=1)
+        default_factory=lambda: LoopConfig(steps=2000, eval_every=500, save_every=500, chunk=1)
     )
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(learning_rate=4e-3, schedule="warmup_cosine", warmup_steps=30)
+        default_factory=lambda: OptimizerConfig(learning_rate=8e-3, schedule="warmup_cosine", warmup_steps=30)
     )
 
     def __post_init__(self) -> None:

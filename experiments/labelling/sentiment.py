@@ -27,8 +27,7 @@ from experiments.labelling.sentiment_task import (
 )
 from experiments.labelling.words import WordsConfig
 from experiments.pretrained.encoder_run import WORDS
-from experiments.run_task import Trained, run_tasks
-from experiments.task import METRICS
+from experiments.run_task import Trained, train_all
 from train import LoopConfig, OptimizerConfig
 from train.files import write_file
 
@@ -102,9 +101,7 @@ def main(config: Config, run: Run) -> str:
     for name, (fold, _) in pairs.items():
         (run.folder / paths[name]).mkdir(parents=True, exist_ok=True)
         write_file(run.folder / paths[name] / WORDS, encoder_of(config, fold).to_json())
-    metric = METRICS["accuracy"]
-    for name, found in run_tasks(run, tasks, replace(config, loop=loop), measured, path=paths.__getitem__):
-        print(f"{name}: {metric.label} {float(found['test|accuracy']):{metric.format}}", flush=True)
+    train_all(run, tasks, replace(config, loop=loop), measured, "accuracy", path=paths.__getitem__)
     for fold in config.folds:
         run.cached(f"baselines/{fold}", partial(measure_baselines, config, fold))
     table = report.format_report(run.folder, config.nets, config.folds, text_of(config, config.folds[0]))

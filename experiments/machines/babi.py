@@ -25,7 +25,6 @@ from experiments.machines.heads import is_machine
 from experiments.machines.story_task import GUESS, StoryTask, read_stories_of, story_task, watched_story
 from experiments.machines.systems import OFF, MemoryOnAndOff, outcome, train_nets
 from experiments.run_task import Trained
-from experiments.task import METRICS
 from train import LoopConfig, OptimizerConfig
 
 SEVERAL_NETS = True  # one after another: what several processes can't share
@@ -133,7 +132,7 @@ def main(config: Config, run: Run) -> str:
             found |= watched_story(net, params)
         return found
 
-    found = train_nets(run, tasks, config, measured, "accuracy", METRICS)
+    found = train_nets(run, tasks, config, measured, "accuracy")
     accuracies = {
         system: [float(found[f"task {number}, {system}"]["test|accuracy"]) for number in config.tasks]
         for system in config.layers()

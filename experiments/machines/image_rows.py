@@ -126,7 +126,7 @@ def main(config: Config, run: Run) -> str:
             found |= read_images(nets[name].model, params, images["test"][: config.shown])
         return found
 
-    found = train_nets(run, nets, config, measured, "accuracy", METRICS)
+    found = train_nets(run, nets, config, measured, "accuracy")
     first = next(iter(nets.values()))
     baselines = {name: values["accuracy"] for name, values in first.baselines.items()}
     baselines[NEAREST] = nearest_mean(images)

@@ -142,7 +142,7 @@ def main(config: Config, run: Run) -> str:
             found |= watched_utterance(recall, nets[name], params)
         return found
 
-    found = train_nets(run, nets, config, measured, "exact", METRICS)
+    found = train_nets(run, nets, config, measured, "exact")
     guess = next(iter(nets.values())).baselines[GUESS]["exact"]
     run.write_arrays("baselines", {GUESS: np.array(guess)})
     table = format_table(f"{config.held_out:,} test utterances", found, guess)

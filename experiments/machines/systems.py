@@ -16,8 +16,8 @@ from experiments.health import check_health
 from experiments.machines.bits import parameter_count
 from experiments.network import NetworkConfig, check_cells
 from experiments.restore import best_params
-from experiments.run_task import Trained, run_tasks
-from experiments.task import Metric, Options, Task
+from experiments.run_task import Trained, train_all
+from experiments.task import Options, Task
 from experiments.task_report import training_record
 from experiments.training import CELL_HELP, Flat
 from models import Cell, NeuralTuringMachine
@@ -150,15 +150,10 @@ def train_nets(
     tasks: Mapping[str, Task],
     options: Options,
     measured: Callable[[str, Trained, Path], dict[str, Any]],
-    metric: str,
-    metrics: Mapping[str, Metric],
-) -> dict[str, Mapping[str, np.ndarray]]:
-    """Trains net by net, prints the test value of a metric of each, writes what was measured and returns it."""
-    found: dict[str, Mapping[str, np.ndarray]] = {}
-    for name, arrays in run_tasks(run, tasks, options, measured):
-        found[name] = arrays
-        shown = metrics[metric]
-        print(f"{name}: {shown.label} {float(arrays[f'test|{metric}']):{shown.format}}", flush=True)
+    told: str,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Trains net by net as `train_all`, writes what was measured as `nets`, and returns it."""
+    found = train_all(run, tasks, options, measured, told)
     run.write_arrays("nets", {f"{name}|{key}": v for name, net in found.items() for key, v in net.items()})
     return found
 

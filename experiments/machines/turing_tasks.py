@@ -135,7 +135,7 @@ def main(config: Config, run: Run) -> str:
             found |= watched(task.model, params, held_out(make, 1))
         return found
 
-    found = train_nets(run, nets, config, measured, "bits", METRICS)
+    found = train_nets(run, nets, config, measured, "bits")
     baselines = {task_of[name]: net.baselines for name, net in nets.items()}
     run.write_arrays(
         "baselines",

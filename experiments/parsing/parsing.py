@@ -25,7 +25,7 @@ from experiments.parsing.config import NAMES, ParsingConfig
 from experiments.parsing.presets import GUM_LABELS, GUM_SEQUENCE
 from experiments.parsing.scores import METRICS, f1_by_length, score_trees, trees_without_a_net
 from experiments.parsing.tasks import Parser, build_parser
-from experiments.run_task import Trained, run_tasks
+from experiments.run_task import Trained, train_all
 from experiments.task_report import training_record
 from experiments.text_files import remember_text, save_tokenizer
 from train import evaluate
@@ -64,11 +64,8 @@ def main(config: Config, run: Run) -> str:
     def measured(name: str, trained: Trained, folder: Path) -> Mapping[str, Any]:
         return measure(config, parsers[name], trained, folder)
 
-    found: dict[str, dict[str, np.ndarray]] = {}
     tasks = {name: parser.task for name, parser in parsers.items()}
-    for name, arrays in run_tasks(run, tasks, config.training(), measured, path=paths.__getitem__):
-        found[name] = arrays
-        print(f"{name}: bracket F1 {float(arrays['test|f1']):.1%}", flush=True)
+    found = train_all(run, tasks, config.training(), measured, "f1", path=paths.__getitem__)
     by_name: dict[str, dict[str, float]] = {}
     for metric in METRICS:
         for name, value in arrays_with_prefix(metric, baselines).items():

@@ -23,10 +23,10 @@ from experiments.harness.files import stored_config
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.restore import best_params
-from experiments.run_task import Trained, run_tasks
+from experiments.run_task import Trained, train_all
 from experiments.speech import report
 from experiments.speech.config import System, SystemsConfig
-from experiments.speech.scoring import METRICS, perfectly_trimmed, statistics_of
+from experiments.speech.scoring import perfectly_trimmed, statistics_of
 from experiments.speech.task import NAMES, measure, recognition_task
 from experiments.text_files import check_same_text, remember_text, save_tokenizer
 from train import LoopConfig, OptimizerConfig
@@ -90,13 +90,8 @@ def main(config: Config, run: Run) -> str:
         params = best_params(tasks[name], config, folder, run.fingerprint)
         return measure(config, by_name[name], tasks[name], params, folder)
 
-    found: dict[str, dict[str, np.ndarray]] = {}
     paths = {name: f"nets/{system}" for name, system in by_name.items()}
-    for name, arrays in run_tasks(run, tasks, config, measured, path=paths.__getitem__):
-        found[name] = arrays
-        print(
-            f"{name}: {METRICS['cer'].label} {float(arrays['test|cer']):{METRICS['cer'].format}}", flush=True
-        )
+    found = train_all(run, tasks, config, measured, "cer", path=paths.__getitem__)
     bound = run.cached("baselines", lambda: trimming_bound(config))
     table = report.format_report(config, found, {name: float(value) for name, value in bound.items()})
     run.write_table(table)

@@ -30,7 +30,7 @@ from experiments.harness.files import arrays_with_prefix, read_arrays, stored_co
 from experiments.harness.run import Run
 from experiments.network import NetworkConfig
 from experiments.restore import best_params
-from experiments.run_task import Trained, run_tasks
+from experiments.run_task import Trained, train_all
 from experiments.speech.config import RecognitionConfig
 from experiments.speech.crossing import attended
 from experiments.speech.report import scores_of
@@ -181,11 +181,8 @@ def main(config: Config, run: Run) -> str:
         params = best_params(tasks[name], config, folder, run.fingerprint)
         return measure(config, by_name[name], tasks[name], params, folder)
 
-    found: dict[str, dict[str, np.ndarray]] = {}
     paths = {name: f"nets/{system}" for name, system in by_name.items()}
-    for name, arrays in run_tasks(run, tasks, config, measured, path=paths.__getitem__):
-        found[name] = arrays
-        print(f"{name}: exact match {float(arrays['test|exact']):.1%}", flush=True)
+    found = train_all(run, tasks, config, measured, "exact", path=paths.__getitem__)
     baseline = run.cached("baselines", lambda: frequent(config))
     table = format_report(config, found, {name: float(value) for name, value in baseline.items()})
     run.write_table(table)

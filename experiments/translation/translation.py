@@ -20,12 +20,12 @@ from experiments.footprint import check_task_fits
 from experiments.harness.errors import UserError
 from experiments.harness.files import stored_config
 from experiments.harness.run import Run
-from experiments.run_task import Trained, run_tasks
+from experiments.run_task import Trained, train_all
 from experiments.text_files import remember_text, save_tokenizer
 from experiments.translation import report
 from experiments.translation.config import TranslationConfig
 from experiments.translation.presets import preset_options
-from experiments.translation.scoring import METRICS, compared, score_translations
+from experiments.translation.scoring import compared, score_translations
 from experiments.translation.task import TOGETHER, HeldOut, measure, translation_task
 from experiments.translation.trained import net_path, tested_params
 from models import EncoderDecoder
@@ -76,13 +76,7 @@ def main(config: Config, run: Run) -> str:
         params, step = tested_params(config, model, folder, fingerprint, best=best)
         return measure(config, text, task, params, step, folder)
 
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for name, arrays in run_tasks(run, tasks, config.training(text), measured, path=paths.__getitem__):
-        found[name] = arrays
-        metric = METRICS[config.reported]
-        print(
-            f"{name}: {metric.label} {report.scores_of(arrays)[config.reported]:{metric.format}}", flush=True
-        )
+    found = train_all(run, tasks, config.training(text), measured, config.reported, path=paths.__getitem__)
     baselines = run.cached("baselines", partial(measure_baselines, config, held))
     by_name: dict[str, dict[str, float]] = {}
     for key, value in baselines.items():
