@@ -50,6 +50,7 @@ from experiments.text_files import check_same_text, remember_text, save_tokenize
 from experiments.training import CELL_HELP, Flat
 from experiments.words.bert_objective import BertEvaluation, BertLoss
 from experiments.words.blanks import blanks
+from experiments.words.shared_words import shared_words
 from models import MaskedLanguageModel
 from models.cell import Params
 from models.layers.dropout import check_rate
@@ -156,7 +157,9 @@ PRESETS: Mapping[str, Config] = {
         data=TextConfig(unit="bpe", bpe_size=8000, test_share=0.05, valid_share=0.05),
         cell="transformer(layers=4, heads=4)",
         hidden_size=192,
-        document=200,
+        length=256,  # of shorter spans too little tells which follows
+        document=2000,
+        batch_size=8,
         wrapped=True,
         loop=LoopConfig(steps=9000, eval_every=1000, save_every=1000, log_every=50),
         optimizer=OptimizerConfig(
@@ -215,6 +218,7 @@ def bert_task(config: Config, corpus: Corpus) -> Task:
         return [masked_batch(splits[split], types, rng, **size) for _ in range(HELD_OUT)]
 
     tested = held_out(held)
+    told = shared_words(splits["train"], types, held_out("train"), tested)
     return Task(
         title="BERT",
         model=model,
@@ -228,7 +232,10 @@ def bert_task(config: Config, corpus: Corpus) -> Task:
         metrics=METRICS,
         select="masked_cross_entropy",
         report="masked_accuracy",
-        baselines={"the commonest word, always yes": simple_answers(splits["train"], tested, types)},
+        baselines={
+            "the commonest word, always yes": simple_answers(splits["train"], tested, types),
+            "shared words": {"next_accuracy": told},
+        },
         score=lambda params, batches: Scores({}, blanks(splits[held], names, model, params, config.length)),
         score_every=config.loop.steps,
         score_from=config.loop.steps + 1,  # only at the end
