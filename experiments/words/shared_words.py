@@ -33,9 +33,10 @@ def cosines(batch: MaskedBatch, weight: Float[np.ndarray, " V"]) -> Pairs:
     found = []
     for row in range(ids.shape[1]):
         valid = np.asarray(batch.mask)[:, row] & (ids[:, row] < len(weight))  # without the marks
-        sides = [np.unique(ids[valid & (spans[:, row] == side), row]) for side in (0, 1)]
-        shared = np.sum(weight[np.intersect1d(*sides)] ** 2)
-        lengths = [np.sum(weight[side] ** 2) for side in sides]
+        first, second = (np.unique(ids[valid & (spans[:, row] == side), row]) for side in (0, 1))
+        shared, *lengths = (
+            np.sum(weight[words] ** 2) for words in (np.intersect1d(first, second), first, second)
+        )
         found.append(shared / max(np.sqrt(lengths[0] * lengths[1]), 1e-12))
     return np.array(found), np.asarray(batch.follows) > 0
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from data.speech.batches import SpeechBatch
 from experiments.objective import Evaluation
