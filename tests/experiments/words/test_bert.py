@@ -47,7 +47,9 @@ def run(shared: Path) -> Path:
 @pytest.mark.slow
 def test_what_a_run_leaves(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
-    (baseline,) = results["baselines"].values()
+    baseline, shared = results["baselines"].values()
+    assert list(shared) == ["next_accuracy"]
+    assert 0 < shared["next_accuracy"] <= 1
     for name in ("masked_accuracy", "masked_cross_entropy", "next_accuracy", "next_cross_entropy"):
         assert np.isfinite(results["test"][name])
         assert np.isfinite(baseline[name])
