@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import run
-from benchmarks.language_model import Turn
-from benchmarks.training_steps import TrainingSteps
+from benchmarks.training_steps import TrainingSteps, Turn, our_turn, torch_steps
 
 V = 65
 RATE, CLIP = 1e-3, 1.0
@@ -81,26 +80,15 @@ def ours(size: Size, devices: int) -> Turn:
     jax.config.update("jax_num_cpu_devices", devices)
     from data import StreamBatch
     from experiments.language.objective import StreamLoss
-    from train import OptimizerConfig, batch_mesh, create_state, train_chunk
-    from train.step import on_devices
+    from train import OptimizerConfig
 
     model, params = our_model(size)
-    loss, mesh = StreamLoss(model, "token", carries=False), batch_mesh(devices)
+    loss = StreamLoss(model, "token", carries=False)
     optimizer = OptimizerConfig(learning_rate=RATE, clip="global_norm", clip_at=CLIP)
     ids = windows(size).swapaxes(1, 2)
     mask, reset = np.ones((size.steps, size.T, size.B), bool), np.ones((size.steps, size.B), bool)
     batches = StreamBatch(ids[:, :-1], ids[:, 1:], mask, reset)
-    begin = create_state(params, optimizer, jax.random.key(0), loss.first_carry(params, size.B))
-    held = [on_devices(begin, mesh)]
-
-    def turn() -> list[float]:
-        state, metrics = train_chunk(
-            held.pop(), batches, size.steps, loss_fn=loss, optimizer=optimizer, mesh=mesh
-        )
-        held.append(jax.block_until_ready(state))
-        return np.asarray(metrics["loss"]).tolist()
-
-    return turn
+    return our_turn(params, [batches], loss, optimizer, devices, loss.first_carry(params, size.B))
 
 
 def our_model(size: Size) -> tuple[Any, Any]:
@@ -269,22 +257,10 @@ def pytorch(size: Size, threads: int, *, compiled: bool) -> Turn:
         for name, array in weights(size).items()
     }
     model.load_state_dict(arrays)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
     run = torch.compile(model) if compiled else model
     ids = torch.tensor(windows(size).astype(np.int64))
-
-    def turn() -> list[float]:
-        losses = []
-        for batch in ids:
-            optimizer.zero_grad()
-            loss = run(batch[:, :-1], batch[:, 1:])
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            optimizer.step()
-            losses.append(loss.item())
-        return losses
-
-    return turn
+    batches = [(batch[:, :-1], batch[:, 1:]) for batch in ids]
+    return torch_steps(model, run, batches, rate=RATE, clip=CLIP)
 
 
 STEPS = TrainingSteps(

@@ -8,25 +8,20 @@ process, in turns, from the same weights over the same words, and the losses mus
 """
 
 import importlib.util
-import json
 import os
-import sys
-import time
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 import numpy as np
 
 from benchmarks.command import WORKER, run
-from benchmarks.compare import Worker, in_turns, quartiles
+from benchmarks.compare import Worker
+from benchmarks.training_steps import Turn, answer_turns, our_turn, training_turns
 
 V, H, T, B = 10_000, 200, 20, 20
 STEPS = 20  # of a turn
 ROUNDS = 7
 SIDES = ("ours", "ours, one device", "PyTorch")
-Turn = Callable[[], list[float]]
-"""`STEPS` updates: their losses."""
 
 
 def words() -> np.ndarray:
@@ -60,8 +55,6 @@ def ours(devices: int) -> Turn:
     from experiments.language.objective import StreamLoss
     from models import LanguageModel
     from models.weights.torch_stack import from_torch_stack
-    from train import batch_mesh, create_state, train_chunk
-    from train.step import on_devices
 
     preset, arrays = PRESETS["zaremba_small"], weights()
     cell = preset.network.build(preset.cell, H)
@@ -74,18 +67,10 @@ def ours(devices: int) -> Turn:
             "bias": jnp.asarray(arrays["bias"]),
         }
     }
-    loss, mesh = StreamLoss(model, "row"), batch_mesh(devices)
+    loss = StreamLoss(model, "row")
     _, optimizer = preset.resolved(2324)
     batches = StreamBatches(words(), batch_size=B, length=T, before=0).take(STEPS)
-    begin = create_state(params, optimizer, jax.random.key(0), loss.first_carry(params, B))
-    held = [on_devices(begin, mesh)]
-
-    def turn() -> list[float]:
-        state, metrics = train_chunk(held.pop(), batches, STEPS, loss_fn=loss, optimizer=optimizer, mesh=mesh)
-        held.append(jax.block_until_ready(state))
-        return np.asarray(metrics["loss"]).tolist()
-
-    return turn
+    return our_turn(params, [batches], loss, optimizer, devices, loss.first_carry(params, B))
 
 
 def pytorch(threads: int) -> Turn:
@@ -123,15 +108,6 @@ def pytorch(threads: int) -> Turn:
     return turn
 
 
-def answer_turns(turn: Turn, steps: int) -> None:
-    """Runs a turn of so many steps per line read, and answers seconds per step and the losses."""
-    for _ in sys.stdin:
-        began = time.perf_counter()
-        losses = turn()
-        answer = {"seconds": (time.perf_counter() - began) / steps, "losses": losses}
-        print(json.dumps(answer), flush=True)
-
-
 def serve(side: str) -> None:
     """Runs one turn per line read, and answers seconds per step and the losses; for a separate process."""
     cores = len(os.sched_getaffinity(0))
@@ -147,39 +123,6 @@ def measure(say: Callable[..., None] = print, rounds: int = ROUNDS) -> list[dict
     )
     say("language model's step done", flush=True)
     return rows
-
-
-def training_turns(sides: dict[str, Worker], tokens: float, rounds: int) -> list[dict[str, Any]]:
-    """Times training steps of `tokens` tokens, in turns, and closes the sides.
-
-    Returns for each `side` `quartiles` (seconds per step, over the turns), `tokens_per_second` (from their median),
-    and `apart`, the largest relative difference of a loss from ours.
-
-    Raises ValueError if a side's losses aren't ours, so that it doesn't do the same work.
-    """
-    _, apart, times = in_turns(sides, rounds, same_losses)
-    return [
-        {
-            "side": name,
-            "quartiles": quartiles(found),
-            "tokens_per_second": tokens / median(found),
-            "apart": apart[name],
-        }
-        for name, found in times.items()
-    ]
-
-
-def same_losses(answer: dict[str, Any], ours: dict[str, Any]) -> float:
-    """Computes the largest relative difference of losses from ours. Raises ValueError if it is above 1e-3."""
-    apart = difference(answer["losses"], ours["losses"])
-    if not apart <= 1e-3:  # NaN is no agreement
-        raise ValueError(f"not the same work: losses differ from ours by {apart}")
-    return apart
-
-
-def difference(losses: list[float], others: list[float]) -> float:
-    """Computes the largest relative difference."""
-    return float(np.max(np.abs(np.array(losses) / np.array(others) - 1)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import numpy as np
 
 from benchmarks import tagging
 from benchmarks.command import run
-from benchmarks.language_model import Turn
 from benchmarks.tagging import (
     CLIP,
     RATE,
@@ -27,7 +26,7 @@ from benchmarks.tagging import (
     torch_reader,
     torch_turn,
 )
-from benchmarks.training_steps import TrainingSteps, packed_and_padded
+from benchmarks.training_steps import TrainingSteps, Turn, our_turn, packed_and_padded
 
 A, CLASSES = 64, 2
 
@@ -85,27 +84,17 @@ def ours(size: Size, devices: int) -> Turn:
     jax.config.update("jax_num_cpu_devices", devices)
     from data import Batch
     from experiments.objective import Loss, classification
-    from train import OptimizerConfig, batch_mesh, create_state, train_chunk
-    from train.step import on_devices
+    from train import OptimizerConfig
 
     model, params = our_model()
-    loss, mesh = Loss(model, classification), batch_mesh(devices)
+    loss = Loss(model, classification)
     optimizer = OptimizerConfig(learning_rate=RATE, clip="global_norm", clip_at=CLIP)
     (words, _, mask), wanted = sentences(size), classes(size)
     batches = [
         Batch(words[i : i + 1, ..., None], wanted[i : i + 1], mask[i : i + 1]) for i in range(size.steps)
     ]
-    held = [on_devices(create_state(params, optimizer, jax.random.key(0), ()), mesh)]
-
-    def turn() -> list[float]:
-        state, losses = held.pop(), []
-        for batch in batches:  # one at a time, as batches of several lengths are
-            state, metrics = train_chunk(state, batch, 1, loss_fn=loss, optimizer=optimizer, mesh=mesh)
-            losses.append(metrics["loss"])
-        held.append(jax.block_until_ready(state))
-        return np.concatenate(losses).tolist()
-
-    return turn
+    # One batch a call, as batches of several lengths are.
+    return our_turn(params, batches, loss, optimizer, devices)
 
 
 def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.command import run
-from benchmarks.language_model import Turn
-from benchmarks.training_steps import TrainingSteps, packed_and_padded
+from benchmarks.training_steps import TrainingSteps, Turn, our_turn, packed_and_padded, torch_steps
 
 V, E, H, K, B = 17_000, 100, 128, 17, 32
 RATE, CLIP = 1e-3, 1.0
@@ -96,28 +95,18 @@ def ours(size: Size, devices: int) -> Turn:
     jax.config.update("jax_num_cpu_devices", devices)
     from data import Batch
     from experiments.labelling.tagging import TaggingLoss
-    from train import OptimizerConfig, batch_mesh, create_state, train_chunk
-    from train.step import on_devices
+    from train import OptimizerConfig
 
     model, params = our_model()
-    loss, mesh = TaggingLoss(model), batch_mesh(devices)
+    loss = TaggingLoss(model)
     optimizer = OptimizerConfig(learning_rate=RATE, clip="global_norm", clip_at=CLIP)
     drawn = sentences(size)
     batches = [
         Batch(drawn.words[i : i + 1, ..., None], drawn.tags[i : i + 1], drawn.mask[i : i + 1])
         for i in range(size.steps)
     ]
-    held = [on_devices(create_state(params, optimizer, jax.random.key(0), ()), mesh)]
-
-    def turn() -> list[float]:
-        state, losses = held.pop(), []
-        for batch in batches:  # one at a time, as batches of several lengths are
-            state, metrics = train_chunk(state, batch, 1, loss_fn=loss, optimizer=optimizer, mesh=mesh)
-            losses.append(metrics["loss"])
-        held.append(jax.block_until_ready(state))
-        return np.concatenate(losses).tolist()
-
-    return turn
+    # One batch a call, as batches of several lengths are.
+    return our_turn(params, batches, loss, optimizer, devices)
 
 
 def torch_reader(*, packed: bool) -> Any:
@@ -162,7 +151,6 @@ def torch_turn(
     """Trains a module whose `reader` is a `torch_reader`, from such weights; it maps words, their lengths, the
     places from the end and the `others` of a batch to the loss."""
     import torch  # pyright: ignore[reportMissingImports]
-    from torch import nn  # pyright: ignore[reportMissingImports]
 
     arrays = {name: torch.tensor(array) for name, array in weights.items()}
     for name in [name for name in arrays if name.startswith(("embedding.", "lstm."))]:
@@ -174,24 +162,11 @@ def torch_turn(
     model.load_state_dict(arrays)
     for name, parameter in model.named_parameters():  # ours has one bias: of two the sum would take two steps
         parameter.requires_grad_("bias_hh" not in name)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
     lengths, steps = mask.sum(axis=1), np.arange(mask.shape[1])[:, None]
     turned = np.where(mask, lengths[:, None] - 1 - steps, steps)
     parts = (words.astype(np.int64), lengths, turned, *others)
     batches = list(zip(*map(torch.tensor, parts), strict=True))
-
-    def turn() -> list[float]:
-        losses = []
-        for batch in batches:
-            optimizer.zero_grad()
-            loss = model(*batch)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            optimizer.step()
-            losses.append(loss.item())
-        return losses
-
-    return turn
+    return torch_steps(model, model, batches, rate=RATE, clip=CLIP)
 
 
 def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.command import run
-from benchmarks.language_model import Turn
-from benchmarks.training_steps import TrainingSteps
+from benchmarks.training_steps import TrainingSteps, Turn, our_turn, torch_steps
 
 V, H, B, END = 6_000, 256, 64, 1
 RATE, CLIP = 1e-3, 1.0
@@ -123,23 +122,13 @@ def ours(size: Size, devices: int) -> Turn:
     jax.config.update("jax_num_cpu_devices", devices)
     from data import PairBatch
     from experiments.encoder_decoder.objective import PairLoss
-    from train import OptimizerConfig, batch_mesh, create_state, train_chunk
-    from train.step import on_devices
+    from train import OptimizerConfig
 
     model, params = our_model()
-    loss, mesh = PairLoss(model), batch_mesh(devices)
+    loss = PairLoss(model)
     optimizer = OptimizerConfig(learning_rate=RATE, clip="global_norm", clip_at=CLIP)
     batches = PairBatch(*pairs(size))
-    held = [on_devices(create_state(params, optimizer, jax.random.key(0), ()), mesh)]
-
-    def turn() -> list[float]:
-        state, metrics = train_chunk(
-            held.pop(), batches, size.steps, loss_fn=loss, optimizer=optimizer, mesh=mesh
-        )
-        held.append(jax.block_until_ready(state))
-        return np.asarray(metrics["loss"]).tolist()
-
-    return turn
+    return our_turn(params, [batches], loss, optimizer, devices)
 
 
 def pytorch(size: Size, threads: int) -> Turn:
@@ -182,25 +171,12 @@ def pytorch(size: Size, threads: int) -> Turn:
 
     model = Translator()
     model.load_state_dict({name: torch.tensor(array) for name, array in weights().items()})
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
     drawn = pairs(size)
     ended = np.concatenate([np.full_like(drawn.targets[:, :1], END), drawn.targets[:, :-1]], axis=1)
     ignored = np.where(drawn.target_mask, drawn.targets, -100)  # the index that `cross_entropy` leaves out
     parts = (drawn.inputs.astype(np.int64), drawn.mask, ended.astype(np.int64), ignored.astype(np.int64))
     batches = list(zip(*map(torch.tensor, parts), strict=True))
-
-    def turn() -> list[float]:
-        losses = []
-        for batch in batches:
-            optimizer.zero_grad()
-            loss = model(*batch)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            optimizer.step()
-            losses.append(loss.item())
-        return losses
-
-    return turn
+    return torch_steps(model, model, batches, rate=RATE, clip=CLIP)
 
 
 STEPS = TrainingSteps(

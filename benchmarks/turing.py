@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.command import WORKER, run
 from benchmarks.compare import Worker
-from benchmarks.language_model import Turn, answer_turns, training_turns
+from benchmarks.training_steps import Turn, answer_turns, our_turn, torch_steps, training_turns
 
 B, LONGEST, BITS, H, N, M = 32, 20, 8, 100, 128, 20
 STEPS, ROUNDS = 5, 7
@@ -55,21 +55,13 @@ def ours(devices: int) -> Turn:
     jax.config.update("jax_num_cpu_devices", devices)
     from experiments.machines.bits import bit_costs
     from experiments.objective import Loss
-    from train import OptimizerConfig, batch_mesh, create_state, train_chunk
-    from train.step import on_devices
+    from train import OptimizerConfig
 
     model, params = our_model()
-    loss, mesh = Loss(model, bit_costs), batch_mesh(devices)
+    loss = Loss(model, bit_costs)
     optimizer = OptimizerConfig(learning_rate=RATE, clip="global_norm", clip_at=CLIP)
     batches = sequences()
-    held = [on_devices(create_state(params, optimizer, jax.random.key(0), ()), mesh)]
-
-    def turn() -> list[float]:
-        state, metrics = train_chunk(held.pop(), batches, STEPS, loss_fn=loss, optimizer=optimizer, mesh=mesh)
-        held.append(jax.block_until_ready(state))
-        return np.asarray(metrics["loss"]).tolist()
-
-    return turn
+    return our_turn(params, [batches], loss, optimizer, devices)
 
 
 def torch_machine(params: Any) -> Any:
@@ -135,26 +127,17 @@ def pytorch(threads: int) -> Turn:
 
     torch.set_num_threads(threads)
     model = torch_machine(jax.tree.map(np.asarray, our_model()[1]))
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
     drawn = sequences()
     asked = [torch.tensor(targets >= 0) for targets in drawn.targets]
     wanted = [torch.tensor(np.maximum(targets, 0), dtype=torch.float32) for targets in drawn.targets]
     inputs = [torch.tensor(batch) for batch in drawn.inputs]
 
-    def turn() -> list[float]:
-        losses = []
-        for xs, ys, where in zip(inputs, wanted, asked, strict=True):
-            optimizer.zero_grad()
-            logits = model(xs)
-            costs = torch.nn.functional.binary_cross_entropy_with_logits(logits, ys, reduction="none")
-            loss = torch.where(where, costs, 0).sum() / B / np.log(2)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            optimizer.step()
-            losses.append(loss.item())
-        return losses
+    def loss(xs: Any, ys: Any, where: Any) -> Any:
+        costs = torch.nn.functional.binary_cross_entropy_with_logits(model(xs), ys, reduction="none")
+        return torch.where(where, costs, 0).sum() / B / np.log(2)
 
-    return turn
+    batches = list(zip(inputs, wanted, asked, strict=True))
+    return torch_steps(model, loss, batches, rate=RATE, clip=CLIP)
 
 
 def serve(side: str) -> None:

@@ -13,15 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.command import run
-from benchmarks.language_model import Turn
-from benchmarks.training_steps import TrainingSteps
+from benchmarks.training_steps import TrainingSteps, Turn
 
 K = 29  # classes, blank among them
 
 
 @dataclass(frozen=True)
 class Size:
-    """T frames, B utterances, `steps` losses a turn."""
+    """Up to T frames or steps, B utterances, `steps` losses or updates a turn."""
 
     T: int
     B: int

@@ -9,33 +9,17 @@ utterances, and the losses must agree.
     python -m benchmarks.speech.recogniser      measures this alone, and writes its part of docs/benchmarks.md
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmarks.command import run
-from benchmarks.language_model import Turn
-from benchmarks.training_steps import TrainingSteps, packed_and_padded
+from benchmarks.speech.ctc import Size
+from benchmarks.training_steps import TrainingSteps, Turn, our_turn, packed_and_padded, torch_steps
 
 D, H, DEPTH, K = 80, 128, 2, 29
 RATE, CLIP = 1e-3, 1.0
 WAYS = ("", "_reverse")
-
-
-@dataclass(frozen=True)
-class Size:
-    """Up to T steps, B utterances, `steps` updates a turn."""
-
-    T: int
-    B: int
-    steps: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.T}, {self.B}"
-
-
 SIZES = (Size(100, 32, 5),)
 
 
@@ -89,25 +73,15 @@ def ours(size: Size, devices: int) -> Turn:
     jax.config.update("jax_num_cpu_devices", devices)
     from data.speech.augmentation import AugmentConfig
     from experiments.speech.objective import RecognitionLoss
-    from train import OptimizerConfig, batch_mesh, create_state, train_chunk
-    from train.step import on_devices
+    from train import OptimizerConfig
 
     model, params = our_model()
-    loss, mesh = RecognitionLoss(model, False, AugmentConfig(), D // 2), batch_mesh(devices)
+    loss = RecognitionLoss(model, False, AugmentConfig(), D // 2)
     optimizer = OptimizerConfig(learning_rate=RATE, clip="global_norm", clip_at=CLIP)
     drawn = utterances(size)
     batches = [jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], drawn) for i in range(size.steps)]
-    held = [on_devices(create_state(params, optimizer, jax.random.key(0), ()), mesh)]
-
-    def turn() -> list[float]:
-        state, losses = held.pop(), []
-        for batch in batches:  # one at a time, as batches of several lengths are
-            state, metrics = train_chunk(state, batch, 1, loss_fn=loss, optimizer=optimizer, mesh=mesh)
-            losses.append(metrics["loss"])
-        held.append(jax.block_until_ready(state))
-        return np.concatenate(losses).tolist()
-
-    return turn
+    # One batch a call, as batches of several lengths are.
+    return our_turn(params, batches, loss, optimizer, devices)
 
 
 def torch_model(*, packed: bool) -> Any:
@@ -169,27 +143,17 @@ def pytorch(size: Size, threads: int, *, packed: bool) -> Turn:
     model.load_state_dict({name: torch.tensor(array) for name, array in torch_weights(packed=packed).items()})
     for name, parameter in model.named_parameters():  # ours has one bias: of two the sum would take two steps
         parameter.requires_grad_("bias_hh" not in name)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
     drawn, places = utterances(size), np.arange(size.T)[:, None]
     lengths, counts = drawn.mask.sum(axis=1), drawn.label_mask.sum(axis=1)
     turned = np.where(drawn.mask, lengths[:, None] - 1 - places, places)
     parts = (drawn.inputs, lengths, turned, drawn.labels.transpose(0, 2, 1).copy(), counts)
     batches = list(zip(*map(torch.tensor, parts), strict=True))
-    loss_of = nn.CTCLoss(reduction="sum")
+    costs = nn.CTCLoss(reduction="sum")
 
-    def turn() -> list[float]:
-        losses = []
-        for xs, ends, places, labels, sizes in batches:
-            optimizer.zero_grad()
-            logits = model(xs, ends, places)
-            loss = loss_of(torch.log_softmax(logits, -1), labels, ends, sizes) / sizes.sum()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            optimizer.step()
-            losses.append(loss.item())
-        return losses
+    def loss(xs: Any, ends: Any, places: Any, labels: Any, sizes: Any) -> Any:
+        return costs(torch.log_softmax(model(xs, ends, places), -1), labels, ends, sizes) / sizes.sum()
 
-    return turn
+    return torch_steps(model, loss, batches, rate=RATE, clip=CLIP)
 
 
 STEPS = TrainingSteps(

@@ -5,13 +5,12 @@ Adi et al. 2017; Conneau et al. 2018, who call the first bigram shift.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from data.running_text import RunningText
-from experiments.autoencoders.skip_scores import AMONG, Vectors, first_share, groups_of, unit
+from experiments.autoencoders.skip_scores import AMONG, Vectors, groups_of, next_first, unit
 
 GRAMMATICAL, MEANING = ("word order", "missing word"), ("next sentence", "same text")
 PROBES = (*GRAMMATICAL, *MEANING)
@@ -59,15 +58,6 @@ def told_apart(vectors: Vectors, sentences: Sequence[str], damage: Damage) -> fl
     return float(cross_val_score(classifier, rows, labels, groups=groups, cv=GroupKFold(FOLDS)).mean())
 
 
-def next_first(vectors: Vectors, groups: Sequence[Sequence[tuple[str, str]]]) -> float:
-    """Returns how often the next sentence has the greatest cosine, among those of its group."""
-    shares = []
-    for group in groups:
-        one, other = (unit(vectors([pair[side] for pair in group])) for side in (0, 1))
-        shares.append(first_share(one @ other.T))
-    return float(np.mean(shares))
-
-
 def nearest_is_of_same(vectors: Float[np.ndarray, "N S"], texts: Int[np.ndarray, " N"]) -> float:
     """Returns how often the vector of the greatest cosine with one is of the same text."""
     unit_vectors = unit(vectors)
@@ -109,19 +99,6 @@ def probe_vectors(text: RunningText, vectors: Vectors) -> dict[str, float]:
         nearest_is_of_same(vectors(sentences), texts),
     )
     return dict(zip(PROBES, found, strict=True))
-
-
-def word_counts(text: RunningText) -> Vectors:
-    """Returns counts of words weighted by inverse document frequency in the training sentences, as vectors."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    counts: Any = TfidfVectorizer(token_pattern=r"\S+").fit(text.splits["train"])
-
-    def vectors(sentences: Sequence[str]) -> np.ndarray:
-        rows: np.ndarray = counts.transform(sentences).toarray()
-        return rows
-
-    return vectors
 
 
 def format_probes(scores: Mapping[str, Mapping[str, float]]) -> str:

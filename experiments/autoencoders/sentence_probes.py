@@ -17,7 +17,15 @@ import tyro
 
 from data.running_text import RunningConfig, RunningText
 from experiments.autoencoders import autoencoder, skip_thought
-from experiments.autoencoders.probes import PROBES, chance, format_probes, probe_vectors, word_counts
+from experiments.autoencoders.probes import (
+    GRAMMATICAL,
+    MEANING,
+    PROBES,
+    chance,
+    format_probes,
+    probe_vectors,
+)
+from experiments.autoencoders.skip_scores import word_counts
 from experiments.autoencoders.vectors import encode_sentences
 from experiments.footprint import check_task_fits
 from experiments.harness.checks import check_at_least, check_seed
@@ -109,7 +117,7 @@ def main(config: Config, run: Run) -> str:
 
     def measured(name: str, trained: Trained, folder: Path) -> dict[str, Any]:
         params = best_params(config.tasks[name], config, folder, run.fingerprint)
-        _, own = sides(params) if name == SKIP_THOUGHT else (None, params)
+        own = sides(params)[1] if name == SKIP_THOUGHT else params
 
         def vectors(sentences: Sequence[str]) -> np.ndarray:
             return encode_sentences(pair, own, text.encode(sentences))
@@ -135,7 +143,5 @@ def draw(folder: Path) -> list[Path]:
     from analysis.figures.style import save
 
     scores = read_arrays(folder, "probes")
-    names = [
-        f"{kind}:\n{name}" for kind, name in zip(("grammar",) * 2 + ("meaning",) * 2, PROBES, strict=True)
-    ]
+    names = [*(f"grammar:\n{name}" for name in GRAMMATICAL), *(f"meaning:\n{name}" for name in MEANING)]
     return save(accuracy_by_task(scores, names), folder / "figures", "probes")

@@ -129,14 +129,28 @@ def rank(
 
 
 def shared_words(text: RunningText, groups: Sequence[Sequence[tuple[str, str]]]) -> float:
-    """Returns how often the next sentence is first by the cosine of word counts, weighted by inverse document
-    frequency in the training sentences."""
+    """Returns how often the next sentence is first by the cosine of `word_counts`."""
+    return next_first(word_counts(text), groups)
+
+
+def word_counts(text: RunningText) -> Vectors:
+    """Returns counts of words weighted by inverse document frequency in the training sentences, as vectors."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     counts: Any = TfidfVectorizer().fit(text.splits["train"])
+
+    def vectors(sentences: Sequence[str]) -> np.ndarray:
+        rows: np.ndarray = counts.transform(sentences).toarray()
+        return rows
+
+    return vectors
+
+
+def next_first(vectors: Vectors, groups: Sequence[Sequence[tuple[str, str]]]) -> float:
+    """Returns how often the next sentence has the greatest cosine, among those of its group."""
     shares = []
     for group in groups:
-        one, other = (counts.transform([pair[side] for pair in group]).toarray() for side in (0, 1))
+        one, other = (unit(vectors([pair[side] for pair in group])) for side in (0, 1))
         shares.append(first_share(one @ other.T))
     return float(np.mean(shares))
 

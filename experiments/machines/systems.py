@@ -28,7 +28,7 @@ from train import LoopConfig, OptimizerConfig, evaluate
 
 OFF = "memory off"
 Nets = Mapping[str, Mapping[str, np.ndarray]]
-"""What was measured of each net, by the net's name."""
+"""`{net: {quantity: values}}`: the arrays measured of each net."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SideBySide:
     )
 
     carried: ClassVar[str]
-    """What must be carried forward, in the error of a net that reads it from its end: `the story`."""
+    """Names what a net has to remember: `the story`. The error about a net that needn't says it."""
 
     def __post_init__(self) -> None:
         check_at_least(1, hidden_size=self.hidden_size, batch_size=self.batch_size)

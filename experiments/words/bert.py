@@ -157,7 +157,7 @@ PRESETS: Mapping[str, Config] = {
         data=TextConfig(unit="bpe", bpe_size=8000, test_share=0.05, valid_share=0.05),
         cell="transformer(layers=4, heads=4)",
         hidden_size=192,
-        length=256,  # of shorter spans too little tells which follows
+        length=256,  # short spans share too few words to tell which follows
         document=2000,
         batch_size=8,
         wrapped=True,

@@ -23,8 +23,8 @@ def whole(batch: MaskedBatch) -> Int[np.ndarray, "T B"]:
 def weights(text: Sentences, types: int) -> Float[np.ndarray, " V"]:
     """Returns ln(S / (1 + n)) of each of V types, of which n of the S sentences of a text hold one or more."""
     sentence = np.repeat(np.arange(len(text)), np.diff(text.bounds))
-    holding = np.unique(np.stack([sentence, text.ids]), axis=1)[1]
-    return np.log(len(text) / (1 + np.bincount(holding, minlength=types)[:types]))
+    holding = np.unique(sentence * types + text.ids) % types
+    return np.log(len(text) / (1 + np.bincount(holding, minlength=types)))
 
 
 def cosines(batch: MaskedBatch, weight: Float[np.ndarray, " V"]) -> Pairs:

@@ -5,8 +5,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from benchmarks.language_model import SIDES, B, T, difference, measure
+from benchmarks.language_model import SIDES, B, T, measure
 from benchmarks.report import language_model
+from benchmarks.training_steps import difference
 
 
 def test_difference() -> None:

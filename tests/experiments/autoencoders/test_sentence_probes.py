@@ -12,13 +12,12 @@ from experiments.autoencoders.probes import (
     PROBES,
     chance,
     nearest_is_of_same,
-    next_first,
     placed,
     shortened,
     swapped,
     told_apart,
-    word_counts,
 )
+from experiments.autoencoders.skip_scores import next_first, word_counts
 from tests.experiments.command import command
 
 SENTENCES = [
